@@ -1,0 +1,188 @@
+/*
+ * attribute.h
+ *		The catalogue: the lists of an export file, the attributes of their
+ *		items, and the columns that each kind of foreign table can have.
+ *
+ * Everything that knows an attribute by name asks here: json for the keys,
+ * rowset for the types and joins, plan, scan and import for the columns.  Pure
+ * tables; the keys are those of Clari's file ("v4") and of the published
+ * guide's ("flat").
+ */
+#ifndef CLARI_ATTRIBUTE_H
+#define CLARI_ATTRIBUTE_H
+
+#include <stdbool.h>
+
+/* How a value is stored: as the Datum of the PostgreSQL type named here. */
+typedef enum ClariType
+{
+	CLARI_TEXT,     /* text, UTF-8 */
+	CLARI_NUMERIC,  /* numeric, every digit kept */
+	CLARI_BOOL,     /* boolean */
+	CLARI_DATE,     /* date, from "YYYY-MM-DD" */
+	CLARI_TIMESTAMP /* timestamptz, from epoch milliseconds */
+} ClariType;
+
+/* The five lists of a file. */
+typedef enum ClariList
+{
+	CLARI_ENTRIES,
+	CLARI_USERS,
+	CLARI_FIELDS,
+	CLARI_TIME_PERIODS,
+	CLARI_TIME_FRAMES
+} ClariList;
+
+#define CLARI_LIST_COUNT 5
+#define CLARI_NO_LIST (-1)
+
+/* Positions in each list's attribute array. */
+enum
+{
+	CLARI_ENTRY_USER_ID,
+	CLARI_ENTRY_TIME_FRAME_ID,
+	CLARI_ENTRY_FIELD_ID,
+	CLARI_ENTRY_TIME_PERIOD,
+	CLARI_ENTRY_OWNER_NAME,
+	CLARI_ENTRY_OWNER_EMAIL,
+	CLARI_ENTRY_CRM_USER_ID,
+	CLARI_ENTRY_ROLE,
+	CLARI_ENTRY_PARENT_ROLE,
+	CLARI_ENTRY_FIELD_NAME,
+	CLARI_ENTRY_FIELD_TYPE,
+	CLARI_ENTRY_WEEK_START,
+	CLARI_ENTRY_WEEK_END,
+	CLARI_ENTRY_FORECAST_VALUE,
+	CLARI_ENTRY_QUOTA_VALUE,
+	CLARI_ENTRY_ADJUSTMENT_VALUE,
+	CLARI_ENTRY_CRM_TOTAL,
+	CLARI_ENTRY_CRM_CLOSED,
+	CLARI_ENTRY_IS_UPDATED,
+	CLARI_ENTRY_UPDATED_BY,
+	CLARI_ENTRY_UPDATED_ON,
+	CLARI_ENTRY_ADJUSTED_BY,
+	CLARI_ENTRY_ADJUSTED_ON,
+	CLARI_ENTRY_CURRENCY,
+	CLARI_ENTRY_CURRENCY_SYMBOL,
+	CLARI_ENTRY_COUNT
+};
+
+enum
+{
+	CLARI_USER_USER_ID,
+	CLARI_USER_NAME,
+	CLARI_USER_EMAIL,
+	CLARI_USER_SCOPE_ID,
+	CLARI_USER_CRM_ID,
+	CLARI_USER_HIERARCHY_ID,
+	CLARI_USER_HIERARCHY_NAME,
+	CLARI_USER_PARENT_HIERARCHY_ID,
+	CLARI_USER_PARENT_HIERARCHY_NAME,
+	CLARI_USER_COUNT
+};
+
+enum
+{
+	CLARI_FIELD_FIELD_ID,
+	CLARI_FIELD_FIELD_NAME,
+	CLARI_FIELD_FIELD_TYPE,
+	CLARI_FIELD_CARRIES_FORECAST, /* made by the writer: some entry of this field has an amount … */
+	CLARI_FIELD_CARRIES_QUOTA,    /* … or a quota */
+	CLARI_FIELD_COUNT
+};
+
+enum
+{
+	CLARI_TIME_PERIOD_ID,
+	CLARI_TIME_PERIOD_TYPE,
+	CLARI_TIME_PERIOD_LABEL,
+	CLARI_TIME_PERIOD_YEAR,
+	CLARI_TIME_PERIOD_START_DATE,
+	CLARI_TIME_PERIOD_END_DATE,
+	CLARI_TIME_PERIOD_CRM_ID,
+	CLARI_TIME_PERIOD_COUNT
+};
+
+enum
+{
+	CLARI_TIME_FRAME_ID,
+	CLARI_TIME_FRAME_START_DATE,
+	CLARI_TIME_FRAME_END_DATE,
+	CLARI_TIME_FRAME_COUNT
+};
+
+#define CLARI_MAX_ATTRIBUTES CLARI_ENTRY_COUNT /* of any list */
+
+typedef struct ClariAttribute
+{
+	const char *name;  /* the column's name */
+	const char *key;   /* the file's key, dots descend; NULL: not in the item itself */
+	const char *alias; /* another spelling of the key, or NULL */
+	ClariType type;
+	int from_list;      /* the list it is joined from when the item lacks it, or CLARI_NO_LIST */
+	int from_attribute; /* position there */
+} ClariAttribute;
+
+typedef struct ClariListInfo
+{
+	const char *key; /* "entries", "timePeriods" … */
+	const ClariAttribute *attributes;
+	int nattributes;
+} ClariListInfo;
+
+extern const ClariListInfo clari_lists[CLARI_LIST_COUNT];
+
+/* What a foreign table shows: its option "object". */
+typedef enum ClariObject
+{
+	CLARI_OBJECT_FORECASTS,
+	CLARI_OBJECT_ENTRIES,
+	CLARI_OBJECT_USERS,
+	CLARI_OBJECT_FIELDS,
+	CLARI_OBJECT_TIME_PERIODS,
+	CLARI_OBJECT_TIME_FRAMES
+} ClariObject;
+
+#define CLARI_OBJECT_COUNT 6
+
+/* Where a column's values come from. */
+typedef enum ClariColumnSource
+{
+	CLARI_FROM_ATTRIBUTE,      /* of the item */
+	CLARI_FROM_FORECAST_FIELD, /* of the owner's entry of the forecast field */
+	CLARI_FROM_QUOTA_FIELD,    /* of the owner's entry of the quota field */
+	CLARI_FROM_TIME_PERIOD,    /* these three are the same for a whole rowset */
+	CLARI_FROM_FORECAST_NAME,
+	CLARI_FROM_EXPORTED_AT
+} ClariColumnSource;
+
+typedef struct ClariColumn
+{
+	const char *name;
+	ClariColumnSource source;
+	int attribute; /* position in the object's list; -1 for the rowset's own */
+	ClariType type;
+} ClariColumn;
+
+/* The object's name as option and import know it ("forecasts" …). */
+extern const char *const clari_object_names[CLARI_OBJECT_COUNT];
+
+/* The list that the object's rows come from. */
+extern ClariList clari_object_list(ClariObject object);
+
+/*
+ * The index-th (from 0) of the columns that IMPORT FOREIGN SCHEMA makes for the
+ * object, in the contract's order; false past the last.
+ */
+extern bool clari_object_column(ClariObject object, int index, ClariColumn *column);
+
+/*
+ * The column called name, or of the key or alias key (a file's key): what a
+ * declared column of a foreign table means.  Also finds what IMPORT leaves out:
+ * currency_symbol, and for forecasts the columns of entries.  False when there
+ * is none.
+ */
+extern bool clari_object_find_column(ClariObject object, const char *name, ClariColumn *column);
+extern bool clari_object_find_key(ClariObject object, const char *key, ClariColumn *column);
+
+#endif /* CLARI_ATTRIBUTE_H */

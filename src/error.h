@@ -1,0 +1,62 @@
+/*
+ * error.h
+ *		A plain error value.
+ *
+ * Rooms below the second floor run inside libcurl's and json-c's frames, in
+ * unit tests and in fuzzers, where ereport() must not be called.  They fill a
+ * ClariError and return false; clari_error_report() (report.h) is the one
+ * place where such a value becomes an ereport.  The struct is plain bytes, so
+ * it also travels through shared memory.
+ */
+#ifndef CLARI_ERROR_H
+#define CLARI_ERROR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* What went wrong; report.c maps each to its SQLSTATE. */
+typedef enum ClariErrorCode
+{
+	CLARI_ERROR_NONE = 0,
+	CLARI_ERROR_OUT_OF_MEMORY,
+	CLARI_ERROR_OPTION,     /* an option's value is not valid */
+	CLARI_ERROR_CONNECTION, /* no connection, TLS, or it broke */
+	CLARI_ERROR_TIMEOUT,    /* export_timeout is over */
+	CLARI_ERROR_AUTH,       /* 401, 403 */
+	CLARI_ERROR_NOT_FOUND,  /* 404: no such forecast */
+	CLARI_ERROR_QUOTA,      /* the monthly quota is used up */
+	CLARI_ERROR_REQUEST,    /* any other refusal of our request */
+	CLARI_ERROR_JOB,        /* the job failed at Clari */
+	CLARI_ERROR_REPLY,      /* an answer that cannot be understood */
+	CLARI_ERROR_DATA,       /* the file is broken, or holds what cannot be kept */
+	CLARI_ERROR_LIMIT,      /* truncated, or larger than a limit */
+	CLARI_ERROR_CANCELLED,  /* somebody cancelled the export */
+	CLARI_ERROR_RESOURCES,  /* no worker, no room in a cache */
+	CLARI_ERROR_IO,         /* a file cannot be written or read */
+	CLARI_ERROR_CORRUPT     /* a rowset's bytes are not what was written */
+} ClariErrorCode;
+
+typedef struct ClariError
+{
+	ClariErrorCode code;
+	char message[256]; /* one plain sentence, lower case, no full stop */
+	char detail[768];  /* facts, whole sentences, or empty */
+	char hint[384];    /* what the reader can do, or empty */
+} ClariError;
+
+#define CLARI_PRINTF(f, a) __attribute__((format(printf, f, a)))
+
+/*
+ * Each formats into the error's field, cutting at a UTF-8 boundary when it is
+ * too long.  clari_error_set() forgets what the error held before and returns
+ * false, so that a failing function can "return clari_error_set(…)".  Where
+ * error is NULL nothing happens.  No allocation.
+ */
+extern bool clari_error_set(ClariError *error, ClariErrorCode code, const char *format, ...) CLARI_PRINTF(3, 4);
+extern void clari_error_detail(ClariError *error, const char *format, ...) CLARI_PRINTF(2, 3);
+extern void clari_error_hint(ClariError *error, const char *format, ...) CLARI_PRINTF(2, 3);
+
+/* "out of memory", the same everywhere; returns false. */
+extern bool clari_error_out_of_memory(ClariError *error);
+
+#endif /* CLARI_ERROR_H */

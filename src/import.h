@@ -1,0 +1,15 @@
+/*
+ * import.h
+ *		IMPORT FOREIGN SCHEMA: the remote schema is a forecast's id.
+ */
+#ifndef CLARI_IMPORT_H
+#define CLARI_IMPORT_H
+
+#include "postgres.h"
+
+#include "foreign/fdwapi.h"
+
+/* FdwRoutine's ImportForeignSchema: CREATE FOREIGN TABLE statements, palloc'd. */
+extern List *clariImportForeignSchema(ImportForeignSchemaStmt *stmt, Oid serverOid);
+
+#endif /* CLARI_IMPORT_H */

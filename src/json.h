@@ -1,0 +1,86 @@
+/*
+ * json.h
+ *		JSON: the export file, pushed in as bytes; Clari's small replies; the
+ *		bodies we send.  The only room that knows json-c.
+ *
+ * Pure: malloc only, no clock, no HTTP, no PostgreSQL.  json-c is lenient where
+ * money must not be, so the framing refuses what it lets through: NaN and
+ * Infinity, duplicate keys, NUL, lone surrogates, invalid UTF-8, integers it
+ * would clamp.  One array element is in memory at a time.
+ */
+#ifndef CLARI_JSON_H
+#define CLARI_JSON_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "attribute.h"
+#include "error.h"
+#include "reply.h"
+#include "request.h"
+
+typedef enum ClariValueKind
+{
+	CLARI_VALUE_NULL,   /* null or absent */
+	CLARI_VALUE_STRING, /* data: valid UTF-8 without NUL */
+	CLARI_VALUE_NUMBER, /* data: the number's text, exactly as numeric_in must see it */
+	CLARI_VALUE_BOOL
+} ClariValueKind;
+
+typedef struct ClariValue
+{
+	ClariValueKind kind;
+	bool boolean;
+	uint32_t length;  /* of data, in bytes */
+	const char *data; /* not NUL-terminated; valid during the sink's call */
+} ClariValue;
+
+/*
+ * Takes one item of a list: values has clari_lists[list].nattributes elements,
+ * by attribute position.  False with the error filled stops the document.
+ */
+typedef bool (*ClariItemSink)(void *arg, ClariList list, const ClariValue *values, ClariError *error);
+
+typedef struct ClariDocument ClariDocument;
+
+#define CLARI_MAX_ELEMENT_SIZE (1024 * 1024)
+
+/*
+ * A document that is about to arrive.  NULL when memory is out.  Belongs to the
+ * caller until clari_document_close().
+ */
+extern ClariDocument *clari_document_open(ClariItemSink sink, void *arg);
+
+/*
+ * Pushes the next bytes, cut anywhere; calls the sink for each item that they
+ * complete.  False with the error filled (CLARI_ERROR_DATA and what is wrong,
+ * whose detail names list, item number and byte position; CLARI_ERROR_LIMIT for
+ * an element over CLARI_MAX_ELEMENT_SIZE; or the sink's own error).  After a
+ * false every further call is false with the same error.
+ */
+extern bool clari_document_push(ClariDocument *document, const char *bytes, size_t length, ClariError *error);
+
+/* The end of the bytes: false if the document is not complete, or had no list "entries". */
+extern bool clari_document_finish(ClariDocument *document, ClariError *error);
+
+extern uint64_t clari_document_entries(const ClariDocument *document);
+extern uint64_t clari_document_bytes(const ClariDocument *document);
+extern void clari_document_close(ClariDocument *document);
+
+/*
+ * Reads a small reply of whichever kind: the job accepted ({"jobId"},
+ * {"job":{"id"}}), a job's state (flat or under "job"), limits, and errors in
+ * Clari's three shapes.  A body that is not a JSON object gives is_json = false
+ * and its first line, tags and control characters removed, as message.  Never
+ * fails; texts that do not fit are cut at a character.
+ */
+extern void clari_json_read_reply(const char *body, size_t length, ClariReply *reply);
+
+/*
+ * The body of POST /export/forecast/{id}.  malloc'd, NUL-terminated, the
+ * caller's; NULL when memory is out.
+ */
+extern char *clari_json_export_body(const ClariRequest *request, ClariSchedule schedule);
+
+#endif /* CLARI_JSON_H */

@@ -1,0 +1,48 @@
+/*
+ * reply.h
+ *		What Clari's small replies say, as plain values.
+ *
+ * json fills it, job reads it; neither knows the other.  Field names and
+ * states are those of Clari's job object (OpenAPI document 5.0.0, path v4).
+ */
+#ifndef CLARI_REPLY_H
+#define CLARI_REPLY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef enum ClariJobStatus
+{
+	CLARI_STATUS_ABSENT, /* the reply has no status */
+	CLARI_STATUS_SCHEDULED,
+	CLARI_STATUS_STARTED,
+	CLARI_STATUS_DONE, /* also "COMPLETED", as some guides show */
+	CLARI_STATUS_FAILED,
+	CLARI_STATUS_CANCELLED,
+	CLARI_STATUS_ABORTED,
+	CLARI_STATUS_UNKNOWN /* a state we have not heard of: polled on */
+} ClariJobStatus;
+
+typedef struct ClariReply
+{
+	bool is_json;    /* the body was one JSON object */
+	char job_id[64]; /* or empty */
+	ClariJobStatus status;
+	char status_text[32]; /* as it was sent */
+	int64_t start_time;   /* epoch ms, 0 when absent */
+	int64_t end_time;
+	bool rows_truncated;
+	bool cells_truncated;
+	char download_url[1024]; /* or empty */
+	/* errors, in whichever of the shapes they came */
+	char code[64];
+	char error_id[64];
+	char message[256]; /* for a body that is not JSON: its first line */
+	/* GET /admin/limits; -1 when absent */
+	int64_t concurrent_limit;
+	int64_t available_concurrent;
+	int64_t monthly_quota;
+	int64_t available_monthly;
+} ClariReply;
+
+#endif /* CLARI_REPLY_H */

@@ -1,0 +1,212 @@
+/*
+ * rowset.h
+ *		The rows of one export as immutable, position-independent bytes.
+ *
+ * Layout, in file order (host byte order; every part 8-aligned):
+ *
+ *		magic | row group … row group | index | trailer
+ *
+ * A row group holds up to about CLARI_GROUP_ROWS rows of one list as column
+ * chunks; the index says where each chunk is, how it is encoded and its
+ * CRC-32C; the trailer, at a fixed distance from the end, holds the metadata
+ * and the index's place.  Text and numeric values are stored as ready-made
+ * Datum bytes (varlena with a four-byte header, 4-aligned), so that a scan
+ * points into them.  Bytes come and go in order: nothing is ever patched.
+ *
+ * Entries of a v4 file are kept grouped by user and time frame, joined with the
+ * other lists; the runs of one user and frame never straddle row groups, so the
+ * pivot of "forecasts" is a loop over the runs of a group.
+ *
+ * Pure: malloc and the caller's callbacks only.
+ */
+#ifndef CLARI_ROWSET_H
+#define CLARI_ROWSET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "attribute.h"
+#include "error.h"
+#include "json.h" /* ClariValue alone: an item's values */
+#include "request.h"
+
+#define CLARI_ROWSET_MAGIC "CLARIRS1"         /* the digit is the format's version */
+#define CLARI_GROUP_ROWS 8192                 /* a group is closed at the first end of a run from here on */
+#define CLARI_RUNS_CHUNK CLARI_MAX_ATTRIBUTES /* the chunk behind the attributes' */
+#define CLARI_CHUNK_COUNT (CLARI_MAX_ATTRIBUTES + 1)
+#define CLARI_FIXED_NULL INT64_MIN
+#define CLARI_DATE_NONE INT32_MIN
+
+typedef enum ClariEncoding
+{
+	CLARI_ENCODING_NULL,       /* every row is NULL: no bytes */
+	CLARI_ENCODING_CONSTANT,   /* every row is the one varlena at the chunk's start */
+	CLARI_ENCODING_DICTIONARY, /* uint16 code[nrows] (0 is NULL, k the k-th), padding to 4,
+								 * uint32 offset[ndistinct], then varlenas */
+	CLARI_ENCODING_PLAIN,      /* uint32 offset[nrows] (0 is NULL), then varlenas */
+	CLARI_ENCODING_FIXED,      /* int64 value[nrows], CLARI_FIXED_NULL is NULL: bool, date (days from
+								 * 2000-01-01) and timestamptz (µs from 2000-01-01 UTC) */
+	CLARI_ENCODING_RUNS        /* uint32 first_row[nruns] (entries only) */
+} ClariEncoding;
+
+/* Offsets count from the chunk's first byte; offset 0 is never a value's. */
+typedef struct ClariChunkIndex
+{
+	uint32_t offset; /* from the group's first byte */
+	uint32_t length;
+	uint32_t crc;       /* CRC-32C of the chunk's bytes */
+	uint32_t ndistinct; /* of a dictionary */
+	uint32_t encoding;  /* ClariEncoding */
+} ClariChunkIndex;
+
+typedef struct ClariGroupIndex
+{
+	uint32_t list; /* ClariList */
+	uint32_t nrows;
+	uint32_t nruns;  /* entries: (user, time frame) runs; a flat file's rows are runs of one */
+	uint32_t length; /* of the group's bytes */
+	uint64_t offset; /* of the group from the rowset's first byte */
+	ClariChunkIndex chunks[CLARI_CHUNK_COUNT];
+} ClariGroupIndex;
+
+#define CLARI_ROWSET_FLAT 0x01         /* the file had the flat shape */
+#define CLARI_ROWSET_WRONG_PERIOD 0x02 /* answered another quarter than requested: kept empty */
+#define CLARI_ROWSET_TRUNCATED 0x04    /* Clari cut the file, and the table allows it */
+
+typedef struct ClariRowsetMeta
+{
+	/* given by the caller of clari_rowset_writer_finish() */
+	ClariKey key;
+	uint64_t generation; /* tells versions of the same key apart */
+	char forecast[CLARI_NAME_SIZE];
+	char requested[CLARI_PERIOD_TEXT_SIZE]; /* empty: the current quarter */
+	char job_id[64];
+	int64_t posted_at; /* µs from 2000-01-01 UTC, as the next */
+	int64_t exported_at;
+	/* found by the writer, but for CLARI_ROWSET_TRUNCATED */
+	uint32_t flags;
+	int32_t period_end;                    /* days from 2000-01-01, or CLARI_DATE_NONE */
+	char answered[CLARI_PERIOD_TEXT_SIZE]; /* the quarter of the rows; empty if the file does not say */
+	uint64_t rows[CLARI_LIST_COUNT];
+	uint64_t owners; /* runs: the rows of "forecasts" */
+} ClariRowsetMeta;
+
+typedef struct ClariRowsetTrailer
+{
+	ClariRowsetMeta meta;
+	uint64_t total_length; /* of the rowset, this trailer included */
+	uint64_t index_offset;
+	uint32_t ngroups; /* the index is an array of as many ClariGroupIndex */
+	uint32_t index_crc;
+	uint32_t trailer_crc; /* of all before it */
+	char magic[8];
+} ClariRowsetTrailer;
+
+/* ------- writing ------- */
+
+/* Where a rowset's bytes go. */
+typedef struct ClariRowsetOutput
+{
+	void *arg;
+	/* appends bytes in file order */
+	bool (*append)(void *arg, const void *bytes, size_t length, ClariError *error);
+	/* a read-write descriptor of a temporary file that has no name any more; the writer closes it; -1 on error */
+	int (*open_spill)(void *arg, ClariError *error);
+} ClariRowsetOutput;
+
+/*
+ * Turns a number's text into the bytes of a numeric Datum.  They stay the
+ * encoder's, valid until its next call, 4-aligned.
+ */
+typedef bool (*ClariNumericEncoder)(void *arg, const char *text, size_t length, const void **datum, size_t *size,
+									ClariError *error);
+
+typedef struct ClariRowsetWriter ClariRowsetWriter;
+
+/*
+ * A writer whose items are yet to come.  requested is the period asked for
+ * (empty: the current quarter), so that a flat file of another quarter is not
+ * kept.  sort_memory bounds the bytes of the sort's buffer (8 MB is right).
+ * NULL when memory is out; the caller's until clari_rowset_writer_close().
+ */
+extern ClariRowsetWriter *clari_rowset_writer_open(const ClariRowsetOutput *output, ClariNumericEncoder encode,
+												   void *encode_arg, const char *requested, size_t sort_memory);
+
+/*
+ * Takes one item; fits ClariItemSink, with the writer as arg.  False with the
+ * error filled: CLARI_ERROR_DATA for an item that cannot be kept exactly or
+ * lacks an id, for entries of several quarters or both shapes;
+ * CLARI_ERROR_IO, CLARI_ERROR_OUT_OF_MEMORY.
+ */
+extern bool clari_rowset_writer_add(void *writer, ClariList list, const ClariValue *values, ClariError *error);
+
+/*
+ * Sorts, joins, and writes the rest.  Completes meta.  False as above, and for
+ * an entry whose user, field or time frame is in no list.
+ */
+extern bool clari_rowset_writer_finish(ClariRowsetWriter *writer, ClariRowsetMeta *meta, ClariError *error);
+extern void clari_rowset_writer_close(ClariRowsetWriter *writer);
+
+/* ------- reading ------- */
+
+/*
+ * Checks magic, version, checksum and sizes of a trailer (the last
+ * sizeof(ClariRowsetTrailer) bytes of a rowset of total_length bytes).  False
+ * with CLARI_ERROR_CORRUPT.
+ */
+extern bool clari_rowset_check_trailer(const ClariRowsetTrailer *trailer, uint64_t total_length, ClariError *error);
+
+/*
+ * Checks the index that the trailer points to: checksum, and that every group
+ * and chunk lies within the rowset and is long enough for its rows.
+ */
+extern bool
+clari_rowset_check_index(const ClariRowsetTrailer *trailer, const ClariGroupIndex *index, ClariError *error);
+
+/* One column of one row group, ready to be read. */
+typedef struct ClariChunk
+{
+	ClariEncoding encoding;
+	uint32_t nrows;
+	uint32_t ndistinct;
+	const char *bytes;       /* of the chunk: caller's, must outlive it, 8-aligned */
+	const uint16_t *codes;   /* dictionary */
+	const uint32_t *offsets; /* dictionary: by code - 1; plain: by row; runs: first rows */
+	const int64_t *fixed;
+} ClariChunk;
+
+/*
+ * Sets *chunk up over bytes, the chunk's own.  With verify, its checksum and
+ * every code, offset and varlena length are checked, so that no later access
+ * leaves it; without (bytes that this server wrote into its own shared memory)
+ * it costs nothing.
+ */
+extern bool clari_chunk_open(const ClariGroupIndex *group, int position, const void *bytes, bool verify,
+							 ClariChunk *chunk, ClariError *error);
+
+/* The row's varlena, or NULL for a NULL: text and numeric. */
+static inline const char *
+clari_chunk_varlena(const ClariChunk *chunk, uint32_t row)
+{
+	switch (chunk->encoding)
+	{
+		case CLARI_ENCODING_DICTIONARY:
+			return chunk->codes[row] == 0 ? NULL : chunk->bytes + chunk->offsets[chunk->codes[row] - 1];
+		case CLARI_ENCODING_PLAIN:
+			return chunk->offsets[row] == 0 ? NULL : chunk->bytes + chunk->offsets[row];
+		case CLARI_ENCODING_CONSTANT:
+			return chunk->bytes;
+		default:
+			return NULL;
+	}
+}
+
+/* The row's fixed-width value, or CLARI_FIXED_NULL: bool, date, timestamptz. */
+static inline int64_t
+clari_chunk_fixed(const ClariChunk *chunk, uint32_t row)
+{
+	return chunk->encoding == CLARI_ENCODING_FIXED ? chunk->fixed[row] : CLARI_FIXED_NULL;
+}
+
+#endif /* CLARI_ROWSET_H */
