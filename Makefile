@@ -19,10 +19,11 @@ PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 
 # The pure rooms compile as they are into unit tests and fuzzers: no server needed.
-PURE = $(addprefix src/,error.c attribute.c period.c digest.c request.c json.c json_framing.c rowset.c rowset_writer.c rowset_sort.c job.c)
+PURE = $(addprefix src/,error.c attribute.c period.c digest.c request.c json.c json_framing.c json_reply.c rowset.c \
+	rowset_writer.c rowset_column.c rowset_item.c rowset_small.c rowset_sort.c job.c http_origin.c)
 PURE_CFLAGS = -std=gnu11 -g -O1 -Wall -Wextra -Werror -fsanitize=address,undefined -fno-sanitize-recover=undefined \
-	-Isrc -Itest/unit -isystem $(shell $(PG_CONFIG) --includedir-server) $(shell pkg-config --cflags json-c libcrypto)
-PURE_LIBS = -L$(shell $(PG_CONFIG) --pkglibdir) -L$(shell $(PG_CONFIG) --libdir) -lpgcommon -lpgport $(shell pkg-config --libs json-c libcrypto)
+	-Isrc -Itest/unit -isystem $(shell $(PG_CONFIG) --includedir-server) $(shell pkg-config --cflags json-c libcrypto libcurl)
+PURE_LIBS = -L$(shell $(PG_CONFIG) --pkglibdir) -L$(shell $(PG_CONFIG) --libdir) -lpgcommon -lpgport $(shell pkg-config --libs json-c libcrypto libcurl)
 UNIT = $(patsubst test/unit/%.c,build/unit/%,$(sort $(wildcard test/unit/test_*.c)))
 
 build/unit/%: test/unit/%.c $(PURE) $(wildcard src/*.h test/unit/*.h)

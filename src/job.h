@@ -63,6 +63,7 @@ typedef struct ClariJob
 	char period[CLARI_PERIOD_TEXT_SIZE]; /* for messages; empty: the current quarter */
 	char forecast[CLARI_NAME_SIZE];
 	char job_id[64];
+	char status_text[32];    /* Clari's last word on the job's state, or empty */
 	char download_url[1024]; /* empty: the job's own results */
 	bool allow_truncated;
 	bool truncated;
@@ -77,15 +78,22 @@ typedef struct ClariJob
 	int32_t polls;
 	int32_t retries; /* of the step under way */
 	int32_t total_retries;
-	uint32_t jitter; /* seed of the back-off's jitter, advanced by use */
-	ClariError error;
+	int32_t refusals;  /* POSTs refused because too many exports were running */
+	int32_t bad_files; /* downloads that were no good document */
+	uint32_t jitter;   /* seed of the back-off's jitter, advanced by use */
+	ClariError error;  /* FAILED: why; before that, why the last call is to be repeated, if it is */
 } ClariJob;
 
 /* A job for the request, not begun.  now in ms of the caller's clock, as everywhere here. */
 extern void clari_job_begin(ClariJob *job, const ClariRequest *request, const ClariTransport *transport,
 							uint32_t jitter, int64_t now);
 
-/* Takes what happened, returns what to do now. */
+/*
+ * Takes what happened, returns what to do now.  A download that is answered
+ * 2xx tells DECODED or REFUSED, not REPLY.  A TICK at next_at can FAIL a job
+ * (export_timeout) while a POST or a poll is under way: the caller abandons
+ * that call.  Nothing is under way after FAIL or PUBLISH.
+ */
 extern ClariJobAction clari_job_step(ClariJob *job, const ClariJobEvent *event, int64_t now);
 
 /* "posting", "waiting" …, for views and messages. */

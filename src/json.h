@@ -38,7 +38,12 @@ typedef struct ClariValue
 
 /*
  * Takes one item of a list: values has clari_lists[list].nattributes elements,
- * by attribute position.  False with the error filled stops the document.
+ * by attribute position, each NULL or of the kind that the attribute's type
+ * asks for: TEXT and DATE a STRING (an id that came as an integer too), NUMERIC
+ * a NUMBER, BOOL a BOOL, TIMESTAMP a NUMBER that is an integer of at most 18
+ * digits.  An attribute may come under its key or its alias, not under both
+ * unless one is null.  False with the error filled stops the document; where
+ * its detail is empty, the item's place becomes the detail.
  */
 typedef bool (*ClariItemSink)(void *arg, ClariList list, const ClariValue *values, ClariError *error);
 
@@ -56,8 +61,9 @@ extern ClariDocument *clari_document_open(ClariItemSink sink, void *arg);
  * Pushes the next bytes, cut anywhere; calls the sink for each item that they
  * complete.  False with the error filled (CLARI_ERROR_DATA and what is wrong,
  * whose detail names list, item number and byte position; CLARI_ERROR_LIMIT for
- * an element over CLARI_MAX_ELEMENT_SIZE; or the sink's own error).  After a
- * false every further call is false with the same error.
+ * an element over CLARI_MAX_ELEMENT_SIZE; or the sink's own error).  The error
+ * does not depend on the cuts.  After a false every further call is false with
+ * the same error.
  */
 extern bool clari_document_push(ClariDocument *document, const char *bytes, size_t length, ClariError *error);
 
@@ -73,7 +79,9 @@ extern void clari_document_close(ClariDocument *document);
  * {"job":{"id"}}), a job's state (flat or under "job"), limits, and errors in
  * Clari's three shapes.  A body that is not a JSON object gives is_json = false
  * and its first line, tags and control characters removed, as message.  Never
- * fails; texts that do not fit are cut at a character.
+ * fails.  Texts are valid UTF-8 on one line, cut at a character where they do
+ * not fit; a job's id or link that does not fit, or holds anything but visible
+ * ASCII, is left empty: cut it would be another one.
  */
 extern void clari_json_read_reply(const char *body, size_t length, ClariReply *reply);
 

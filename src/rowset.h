@@ -32,7 +32,9 @@
 #include "request.h"
 
 #define CLARI_ROWSET_MAGIC "CLARIRS1"         /* the digit is the format's version */
-#define CLARI_GROUP_ROWS 8192                 /* a group is closed at the first end of a run from here on */
+#define CLARI_GROUP_ROWS 8192                 /* a group is closed at the first end of a run from here on … */
+#define CLARI_GROUP_BYTES (4 * 1024 * 1024)   /* … or when it is about so long */
+#define CLARI_GROUP_MAX_BYTES (64 << 20)      /* no group is longer: what a reader must have room for */
 #define CLARI_RUNS_CHUNK CLARI_MAX_ATTRIBUTES /* the chunk behind the attributes' */
 #define CLARI_CHUNK_COUNT (CLARI_MAX_ATTRIBUTES + 1)
 #define CLARI_FIXED_NULL INT64_MIN
@@ -44,7 +46,7 @@ typedef enum ClariEncoding
 	CLARI_ENCODING_CONSTANT,   /* every row is the one varlena at the chunk's start */
 	CLARI_ENCODING_DICTIONARY, /* uint16 code[nrows] (0 is NULL, k the k-th), padding to 4,
 								 * uint32 offset[ndistinct], then varlenas */
-	CLARI_ENCODING_PLAIN,      /* uint32 offset[nrows] (0 is NULL), then varlenas */
+	CLARI_ENCODING_PLAIN,      /* uint32 offset[nrows] (0 is NULL; rows may share one), then varlenas */
 	CLARI_ENCODING_FIXED,      /* int64 value[nrows], CLARI_FIXED_NULL is NULL: bool, date (days from
 								 * 2000-01-01) and timestamptz (µs from 2000-01-01 UTC) */
 	CLARI_ENCODING_RUNS        /* uint32 first_row[nruns] (entries only) */
@@ -99,6 +101,7 @@ typedef struct ClariRowsetTrailer
 	uint64_t index_offset;
 	uint32_t ngroups; /* the index is an array of as many ClariGroupIndex */
 	uint32_t index_crc;
+	uint32_t unused;      /* 0: no byte of the trailer is padding */
 	uint32_t trailer_crc; /* of all before it */
 	char magic[8];
 } ClariRowsetTrailer;
@@ -137,13 +140,16 @@ extern ClariRowsetWriter *clari_rowset_writer_open(const ClariRowsetOutput *outp
  * Takes one item; fits ClariItemSink, with the writer as arg.  False with the
  * error filled: CLARI_ERROR_DATA for an item that cannot be kept exactly or
  * lacks an id, for entries of several quarters or both shapes;
- * CLARI_ERROR_IO, CLARI_ERROR_OUT_OF_MEMORY.
+ * CLARI_ERROR_LIMIT for lists of fields, periods and frames over 8 MB or a run
+ * over CLARI_GROUP_MAX_BYTES; CLARI_ERROR_IO, CLARI_ERROR_OUT_OF_MEMORY; the
+ * encoder's own.  After a false the writer can only be closed.
  */
 extern bool clari_rowset_writer_add(void *writer, ClariList list, const ClariValue *values, ClariError *error);
 
 /*
- * Sorts, joins, and writes the rest.  Completes meta.  False as above, and for
- * an entry whose user, field or time frame is in no list.
+ * Sorts, joins, and writes the rest.  Completes meta; of meta->flags only
+ * CLARI_ROWSET_TRUNCATED is heeded.  False as above, for an entry whose user,
+ * field or time frame is in no list, and for two different items of one id.
  */
 extern bool clari_rowset_writer_finish(ClariRowsetWriter *writer, ClariRowsetMeta *meta, ClariError *error);
 extern void clari_rowset_writer_close(ClariRowsetWriter *writer);
@@ -152,14 +158,16 @@ extern void clari_rowset_writer_close(ClariRowsetWriter *writer);
 
 /*
  * Checks magic, version, checksum and sizes of a trailer (the last
- * sizeof(ClariRowsetTrailer) bytes of a rowset of total_length bytes).  False
- * with CLARI_ERROR_CORRUPT.
+ * sizeof(ClariRowsetTrailer) bytes of a rowset of total_length bytes), and that
+ * its texts end.  False with CLARI_ERROR_CORRUPT, as the next two.
  */
 extern bool clari_rowset_check_trailer(const ClariRowsetTrailer *trailer, uint64_t total_length, ClariError *error);
 
 /*
- * Checks the index that the trailer points to: checksum, and that every group
- * and chunk lies within the rowset and is long enough for its rows.
+ * Checks the index that a checked trailer points to: checksum, that the groups
+ * fill the rowset and the chunks their group without gap or overlap, that each
+ * chunk's encoding befits its attribute and is long enough for its rows, and
+ * that the rows are as many as the trailer says.
  */
 extern bool
 clari_rowset_check_index(const ClariRowsetTrailer *trailer, const ClariGroupIndex *index, ClariError *error);

@@ -1,0 +1,57 @@
+--
+-- IMPORT FOREIGN SCHEMA: the remote schema is a forecast's id.
+--
+CREATE EXTENSION clari_fdw;
+CREATE SERVER "Clari's" FOREIGN DATA WRAPPER clari_fdw;
+CREATE SCHEMA clari;
+
+CREATE FUNCTION clari.imported() RETURNS TABLE (name text, options text[]) LANGUAGE sql AS
+$$SELECT ftrelid::regclass::text, ftoptions FROM pg_foreign_table ORDER BY ftrelid::regclass::text COLLATE "C"$$;
+
+-- Without options: all six tables.
+IMPORT FOREIGN SCHEMA net_arr FROM SERVER "Clari's" INTO clari;
+SELECT * FROM clari.imported();
+\d clari.forecasts
+\d clari.entries
+\d clari.users
+\d clari.fields
+\d clari.time_periods
+\d clari.time_frames
+
+-- They are there already.
+IMPORT FOREIGN SCHEMA net_arr LIMIT TO (forecasts) FROM SERVER "Clari's" INTO clari;
+
+-- LIMIT TO, EXCEPT and table_prefix, which counts as part of the name.
+CREATE SCHEMA other;
+IMPORT FOREIGN SCHEMA "It's ""it""" LIMIT TO (forecasts, "Q1 users") FROM SERVER "Clari's" INTO other;
+IMPORT FOREIGN SCHEMA net_arr LIMIT TO ("Q1 users", users) FROM SERVER "Clari's" INTO other
+	OPTIONS (table_prefix 'Q1 ');
+IMPORT FOREIGN SCHEMA net_arr EXCEPT (x_users, x_fields, forecasts) FROM SERVER "Clari's" INTO other
+	OPTIONS (table_prefix 'x_');
+SELECT * FROM clari.imported() WHERE name LIKE 'other.%';
+DROP SCHEMA other CASCADE;
+
+-- Every table option is handed on, quoted.
+CREATE SCHEMA other;
+IMPORT FOREIGN SCHEMA net_arr LIMIT TO (forecasts) FROM SERVER "Clari's" INTO other OPTIONS (
+	periods 'current-3..current', types 'forecast,quota', currency 'EUR', scope_id E'1905''\\::MGR',
+	include_historical 'true', schedule 'MAX', forecast_field 'Sales'' forecast', quota_field 'q',
+	allow_truncated 'false', cache_ttl '1h', closed_period_ttl '2d', stale_while_revalidate '3',
+	stale_if_error '4', table_prefix '');
+SELECT * FROM clari.imported() WHERE name LIKE 'other.%';
+
+-- Refused before anything is made.
+IMPORT FOREIGN SCHEMA net_arr FROM SERVER "Clari's" INTO other OPTIONS (object 'users');
+IMPORT FOREIGN SCHEMA net_arr FROM SERVER "Clari's" INTO other OPTIONS (forecast 'gross_arr');
+IMPORT FOREIGN SCHEMA net_arr FROM SERVER "Clari's" INTO other OPTIONS (prefix 'x_');
+IMPORT FOREIGN SCHEMA net_arr FROM SERVER "Clari's" INTO other OPTIONS (base_url 'https://api.clari.com');
+IMPORT FOREIGN SCHEMA net_arr FROM SERVER "Clari's" INTO other OPTIONS (periods 'now');
+IMPORT FOREIGN SCHEMA net_arr FROM SERVER "Clari's" INTO other OPTIONS (periods 'current', periods 'current-1');
+IMPORT FOREIGN SCHEMA net_arr FROM SERVER "Clari's" INTO other
+	OPTIONS (table_prefix 'a_prefix_that_leaves_no_room_for_the_name_of_the_table_x');
+IMPORT FOREIGN SCHEMA ".." LIMIT TO (users) FROM SERVER "Clari's" INTO other;
+SELECT count(*) FROM clari.imported() WHERE name LIKE 'other.%';
+
+SET client_min_messages = warning;
+DROP SCHEMA clari, other CASCADE;
+DROP EXTENSION clari_fdw CASCADE;

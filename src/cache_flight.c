@@ -1,0 +1,395 @@
+/*
+ * cache_flight.c
+ *		The entry table as workers see it: starting, claiming, publishing; and
+ *		the bounds of the memory tier.
+ *
+ * Sessions start workers here and reserve their slots; the rest runs in
+ * workers.  Locks as in cache.c.
+ */
+#include "postgres.h"
+
+#include "cache_shared.h"
+#include "digest.h"
+#include "store.h"
+
+#include "miscadmin.h"
+#include "postmaster/bgworker.h"
+#include "storage/ipc.h"
+#include "storage/proc.h"
+
+/* A worker that has not come up by then never will; one is up in 5 ms. */
+#define STARTING_LIMIT (5 * USECS_PER_SEC)
+
+/* So long others leave work to a worker that is starting. */
+#define STARTING_GRACE (1 * USECS_PER_SEC)
+
+static int my_slot = CLARI_NOBODY;
+
+/* ------- starting workers ------- */
+
+static int
+count_flights_locked(ClariControl *control)
+{
+	int count = 0;
+
+	for (int i = 0; i < CLARI_MAX_FLIGHTS; i++)
+		count += control->flights[i].used;
+	return count;
+}
+
+/* Counts the workers that run or will; *vacant is a free slot or CLARI_NOBODY. */
+static int
+count_workers_locked(ClariControl *control, int *vacant)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	int count = 0;
+
+	*vacant = CLARI_NOBODY;
+	for (int i = CLARI_MAX_WORKERS - 1; i >= 0; i--)
+	{
+		ClariWorkerShared *worker = &control->workers[i];
+
+		if (worker->state == CLARI_WORKER_STARTING && worker->since < now - STARTING_LIMIT)
+			worker->state = CLARI_WORKER_FREE;
+		if (worker->state == CLARI_WORKER_FREE)
+			*vacant = i;
+		else
+			count++;
+	}
+	return count;
+}
+
+/* The slot for one more worker, reserved, or CLARI_NOBODY if there are enough; *running counts the others. */
+static int
+reserve_worker(int *running)
+{
+	ClariControl *control = clari_cache_control();
+	int vacant;
+
+	clari_cache_lock(LW_EXCLUSIVE);
+	*running = count_workers_locked(control, &vacant);
+	if (*running >= Min(clari_max_workers, count_flights_locked(control)))
+		vacant = CLARI_NOBODY;
+	if (vacant != CLARI_NOBODY)
+	{
+		control->workers[vacant].state = CLARI_WORKER_STARTING;
+		control->workers[vacant].since = GetCurrentTimestamp();
+		control->workers[vacant].latch = NULL;
+		control->workers[vacant].flights = 0;
+	}
+	clari_cache_unlock();
+	return vacant;
+}
+
+static bool
+register_worker(int slot)
+{
+	BackgroundWorker worker = {0};
+
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_ConsistentState; /* also on a standby */
+	worker.bgw_restart_time = BGW_NEVER_RESTART;
+	strlcpy(worker.bgw_library_name, "clari_fdw", BGW_MAXLEN);
+	strlcpy(worker.bgw_function_name, "clari_fdw_worker_main", BGW_MAXLEN);
+	strlcpy(worker.bgw_name, "clari_fdw worker", BGW_MAXLEN);
+	strlcpy(worker.bgw_type, "clari_fdw worker", BGW_MAXLEN);
+	worker.bgw_main_arg = Int32GetDatum(slot);
+	return RegisterDynamicBackgroundWorker(&worker, NULL);
+}
+
+bool
+clari_cache_start_workers(ClariError *error)
+{
+	int running;
+	int slot;
+
+	if (!IsUnderPostmaster)
+	{
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("clari_fdw cannot export in single-user mode"),
+				 errdetail("Exports are made by background workers.")));
+	}
+	while ((slot = reserve_worker(&running)) != CLARI_NOBODY)
+	{
+		if (register_worker(slot))
+			continue;
+		clari_cache_lock(LW_EXCLUSIVE);
+		clari_cache_control()->workers[slot].state = CLARI_WORKER_FREE;
+		clari_cache_unlock();
+		if (running > 0)
+			return true; /* slower, but it will come */
+		clari_error_set(error, CLARI_ERROR_RESOURCES, "no background worker slot is free for the export");
+		clari_error_detail(error, "All %d of max_worker_processes are in use.", max_worker_processes);
+		clari_error_hint(error, "Raise \"max_worker_processes\", or try again later.");
+		return false;
+	}
+	return true;
+}
+
+void
+clari_cache_wake_workers_locked(void)
+{
+	ClariControl *control = clari_cache_control();
+
+	for (int i = 0; i < CLARI_MAX_WORKERS; i++)
+		if (control->workers[i].state == CLARI_WORKER_RUNNING && i != my_slot)
+			SetLatch(control->workers[i].latch);
+}
+
+/* ------- a worker's life ------- */
+
+/* The worker dies with flights in hand: they fail, the waiting hear of it. */
+static void
+leave_slot(int code, Datum arg)
+{
+	ClariControl *control = clari_cache_control();
+	ClariError error;
+
+	if (my_slot == CLARI_NOBODY)
+		return;
+	clari_error_set(&error, CLARI_ERROR_CANCELLED, "the background worker that made the export was terminated");
+	clari_error_hint(&error, "Run the query again: it starts a new one.");
+	for (int i = 0; i < CLARI_MAX_FLIGHTS; i++)
+		if (control->flights[i].used && control->flights[i].worker == my_slot)
+			clari_cache_fail(i, &error);
+	clari_cache_lock(LW_EXCLUSIVE);
+	control->workers[my_slot].state = CLARI_WORKER_FREE;
+	my_slot = CLARI_NOBODY;
+	clari_cache_wake_workers_locked();
+	clari_cache_unlock();
+}
+
+bool
+clari_cache_worker_begin(int slot)
+{
+	ClariControl *control = clari_cache_control();
+	bool mine;
+
+	clari_cache_lock(LW_EXCLUSIVE);
+	mine = control->workers[slot].state == CLARI_WORKER_STARTING;
+	if (mine)
+	{
+		control->workers[slot].state = CLARI_WORKER_RUNNING;
+		control->workers[slot].since = GetCurrentTimestamp();
+		control->workers[slot].latch = MyLatch;
+		control->workers[slot].flights = 0;
+		my_slot = slot;
+	}
+	clari_cache_unlock();
+	if (mine)
+		before_shmem_exit(leave_slot, (Datum) 0);
+	return mine;
+}
+
+bool
+clari_cache_worker_end(void)
+{
+	ClariControl *control = clari_cache_control();
+	bool queued = false;
+
+	clari_cache_lock(LW_EXCLUSIVE);
+	for (int i = 0; i < CLARI_MAX_FLIGHTS; i++)
+		queued = queued || (control->flights[i].used && control->flights[i].worker == CLARI_NOBODY);
+	if (!queued)
+	{
+		control->workers[my_slot].state = CLARI_WORKER_FREE;
+		my_slot = CLARI_NOBODY;
+	}
+	clari_cache_unlock();
+	return !queued;
+}
+
+/* ------- claiming ------- */
+
+/* Has another worker less to do?  Then the next flight is for it. */
+static bool
+is_busiest_locked(ClariControl *control)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	for (int i = 0; i < CLARI_MAX_WORKERS; i++)
+	{
+		ClariWorkerShared *worker = &control->workers[i];
+		bool alive = worker->state == CLARI_WORKER_RUNNING ||
+			(worker->state == CLARI_WORKER_STARTING && worker->since > now - STARTING_GRACE);
+
+		if (alive && worker->flights < control->workers[my_slot].flights)
+			return true;
+	}
+	return false;
+}
+
+static bool
+account_has_room_locked(ClariControl *control, const ClariFlightShared *flight)
+{
+	int active = 0;
+
+	for (int i = 0; i < CLARI_MAX_FLIGHTS; i++)
+	{
+		const ClariFlightShared *other = &control->flights[i];
+
+		if (other->used && other->worker != CLARI_NOBODY &&
+			memcmp(&other->account, &flight->account, sizeof(ClariKey)) == 0)
+			active++;
+	}
+	return active < flight->transport.max_concurrent_exports;
+}
+
+/* The flight that has been queued longest and may go, or NULL. */
+static ClariFlightShared *
+next_flight_locked(ClariControl *control)
+{
+	ClariFlightShared *next = NULL;
+
+	for (int i = 0; i < CLARI_MAX_FLIGHTS; i++)
+	{
+		ClariFlightShared *flight = &control->flights[i];
+
+		if (flight->used && flight->worker == CLARI_NOBODY &&
+			(next == NULL || flight->generation < next->generation) && account_has_room_locked(control, flight))
+			next = flight;
+	}
+	return next;
+}
+
+bool
+clari_cache_claim(ClariOrder *order)
+{
+	ClariControl *control = clari_cache_control();
+	ClariFlightShared *flight = NULL;
+
+	clari_cache_lock(LW_EXCLUSIVE);
+	if (!is_busiest_locked(control))
+		flight = next_flight_locked(control);
+	if (flight != NULL)
+	{
+		flight->worker = my_slot;
+		control->workers[my_slot].flights++;
+		order->index = (int) (flight - control->flights);
+		order->key = control->entries[flight->entry].key;
+		order->generation = flight->generation;
+		order->request = flight->request;
+		order->transport = flight->transport;
+		clari_cache_wake_workers_locked();
+	}
+	clari_cache_unlock();
+	return flight != NULL;
+}
+
+void
+clari_cache_progress(int index, const ClariProgress *progress)
+{
+	clari_cache_lock(LW_EXCLUSIVE);
+	clari_cache_control()->flights[index].progress = *progress;
+	clari_cache_unlock();
+}
+
+/* ------- the memory tier ------- */
+
+/* The segment that was used longest ago, or NULL if there is none. */
+static ClariEntryShared *
+oldest_segment_locked(ClariControl *control)
+{
+	ClariEntryShared *oldest = NULL;
+
+	for (int i = 0; i < CLARI_MAX_ENTRIES; i++)
+	{
+		ClariEntryShared *entry = &control->entries[i];
+
+		if (entry->used && entry->version.segment != DSM_HANDLE_INVALID &&
+			(oldest == NULL || entry->used_at < oldest->used_at))
+			oldest = entry;
+	}
+	return oldest;
+}
+
+bool
+clari_cache_reserve(Size bytes)
+{
+	ClariControl *control = clari_cache_control();
+	Size limit = (Size) clari_shared_cache_size * 1024;
+	bool fits = bytes <= limit;
+
+	clari_cache_lock(LW_EXCLUSIVE);
+	while (fits && (control->segment_bytes + bytes > limit || control->nsegments >= CLARI_MAX_SEGMENTS))
+	{
+		ClariEntryShared *oldest = oldest_segment_locked(control);
+
+		if (oldest == NULL)
+			fits = false; /* the rest is reserved by other workers */
+		else
+			clari_cache_drop_segment_locked(oldest);
+	}
+	if (fits)
+	{
+		control->segment_bytes += bytes;
+		control->nsegments++;
+	}
+	clari_cache_unlock();
+	return fits;
+}
+
+void
+clari_cache_unreserve(Size bytes)
+{
+	ClariControl *control = clari_cache_control();
+
+	clari_cache_lock(LW_EXCLUSIVE);
+	control->segment_bytes -= bytes;
+	control->nsegments--;
+	clari_cache_unlock();
+}
+
+/* ------- the end of a flight ------- */
+
+void
+clari_cache_end_flight_locked(int index)
+{
+	ClariControl *control = clari_cache_control();
+	ClariFlightShared *flight = &control->flights[index];
+
+	control->entries[flight->entry].flight = CLARI_NOBODY;
+	if (flight->worker != CLARI_NOBODY)
+		control->workers[flight->worker].flights--;
+	clari_wipe(flight, sizeof(*flight)); /* the key was in it; all zero is unused */
+	clari_cache_wake_workers_locked();
+}
+
+void
+clari_cache_publish(int index, const ClariVersion *version)
+{
+	ClariControl *control = clari_cache_control();
+	ClariEntryShared *entry;
+	uint64 replaced;
+
+	clari_cache_lock(LW_EXCLUSIVE);
+	entry = &control->entries[control->flights[index].entry];
+	replaced = entry->has_rowset ? entry->version.meta.generation : 0;
+	clari_cache_drop_segment_locked(entry);
+	entry->has_rowset = true;
+	entry->version = *version;
+	entry->failed_flight = 0;
+	entry->used_at = ++control->clock;
+	clari_cache_end_flight_locked(index);
+	clari_cache_unlock();
+	clari_cache_wake_sessions();
+	if (replaced != 0)
+		clari_store_remove(&version->meta.key, replaced);
+}
+
+void
+clari_cache_fail(int index, const ClariError *error)
+{
+	ClariControl *control = clari_cache_control();
+	ClariEntryShared *entry;
+
+	clari_cache_lock(LW_EXCLUSIVE);
+	entry = &control->entries[control->flights[index].entry];
+	entry->failed_flight = control->flights[index].generation;
+	entry->failed_at = GetCurrentTimestamp();
+	entry->error = *error;
+	clari_cache_end_flight_locked(index);
+	clari_cache_unlock();
+	clari_cache_wake_sessions();
+}

@@ -1,0 +1,71 @@
+/*
+ * option_value.h
+ *		From the text of an option to its value: what each kind of option takes.
+ *
+ * Runs in sessions.  Touches no catalog, no file, no network.
+ */
+#ifndef CLARI_OPTION_VALUE_H
+#define CLARI_OPTION_VALUE_H
+
+#include "postgres.h"
+
+/* Who may set an option. */
+typedef enum ClariPrivilege
+{
+	CLARI_FOR_ALL,
+	CLARI_FOR_FILE_READERS, /* superusers and members of pg_read_server_files */
+	CLARI_FOR_SUPERUSERS
+} ClariPrivilege;
+
+typedef struct ClariOption ClariOption;
+
+/* Checks the text, raising a refusal, and unless target is NULL stores its value there. */
+typedef void ClariSetOption(const ClariOption *option, const char *text, void *target);
+
+/* One line of the option table (options.c). */
+struct ClariOption
+{
+	const char *name;
+	int places; /* where it may stand: AT_... of options.c */
+	ClariSetOption *set;
+	size_t offset;      /* of the value in ClariOptions; 0 (relid's) means nowhere */
+	const char *preset; /* the text that stands for a missing option, or NULL */
+	int unit;           /* GUC_UNIT_... of a bare number, or 0 */
+	int min;            /* of numbers, in that unit */
+	int max;            /* of numbers; of texts, the bytes with their NUL */
+	ClariPrivilege privilege;
+	bool secret; /* its text appears in no message */
+};
+
+/*
+ * Raises ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE: option, text, what it takes, and
+ * the hint if it is not NULL.  text is NULL where it might show a secret.
+ */
+extern void clari_option_refuse(const ClariOption *option, const char *text, const char *takes, const char *hint)
+	__attribute__((noreturn));
+
+/* One for each kind of option, and what its target is. */
+extern ClariSetOption clari_option_set_base_url; /* char[option->max] */
+extern ClariSetOption clari_option_set_bool;     /* bool */
+extern ClariSetOption clari_option_set_currency; /* char[4] */
+extern ClariSetOption clari_option_set_duration; /* int64, microseconds */
+extern ClariSetOption clari_option_set_int;      /* int32, in option->unit */
+extern ClariSetOption clari_option_set_key;      /* nothing, only checks */
+extern ClariSetOption clari_option_set_object;   /* ClariObject */
+extern ClariSetOption clari_option_set_path;     /* char[option->max] */
+extern ClariSetOption clari_option_set_periods;  /* ClariExtent */
+extern ClariSetOption clari_option_set_prefix;   /* nothing, only checks */
+extern ClariSetOption clari_option_set_proxy;    /* char[option->max] */
+extern ClariSetOption clari_option_set_schedule; /* ClariSchedule */
+extern ClariSetOption clari_option_set_secret;   /* char[option->max] */
+extern ClariSetOption clari_option_set_string;   /* char *, palloc'd, UTF-8 */
+extern ClariSetOption clari_option_set_text;     /* char[option->max], UTF-8 */
+extern ClariSetOption clari_option_set_types;    /* uint32_t */
+
+/* Does the text do for the value of an HTTP header, as an API key must? */
+extern bool clari_is_api_key(const char *text);
+
+/* For a valid base_url: is it https, or of a loopback host? */
+extern bool clari_url_is_safe(const char *url);
+
+#endif /* CLARI_OPTION_VALUE_H */

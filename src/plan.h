@@ -1,0 +1,25 @@
+/*
+ * plan.h
+ *		The planner's callbacks, and what a plan hands to its scan.
+ */
+#ifndef CLARI_PLAN_H
+#define CLARI_PLAN_H
+
+#include "postgres.h"
+
+#include "foreign/fdwapi.h"
+#include "nodes/pathnodes.h"
+
+/* Elements of ForeignScan.fdw_private.  fdw_exprs holds the expressions that prune. */
+enum
+{
+	CLARI_PLAN_NEEDED /* List of int: attribute numbers that the scan must fill */
+};
+
+/* FdwRoutine's callbacks, as PostgreSQL describes them.  None touches the network. */
+extern void clariGetForeignRelSize(PlannerInfo *root, RelOptInfo *baserel, Oid foreigntableid);
+extern void clariGetForeignPaths(PlannerInfo *root, RelOptInfo *baserel, Oid foreigntableid);
+extern ForeignScan *clariGetForeignPlan(PlannerInfo *root, RelOptInfo *baserel, Oid foreigntableid,
+										ForeignPath *best_path, List *tlist, List *scan_clauses, Plan *outer_plan);
+
+#endif /* CLARI_PLAN_H */

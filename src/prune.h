@@ -1,0 +1,52 @@
+/*
+ * prune.h
+ *		Which quarters can satisfy a scan's quals.
+ *
+ * A table's extent is a finite list of quarters, so nothing has to be derived
+ * from operators: every clause that depends on time_period alone is evaluated
+ * for each quarter, by the executor, with the clause's own collation.  That is
+ * exact for =, IN, ANY, BETWEEN, <, LIKE, OR and whatever else.
+ */
+#ifndef CLARI_PRUNE_H
+#define CLARI_PRUNE_H
+
+#include "postgres.h"
+
+#include "nodes/execnodes.h"
+#include "nodes/pathnodes.h"
+
+#include "attribute.h"
+#include "options.h"
+#include "period.h"
+
+/*
+ * Of the relation's restriction clauses (RestrictInfos), those that prune: they
+ * refer to columns that show the period (columns, by attribute), constants and
+ * parameters alone, through PostgreSQL's own non-volatile functions.
+ */
+extern List *clari_prune_select(List *restrictinfos, Index relid, TupleDesc tupdesc, const ClariColumn *columns);
+
+/* Does a pruning expression depend on parameters, or on those that only execution sets? */
+extern bool clari_prune_has_params(Node *expression, bool executor_only);
+
+typedef struct ClariPrune ClariPrune;
+
+/*
+ * Prepares pruning by the expressions.  parent is the scan's node, or NULL while
+ * planning: then the expressions must be free of parameters.  Lives in the
+ * current context.
+ */
+extern ClariPrune *clari_prune_begin(List *expressions, PlanState *parent, TupleDesc tupdesc,
+									 const ClariColumn *columns);
+
+/* Keeps those quarters, in place and in order, that satisfy all expressions; returns how many. */
+extern int clari_prune_periods(ClariPrune *prune, ExprContext *econtext, ClariPeriod *periods, int count);
+
+/*
+ * A notice for each constant or parameter that an expression asks for by = or
+ * IN and that is none of the extent's quarters.
+ */
+extern void clari_prune_notice(ClariPrune *prune, ExprContext *econtext, const ClariOptions *options,
+							   const ClariPeriod *extent, int count);
+
+#endif /* CLARI_PRUNE_H */

@@ -1,0 +1,411 @@
+#!/usr/bin/python3
+"""What the simulator promises: that it serves what it says it serves, that a
+fault strikes when and where it was ordered, and that it comes and goes cleanly."""
+import csv
+import gzip
+import http.client
+import io
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+from decimal import Decimal
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import clari_sim  # noqa: E402
+
+SIM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "clari_sim.py")
+KEY = {"apikey": "test-key"}
+ALL = list(clari_sim.ALL_TYPES)
+
+
+class Sim:
+    """A running simulator and a small client for it."""
+
+    def __init__(self, *flags):
+        self.process = subprocess.Popen([sys.executable, SIM, "--exit-with-parent", *flags], stdout=subprocess.PIPE)
+        self.port = int(self.process.stdout.readline().decode().rstrip().rpartition(":")[2])
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        self.process.stdout.close()
+        return self.process.wait(5)
+
+    def raw(self, method, path, body=None, headers=None, timeout=10):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        try:
+            body = None if body is None else json.dumps(body)
+            connection.request(method, path, body, KEY if headers is None else headers)
+            answer = connection.getresponse()
+            return answer.status, answer.headers, answer.read()
+        finally:
+            connection.close()
+
+    def json(self, method, path, body=None, headers=None):
+        status, _, text = self.raw(method, path, body, headers)
+        return status, json.loads(text)
+
+    def control(self, verb, body=None):
+        status, answer = self.json("GET" if body is None else "POST", "/_control/" + verb, body, {})
+        assert status == 200, answer
+        return answer
+
+    def post(self, period, forecast="net_arr", **body):
+        if period:
+            body["timePeriod"] = period
+        return self.json("POST", "/v4/export/forecast/" + forecast, {"typesToExport": ALL, **body})
+
+    def wait(self, job, deadline=5):
+        end = time.monotonic() + deadline
+        while time.monotonic() < end:
+            status, answer = self.json("GET", "/v4/export/jobs/" + job)
+            answer = answer.get("job", answer)
+            if status != 200 or answer["status"] not in ("SCHEDULED", "STARTED"):
+                return answer
+            time.sleep(0.01)
+        raise AssertionError("the job did not finish")
+
+    def export(self, period, **body):
+        """The file of an export, numbers as their text."""
+        _, answer = self.post(period, **body)
+        self.wait(answer["jobId"])
+        status, headers, text = self.raw("GET", f"/v4/export/jobs/{answer['jobId']}/results")
+        assert status == 200, text
+        return json.loads(text, parse_int=clari_sim.Amount, parse_float=clari_sim.Amount)
+
+
+class Served(unittest.TestCase):
+    """One simulator for all tests of a class; each begins with it forgetful."""
+    flags = ("--owners", "40", "--job-seconds", "0.02")
+
+    @classmethod
+    def setUpClass(cls):
+        cls.sim = Sim(*cls.flags)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.sim.stop()
+
+    def setUp(self):
+        self.sim.control("reset", {"settings": True})
+        self.set(owners=40, job_seconds=0.02)
+
+    def set(self, forecast=None, period=None, **settings):
+        self.sim.control("set", {"forecast": forecast, "period": period, "settings": settings})
+
+    def fault(self, step, times=1, period=None, **fault):
+        self.sim.control("fault", {"step": step, "times": times, "period": period, "fault": fault})
+
+
+class TheData(unittest.TestCase):
+    def test_numbers_print_as_numeric_out_prints_them(self):
+        for literal, text in (("1e3", "1000"), ("0.10", "0.10"), ("-0.005", "-0.005"), ("-0", "0"), ("0.00", "0.00"),
+                              ("2.50E-3", "0.00250"), ("12.340e1", "123.40"), ("9007199254740993", "9007199254740993")):
+            self.assertEqual(clari_sim.numeric_out(literal), text)
+
+    def test_fiscal_quarters_begin_in_the_month_set(self):
+        dates = lambda *a: tuple(map(str, clari_sim.quarter_dates(*a)))
+        self.assertEqual(dates("2026_Q1", 2), ("2025-02-01", "2025-04-30"))
+        self.assertEqual(dates("2026_Q4", 2), ("2025-11-01", "2026-01-31"))
+        self.assertEqual(dates("2026_Q1", 1), ("2026-01-01", "2026-03-31"))
+        self.assertEqual(dates("2026_Q3", 7), ("2026-01-01", "2026-03-31"))
+        self.assertEqual(clari_sim.shift_quarter("2026_Q1", -1), "2025_Q4")
+
+    def test_a_version_changes_the_owners_it_says_and_no_others(self):
+        rows = [list(clari_sim.expected_rows("forecasts", clari_sim.Data(
+            "net_arr", "2026_Q1", {"owners": 300, "version": v}))) for v in range(3)]
+        for v in (1, 2):
+            differ = [u for u in range(300) if rows[v][u] != rows[v - 1][u]]
+            data = clari_sim.Data("net_arr", "2026_Q1", {"owners": 300, "version": v})
+            self.assertEqual(differ, clari_sim.changed_owners(data))
+            self.assertEqual(len(differ), 3)
+
+    def test_awkward_values_occur(self):
+        data = clari_sim.Data("net_arr", "2026_Q1", {"owners": 1000})
+        rows = list(clari_sim.expected_rows("forecasts", data))
+        amounts = {row[2] for row in rows}
+        self.assertLessEqual({None, "1000", "0.10", "-0.005", "0", "1234567890123.45", "9007199254740993"}, amounts)
+        names = "".join(row[0] for row in rows)
+        for character in '"\n\\é😀%':
+            self.assertIn(character, names)
+        self.assertIn("", {row[0] for row in rows})
+        self.assertIn(None, {row[1] for row in rows})
+        self.assertEqual(len({row[1] for row in rows if row[1]}), 1000 - 25)
+
+    def test_latin1_names_are_latin1(self):
+        data = clari_sim.Data("net_arr", "2026_Q1", {"owners": 1000, "charset": "latin1"})
+        for user in data.users():
+            "".join(filter(None, user.values())).encode("latin-1")
+
+    def test_the_csv_reads_back(self):
+        data = clari_sim.Data("net_arr", "2026_Q1", {"owners": 200})
+        for kind, columns in clari_sim.COLUMNS.items():
+            text = "".join(clari_sim.expected_csv(kind, data, order_by=columns[:1]))
+            rows = list(csv.reader(io.StringIO(text, newline="")))
+            self.assertEqual(rows[0], columns)
+            want = [[value or "" for value in row] for row in clari_sim.expected_rows(kind, data)]
+            self.assertEqual(sorted(rows[1:]), sorted(want))
+        self.assertEqual(clari_sim.csv_line([None, "", 'a"b', "x\ny", "z"]), ',"","a""b","x\ny",z\n')
+
+    def test_the_file_is_what_is_expected_in_every_order(self):
+        seen = set()
+        for settings in ({}, {"entry_order": "by_user"}, {"entry_order": "shuffled"}, {"version": 3}, {"owners": 2400},
+                         {"owners": 0}, {"amounts": "plain"}, {"list_order": "entries_first"},
+                         {"list_order": "entries_last"}, {"crm_names": "aggregation"}, {"duplicate_emails": 10},
+                         {"fields": ["a", "b", {"id": "c", "type": "QUOTA"}]}, {"owners": 0, "entry_order": "shuffled"}):
+            for historical in (False, True):
+                data = clari_sim.Data("net_arr", "2026_Q1", {"owners": 60, **settings}, currency="EUR",
+                                      historical=historical)
+                text = b"".join(data.encoded()).decode()
+                file = json.loads(text, parse_int=clari_sim.Amount, parse_float=clari_sim.Amount)
+                seen.add(tuple(file))
+                self.assertEqual(file["users"], list(data.users()))
+                order = lambda e: (e["userId"], e["fieldId"], e["timeFrameId"])
+                want = [{k: str(v) if isinstance(v, int) and not isinstance(v, bool) else v for k, v in e.items()}
+                        for e in data.entries()]
+                self.assertEqual(sorted(file["entries"], key=order), sorted(want, key=order))
+                self.assertEqual(len(want), data.count())
+                self.assertEqual(file["timeFrames"], data.time_frames())
+        self.assertTrue(any(order[0] == "entries" for order in seen))
+        self.assertTrue(any(order[-1] == "entries" for order in seen))
+
+    def test_only_the_types_asked_for_are_there(self):
+        data = clari_sim.Data("net_arr", "2026_Q1", {"owners": 50}, ["forecast"])
+        names = set().union(*data.entries())
+        self.assertEqual(names, {"fieldId", "userId", "timePeriodId", "timeFrameId", "forecastValue"})
+        self.assertEqual([f["fieldType"] for f in data.fields], ["FORECAST"])
+        self.assertEqual([f["fieldType"] for f in clari_sim.Data("x", "2026_Q1", {}, ["quota"]).fields], ["QUOTA"])
+
+    def test_both_shapes_pivot_to_the_same_rows(self):
+        rows = [list(clari_sim.expected_rows("forecasts", clari_sim.Data(
+            "net_arr", "2026_Q1", {"owners": 50, "shape": shape}))) for shape in ("v4", "flat")]
+        self.assertEqual(*rows)
+        flat = clari_sim.Data("net_arr", "2026_Q1", {"owners": 50, "shape": "flat"})
+        entries = json.loads(b"".join(flat.encoded()), parse_int=Decimal, parse_float=Decimal)["entries"]
+        self.assertEqual([e["ownerName"] for e in entries], [row[0] for row in rows[0]])
+
+
+class TheService(Served):
+    def test_an_export_gives_the_data_and_the_job_its_fields(self):
+        status, answer = self.sim.post("2026_Q1")
+        self.assertEqual((status, list(answer)), (200, ["jobId"]))
+        job = self.sim.wait(answer["jobId"])
+        for name in ("jobId userId orgId title module startTime endTime expiredTime version fileName fileType status "
+                     "viewed cellsTruncated rowsTruncated downloads currency").split():
+            self.assertIn(name, job)
+        self.assertRegex(job["fileName"], r"^clari_export_net_arr_2026_Q1\d+_\d{8}_\d{6}\.json$")
+        file = self.sim.export("2026_Q1")
+        self.assertEqual(file["timePeriods"][0]["timePeriodId"], "2026_Q1")
+        self.assertEqual(file["users"], list(clari_sim.Data("net_arr", "2026_Q1", {"owners": 40}).users()))
+        self.assertEqual(self.sim.control("seen")["periods"]["2026_Q1"]["post"], 2)
+
+    def test_expected_says_the_same_over_http_and_on_the_command_line(self):
+        self.set(period="2026_Q1", owners=7, version=1)
+        _, _, text = self.sim.raw("GET", "/_control/expected?period=2026_Q1&object=entries")
+        printed = subprocess.run([sys.executable, SIM, "expected", "--period", "2026_Q1", "--owners", "7",
+                                  "--version", "1", "--object", "entries"], capture_output=True, check=True).stdout
+        self.assertEqual(text, printed)
+
+    def test_an_unknown_period_is_answered_with_the_current_one(self):
+        for asked in ("2031_Q1", None):
+            self.assertEqual(self.sim.export(asked)["timePeriods"][0]["timePeriodId"], "2026_Q4")
+        self.assertEqual(sorted(self.sim.control("seen")["periods"]), ["2031_Q1", "current"])
+
+    def test_errors_are_claris(self):
+        self.set(keys={"test-key": {}, "shy": {"no_optin": ["net_arr"]}})
+        path = "/v4/export/forecast/"
+        for headers, forecast, want in (({"apikey": "no"}, "net_arr", (401, "unauthorized")),
+                                        ({"apikey": "shy"}, "net_arr", (401, "no_optin")),
+                                        (KEY, "nothing", (404, "forecast_not_found"))):
+            status, answer = self.sim.json("POST", path + forecast, {}, headers)
+            self.assertEqual((status, answer["code"]), want)
+            self.assertEqual(list(answer), ["code", "namespace", "errorId", "message", "orgId"])
+        self.assertEqual(self.sim.json("GET", "/v4/export/jobs/none")[0], 404)
+        self.assertEqual(self.sim.json("GET", "/elsewhere")[0], 404)
+
+    def test_results_are_400_until_done_and_a_held_job_is_done_when_released(self):
+        self.set(period="2026_Q1", job_seconds="hold")
+        job = self.sim.post("2026_Q1")[1]["jobId"]
+        status, answer = self.sim.json("GET", f"/v4/export/jobs/{job}/results")
+        self.assertEqual((status, answer["code"]), (400, "export_job_not_done"))
+        self.assertEqual(self.sim.control("release", {"period": "2026_Q2"})["jobs"], 0)
+        self.assertEqual(self.sim.control("release", {"period": "2026_Q1"})["jobs"], 1)
+        self.assertEqual(self.sim.wait(job)["status"], "DONE")
+
+    def test_limits_are_400_and_admin_limits_tells_which(self):
+        self.set(concurrent_limit=2, monthly_quota=3, job_seconds="hold")
+        jobs = [self.sim.post("2026_Q1")[1]["jobId"] for _ in range(2)]
+        status, answer = self.sim.post("2026_Q1")
+        self.assertEqual((status, answer["code"]), (400, "export_concurrent_limit_reached"))
+        limits = self.sim.json("GET", "/v4/admin/limits")[1]["jobs"]
+        self.assertEqual((limits["availableConcurrentLimit"], limits["availableMonthlyQuota"]), (0, 1))
+        self.assertEqual(sorted(limits["runningJobIds"] + limits["submittedJobIds"]), sorted(jobs))
+        self.sim.control("release", {})
+        self.sim.post("2026_Q1")
+        status, answer = self.sim.post("2026_Q1")
+        self.assertEqual((status, answer["code"]), (400, "export_monthly_quota_reached"))
+        self.assertEqual(self.sim.control("seen")["most_jobs_at_once"], 2)
+
+    def test_cancelling_frees_the_job_once(self):
+        self.set(job_seconds="hold", monthly_quota=1)
+        job = self.sim.post("2026_Q1")[1]["jobId"]
+        cancel = lambda: self.sim.json("PATCH", "/v4/export/jobs/" + job, {"type": "CANCEL"})
+        self.assertEqual(cancel()[1]["status"], "CANCELLED")
+        self.assertEqual(cancel()[1]["code"], "export_failed_to_cancel")
+        self.assertEqual(self.sim.post("2026_Q1")[0], 200)
+        self.assertEqual([j["status"] for j in self.sim.json("GET", "/v4/export/jobs")[1]][0], "CANCELLED")
+
+    def test_tenants_do_not_see_each_others_jobs(self):
+        self.set(keys={"test-key": {}, "other": {"tenant": "org-2", "seed": 2}})
+        job = self.sim.post("2026_Q1")[1]["jobId"]
+        self.assertEqual(self.sim.json("GET", "/v4/export/jobs/" + job, None, {"apikey": "other"})[0], 404)
+        self.assertEqual(self.sim.json("GET", "/v4/export/jobs", None, {"apikey": "other"})[1], [])
+
+    def test_every_way_of_sending_gives_the_same_bytes(self):
+        self.set(owners=12000, wrapped=True, post_status=202)
+        status, answer = self.sim.post("2026_Q1")
+        self.assertEqual(status, 202)
+        job = answer["jobId"]
+        self.sim.wait(job)
+        want = b"".join(clari_sim.Data("net_arr", "2026_Q1", {"owners": 12000}).encoded())
+        for transfer in ("chunked", "length", "close"):
+            for encoding in ("identity", "gzip"):
+                for _ in ("cold", "cached"):
+                    self.sim.control("set", {"settings": {"transfer": transfer}})
+                    job = self.sim.post("2026_Q1")[1]["jobId"]
+                    self.sim.wait(job)
+                    _, headers, body = self.sim.raw("GET", f"/v4/export/jobs/{job}/results", None,
+                                                    {**KEY, "Accept-Encoding": encoding})
+                    body = gzip.decompress(body) if encoding == "gzip" else body
+                    self.assertEqual(len(body), len(want))
+                    self.assertTrue(body == want)
+
+    def test_many_connections_at_once_and_they_are_counted(self):
+        self.fault("limits", None, delay="hold")
+        results = []
+        get = lambda: results.append(self.sim.raw("GET", "/v4/admin/limits")[0])
+        threads = [threading.Thread(target=get) for _ in range(200)]
+        for thread in threads:
+            thread.start()
+        seen = self.sim.control("seen?step=limits&at_least=200")
+        self.assertEqual(seen["open_connections"], 200)
+        while any(thread.is_alive() for thread in threads):
+            self.sim.control("release", {})
+        self.assertEqual(results, [200] * 200)
+
+    def test_wrong_settings_and_faults_are_refused(self):
+        for verb, body in (("set", {"settings": {"ownrs": 1}}), ("set", {"owners": 1}),
+                           ("fault", {"step": "results", "fault": {"statuss": 1}}), ("fault", {"step": "x", "fault": {}})):
+            self.assertEqual(self.sim.json("POST", "/_control/" + verb, body)[0], 400)
+
+
+class TheFaults(Served):
+    def job(self):
+        job = self.sim.post("2026_Q1")[1]["jobId"]
+        self.sim.wait(job)
+        return job
+
+    def results(self, job=None, **keywords):
+        return self.sim.raw("GET", f"/v4/export/jobs/{job or self.job()}/results", **keywords)
+
+    def test_a_fault_strikes_its_period_so_many_times(self):
+        self.fault("results", 2, "2026_Q1", status=429, headers={"Retry-After": "@+3"}, body="<html>slow down</html>")
+        for _ in range(2):
+            status, headers, body = self.results()
+            self.assertEqual((status, body), (429, b"<html>slow down</html>"))
+            self.assertRegex(headers["Retry-After"], r"^\w{3}, \d\d \w{3} \d{4} .* GMT$")
+        self.assertEqual(self.results()[0], 200)
+        self.assertEqual(self.sim.control("seen")["faults"][0]["used"], 2)
+
+    def test_a_post_may_queue_its_job_and_yet_fail(self):
+        self.fault("post", 1, status=503, body="")
+        self.fault("post", 1, status=503, body="", carry_out=True)
+        self.sim.raw("POST", "/v4/export/forecast/net_arr", {})
+        self.assertEqual(self.sim.control("seen")["jobs"], [])
+        self.sim.raw("POST", "/v4/export/forecast/net_arr", {})
+        self.assertEqual(len(self.sim.control("seen")["jobs"]), 1)
+
+    def test_jobs_end_as_ordered(self):
+        for job, want in (({"end_state": "FAILED"}, "FAILED"), ({"end_state": "PURPLE"}, "PURPLE"),
+                          ({"lost": True}, None), ({"download_url": True}, "COMPLETED")):
+            self.fault("post", 1, job=job)
+            number = self.sim.post("2026_Q1")[1]["jobId"]
+            answer = self.sim.wait(number)
+            self.assertEqual(answer.get("status"), want)
+        self.assertEqual(answer["downloadUrl"], f"http://localhost:{self.sim.port}/download/{number}")
+        self.assertEqual(self.sim.raw("GET", "/download/" + number, None, {})[0], 200)
+
+    def test_connections_break_as_ordered(self):
+        job = self.job()
+        for fault in ({"reset": True}, {"reset_after": 1000}):
+            self.fault("results", **fault)
+            with self.assertRaises(ConnectionResetError):
+                self.results(job)
+        for fault in ({"close": True}, {"close_after": 1000}, {"content_length": "+10"}):
+            self.fault("results", **fault)
+            with self.assertRaises(http.client.HTTPException):
+                self.results(job)
+        self.fault("results", stall_after=1000)
+        with self.assertRaises(socket.timeout):
+            self.results(job, timeout=0.2)
+        self.assertEqual(self.results(job)[0], 200)
+
+    def test_bodies_are_spoilt_as_ordered(self):
+        job = self.job()
+        right = self.results(job)[2]
+        self.fault("results", cut=100)
+        self.fault("results", replace=['"entries"', '"entrees"'])
+        self.fault("results", append="}")
+        self.fault("results", gzip="broken")
+        self.fault("results", trickle=[4000, 0.001])
+        self.fault("results", content_length="-10")
+        self.assertEqual(self.results(job)[2], right[:100])
+        self.assertEqual(self.results(job)[2], right.replace(b'"entries"', b'"entrees"'))
+        self.assertEqual(self.results(job)[2], right + b"}")
+        _, headers, body = self.results(job)
+        self.assertEqual(headers["Content-Encoding"], "gzip")
+        with self.assertRaises(Exception):
+            gzip.decompress(body)
+        self.assertEqual(self.results(job)[2], right)
+        self.assertEqual(self.results(job)[2], right[:-10])
+
+    def test_redirects_and_delays(self):
+        self.fault("poll", redirect="http://elsewhere.example/x")
+        status, headers, _ = self.sim.raw("GET", "/v4/export/jobs/any")
+        self.assertEqual((status, headers["Location"]), (302, "http://elsewhere.example/x"))
+        self.fault("limits", delay=0.2)
+        start = time.monotonic()
+        self.sim.raw("GET", "/v4/admin/limits")
+        self.assertGreaterEqual(time.monotonic() - start, 0.2)
+
+
+class ComingAndGoing(unittest.TestCase):
+    def test_it_goes_at_once_when_told_to(self):
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        port_file = os.path.join(directory.name, "port")
+        sim = Sim("--port-file", port_file)
+        with open(port_file, encoding="ascii") as file:
+            self.assertEqual(int(file.read()), sim.port)
+        with socket.create_connection(("127.0.0.1", sim.port)):
+            self.assertEqual(sim.stop(), 0)
+        self.assertFalse(os.path.exists(port_file))
+
+    def test_it_goes_with_its_parent(self):
+        script = f"{sys.executable} {SIM} --exit-with-parent & read line"
+        shell = subprocess.Popen(["/bin/sh", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        shell.stdout.readline()
+        shell.stdin.close()
+        self.assertEqual(shell.stdout.read(), b"")      # ends when the last holder of the pipe does
+        shell.stdout.close()
+        shell.wait()
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,66 @@
+/*
+ * fuzz_period.c
+ *		Any text whatever as option "periods": parsed or refused, never worse.
+ *
+ *		clang -std=gnu11 -g -fsanitize=fuzzer,address,undefined -Isrc \
+ *			test/fuzz/fuzz_period.c src/period.c src/error.c -o build/fuzz_period
+ *		build/fuzz_period test/fuzz/corpus/period
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "period.h"
+
+/* Promises hold, or the fuzzer stops here. */
+static void
+require(bool holds)
+{
+	if (!holds)
+		abort();
+}
+
+static void
+check_periods(const ClariExtent *extent, ClariPeriod current)
+{
+	ClariPeriod periods[CLARI_EXTENT_MAX_PERIODS];
+	int count = clari_extent_expand(extent, current, periods);
+
+	require(count >= 0 && count <= CLARI_EXTENT_MAX_PERIODS);
+	for (int i = 0; i < count; i++)
+	{
+		char text[CLARI_PERIOD_TEXT_SIZE];
+		ClariPeriod again;
+
+		require(i == 0 || periods[i - 1] < periods[i]);
+		clari_period_format(periods[i], text);
+		require(clari_period_parse(text, &again) && again == periods[i]);
+	}
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	char *text = malloc(size + 1);
+	ClariExtent extent;
+	ClariError error = {0};
+
+	if (text == NULL)
+		return 0;
+	memcpy(text, data, size);
+	text[size] = '\0';
+	if (!clari_extent_parse(text, &extent, &error))
+		require(error.code == CLARI_ERROR_OPTION && error.message[0] != '\0' && error.hint[0] != '\0');
+	else
+	{
+		require(extent.nranges >= 1 && extent.nranges <= CLARI_EXTENT_MAX_RANGES);
+		if (!clari_extent_is_relative(&extent))
+			check_periods(&extent, CLARI_PERIOD_NONE);
+		check_periods(&extent, 1900 * 4);
+		check_periods(&extent, 2026 * 4);
+		check_periods(&extent, 9999 * 4 + 3);
+	}
+	free(text);
+	return 0;
+}
