@@ -1,4 +1,5 @@
 # clari_fdw: a PostgreSQL foreign data wrapper for Clari's forecast exports
+PG_CONFIG ?= pg_config
 EXTENSION = clari_fdw
 MODULE_big = clari_fdw
 DATA = sql/clari_fdw--1.0.sql
@@ -11,10 +12,10 @@ ISOLATION_OPTS = --inputdir=test/isolation
 TAP_TESTS = 1
 PROVE_TESTS = test/t/*.pl
 
-PG_CPPFLAGS = -I$(srcdir)/src $(shell pkg-config --cflags libcurl json-c libcrypto)
+# The server's headers count as system headers: their own -Wextra warnings are not ours.
+PG_CPPFLAGS = -I$(srcdir)/src -isystem $(shell $(PG_CONFIG) --includedir-server) $(shell pkg-config --cflags libcurl json-c libcrypto)
 SHLIB_LINK = $(shell pkg-config --libs libcurl json-c libcrypto)
 
-PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 

@@ -509,7 +509,7 @@ describe_entry(const ClariEntryShared *entry, ClariEntryInfo *info)
 }
 
 ClariEntryInfo *
-clari_cache_entries(int *count)
+clari_cache_entries_copy(int *count)
 {
 	ClariEntryInfo *infos = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(ClariEntryInfo) * CLARI_MAX_ENTRIES);
 

@@ -132,7 +132,7 @@ typedef struct ClariFlightInfo
 } ClariFlightInfo;
 
 /* Copies of all entries or flights, palloc'd in the current context; their number in *count. */
-extern ClariEntryInfo *clari_cache_entries(int *count);
+extern ClariEntryInfo *clari_cache_entries_copy(int *count);
 extern ClariFlightInfo *clari_cache_flights(int *count);
 
 /* ------- workers ------- */

@@ -141,7 +141,7 @@ clari_cache_wake_workers_locked(void)
 
 /* The worker dies with flights in hand: they fail, the waiting hear of it. */
 static void
-leave_slot(int code, Datum arg)
+leave_slot(int code pg_attribute_unused(), Datum arg pg_attribute_unused())
 {
 	ClariControl *control = clari_cache_control();
 	ClariError error;

@@ -146,7 +146,8 @@ clari_fetch_poll(const ClariOptions *options, const ClariFreshness *freshness, C
 ClariPeriod
 clari_fetch_current(const ClariOptions *options, bool any_age)
 {
-	ClariFreshness freshness = {GetCurrentStatementStartTimestamp(), options->cache_ttl, options->closed_period_ttl};
+	ClariFreshness freshness = {GetCurrentStatementStartTimestamp(), options->cache_ttl, options->closed_period_ttl,
+								false};
 	ClariWanted current;
 	ClariPeriod period;
 	uint64 no_flight = 0;
@@ -196,7 +197,7 @@ count_waiters(const Waiters *waiters, int change)
 }
 
 static void
-stop_waiting(int code, Datum arg)
+stop_waiting(int code pg_attribute_unused(), Datum arg)
 {
 	count_waiters((const Waiters *) DatumGetPointer(arg), -1);
 	clari_cache_wait_end();
@@ -498,7 +499,7 @@ open_item(ClariFetch *fetch, Item *item)
 }
 
 static void
-raise_failure(ClariFetch *fetch, const Item *item)
+raise_failure(const Item *item)
 {
 	if (item != NULL && item->wanted.state == CLARI_LOOKUP_FAILED)
 		clari_error_report(ERROR, &item->wanted.error);
@@ -544,9 +545,9 @@ next_settled(void *arg)
 	if (is_exhausted(fetch))
 		return true;
 	advance_statement(fetch);
-	raise_failure(fetch, fetch->current);
+	raise_failure(fetch->current);
 	for (int i = 0; i < fetch->nitems; i++)
-		raise_failure(fetch, fetch->items[i]);
+		raise_failure(fetch->items[i]);
 	next->reader = take_ready(fetch);
 	return next->reader != NULL || is_exhausted(fetch);
 }

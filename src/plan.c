@@ -180,7 +180,7 @@ clariGetForeignRelSize(PlannerInfo *root, RelOptInfo *baserel, Oid foreigntablei
 /* ------- paths and plan ------- */
 
 void
-clariGetForeignPaths(PlannerInfo *root, RelOptInfo *baserel, Oid foreigntableid)
+clariGetForeignPaths(PlannerInfo *root, RelOptInfo *baserel, Oid foreigntableid pg_attribute_unused())
 {
 	PlanInfo *info = baserel->fdw_private;
 	Cost startup = SCAN_STARTUP_COST + info->exports * EXPORT_COST + baserel->baserestrictcost.startup;
@@ -212,7 +212,8 @@ needed_attributes(RelOptInfo *baserel, List *tlist, List *clauses)
 }
 
 ForeignScan *
-clariGetForeignPlan(PlannerInfo *root, RelOptInfo *baserel, Oid foreigntableid, ForeignPath *best_path, List *tlist,
+clariGetForeignPlan(PlannerInfo *root pg_attribute_unused(), RelOptInfo *baserel,
+					Oid foreigntableid pg_attribute_unused(), ForeignPath *best_path pg_attribute_unused(), List *tlist,
 					List *scan_clauses, Plan *outer_plan)
 {
 	PlanInfo *info = baserel->fdw_private;

@@ -63,7 +63,7 @@ typedef struct SelectContext
 
 /* Other people's functions may have their own mind about being called for quarters of the extent. */
 static bool
-is_foreign_function(Oid function, void *context)
+is_foreign_function(Oid function, void *context pg_attribute_unused())
 {
 	return function >= FirstUnpinnedObjectId;
 }
@@ -78,7 +78,7 @@ cannot_prune(Node *node, SelectContext *context)
 	{
 		Var *var = (Var *) node;
 
-		if (var->varno != context->relid || var->varlevelsup != 0 || !list_member_int(context->attnums, var->varattno))
+		if (var->varno != (int) context->relid || var->varlevelsup != 0 || !list_member_int(context->attnums, var->varattno))
 			return true;
 		context->found = true;
 		return false;

@@ -22,7 +22,7 @@
 #include "utils/rel.h"
 
 /* ForeignScanState.fdw_state */
-typedef struct ScanState
+typedef struct ClariScanState
 {
 	ForeignScanState *node;
 	ClariOptions *options;
@@ -34,13 +34,13 @@ typedef struct ScanState
 	ClariCells *cells;
 	ClariReader *reader; /* being read, or NULL */
 	bool done;
-} ScanState;
+} ClariScanState;
 
 /* ClariChooser: narrows the extent down by the scan's quals. */
 static int
 choose_periods(void *arg, ClariPeriod *periods, int count)
 {
-	ScanState *state = arg;
+	ClariScanState *state = arg;
 	ExprContext *econtext = state->node->ss.ps.ps_ExprContext;
 
 	if (!state->noticed)
@@ -64,7 +64,7 @@ clariBeginForeignScan(ForeignScanState *node, int eflags)
 {
 	ForeignScan *plan = (ForeignScan *) node->ss.ps.plan;
 	TupleDesc tupdesc = RelationGetDescr(node->ss.ss_currentRelation);
-	ScanState *state = palloc0(sizeof(ScanState));
+	ClariScanState *state = palloc0(sizeof(ClariScanState));
 	bool explain_only = (eflags & EXEC_FLAG_EXPLAIN_ONLY) != 0;
 	ClariColumn *columns;
 
@@ -86,7 +86,7 @@ clariBeginForeignScan(ForeignScanState *node, int eflags)
 TupleTableSlot *
 clariIterateForeignScan(ForeignScanState *node)
 {
-	ScanState *state = node->fdw_state;
+	ClariScanState *state = node->fdw_state;
 	TupleTableSlot *slot = node->ss.ss_ScanTupleSlot;
 
 	while (!state->done)
@@ -105,7 +105,7 @@ clariIterateForeignScan(ForeignScanState *node)
 void
 clariReScanForeignScan(ForeignScanState *node)
 {
-	ScanState *state = node->fdw_state;
+	ClariScanState *state = node->fdw_state;
 
 	state->reader = NULL;
 	state->done = false;
@@ -113,7 +113,7 @@ clariReScanForeignScan(ForeignScanState *node)
 }
 
 void
-clariEndForeignScan(ForeignScanState *node)
+clariEndForeignScan(ForeignScanState *node pg_attribute_unused())
 {
 	/* Readers and memory belong to the statement's context, which goes next. */
 }
@@ -121,7 +121,7 @@ clariEndForeignScan(ForeignScanState *node)
 const ClariOptions *
 clari_scan_describe(ForeignScanState *node, ClariPeriod *periods, int *count, bool *authenticated)
 {
-	ScanState *state = node->fdw_state;
+	ClariScanState *state = node->fdw_state;
 	ClariPeriod current = CLARI_PERIOD_NONE;
 
 	*authenticated = state->authenticated;

@@ -307,9 +307,9 @@ clari_store_open_spill(void *arg, ClariError *error)
 const void *
 clari_store_bytes(const ClariStoreFile *file, size_t *length)
 {
+	*length = file->length;
 	if (file->memory == NULL && (file->length > 0 || file->memory_limit == 0))
 		return NULL;
-	*length = file->length;
 	return file->memory != NULL ? file->memory : file->buffer;
 }
 

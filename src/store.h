@@ -39,7 +39,7 @@ extern ClariStoreFile *clari_store_create(const ClariKey *key, uint64_t generati
 extern bool clari_store_append(void *file, const void *bytes, size_t length, ClariError *error);
 extern int clari_store_open_spill(void *file, ClariError *error);
 
-/* The bytes so far, if they are not more than memory_limit, else NULL; the file's. */
+/* The bytes so far, if they are not more than memory_limit, else NULL; the file's.  *length counts them in any case. */
 extern const void *clari_store_bytes(const ClariStoreFile *file, size_t *length);
 
 /* Gives the file its name, durably.  False with CLARI_ERROR_IO.  The file handle is gone either way. */

@@ -1,0 +1,369 @@
+/*
+ * functions.c
+ *		SQL-callable functions: prefetch, refresh, invalidate, and the views' rows.
+ *
+ * Runs in sessions, with the caller's rights.  Exports are asked for through
+ * fetch; nothing here knows HTTP or a rowset's bytes.
+ */
+#include "postgres.h"
+
+#include "functions.h"
+
+#include "report.h"
+
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+
+PG_FUNCTION_INFO_V1(clari_prefetch);
+PG_FUNCTION_INFO_V1(clari_refresh);
+PG_FUNCTION_INFO_V1(clari_invalidate);
+PG_FUNCTION_INFO_V1(clari_cache_entries);
+PG_FUNCTION_INFO_V1(clari_export_flights);
+
+/* ------- selections ------- */
+
+static void
+check_select(Oid relid)
+{
+	AclResult result = pg_class_aclcheck(relid, GetUserId(), ACL_SELECT);
+
+	if (result != ACLCHECK_OK)
+		aclcheck_error(result, get_relkind_objtype(get_rel_relkind(relid)), get_rel_name(relid));
+}
+
+/* The elements of a text[], comma-separated: the form of option "periods". */
+static char *
+join_elements(ArrayType *array)
+{
+	StringInfoData list;
+	Datum *elements;
+	bool *nulls;
+	int count;
+
+	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &elements, &nulls, &count);
+	initStringInfo(&list);
+	for (int i = 0; i < count; i++)
+	{
+		if (nulls[i])
+			ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("argument \"periods\" must not contain nulls")));
+		appendStringInfo(&list, "%s%s", i > 0 ? "," : "", TextDatumGetCString(elements[i]));
+	}
+	return list.data;
+}
+
+ClariSelection *
+clari_select(Oid relid, ArrayType *periods)
+{
+	ClariSelection *selection = palloc0(sizeof(ClariSelection));
+	ClariError error;
+
+	check_select(relid);
+	selection->options = clari_options_get(relid);
+	(void) clari_options_authenticate(selection->options, GetUserId(), false);
+	selection->asked = selection->options->extent;
+	if (periods != NULL && !clari_extent_parse(join_elements(periods), &selection->asked, &error))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s", error.message),
+				 errdetail("It is part of argument \"periods\"."), errhint("%s", error.hint)));
+	clari_select_periods(selection, CLARI_PERIOD_NONE);
+	return selection;
+}
+
+static bool
+is_relative(const ClariSelection *selection)
+{
+	return clari_extent_is_relative(&selection->asked) || clari_extent_is_relative(&selection->options->extent);
+}
+
+/* A period that the table does not show would be exported for nobody. */
+static void
+check_within_extent(const ClariSelection *selection, ClariPeriod current)
+{
+	ClariPeriod extent[CLARI_EXTENT_MAX_PERIODS];
+	int nextent = clari_extent_expand(&selection->options->extent, current, extent);
+
+	for (int i = 0; i < selection->count; i++)
+	{
+		char text[CLARI_PERIOD_TEXT_SIZE];
+		int j = 0;
+
+		while (j < nextent && extent[j] != selection->periods[i])
+			j++;
+		if (j < nextent)
+			continue;
+		clari_period_format(selection->periods[i], text);
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("period \"%s\" is outside of option \"periods\" of foreign table \"%s\"", text,
+						get_rel_name(selection->options->relid)),
+				 errdetail("The option is \"%s\".", selection->options->periods)));
+	}
+}
+
+void
+clari_select_periods(ClariSelection *selection, ClariPeriod current)
+{
+	selection->is_complete = current != CLARI_PERIOD_NONE || !is_relative(selection);
+	selection->periods = palloc(sizeof(ClariPeriod) * CLARI_EXTENT_MAX_PERIODS);
+	selection->periods[0] = CLARI_PERIOD_NONE;
+	selection->count = 1;
+	if (selection->is_complete)
+	{
+		selection->count = clari_extent_expand(&selection->asked, current, selection->periods);
+		check_within_extent(selection, current);
+	}
+	selection->wanted = palloc(sizeof(ClariWanted) * Max(selection->count, 1));
+	for (int i = 0; i < selection->count; i++)
+	{
+		char text[CLARI_PERIOD_TEXT_SIZE] = "";
+
+		if (selection->periods[i] != current)
+			clari_period_format(selection->periods[i], text);
+		clari_fetch_want(selection->options, text, &selection->wanted[i]);
+	}
+}
+
+bool
+clari_select_complete(ClariSelection *selection, const ClariFreshness *freshness)
+{
+	ClariWanted current;
+	ClariPeriod period;
+
+	if (selection->is_complete)
+		return true;
+	(void) clari_fetch_wait(selection->options, freshness, selection->wanted, 1, -1);
+	if (selection->wanted[0].state != CLARI_LOOKUP_READY)
+		return false;
+	current = selection->wanted[0];
+	if (!clari_period_parse(current.version.meta.answered, &period))
+	{
+		clari_error_set(&selection->wanted[0].error, CLARI_ERROR_REPLY,
+						"Clari did not say which fiscal quarter is the current one");
+		clari_error_hint(&selection->wanted[0].error, "Name quarters such as 2026_Q1 in option \"periods\".");
+		selection->wanted[0].state = CLARI_LOOKUP_FAILED;
+		return false;
+	}
+	clari_select_periods(selection, period);
+	/* What was waited for serves, whatever its age. */
+	for (int i = 0; i < selection->count; i++)
+		if (selection->periods[i] == period)
+			selection->wanted[i] = current;
+	return true;
+}
+
+/* ------- prefetch, refresh, invalidate ------- */
+
+static ClariFreshness
+table_freshness(const ClariOptions *options)
+{
+	return (ClariFreshness){GetCurrentTimestamp(), options->cache_ttl, options->closed_period_ttl, false};
+}
+
+static Oid
+relation_argument(FunctionCallInfo fcinfo)
+{
+	if (PG_ARGISNULL(0))
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("argument \"relation\" must not be null")));
+	return PG_GETARG_OID(0);
+}
+
+static ArrayType *
+periods_argument(FunctionCallInfo fcinfo)
+{
+	return PG_ARGISNULL(1) ? NULL : PG_GETARG_ARRAYTYPE_P(1);
+}
+
+/* SQL clari_prefetch(relation, periods): queues what is not fresh and returns how many exports are queued or under way. */
+Datum
+clari_prefetch(PG_FUNCTION_ARGS)
+{
+	ClariSelection *selection = clari_select(relation_argument(fcinfo), periods_argument(fcinfo));
+	ClariFreshness freshness = table_freshness(selection->options);
+	ClariError error;
+	int64 flying = 0;
+
+	if (!selection->is_complete)
+		clari_select_periods(selection, clari_fetch_current(selection->options, false));
+	(void) clari_fetch_poll(selection->options, &freshness, selection->wanted, selection->count);
+	for (int i = 0; i < selection->count; i++)
+	{
+		if (selection->wanted[i].state == CLARI_LOOKUP_FAILED)
+			clari_error_report(ERROR, &selection->wanted[i].error);
+		flying += selection->wanted[i].state == CLARI_LOOKUP_FLYING;
+	}
+	if (flying > 0 && !clari_cache_start_workers(&error))
+		clari_error_report(ERROR, &error);
+	PG_RETURN_INT64(flying);
+}
+
+/* SQL clari_refresh(relation, periods): exports anew, waits, raises the first failure; returns how many. */
+Datum
+clari_refresh(PG_FUNCTION_ARGS)
+{
+	ClariSelection *selection = clari_select(relation_argument(fcinfo), periods_argument(fcinfo));
+	ClariFreshness freshness = {GetCurrentTimestamp(), 0, 0, true};
+
+	if (clari_select_complete(selection, &freshness))
+		(void) clari_fetch_wait(selection->options, &freshness, selection->wanted, selection->count, -1);
+	for (int i = 0; i < selection->count; i++)
+		if (selection->wanted[i].state == CLARI_LOOKUP_FAILED)
+			clari_error_report(ERROR, &selection->wanted[i].error);
+	PG_RETURN_INT64(selection->count);
+}
+
+static int64
+invalidate_selection(ClariSelection *selection)
+{
+	ClariPeriod current = clari_fetch_current(selection->options, true);
+	ClariWanted alias;
+	int64 count = 0;
+
+	if (!selection->is_complete)
+		clari_select_periods(selection, current);
+	for (int i = 0; i < selection->count; i++)
+	{
+		char text[CLARI_PERIOD_TEXT_SIZE];
+
+		count += clari_cache_invalidate(&selection->wanted[i].key);
+		/* The current quarter may be there twice: exported with its name, and without. */
+		if (selection->periods[i] != current || current == CLARI_PERIOD_NONE)
+			continue;
+		clari_period_format(current, text);
+		clari_fetch_want(selection->options, selection->wanted[i].request.period[0] != '\0' ? "" : text, &alias);
+		count += clari_cache_invalidate(&alias.key);
+	}
+	return count;
+}
+
+/* SQL clari_invalidate(relation, periods): forgets rowsets and remembered failures; returns how many there were. */
+Datum
+clari_invalidate(PG_FUNCTION_ARGS)
+{
+	if (!PG_ARGISNULL(0))
+		PG_RETURN_INT64(invalidate_selection(clari_select(PG_GETARG_OID(0), periods_argument(fcinfo))));
+	if (!PG_ARGISNULL(1))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("argument \"periods\" needs argument \"relation\"")));
+	if (!superuser())
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("must be superuser to invalidate the whole cache"),
+				 errhint("Name a foreign table.")));
+	PG_RETURN_INT64(clari_cache_invalidate(NULL));
+}
+
+/* ------- views ------- */
+
+/* A row under construction: values are set in the order of the columns. */
+typedef struct Row
+{
+	Datum values[16];
+	bool nulls[16];
+	int count;
+} Row;
+
+static void
+add_text(Row *row, const char *utf8)
+{
+	row->nulls[row->count] = utf8 == NULL || utf8[0] == '\0';
+	if (!row->nulls[row->count])
+		row->values[row->count] = CStringGetTextDatum(pg_any_to_server(utf8, strlen(utf8), PG_UTF8));
+	row->count++;
+}
+
+static void
+add_value(Row *row, Datum value, bool isnull)
+{
+	row->values[row->count] = value;
+	row->nulls[row->count++] = isnull;
+}
+
+static void
+put_row(FunctionCallInfo fcinfo, Row *row)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+
+	tuplestore_putvalues(result->setResult, result->setDesc, row->values, row->nulls);
+}
+
+static const char *
+shown_period(const char *period)
+{
+	return period[0] != '\0' ? period : "current";
+}
+
+static const char *
+tier_name(const ClariEntryInfo *entry)
+{
+	if (!entry->has_rowset)
+		return NULL;
+	return entry->version.segment != DSM_HANDLE_INVALID ? "memory" : "disk";
+}
+
+/* SQL clari_cache_entries(): a row per entry; never a key. */
+Datum
+clari_cache_entries(PG_FUNCTION_ARGS)
+{
+	ClariEntryInfo *entries;
+	int count;
+
+	InitMaterializedSRF(fcinfo, 0);
+	entries = clari_cache_entries_copy(&count);
+	for (int i = 0; i < count; i++)
+	{
+		const ClariEntryInfo *entry = &entries[i];
+		const ClariRowsetMeta *meta = &entry->version.meta;
+		Row row = {.count = 0};
+
+		add_text(&row, entry->base_url);
+		add_text(&row, entry->forecast);
+		add_text(&row, shown_period(entry->period));
+		add_text(&row, entry->state);
+		add_text(&row, tier_name(entry));
+		add_value(&row, Int64GetDatum(meta->rows[CLARI_ENTRIES]), !entry->has_rowset);
+		add_value(&row, Int64GetDatum(entry->version.bytes), !entry->has_rowset);
+		add_value(&row, TimestampTzGetDatum(meta->exported_at), !entry->has_rowset);
+		add_value(&row, TimestampTzGetDatum(entry->expires_at), !entry->has_rowset);
+		add_value(&row, Int64GetDatum(entry->hits), false);
+		add_text(&row, entry->has_rowset ? meta->job_id : NULL);
+		add_text(&row, entry->error.code != CLARI_ERROR_NONE ? entry->error.message : NULL);
+		put_row(fcinfo, &row);
+	}
+	return (Datum) 0;
+}
+
+/* SQL clari_export_flights(): a row per export that is queued or under way. */
+Datum
+clari_export_flights(PG_FUNCTION_ARGS)
+{
+	ClariFlightInfo *flights;
+	int count;
+
+	InitMaterializedSRF(fcinfo, 0);
+	flights = clari_cache_flights(&count);
+	for (int i = 0; i < count; i++)
+	{
+		const ClariFlightInfo *flight = &flights[i];
+		Row row = {.count = 0};
+
+		add_text(&row, flight->base_url);
+		add_text(&row, flight->forecast);
+		add_text(&row, shown_period(flight->period));
+		add_text(&row, flight->phase);
+		add_text(&row, flight->job_id);
+		add_value(&row, TimestampTzGetDatum(flight->started_at), false);
+		add_value(&row, Int64GetDatum(flight->bytes), false);
+		add_value(&row, Int64GetDatum(flight->entries), false);
+		add_value(&row, Int32GetDatum(flight->polls), false);
+		add_value(&row, Int32GetDatum(flight->retries), false);
+		add_value(&row, Int32GetDatum(flight->waiters), false);
+		add_value(&row, TimestampTzGetDatum(flight->next_try_at), flight->next_try_at == 0);
+		put_row(fcinfo, &row);
+	}
+	return (Datum) 0;
+}

@@ -1,0 +1,326 @@
+/*
+ * sync.c
+ *		CALL clari_sync(…): refresh, wait, stage, merge.
+ *
+ * Runs in a session, with the caller's rights.  Outside of a transaction block
+ * it commits before it waits, so that a slow export holds no snapshot and no
+ * transaction ID back, and once more when the good periods are merged; inside
+ * of one it is all or nothing.
+ */
+#include "postgres.h"
+
+#include "functions.h"
+
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "tcop/utility.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/regproc.h"
+#include "utils/timestamp.h"
+
+PG_FUNCTION_INFO_V1(clari_sync);
+
+/* A notice about each export that is still open, so often. */
+#define PROGRESS_INTERVAL 5000 /* ms */
+
+#define FORECAST_COLUMNS \
+	"owner_name, owner_email, forecast_amount, quota_amount, crm_total, crm_closed, adjustment_amount, " \
+	"time_period, exported_at, forecast_name"
+
+typedef struct Sync
+{
+	bool atomic; /* in a transaction block: cannot commit */
+	char *schema; /* the extension's, quoted; as the next two, qualified */
+	char *relation;
+	char *staging;
+	Oid target;
+	bool delete_missing;
+	ClariSelection *selection;
+} Sync;
+
+/* ------- statements ------- */
+
+static void
+execute(const char *statement, int nargs, Oid *types, Datum *values, int expected)
+{
+	int result = SPI_execute_with_args(statement, nargs, types, values, NULL, false, 0);
+
+	if (result != expected)
+		elog(ERROR, "unexpected result of \"%s\": %s", statement, SPI_result_code_string(result));
+}
+
+static char *
+qualified_name(Oid relid)
+{
+	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)), get_rel_name(relid));
+}
+
+/* Finds target and staging as clari_merge() would, before anything is exported. */
+static void
+resolve_tables(Sync *sync, MemoryContext context)
+{
+	Oid types[] = {REGCLASSOID};
+	Datum values[] = {ObjectIdGetDatum(sync->target)};
+	char null_target[] = {OidIsValid(sync->target) ? ' ' : 'n'};
+	MemoryContext previous;
+	bool isnull;
+	char *statement = psprintf("SELECT %s.clari_merge_table($1, 'clari_forecasts'), "
+							   "%s.clari_merge_table(NULL, 'staging_clari')",
+							   sync->schema, sync->schema);
+
+	if (SPI_execute_with_args(statement, 1, types, values, null_target, false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not find the tables to merge");
+	sync->target = DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	previous = MemoryContextSwitchTo(context);
+	sync->staging =
+		qualified_name(DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull)));
+	MemoryContextSwitchTo(previous);
+}
+
+/* ------- waiting ------- */
+
+static void
+notice_progress(const ClariSelection *selection)
+{
+	int nflights;
+	ClariFlightInfo *flights = clari_cache_flights(&nflights);
+	TimestampTz now = GetCurrentTimestamp();
+
+	for (int i = 0; i < selection->count; i++)
+		for (int j = 0; j < nflights; j++)
+		{
+			const ClariFlightInfo *flight = &flights[j];
+
+			if (selection->wanted[i].state != CLARI_LOOKUP_FLYING || selection->wanted[i].flight != flight->flight)
+				continue;
+			ereport(NOTICE,
+					(errmsg("period %s: %s, " INT64_FORMAT " entries after " INT64_FORMAT " s",
+							flight->period[0] != '\0' ? flight->period : "current", flight->phase, flight->entries,
+							(now - flight->started_at) / USECS_PER_SEC)));
+		}
+	pfree(flights);
+}
+
+/* Holding no snapshot, where the caller allows to commit. */
+static void
+wait_for_exports(Sync *sync, const ClariFreshness *freshness)
+{
+	ClariSelection *selection = sync->selection;
+
+	if (!clari_select_complete(selection, freshness))
+		return;
+	while (!clari_fetch_wait(selection->options, freshness, selection->wanted, selection->count, PROGRESS_INTERVAL))
+		notice_progress(selection);
+}
+
+/* ------- what came of it ------- */
+
+static bool
+is_good(const ClariSelection *selection, int i)
+{
+	const ClariWanted *wanted = &selection->wanted[i];
+
+	if (wanted->state != CLARI_LOOKUP_READY || !selection->is_complete)
+		return false;
+	if (wanted->version.meta.flags & CLARI_ROWSET_WRONG_PERIOD)
+		return false;
+	return !(wanted->version.meta.flags & CLARI_ROWSET_TRUNCATED) || selection->options->transport.allow_truncated;
+}
+
+static void
+append_failure(StringInfo list, const ClariWanted *wanted)
+{
+	const ClariRowsetMeta *meta = &wanted->version.meta;
+	const char *period = wanted->request.period[0] != '\0' ? wanted->request.period : "current";
+
+	if (list->len > 0)
+		appendStringInfoChar(list, '\n');
+	if (wanted->state != CLARI_LOOKUP_READY)
+		appendStringInfo(list, "Period %s: %s. %s", period, wanted->error.message, wanted->error.detail);
+	else if (meta->flags & CLARI_ROWSET_WRONG_PERIOD)
+		appendStringInfo(list, "Period %s: Clari answered with period %s.", period, meta->answered);
+	else
+		appendStringInfo(list, "Period %s: Clari truncated the export.", period);
+}
+
+static void
+raise_failures(const ClariSelection *selection)
+{
+	StringInfoData list;
+	int bad = 0;
+
+	initStringInfo(&list);
+	for (int i = 0; i < selection->count; i++)
+		if (!is_good(selection, i))
+		{
+			append_failure(&list, &selection->wanted[i]);
+			bad++;
+		}
+	if (bad > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_FDW_ERROR),
+				 errmsg("could not sync %d of %d periods of forecast \"%s\"", bad, selection->count,
+						selection->options->request.forecast),
+				 errdetail("%s", list.data)));
+}
+
+/* ------- staging and merging ------- */
+
+static Datum
+good_periods(const ClariSelection *selection, int *count)
+{
+	Datum *texts = palloc(sizeof(Datum) * Max(selection->count, 1));
+
+	*count = 0;
+	for (int i = 0; i < selection->count; i++)
+		if (is_good(selection, i))
+			texts[(*count)++] = CStringGetTextDatum(selection->wanted[i].version.meta.answered);
+	return PointerGetDatum(construct_array(texts, *count, TEXTOID, -1, false, TYPALIGN_INT));
+}
+
+static void
+stage(const Sync *sync, Datum periods)
+{
+	Oid types[] = {TEXTARRAYOID};
+	Datum values[] = {periods};
+	char *statement = psprintf("INSERT INTO %s (" FORECAST_COLUMNS ") SELECT " FORECAST_COLUMNS
+							   " FROM %s WHERE time_period OPERATOR(pg_catalog.=) ANY ($1)",
+							   sync->staging, sync->relation);
+
+	/* One writer at a time: what is merged is then exactly what is deleted. */
+	execute(psprintf("LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE", sync->staging), 0, NULL, NULL, SPI_OK_UTILITY);
+	clari_fetch_pin(sync->selection->wanted, sync->selection->count);
+	PG_TRY();
+	{
+		execute(statement, 1, types, values, SPI_OK_INSERT);
+	}
+	PG_FINALLY();
+	{
+		clari_fetch_unpin();
+	}
+	PG_END_TRY();
+}
+
+static int64
+count_column(int column)
+{
+	bool isnull;
+
+	return DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, column, &isnull));
+}
+
+static void
+merge(const Sync *sync, int nperiods)
+{
+	Oid types[] = {REGCLASSOID, REGCLASSOID, BOOLOID};
+	Oid staging = RangeVarGetRelid(makeRangeVarFromNameList(stringToQualifiedNameList(sync->staging)), NoLock, false);
+	Datum values[] = {ObjectIdGetDatum(sync->target), ObjectIdGetDatum(staging), BoolGetDatum(sync->delete_missing)};
+
+	execute(psprintf("SELECT inserted, updated, unchanged, deleted, skipped FROM %s.clari_merge($1, $2, $3)",
+					 sync->schema),
+			3, types, values, SPI_OK_SELECT);
+	ereport(NOTICE,
+			(errmsg("%d periods synced: " INT64_FORMAT " inserted, " INT64_FORMAT " updated, " INT64_FORMAT
+					" unchanged, " INT64_FORMAT " deleted, " INT64_FORMAT " skipped",
+					nperiods, count_column(1), count_column(2), count_column(3), count_column(4), count_column(5))));
+	execute(psprintf("DELETE FROM %s", sync->staging), 0, NULL, NULL, SPI_OK_DELETE);
+}
+
+/* ------- the procedure ------- */
+
+static int64
+interval_microseconds(const Interval *interval)
+{
+	int64 days = (int64) interval->month * DAYS_PER_MONTH + interval->day;
+	int64 result = days * USECS_PER_DAY + interval->time;
+
+	if (interval->month < 0 || result < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("argument \"max_age\" must not be negative")));
+	return result;
+}
+
+static void
+refuse_null(FunctionCallInfo fcinfo, int argument, const char *name)
+{
+	if (PG_ARGISNULL(argument))
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("argument \"%s\" must not be null", name)));
+}
+
+/* Reads and checks the arguments; everything lives in the current context. */
+static Sync *
+begin_sync(FunctionCallInfo fcinfo)
+{
+	Sync *sync = palloc0(sizeof(Sync));
+	Oid relid;
+
+	refuse_null(fcinfo, 0, "relation");
+	refuse_null(fcinfo, 3, "delete_missing");
+	refuse_null(fcinfo, 4, "max_age");
+	relid = PG_GETARG_OID(0);
+	sync->atomic = !(fcinfo->context != NULL && IsA(fcinfo->context, CallContext) &&
+					 !castNode(CallContext, fcinfo->context)->atomic);
+	sync->schema = pstrdup(quote_identifier(get_namespace_name(get_func_namespace(fcinfo->flinfo->fn_oid))));
+	sync->target = PG_ARGISNULL(2) ? InvalidOid : PG_GETARG_OID(2);
+	sync->delete_missing = PG_GETARG_BOOL(3);
+	sync->selection = clari_select(relid, PG_ARGISNULL(1) ? NULL : PG_GETARG_ARRAYTYPE_P(1));
+	sync->relation = qualified_name(relid);
+	if (sync->selection->options->object != CLARI_OBJECT_FORECASTS)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("foreign table %s does not show forecasts", sync->relation),
+				 errhint("clari_sync takes a foreign table with object 'forecasts'.")));
+	return sync;
+}
+
+/* SQL clari_sync(relation, periods, target, delete_missing, max_age): see README.md. */
+Datum
+clari_sync(PG_FUNCTION_ARGS)
+{
+	/* Survives the commits; goes with the call's portal. */
+	MemoryContext context =
+		AllocSetContextCreate(PortalContext != NULL ? PortalContext : CurrentMemoryContext, "clari_sync",
+							  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext previous = MemoryContextSwitchTo(context);
+	ClariFreshness freshness = {0};
+	Sync *sync;
+	Datum periods;
+	int ngood;
+
+	/* Refused before anything is exported. */
+	PreventCommandIfReadOnly("CALL clari_sync()");
+	PreventCommandDuringRecovery("CALL clari_sync()");
+	sync = begin_sync(fcinfo);
+	freshness.since = GetCurrentTimestamp();
+	freshness.cache_ttl = interval_microseconds(PG_GETARG_INTERVAL_P(4));
+	freshness.closed_period_ttl = sync->selection->options->closed_period_ttl;
+	SPI_connect_ext(sync->atomic ? 0 : SPI_OPT_NONATOMIC);
+	resolve_tables(sync, context);
+	if (!sync->atomic)
+		SPI_commit();
+	MemoryContextSwitchTo(context);
+	wait_for_exports(sync, &freshness);
+	if (sync->atomic)
+		raise_failures(sync->selection);
+	periods = good_periods(sync->selection, &ngood);
+	if (ngood > 0)
+	{
+		stage(sync, periods);
+		merge(sync, ngood);
+		if (!sync->atomic)
+			SPI_commit();
+	}
+	MemoryContextSwitchTo(context);
+	raise_failures(sync->selection);
+	SPI_finish();
+	MemoryContextSwitchTo(previous);
+	MemoryContextDelete(context);
+	PG_RETURN_VOID();
+}

@@ -1,0 +1,18 @@
+/*
+ * worker.h
+ *		The background worker that makes exports.
+ */
+#ifndef CLARI_WORKER_H
+#define CLARI_WORKER_H
+
+#include "postgres.h"
+
+/*
+ * The process's entry point; argument: the worker slot that a session has
+ * reserved.  Connects to no database, so it blocks no DROP DATABASE, holds no
+ * snapshot, and runs on a standby; is gone when it was idle for
+ * clari_fdw.worker_idle_timeout.
+ */
+extern PGDLLEXPORT void clari_fdw_worker_main(Datum slot);
+
+#endif /* CLARI_WORKER_H */
