@@ -39,15 +39,15 @@ define_settings(void)
 							1024 * 1024 * 1024, PGC_SIGHUP, GUC_UNIT_KB, NULL, NULL, NULL);
 	DefineCustomIntVariable("clari_fdw.disk_cache_size", "Disk space for cached exports.", NULL, &disk_cache_size,
 							1024 * 1024, 1024, INT_MAX, PGC_SIGHUP, GUC_UNIT_KB, NULL, NULL, NULL);
-	DefineCustomStringVariable("clari_fdw.cache_directory", "Directory of cached exports.",
-							   "Relative to the data directory; a name that begins with pgsql_tmp is skipped by base backups.",
-							   &clari_cache_directory, "pgsql_tmp_clari_fdw", PGC_SIGHUP, GUC_SUPERUSER_ONLY, NULL,
-							   NULL, NULL);
-	DefineCustomIntVariable("clari_fdw.max_workers", "Background workers that make exports.", NULL,
-							&clari_max_workers, 2, 1, 32, PGC_SIGHUP, 0, NULL, NULL, NULL);
-	DefineCustomIntVariable("clari_fdw.worker_idle_timeout", "How long a background worker waits for more to do.",
-							NULL, &clari_worker_idle_timeout, 60 * 1000, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS, NULL,
-							NULL, NULL);
+	DefineCustomStringVariable(
+		"clari_fdw.cache_directory", "Directory of cached exports.",
+		"Relative to the data directory; a name that begins with pgsql_tmp is skipped by base backups.",
+		&clari_cache_directory, "pgsql_tmp_clari_fdw", PGC_SIGHUP, GUC_SUPERUSER_ONLY, NULL, NULL, NULL);
+	DefineCustomIntVariable("clari_fdw.max_workers", "Background workers that make exports.", NULL, &clari_max_workers,
+							2, 1, 32, PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("clari_fdw.worker_idle_timeout", "How long a background worker waits for more to do.", NULL,
+							&clari_worker_idle_timeout, 60 * 1000, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL,
+							NULL);
 	MarkGUCPrefixReserved("clari_fdw");
 }
 

@@ -100,9 +100,8 @@ clari_cache_control(void)
 	else if ((segment = dsm_find_mapping(root->control)) == NULL)
 		segment = dsm_attach(root->control);
 	if (segment == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("could not attach to the shared memory of clari_fdw")));
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("could not attach to the shared memory of clari_fdw")));
 	dsm_pin_mapping(segment);
 	LWLockRelease(&root->lock);
 	control = dsm_segment_address(segment);
@@ -221,8 +220,7 @@ static int64
 ttl_of(const ClariRowsetMeta *meta, const ClariFreshness *freshness)
 {
 	/* Closed: the quarter's last day had passed when it was exported. */
-	if (meta->period_end != CLARI_DATE_NONE &&
-		meta->exported_at >= ((int64) meta->period_end + 1) * USECS_PER_DAY)
+	if (meta->period_end != CLARI_DATE_NONE && meta->exported_at >= ((int64) meta->period_end + 1) * USECS_PER_DAY)
 		return freshness->closed_period_ttl;
 	return freshness->cache_ttl;
 }
@@ -235,7 +233,7 @@ is_fresh(ClariEntryShared *entry, const ClariFreshness *freshness)
 		return false;
 	entry->ttl = ttl_of(&entry->version.meta, freshness);
 	return entry->version.meta.posted_at > freshness->since - entry->ttl &&
-		entry->version.meta.posted_at <= GetCurrentTimestamp();
+		   entry->version.meta.posted_at <= GetCurrentTimestamp();
 }
 
 static ClariLookup
@@ -327,8 +325,8 @@ lookup_locked(ClariEntryShared *entry, const ClariFreshness *freshness, uint64 *
 
 /* Nothing serves: queues an export, in a new entry if there is none yet. */
 static ClariLookup
-queue_locked(ClariEntryShared *entry, const ClariKey *key, const ClariRequest *request,
-			 const ClariTransport *transport, const ClariKey *account, uint64 *flight, ClariRowsetMeta *evicted)
+queue_locked(ClariEntryShared *entry, const ClariKey *key, const ClariRequest *request, const ClariTransport *transport,
+			 const ClariKey *account, uint64 *flight, ClariRowsetMeta *evicted)
 {
 	if (entry == NULL)
 		entry = insert_locked(key, request, evicted);

@@ -35,10 +35,10 @@ extern void clari_cache_init(void);
 /* How fresh a rowset must be to serve (all in microseconds, as TimestampTz). */
 typedef struct ClariFreshness
 {
-	TimestampTz since;		 /* the statement's start */
-	int64 cache_ttl;		 /* a rowset serves if its POST was sent after since - ttl */
+	TimestampTz since;       /* the statement's start */
+	int64 cache_ttl;         /* a rowset serves if its POST was sent after since - ttl */
 	int64 closed_period_ttl; /* instead, for a quarter that was over when it was exported */
-	bool ignore_failure;	 /* export again even if that failed a moment ago */
+	bool ignore_failure;     /* export again even if that failed a moment ago */
 } ClariFreshness;
 
 /* One version of a rowset, and where it is. */
@@ -51,11 +51,11 @@ typedef struct ClariVersion
 
 typedef enum ClariLookup
 {
-	CLARI_LOOKUP_READY,	 /* *version serves */
+	CLARI_LOOKUP_READY,  /* *version serves */
 	CLARI_LOOKUP_FLYING, /* an export is under way or queued: *flight tells which */
 	CLARI_LOOKUP_FAILED, /* *error says why, now or within the last ten seconds */
 	CLARI_LOOKUP_ABSENT, /* nothing serves, and nothing was queued because that was not wanted */
-	CLARI_LOOKUP_FULL	 /* no room in the queue: ask again later */
+	CLARI_LOOKUP_FULL    /* no room in the queue: ask again later */
 } ClariLookup;
 
 /*
@@ -64,9 +64,9 @@ typedef enum ClariLookup
  * export is queued where nothing serves (CLARI_LOOKUP_FLYING); without one, the
  * answer is CLARI_LOOKUP_ABSENT then.  Takes and releases the lock.
  */
-extern ClariLookup clari_cache_lookup(const ClariKey *key, const ClariRequest *request,
-									  const ClariTransport *transport, const ClariFreshness *freshness,
-									  uint64 *flight, ClariVersion *version, ClariError *error);
+extern ClariLookup
+clari_cache_lookup(const ClariKey *key, const ClariRequest *request, const ClariTransport *transport,
+				   const ClariFreshness *freshness, uint64 *flight, ClariVersion *version, ClariError *error);
 
 /*
  * What the cache holds for the key, however old: for estimates and EXPLAIN.
@@ -105,7 +105,7 @@ typedef struct ClariEntryInfo
 	char base_url[CLARI_URL_SIZE];
 	char forecast[CLARI_NAME_SIZE];
 	char period[CLARI_PERIOD_TEXT_SIZE]; /* requested; empty: current */
-	const char *state;					 /* queued, exporting, downloading, ready, failed */
+	const char *state;                   /* queued, exporting, downloading, ready, failed */
 	bool has_rowset;
 	ClariVersion version;
 	TimestampTz expires_at;

@@ -105,10 +105,8 @@ clari_cache_start_workers(ClariError *error)
 
 	if (!IsUnderPostmaster)
 	{
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("clari_fdw cannot export in single-user mode"),
-				 errdetail("Exports are made by background workers.")));
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED), errmsg("clari_fdw cannot export in single-user mode"),
+						errdetail("Exports are made by background workers.")));
 	}
 	while ((slot = reserve_worker(&running)) != CLARI_NOBODY)
 	{
@@ -212,7 +210,7 @@ is_busiest_locked(ClariControl *control)
 	{
 		ClariWorkerShared *worker = &control->workers[i];
 		bool alive = worker->state == CLARI_WORKER_RUNNING ||
-			(worker->state == CLARI_WORKER_STARTING && worker->since > now - STARTING_GRACE);
+					 (worker->state == CLARI_WORKER_STARTING && worker->since > now - STARTING_GRACE);
 
 		if (alive && worker->flights < control->workers[my_slot].flights)
 			return true;
@@ -246,8 +244,8 @@ next_flight_locked(ClariControl *control)
 	{
 		ClariFlightShared *flight = &control->flights[i];
 
-		if (flight->used && flight->worker == CLARI_NOBODY &&
-			(next == NULL || flight->generation < next->generation) && account_has_room_locked(control, flight))
+		if (flight->used && flight->worker == CLARI_NOBODY && (next == NULL || flight->generation < next->generation) &&
+			account_has_room_locked(control, flight))
 			next = flight;
 	}
 	return next;

@@ -40,8 +40,8 @@ typedef struct ClariEntryShared
 	ClariVersion version;
 	int64 ttl; /* as the last look-up counted it, for expires_at */
 	int64 hits;
-	uint64 used_at;		  /* of control->clock: least recently used goes first */
-	int flight;			  /* index, or CLARI_NOBODY */
+	uint64 used_at;       /* of control->clock: least recently used goes first */
+	int flight;           /* index, or CLARI_NOBODY */
 	uint64 failed_flight; /* generation of the last failure, 0: none since the last rowset */
 	TimestampTz failed_at;
 	ClariError error;
@@ -78,7 +78,7 @@ typedef struct ClariWorkerShared
 
 typedef struct ClariControl
 {
-	uint64 clock;			/* counts uses, for LRU */
+	uint64 clock;           /* counts uses, for LRU */
 	uint64 next_generation; /* begins with the time, so that no two servers' lives share one */
 	int buckets[CLARI_BUCKETS];
 	int free_entry;

@@ -41,9 +41,9 @@ struct ClariCells
 	const ClariOptions *options;
 	MemoryContext context;
 	MemoryContext rowset_context; /* constants of the open rowset */
-	MemoryContext row_context;	  /* converted values of one row */
-	bool recode;				  /* the database is not UTF-8 */
-	bool pivots;				  /* object forecasts */
+	MemoryContext row_context;    /* converted values of one row */
+	bool recode;                  /* the database is not UTF-8 */
+	bool pivots;                  /* object forecasts */
 	int ncells;
 	Cell *cells;
 	bool wanted[CLARI_MAX_ATTRIBUTES]; /* attributes whose chunks are needed */

@@ -31,7 +31,7 @@ struct ClariDownload
 	ClariDocument *document;
 	ClariRowsetWriter *writer;
 	ClariStoreFile *file;
-	ClariRowsetMeta meta; /* once finished */
+	ClariRowsetMeta meta;          /* once finished */
 	MemoryContext numeric_context; /* of one encoded number */
 };
 
@@ -46,7 +46,8 @@ call_numeric_in(const char *text, Datum *datum)
 
 	PG_TRY();
 	{
-		*datum = DirectFunctionCall3(numeric_in, CStringGetDatum(text), ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
+		*datum =
+			DirectFunctionCall3(numeric_in, CStringGetDatum(text), ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
 		done = true;
 	}
 	PG_CATCH();
@@ -112,8 +113,7 @@ clari_download_open(const ClariOrder *order, ClariError *error)
 		clari_error_out_of_memory(error);
 		return NULL;
 	}
-	download->numeric_context =
-		AllocSetContextCreate(TopMemoryContext, "clari_fdw numeric", ALLOCSET_SMALL_SIZES);
+	download->numeric_context = AllocSetContextCreate(TopMemoryContext, "clari_fdw numeric", ALLOCSET_SMALL_SIZES);
 	download->file = clari_store_create(&order->key, order->generation, memory_limit, error);
 	if (download->file == NULL)
 	{
@@ -121,8 +121,7 @@ clari_download_open(const ClariOrder *order, ClariError *error)
 		return NULL;
 	}
 	output.arg = download->file;
-	download->writer =
-		clari_rowset_writer_open(&output, encode_numeric, download, order->request.period, SORT_MEMORY);
+	download->writer = clari_rowset_writer_open(&output, encode_numeric, download, order->request.period, SORT_MEMORY);
 	if (download->writer != NULL)
 		download->document = clari_document_open(clari_rowset_writer_add, download->writer);
 	if (download->document == NULL)
@@ -174,7 +173,7 @@ clari_download_finish(ClariDownload *download, const ClariRowsetMeta *meta, Clar
 {
 	download->meta = *meta;
 	return clari_document_finish(download->document, error) &&
-		clari_rowset_writer_finish(download->writer, &download->meta, error);
+		   clari_rowset_writer_finish(download->writer, &download->meta, error);
 }
 
 /* ------- publishing ------- */

@@ -21,8 +21,7 @@ cut_at_character(char *text, size_t size)
 	text[end] = '\0';
 }
 
-static void CLARI_PRINTF(3, 0)
-format_field(char *field, size_t size, const char *format, va_list args)
+static void CLARI_PRINTF(3, 0) format_field(char *field, size_t size, const char *format, va_list args)
 {
 	int length = vsnprintf(field, size, format, args);
 

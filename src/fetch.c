@@ -28,7 +28,7 @@ typedef struct Item
 {
 	ClariWanted wanted;
 	const ClariOptions *options; /* of the first scan that wanted it: they differ in nothing that is in the key */
-	ClariReader *reader;		 /* the version that the whole statement uses, once it is needed */
+	ClariReader *reader;         /* the version that the whole statement uses, once it is needed */
 	struct Item *next;
 } Item;
 
@@ -51,8 +51,8 @@ struct ClariFetch
 	Item *current; /* a relative extent's current quarter */
 	bool chosen;
 	int nitems;
-	int capacity;	/* of the two arrays, which rescans use again */
-	Item **items;	/* ascending by period */
+	int capacity;   /* of the two arrays, which rescans use again */
+	Item **items;   /* ascending by period */
 	bool *returned; /* of each item */
 	ClariFetch *next;
 };
@@ -378,12 +378,11 @@ learned_current(ClariFetch *fetch)
 	if (wanted->state != CLARI_LOOKUP_READY)
 		return CLARI_PERIOD_NONE;
 	if (!clari_period_parse(wanted->version.meta.answered, &period))
-		ereport(ERROR,
-				(errcode(ERRCODE_FDW_UNABLE_TO_CREATE_REPLY),
-				 errmsg("Clari did not say which fiscal quarter is the current one"),
-				 errdetail("The export of forecast \"%s\" without a period holds no entry and no time period.",
-						   wanted->request.forecast),
-				 errhint("Name quarters such as 2026_Q1 in option \"periods\".")));
+		ereport(ERROR, (errcode(ERRCODE_FDW_UNABLE_TO_CREATE_REPLY),
+						errmsg("Clari did not say which fiscal quarter is the current one"),
+						errdetail("The export of forecast \"%s\" without a period holds no entry and no time period.",
+								  wanted->request.forecast),
+						errhint("Name quarters such as 2026_Q1 in option \"periods\".")));
 	return period;
 }
 
@@ -467,11 +466,10 @@ static void
 warn_of_wrong_period(const ClariRowsetMeta *meta)
 {
 	if (meta->flags & CLARI_ROWSET_WRONG_PERIOD)
-		ereport(WARNING,
-				(errcode(ERRCODE_NO_DATA),
-				 errmsg("Clari answered period %s with period %s: no rows", meta->requested, meta->answered),
-				 errdetail("Forecast \"%s\" has no data for period %s, or does not know it.", meta->forecast,
-						   meta->requested)));
+		ereport(WARNING, (errcode(ERRCODE_NO_DATA),
+						  errmsg("Clari answered period %s with period %s: no rows", meta->requested, meta->answered),
+						  errdetail("Forecast \"%s\" has no data for period %s, or does not know it.", meta->forecast,
+									meta->requested)));
 }
 
 /* Opens the item's version; false if it is gone by now, and the item is to be looked up again. */

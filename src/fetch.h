@@ -23,7 +23,7 @@ typedef struct ClariFetch ClariFetch;
  * Narrows the extent's quarters (ascending, in periods) down to those that the
  * scan can need, in place; returns how many are left.  May raise.
  */
-typedef int (*ClariChooser) (void *arg, ClariPeriod *periods, int count);
+typedef int (*ClariChooser)(void *arg, ClariPeriod *periods, int count);
 
 /*
  * The statement that context (the executor's per-query context) belongs to;
@@ -37,8 +37,8 @@ extern ClariStatement *clari_fetch_statement(MemoryContext context);
  * the statement fetches; without, only when it fetches itself (they depend on
  * values that come with execution).
  */
-extern ClariFetch *clari_fetch_begin(ClariStatement *statement, const ClariOptions *options, bool eager,
-									 ClariChooser choose, void *arg);
+extern ClariFetch *
+clari_fetch_begin(ClariStatement *statement, const ClariOptions *options, bool eager, ClariChooser choose, void *arg);
 
 /*
  * The next rowset of the scan, whichever is ready first; NULL when all were
@@ -58,10 +58,10 @@ typedef struct ClariWanted
 {
 	ClariRequest request;
 	ClariKey key;
-	uint64 flight;		 /* what it waits for, 0: nothing */
-	ClariLookup state;	 /* after clari_fetch_poll() */
+	uint64 flight;        /* what it waits for, 0: nothing */
+	ClariLookup state;    /* after clari_fetch_poll() */
 	ClariVersion version; /* when ready */
-	ClariError error;	 /* when failed */
+	ClariError error;     /* when failed */
 } ClariWanted;
 
 /*
@@ -71,8 +71,8 @@ typedef struct ClariWanted
 extern void clari_fetch_want(const ClariOptions *options, const char *period, ClariWanted *wanted);
 
 /* Looks each of count up that is not yet ready or failed, queueing what is missing; true if none is left open. */
-extern bool clari_fetch_poll(const ClariOptions *options, const ClariFreshness *freshness, ClariWanted *wanted,
-							 int count);
+extern bool
+clari_fetch_poll(const ClariOptions *options, const ClariFreshness *freshness, ClariWanted *wanted, int count);
 
 /*
  * Polls until none is left open, or for at most timeout_ms (-1: no bound);

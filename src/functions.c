@@ -51,7 +51,8 @@ join_elements(ArrayType *array)
 	for (int i = 0; i < count; i++)
 	{
 		if (nulls[i])
-			ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("argument \"periods\" must not contain nulls")));
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("argument \"periods\" must not contain nulls")));
 		appendStringInfo(&list, "%s%s", i > 0 ? "," : "", TextDatumGetCString(elements[i]));
 	}
 	return list.data;
@@ -68,9 +69,8 @@ clari_select(Oid relid, ArrayType *periods)
 	(void) clari_options_authenticate(selection->options, GetUserId(), false);
 	selection->asked = selection->options->extent;
 	if (periods != NULL && !clari_extent_parse(join_elements(periods), &selection->asked, &error))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s", error.message),
-				 errdetail("It is part of argument \"periods\"."), errhint("%s", error.hint)));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s", error.message),
+						errdetail("It is part of argument \"periods\"."), errhint("%s", error.hint)));
 	clari_select_periods(selection, CLARI_PERIOD_NONE);
 	return selection;
 }
@@ -98,11 +98,10 @@ check_within_extent(const ClariSelection *selection, ClariPeriod current)
 		if (j < nextent)
 			continue;
 		clari_period_format(selection->periods[i], text);
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("period \"%s\" is outside of option \"periods\" of foreign table \"%s\"", text,
-						get_rel_name(selection->options->relid)),
-				 errdetail("The option is \"%s\".", selection->options->periods)));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("period \"%s\" is outside of option \"periods\" of foreign table \"%s\"", text,
+							   get_rel_name(selection->options->relid)),
+						errdetail("The option is \"%s\".", selection->options->periods)));
 	}
 }
 
@@ -251,9 +250,8 @@ clari_invalidate(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("argument \"periods\" needs argument \"relation\"")));
 	if (!superuser())
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("must be superuser to invalidate the whole cache"),
-				 errhint("Name a foreign table.")));
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+						errmsg("must be superuser to invalidate the whole cache"), errhint("Name a foreign table.")));
 	PG_RETURN_INT64(clari_cache_invalidate(NULL));
 }
 

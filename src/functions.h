@@ -16,10 +16,10 @@
 typedef struct ClariSelection
 {
 	ClariOptions *options; /* authenticated as the current user */
-	ClariExtent asked;	   /* the periods argument, or the table's extent */
-	bool is_complete;	   /* false: which quarters it means is not known before the current one is */
+	ClariExtent asked;     /* the periods argument, or the table's extent */
+	bool is_complete;      /* false: which quarters it means is not known before the current one is */
 	int count;
-	ClariWanted *wanted; /* count, ascending by period; while not complete the current quarter's alone */
+	ClariWanted *wanted;  /* count, ascending by period; while not complete the current quarter's alone */
 	ClariPeriod *periods; /* count; CLARI_PERIOD_NONE while not complete */
 } ClariSelection;
 

@@ -16,8 +16,8 @@ typedef struct Field
 {
 	const char *id; /* varlena, in the pivot's context; NULL: no entry is of it */
 	bool needed;
-	bool every;		/* in this group every entry is of it */
-	uint16 code;	/* its code in this group's dictionary, 0: none */
+	bool every;  /* in this group every entry is of it */
+	uint16 code; /* its code in this group's dictionary, 0: none */
 } Field;
 
 struct ClariPivot
@@ -44,7 +44,7 @@ static bool
 text_is(const char *varlena, const char *text)
 {
 	return varlena != NULL && VARSIZE_ANY_EXHDR(varlena) == strlen(text) &&
-		memcmp(VARDATA_ANY(varlena), text, strlen(text)) == 0;
+		   memcmp(VARDATA_ANY(varlena), text, strlen(text)) == 0;
 }
 
 static const char *
@@ -63,7 +63,7 @@ is_candidate(const FieldChunks *fields, uint32 row, const char *option, int carr
 	if (option == NULL)
 		return clari_chunk_fixed(&fields->chunks[carries], row) == 1;
 	return text_is(clari_chunk_varlena(&fields->chunks[CLARI_FIELD_FIELD_ID], row), option) ||
-		text_is(clari_chunk_varlena(&fields->chunks[CLARI_FIELD_FIELD_NAME], row), option);
+		   text_is(clari_chunk_varlena(&fields->chunks[CLARI_FIELD_FIELD_NAME], row), option);
 }
 
 /* Takes the row's field if it is the first; lists it in any case. */
@@ -99,13 +99,12 @@ choose_field(Field *field, ClariReader *reader, const char *option, int carries,
 				add_candidate(field, &fields, row, &names, &count);
 	}
 	if (count > 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_FDW_INCONSISTENT_DESCRIPTOR_INFORMATION),
-				 errmsg(option == NULL ? "several fields of forecast \"%s\" carry such amounts"
-									   : "several fields of forecast \"%s\" match the option",
-						reader->version.meta.forecast),
-				 errdetail("Period %s has: %s.", reader->version.meta.answered, names.data),
-				 errhint("Name one of them in option \"%s\" of the foreign table.", option_name)));
+		ereport(ERROR, (errcode(ERRCODE_FDW_INCONSISTENT_DESCRIPTOR_INFORMATION),
+						errmsg(option == NULL ? "several fields of forecast \"%s\" carry such amounts"
+											  : "several fields of forecast \"%s\" match the option",
+							   reader->version.meta.forecast),
+						errdetail("Period %s has: %s.", reader->version.meta.answered, names.data),
+						errhint("Name one of them in option \"%s\" of the foreign table.", option_name)));
 }
 
 static bool
@@ -122,11 +121,12 @@ static void
 check_found(const Field *field, const ClariRowsetMeta *meta, const char *option, const char *option_name)
 {
 	if (field->id == NULL && option != NULL && meta->rows[CLARI_FIELDS] > 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_FDW_INCONSISTENT_DESCRIPTOR_INFORMATION),
-				 errmsg("forecast \"%s\" has no field \"%s\" in period %s", meta->forecast, option, meta->answered),
-				 errhint("Option \"%s\" takes a field's id or name, as a foreign table with object 'fields' lists them.",
-						 option_name)));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_FDW_INCONSISTENT_DESCRIPTOR_INFORMATION),
+			 errmsg("forecast \"%s\" has no field \"%s\" in period %s", meta->forecast, option, meta->answered),
+			 errhint("Option \"%s\" takes a field's id or name, as a foreign table with object 'fields' lists them.",
+					 option_name)));
 }
 
 ClariPivot *
@@ -146,8 +146,7 @@ clari_pivot_open(const ClariOptions *options, ClariReader *reader, const ClariCo
 		return pivot;
 	if (pivot->forecast.needed)
 	{
-		choose_field(&pivot->forecast, reader, options->forecast_field, CLARI_FIELD_CARRIES_FORECAST,
-					 "forecast_field");
+		choose_field(&pivot->forecast, reader, options->forecast_field, CLARI_FIELD_CARRIES_FORECAST, "forecast_field");
 		check_found(&pivot->forecast, meta, options->forecast_field, "forecast_field");
 	}
 	if (pivot->quota.needed)
@@ -209,12 +208,10 @@ raise_ambiguous(const ClariPivot *pivot, uint32 row, const char *what)
 {
 	const char *email = clari_chunk_varlena(&pivot->chunks[CLARI_ENTRY_FIELD_ID], row);
 
-	ereport(ERROR,
-			(errcode(ERRCODE_CARDINALITY_VIOLATION),
-			 errmsg("an owner's entries do not make one row: %s", what),
-			 errdetail("Forecast \"%s\", period %s, an entry of field \"%s\".", pivot->meta->forecast,
-					   pivot->meta->answered, TextDatumGetCString(PointerGetDatum(email))),
-			 errhint("A foreign table with object 'entries' shows them as they are.")));
+	ereport(ERROR, (errcode(ERRCODE_CARDINALITY_VIOLATION), errmsg("an owner's entries do not make one row: %s", what),
+					errdetail("Forecast \"%s\", period %s, an entry of field \"%s\".", pivot->meta->forecast,
+							  pivot->meta->answered, TextDatumGetCString(PointerGetDatum(email))),
+					errhint("A foreign table with object 'entries' shows them as they are.")));
 }
 
 static bool

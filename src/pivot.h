@@ -31,8 +31,8 @@ typedef struct ClariPivotRow
  * ERRCODE_FDW_INCONSISTENT_DESCRIPTOR_INFORMATION, listing the fields, when it
  * is not.  Lives in the current context.
  */
-extern ClariPivot *clari_pivot_open(const ClariOptions *options, ClariReader *reader, const ClariColumn *columns,
-									int ncolumns);
+extern ClariPivot *
+clari_pivot_open(const ClariOptions *options, ClariReader *reader, const ClariColumn *columns, int ncolumns);
 
 /* From now on rows of this group; chunks by position, those of field_id, runs and the needed columns open. */
 extern void clari_pivot_group(ClariPivot *pivot, const ClariGroupIndex *group, const ClariChunk *chunks);

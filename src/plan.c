@@ -40,9 +40,9 @@
 /* RelOptInfo.fdw_private: what one callback finds out for the next. */
 typedef struct PlanInfo
 {
-	List *pruning;		/* RestrictInfos that prune */
-	List *remaining;	/* and those that do not */
-	double exports;		/* periods that are not cached */
+	List *pruning;      /* RestrictInfos that prune */
+	List *remaining;    /* and those that do not */
+	double exports;     /* periods that are not cached */
 	Bitmapset *columns; /* attribute numbers needed, offset by FirstLowInvalidHeapAttributeNumber */
 } PlanInfo;
 
@@ -99,8 +99,8 @@ surviving_periods(const ClariOptions *options, List *pruning, TupleDesc tupdesc,
 	/* The planner's Vars carry this relation's range table index; the executor takes them as the scan tuple's. */
 	estate = CreateExecutorState();
 	count = clari_extent_expand(&options->extent, current, periods);
-	count = clari_prune_periods(clari_prune_begin(expressions, NULL, tupdesc, columns),
-								GetPerTupleExprContext(estate), periods, count);
+	count = clari_prune_periods(clari_prune_begin(expressions, NULL, tupdesc, columns), GetPerTupleExprContext(estate),
+								periods, count);
 	FreeExecutorState(estate);
 	return count;
 }
@@ -187,10 +187,9 @@ clariGetForeignPaths(PlannerInfo *root, RelOptInfo *baserel, Oid foreigntableid 
 	/* Values are pointed at, not formed: cheaper than a heap's tuples. */
 	Cost per_tuple = cpu_tuple_cost / 2 + baserel->baserestrictcost.per_tuple;
 
-	add_path(baserel,
-			 (Path *) create_foreignscan_path(root, baserel, NULL, baserel->rows, startup,
-											  startup + per_tuple * baserel->tuples, NIL,
-											  baserel->lateral_relids, NULL, NIL));
+	add_path(baserel, (Path *) create_foreignscan_path(root, baserel, NULL, baserel->rows, startup,
+													   startup + per_tuple * baserel->tuples, NIL,
+													   baserel->lateral_relids, NULL, NIL));
 }
 
 /* Attribute numbers that the target list or a qual refers to; all of them for a whole row. */

@@ -22,9 +22,9 @@
 struct ClariPrune
 {
 	TupleTableSlot *slot; /* one row of NULLs but for the period */
-	List *attnums;		  /* of the columns that show it */
-	ExprState *qual;	  /* NULL: nothing to check */
-	List *asked;		  /* ExprState of each right-hand side of = and IN */
+	List *attnums;        /* of the columns that show it */
+	ExprState *qual;      /* NULL: nothing to check */
+	List *asked;          /* ExprState of each right-hand side of = and IN */
 };
 
 /* ------- selecting clauses ------- */
@@ -40,7 +40,7 @@ shows_period(Form_pg_attribute attribute, const ClariColumn *column)
 		return false;
 	type = getBaseTypeAndTypmod(attribute->atttypid, &typmod);
 	return (type == TEXTOID || type == VARCHAROID) && typmod == -1 && OidIsValid(attribute->attcollation) &&
-		get_collation_isdeterministic(attribute->attcollation);
+		   get_collation_isdeterministic(attribute->attcollation);
 }
 
 static List *
@@ -78,7 +78,8 @@ cannot_prune(Node *node, SelectContext *context)
 	{
 		Var *var = (Var *) node;
 
-		if (var->varno != (int) context->relid || var->varlevelsup != 0 || !list_member_int(context->attnums, var->varattno))
+		if (var->varno != (int) context->relid || var->varlevelsup != 0 ||
+			!list_member_int(context->attnums, var->varattno))
 			return true;
 		context->found = true;
 		return false;
@@ -122,8 +123,8 @@ clari_prune_select(List *restrictinfos, Index relid, TupleDesc tupdesc, const Cl
 		RestrictInfo *restrictinfo = lfirst_node(RestrictInfo, cell);
 
 		context.found = false;
-		if (!restrictinfo->pseudoconstant && !cannot_prune((Node *) restrictinfo->clause, &context) &&
-			context.found && !contain_volatile_functions((Node *) restrictinfo->clause))
+		if (!restrictinfo->pseudoconstant && !cannot_prune((Node *) restrictinfo->clause, &context) && context.found &&
+			!contain_volatile_functions((Node *) restrictinfo->clause))
 			selected = lappend(selected, restrictinfo);
 	}
 	return selected;
@@ -237,11 +238,10 @@ notice_outside(const char *asked, const ClariOptions *options, const ClariPeriod
 		for (int i = 0; i < count; i++)
 			if (extent[i] == period)
 				return;
-	ereport(NOTICE,
-			(errmsg("period \"%s\" is outside of option \"periods\" of foreign table \"%s\"", asked,
-					get_rel_name(options->relid)),
-			 errdetail("The option is \"%s\": there are no other rows.", options->periods),
-			 errhint("ALTER FOREIGN TABLE … OPTIONS (SET periods '…') widens it.")));
+	ereport(NOTICE, (errmsg("period \"%s\" is outside of option \"periods\" of foreign table \"%s\"", asked,
+							get_rel_name(options->relid)),
+					 errdetail("The option is \"%s\": there are no other rows.", options->periods),
+					 errhint("ALTER FOREIGN TABLE … OPTIONS (SET periods '…') widens it.")));
 }
 
 static void

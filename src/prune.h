@@ -36,8 +36,8 @@ typedef struct ClariPrune ClariPrune;
  * planning: then the expressions must be free of parameters.  Lives in the
  * current context.
  */
-extern ClariPrune *clari_prune_begin(List *expressions, PlanState *parent, TupleDesc tupdesc,
-									 const ClariColumn *columns);
+extern ClariPrune *
+clari_prune_begin(List *expressions, PlanState *parent, TupleDesc tupdesc, const ClariColumn *columns);
 
 /* Keeps those quarters, in place and in order, that satisfy all expressions; returns how many. */
 extern int clari_prune_periods(ClariPrune *prune, ExprContext *econtext, ClariPeriod *periods, int count);

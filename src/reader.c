@@ -159,7 +159,7 @@ open_file(ClariReader *reader, MemoryContext context, ClariError *error)
 	if (version->bytes < sizeof(trailer))
 		return clari_error_set(error, CLARI_ERROR_CORRUPT, "the cached export is too short");
 	return clari_store_read(reader->fd, version->bytes - sizeof(trailer), &trailer, sizeof(trailer), error) &&
-		clari_rowset_check_trailer(&trailer, version->bytes, error) && read_index(reader, &trailer, context, error);
+		   clari_rowset_check_trailer(&trailer, version->bytes, error) && read_index(reader, &trailer, context, error);
 }
 
 ClariReader *
@@ -176,8 +176,8 @@ clari_reader_open(const ClariVersion *version, MemoryContext context, ClariError
 /* ------- chunks ------- */
 
 static const char *
-read_chunk(ClariReader *reader, const ClariGroupIndex *group, const ClariChunkIndex *chunk,
-		   ClariChunkBuffer *buffer, ClariError *error)
+read_chunk(ClariReader *reader, const ClariGroupIndex *group, const ClariChunkIndex *chunk, ClariChunkBuffer *buffer,
+		   ClariError *error)
 {
 	if (buffer->size < chunk->length)
 	{

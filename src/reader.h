@@ -17,7 +17,7 @@ typedef struct ClariReader
 {
 	ClariVersion version;
 	const char *base; /* the rowset's bytes in a shared segment, or NULL */
-	int fd;			  /* of its file, or -1 */
+	int fd;           /* of its file, or -1 */
 	int ngroups;
 	const ClariGroupIndex *groups;
 } ClariReader;
@@ -42,7 +42,7 @@ extern ClariReader *clari_reader_open(const ClariVersion *version, MemoryContext
  * *buffer, where they stay until the buffer is used again.  Raises the error of
  * an unreadable or corrupt file, after telling the cache to forget the version.
  */
-extern void clari_reader_chunk(ClariReader *reader, int group, int position, ClariChunkBuffer *buffer,
-							   ClariChunk *chunk);
+extern void
+clari_reader_chunk(ClariReader *reader, int group, int position, ClariChunkBuffer *buffer, ClariChunk *chunk);
 
 #endif /* CLARI_READER_H */

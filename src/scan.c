@@ -28,8 +28,8 @@ typedef struct ClariScanState
 	ClariOptions *options;
 	ClariPrune *prune;
 	bool authenticated;
-	bool depends;	  /* the periods depend on values that execution sets */
-	bool noticed;	  /* constants outside of the extent were reported */
+	bool depends;      /* the periods depend on values that execution sets */
+	bool noticed;      /* constants outside of the extent were reported */
 	ClariFetch *fetch; /* NULL under EXPLAIN */
 	ClariCells *cells;
 	ClariReader *reader; /* being read, or NULL */

@@ -24,7 +24,7 @@ extern void clariExplainForeignScan(ForeignScanState *node, struct ExplainState 
  * CLARI_EXTENT_MAX_PERIODS), how many in *count; -1 when the current quarter is
  * not known.  *authenticated: is there an API key?
  */
-extern const ClariOptions *clari_scan_describe(ForeignScanState *node, ClariPeriod *periods, int *count,
-											   bool *authenticated);
+extern const ClariOptions *
+clari_scan_describe(ForeignScanState *node, ClariPeriod *periods, int *count, bool *authenticated);
 
 #endif /* CLARI_SCAN_H */

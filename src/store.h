@@ -33,7 +33,8 @@ extern char *clari_cache_directory;
  * CLARI_ERROR_IO or CLARI_ERROR_OUT_OF_MEMORY; the caller's until
  * clari_store_commit() or clari_store_abandon().
  */
-extern ClariStoreFile *clari_store_create(const ClariKey *key, uint64_t generation, size_t memory_limit, ClariError *error);
+extern ClariStoreFile *
+clari_store_create(const ClariKey *key, uint64_t generation, size_t memory_limit, ClariError *error);
 
 /* These two fit ClariRowsetOutput, with the file as arg. */
 extern bool clari_store_append(void *file, const void *bytes, size_t length, ClariError *error);

@@ -30,13 +30,13 @@ PG_FUNCTION_INFO_V1(clari_sync);
 /* A notice about each export that is still open, so often. */
 #define PROGRESS_INTERVAL 5000 /* ms */
 
-#define FORECAST_COLUMNS \
-	"owner_name, owner_email, forecast_amount, quota_amount, crm_total, crm_closed, adjustment_amount, " \
+#define FORECAST_COLUMNS                                                                                               \
+	"owner_name, owner_email, forecast_amount, quota_amount, crm_total, crm_closed, adjustment_amount, "               \
 	"time_period, exported_at, forecast_name"
 
 typedef struct Sync
 {
-	bool atomic; /* in a transaction block: cannot commit */
+	bool atomic;  /* in a transaction block: cannot commit */
 	char *schema; /* the extension's, quoted; as the next two, qualified */
 	char *relation;
 	char *staging;
@@ -100,10 +100,9 @@ notice_progress(const ClariSelection *selection)
 
 			if (selection->wanted[i].state != CLARI_LOOKUP_FLYING || selection->wanted[i].flight != flight->flight)
 				continue;
-			ereport(NOTICE,
-					(errmsg("period %s: %s, " INT64_FORMAT " entries after " INT64_FORMAT " s",
-							flight->period[0] != '\0' ? flight->period : "current", flight->phase, flight->entries,
-							(now - flight->started_at) / USECS_PER_SEC)));
+			ereport(NOTICE, (errmsg("period %s: %s, " INT64_FORMAT " entries after " INT64_FORMAT " s",
+									flight->period[0] != '\0' ? flight->period : "current", flight->phase,
+									flight->entries, (now - flight->started_at) / USECS_PER_SEC)));
 		}
 	pfree(flights);
 }
@@ -164,11 +163,10 @@ raise_failures(const ClariSelection *selection)
 			bad++;
 		}
 	if (bad > 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_FDW_ERROR),
-				 errmsg("could not sync %d of %d periods of forecast \"%s\"", bad, selection->count,
-						selection->options->request.forecast),
-				 errdetail("%s", list.data)));
+		ereport(ERROR, (errcode(ERRCODE_FDW_ERROR),
+						errmsg("could not sync %d of %d periods of forecast \"%s\"", bad, selection->count,
+							   selection->options->request.forecast),
+						errdetail("%s", list.data)));
 }
 
 /* ------- staging and merging ------- */
@@ -223,9 +221,9 @@ merge(const Sync *sync, int nperiods)
 	Oid staging = RangeVarGetRelid(makeRangeVarFromNameList(stringToQualifiedNameList(sync->staging)), NoLock, false);
 	Datum values[] = {ObjectIdGetDatum(sync->target), ObjectIdGetDatum(staging), BoolGetDatum(sync->delete_missing)};
 
-	execute(psprintf("SELECT inserted, updated, unchanged, deleted, skipped FROM %s.clari_merge($1, $2, $3)",
-					 sync->schema),
-			3, types, values, SPI_OK_SELECT);
+	execute(
+		psprintf("SELECT inserted, updated, unchanged, deleted, skipped FROM %s.clari_merge($1, $2, $3)", sync->schema),
+		3, types, values, SPI_OK_SELECT);
 	ereport(NOTICE,
 			(errmsg("%d periods synced: " INT64_FORMAT " inserted, " INT64_FORMAT " updated, " INT64_FORMAT
 					" unchanged, " INT64_FORMAT " deleted, " INT64_FORMAT " skipped",
@@ -242,8 +240,7 @@ interval_microseconds(const Interval *interval)
 	int64 result = days * USECS_PER_DAY + interval->time;
 
 	if (interval->month < 0 || result < 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("argument \"max_age\" must not be negative")));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("argument \"max_age\" must not be negative")));
 	return result;
 }
 
@@ -274,8 +271,7 @@ begin_sync(FunctionCallInfo fcinfo)
 	sync->relation = qualified_name(relid);
 	if (sync->selection->options->object != CLARI_OBJECT_FORECASTS)
 		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("foreign table %s does not show forecasts", sync->relation),
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE), errmsg("foreign table %s does not show forecasts", sync->relation),
 				 errhint("clari_sync takes a foreign table with object 'forecasts'.")));
 	return sync;
 }
@@ -285,9 +281,8 @@ Datum
 clari_sync(PG_FUNCTION_ARGS)
 {
 	/* Survives the commits; goes with the call's portal. */
-	MemoryContext context =
-		AllocSetContextCreate(PortalContext != NULL ? PortalContext : CurrentMemoryContext, "clari_sync",
-							  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext context = AllocSetContextCreate(PortalContext != NULL ? PortalContext : CurrentMemoryContext,
+												  "clari_sync", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext previous = MemoryContextSwitchTo(context);
 	ClariFreshness freshness = {0};
 	Sync *sync;

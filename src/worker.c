@@ -104,9 +104,9 @@ add_place(ClariError *error, const Flight *flight)
 	char detail[sizeof(error->detail)];
 
 	memcpy(detail, error->detail, sizeof(detail));
-	clari_error_detail(error, "%s%sForecast \"%s\", %s%s%s%s.", detail, detail[0] != '\0' ? " " : "",
-					   request->forecast, request->period[0] != '\0' ? "period " : "the current quarter",
-					   request->period, flight->job.job_id[0] != '\0' ? ", job " : "", flight->job.job_id);
+	clari_error_detail(error, "%s%sForecast \"%s\", %s%s%s%s.", detail, detail[0] != '\0' ? " " : "", request->forecast,
+					   request->period[0] != '\0' ? "period " : "the current quarter", request->period,
+					   flight->job.job_id[0] != '\0' ? ", job " : "", flight->job.job_id);
 }
 
 /* ------- the end of a flight ------- */
@@ -233,8 +233,7 @@ poll_job(Flight *flight)
 {
 	ClariHttpRequest request = {.method = CLARI_HTTP_GET};
 
-	request.url =
-		psprintf("%s/export/jobs/%s", flight->order.request.base_url, escaped(flight->job.job_id));
+	request.url = psprintf("%s/export/jobs/%s", flight->order.request.base_url, escaped(flight->job.job_id));
 	call(flight, &request, NULL, answered);
 }
 
@@ -355,8 +354,8 @@ claim_flights(void)
 		Flight *flight = MemoryContextAllocZero(TopMemoryContext, sizeof(Flight));
 
 		flight->order = order;
-		clari_job_begin(&flight->job, &order.request, &order.transport,
-						(uint32) order.generation ^ (uint32) MyProcPid, now_ms());
+		clari_job_begin(&flight->job, &order.request, &order.transport, (uint32) order.generation ^ (uint32) MyProcPid,
+						now_ms());
 		dlist_push_tail(&flights, &flight->node);
 		nflights++;
 		claimed = true;
@@ -391,8 +390,7 @@ tell_all_progress(void)
 	if (now_ms() - told_at < PROGRESS_INTERVAL)
 		return;
 	told_at = now_ms();
-	dlist_foreach(iter, &flights)
-		tell_progress(dlist_container(Flight, node, iter.cur));
+	dlist_foreach(iter, &flights) tell_progress(dlist_container(Flight, node, iter.cur));
 }
 
 /* Milliseconds until the next tick is due. */
@@ -402,8 +400,7 @@ turn_length(void)
 	int64 next = now_ms() + LONGEST_TURN;
 	dlist_iter iter;
 
-	dlist_foreach(iter, &flights)
-		next = Min(next, dlist_container(Flight, node, iter.cur)->job.next_at);
+	dlist_foreach(iter, &flights) next = Min(next, dlist_container(Flight, node, iter.cur)->job.next_at);
 	return (long) Max(next - now_ms(), 0);
 }
 
