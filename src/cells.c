@@ -203,7 +203,7 @@ rowset_constant(const ClariCells *cells, const Cell *cell, const ClariRowsetMeta
 		case CLARI_FROM_TIME_PERIOD:
 			return CStringGetTextDatum(meta->answered);
 		case CLARI_FROM_FORECAST_NAME:
-			return CStringGetTextDatum(cells->options->request.forecast);
+			return recode_text(DatumGetPointer(CStringGetTextDatum(cells->options->request.forecast)));
 		default:
 			return Int64GetDatum(meta->exported_at);
 	}

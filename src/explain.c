@@ -12,6 +12,7 @@
 
 #include "commands/explain.h"
 #include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
 
 static void
 append_item(StringInfo list, const char *item)
@@ -25,24 +26,17 @@ describe_period(const ClariOptions *options, ClariPeriod period, bool authentica
 				StringInfo missing)
 {
 	char text[CLARI_PERIOD_TEXT_SIZE];
-	ClariWanted wanted;
+	ClariVersion version;
 
 	clari_period_format(period, text);
-	clari_fetch_want(options, text, &wanted);
-	if (!authenticated || !clari_cache_peek(&wanted.key, &wanted.version))
+	if (!authenticated || !clari_fetch_peek(options, text, &version))
 	{
-		if (!authenticated || clari_fetch_current(options, true) != period)
-		{
-			append_item(missing, text);
-			return;
-		}
-		clari_fetch_want(options, "", &wanted);
-		if (!clari_cache_peek(&wanted.key, &wanted.version))
-			return; /* dropped this very moment */
+		append_item(missing, text);
+		return;
 	}
-	append_item(cached, psprintf("%s (%s, " UINT64_FORMAT " entries)", text,
-								 wanted.version.segment != DSM_HANDLE_INVALID ? "memory" : "disk",
-								 wanted.version.meta.rows[CLARI_ENTRIES]));
+	append_item(cached,
+				psprintf("%s (%s, " UINT64_FORMAT " entries)", text,
+						 version.segment != DSM_HANDLE_INVALID ? "memory" : "disk", version.meta.rows[CLARI_ENTRIES]));
 }
 
 void
@@ -54,13 +48,15 @@ clariExplainForeignScan(ForeignScanState *node, ExplainState *es)
 	StringInfoData missing;
 	const ClariOptions *options;
 	bool authenticated;
+	char *forecast;
 	int count;
 
 	initStringInfo(&all);
 	initStringInfo(&cached);
 	initStringInfo(&missing);
 	options = clari_scan_describe(node, periods, &count, &authenticated);
-	ExplainPropertyText("Forecast", options->request.forecast, es);
+	forecast = pg_any_to_server(options->request.forecast, strlen(options->request.forecast), PG_UTF8);
+	ExplainPropertyText("Forecast", forecast, es);
 	if (count < 0)
 	{
 		ExplainPropertyText("Periods", psprintf("%s (the current quarter is not known yet)", options->periods), es);

@@ -29,6 +29,7 @@ typedef struct Item
 	ClariWanted wanted;
 	const ClariOptions *options; /* of the first scan that wanted it: they differ in nothing that is in the key */
 	ClariReader *reader;         /* the version that the whole statement uses, once it is needed */
+	bool lost;                   /* a version that could not be opened was exported again */
 	struct Item *next;
 } Item;
 
@@ -162,6 +163,18 @@ clari_fetch_current(const ClariOptions *options, bool any_age)
 	if (!found || !clari_period_parse(current.version.meta.answered, &period))
 		return CLARI_PERIOD_NONE;
 	return period;
+}
+
+bool
+clari_fetch_peek(const ClariOptions *options, const char *period, ClariVersion *version)
+{
+	ClariWanted wanted;
+
+	clari_fetch_want(options, period, &wanted);
+	if (clari_cache_peek(&wanted.key, version))
+		return true;
+	clari_fetch_want(options, "", &wanted);
+	return clari_cache_peek(&wanted.key, version) && strcmp(version->meta.answered, period) == 0;
 }
 
 void
@@ -488,6 +501,9 @@ open_item(ClariFetch *fetch, Item *item)
 	if (item->reader == NULL)
 	{
 		clari_cache_forget(&version->meta.key, version->meta.generation);
+		if (item->lost) /* once is bad luck, twice would spend quota for ever */
+			clari_error_report(ERROR, &error);
+		item->lost = true;
 		item->wanted.state = CLARI_LOOKUP_ABSENT;
 		item->wanted.flight = 0;
 		return false;

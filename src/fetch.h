@@ -83,6 +83,12 @@ extern bool clari_fetch_wait(const ClariOptions *options, const ClariFreshness *
 							 int count, long timeout_ms);
 
 /*
+ * What the cache holds for a quarter (text), however old, under its own name or
+ * as the current one: for estimates and EXPLAIN.  Queues nothing.
+ */
+extern bool clari_fetch_peek(const ClariOptions *options, const char *period, ClariVersion *version);
+
+/*
  * The current quarter as a rowset cached for these options tells it, without
  * exporting; CLARI_PERIOD_NONE when none is cached (fresh or, with any_age, at all).
  */

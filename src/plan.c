@@ -114,12 +114,11 @@ estimate_tuples(ClariOptions *options, bool authenticated, const ClariPeriod *pe
 	for (int i = 0; i < count; i++)
 	{
 		char text[CLARI_PERIOD_TEXT_SIZE];
-		ClariWanted wanted;
+		ClariVersion version;
 
 		clari_period_format(periods[i], text);
-		clari_fetch_want(options, text, &wanted);
-		if (authenticated && clari_cache_peek(&wanted.key, &wanted.version))
-			tuples += cached_rows(options->object, &wanted.version.meta);
+		if (authenticated && clari_fetch_peek(options, text, &version))
+			tuples += cached_rows(options->object, &version.meta);
 		else
 		{
 			tuples += default_rows(options->object);

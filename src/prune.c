@@ -241,7 +241,7 @@ notice_outside(const char *asked, const ClariOptions *options, const ClariPeriod
 	ereport(NOTICE, (errmsg("period \"%s\" is outside of option \"periods\" of foreign table \"%s\"", asked,
 							get_rel_name(options->relid)),
 					 errdetail("The option is \"%s\": there are no other rows.", options->periods),
-					 errhint("ALTER FOREIGN TABLE … OPTIONS (SET periods '…') widens it.")));
+					 errhint("ALTER FOREIGN TABLE ... OPTIONS (SET periods '...') widens it.")));
 }
 
 static void
