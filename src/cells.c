@@ -156,7 +156,7 @@ fill_null(Cell *cell, TupleTableSlot *slot)
 }
 
 static void
-fill_value(const ClariCells *cells, Cell *cell, Datum value, TupleTableSlot *slot)
+fill_value(Cell *cell, Datum value, TupleTableSlot *slot)
 {
 	if (cell->convert)
 		value = convert_value(cell, value);
@@ -174,9 +174,9 @@ fill_attribute(const ClariCells *cells, Cell *cell, uint32 row, TupleTableSlot *
 		if (varlena == NULL)
 			fill_null(cell, slot);
 		else if (cells->recode && cell->column.type == CLARI_TEXT)
-			fill_value(cells, cell, recode_text(varlena), slot);
+			fill_value(cell, recode_text(varlena), slot);
 		else
-			fill_value(cells, cell, PointerGetDatum(varlena), slot);
+			fill_value(cell, PointerGetDatum(varlena), slot);
 	}
 	else
 	{
@@ -185,11 +185,11 @@ fill_attribute(const ClariCells *cells, Cell *cell, uint32 row, TupleTableSlot *
 		if (fixed == CLARI_FIXED_NULL)
 			fill_null(cell, slot);
 		else if (cell->column.type == CLARI_TIMESTAMP)
-			fill_value(cells, cell, Int64GetDatum(fixed), slot);
+			fill_value(cell, Int64GetDatum(fixed), slot);
 		else if (cell->column.type == CLARI_DATE)
-			fill_value(cells, cell, Int32GetDatum((int32) fixed), slot);
+			fill_value(cell, Int32GetDatum((int32) fixed), slot);
 		else
-			fill_value(cells, cell, BoolGetDatum(fixed != 0), slot);
+			fill_value(cell, BoolGetDatum(fixed != 0), slot);
 	}
 }
 
