@@ -275,7 +275,6 @@ queue_flight_locked(ClariEntryShared *entry, const ClariRequest *request, const 
 	flight->transport = *transport;
 	entry->flight = (int) (flight - control->flights);
 	entry->used_at = ++control->clock;
-	clari_cache_wake_workers_locked();
 	return true;
 }
 

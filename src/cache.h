@@ -75,7 +75,7 @@ clari_cache_lookup(const ClariKey *key, const ClariRequest *request, const Clari
 extern bool clari_cache_peek(const ClariKey *key, ClariVersion *version);
 
 /*
- * Sees to it that workers run for what is queued.  False with
+ * Sees to it that workers run, and are awake, for what is queued.  False with
  * CLARI_ERROR_RESOURCES when no worker slot could be had: keep asking.
  */
 extern bool clari_cache_start_workers(ClariError *error);

@@ -25,6 +25,17 @@
 
 static int my_slot = CLARI_NOBODY;
 
+/* All but this process, if it is one. */
+static void
+wake_workers_locked(void)
+{
+	ClariControl *control = clari_cache_control();
+
+	for (int i = 0; i < CLARI_MAX_WORKERS; i++)
+		if (control->workers[i].state == CLARI_WORKER_RUNNING && i != my_slot)
+			SetLatch(control->workers[i].latch);
+}
+
 /* ------- starting workers ------- */
 
 static int
@@ -67,6 +78,7 @@ reserve_worker(int *running)
 	int vacant;
 
 	clari_cache_lock(LW_EXCLUSIVE);
+	wake_workers_locked();
 	*running = count_workers_locked(control, &vacant);
 	if (*running >= Min(clari_max_workers, count_flights_locked(control)))
 		vacant = CLARI_NOBODY;
@@ -125,16 +137,6 @@ clari_cache_start_workers(ClariError *error)
 	return true;
 }
 
-void
-clari_cache_wake_workers_locked(void)
-{
-	ClariControl *control = clari_cache_control();
-
-	for (int i = 0; i < CLARI_MAX_WORKERS; i++)
-		if (control->workers[i].state == CLARI_WORKER_RUNNING && i != my_slot)
-			SetLatch(control->workers[i].latch);
-}
-
 /* ------- a worker's life ------- */
 
 /* The worker dies with flights in hand: they fail, the waiting hear of it. */
@@ -154,7 +156,7 @@ leave_slot(int code pg_attribute_unused(), Datum arg pg_attribute_unused())
 	clari_cache_lock(LW_EXCLUSIVE);
 	control->workers[my_slot].state = CLARI_WORKER_FREE;
 	my_slot = CLARI_NOBODY;
-	clari_cache_wake_workers_locked();
+	wake_workers_locked();
 	clari_cache_unlock();
 }
 
@@ -269,7 +271,7 @@ clari_cache_claim(ClariOrder *order)
 		order->generation = flight->generation;
 		order->request = flight->request;
 		order->transport = flight->transport;
-		clari_cache_wake_workers_locked();
+		wake_workers_locked();
 	}
 	clari_cache_unlock();
 	return flight != NULL;
@@ -341,8 +343,8 @@ clari_cache_unreserve(Size bytes)
 
 /* ------- the end of a flight ------- */
 
-void
-clari_cache_end_flight_locked(int index)
+static void
+end_flight_locked(int index)
 {
 	ClariControl *control = clari_cache_control();
 	ClariFlightShared *flight = &control->flights[index];
@@ -351,7 +353,7 @@ clari_cache_end_flight_locked(int index)
 	if (flight->worker != CLARI_NOBODY)
 		control->workers[flight->worker].flights--;
 	clari_wipe(flight, sizeof(*flight)); /* the key was in it; all zero is unused */
-	clari_cache_wake_workers_locked();
+	wake_workers_locked();
 }
 
 void
@@ -369,7 +371,7 @@ clari_cache_publish(int index, const ClariVersion *version)
 	entry->version = *version;
 	entry->failed_flight = 0;
 	entry->used_at = ++control->clock;
-	clari_cache_end_flight_locked(index);
+	end_flight_locked(index);
 	clari_cache_unlock();
 	clari_cache_wake_sessions();
 	if (replaced != 0)
@@ -387,7 +389,7 @@ clari_cache_fail(int index, const ClariError *error)
 	entry->failed_flight = control->flights[index].generation;
 	entry->failed_at = GetCurrentTimestamp();
 	entry->error = *error;
-	clari_cache_end_flight_locked(index);
+	end_flight_locked(index);
 	clari_cache_unlock();
 	clari_cache_wake_sessions();
 }

@@ -104,10 +104,8 @@ extern void clari_cache_unlock(void);
 /* These are called with the lock held exclusively. */
 extern ClariEntryShared *clari_cache_find_locked(const ClariKey *key);
 extern void clari_cache_drop_segment_locked(ClariEntryShared *entry);
-extern void clari_cache_end_flight_locked(int index);
 
-/* Without the lock: wakes waiting sessions; or the workers. */
+/* Without the lock: wakes waiting sessions. */
 extern void clari_cache_wake_sessions(void);
-extern void clari_cache_wake_workers_locked(void);
 
 #endif /* CLARI_CACHE_SHARED_H */

@@ -110,6 +110,7 @@ static void
 poll_one(const ClariOptions *options, const ClariFreshness *freshness, ClariWanted *wanted)
 {
 	const ClariWanted *pin = find_pinned(&wanted->key);
+	ClariError refused;
 
 	if (pin != NULL)
 	{
@@ -119,9 +120,13 @@ poll_one(const ClariOptions *options, const ClariFreshness *freshness, ClariWant
 	}
 	wanted->state = clari_cache_lookup(&wanted->key, &wanted->request, NULL, freshness, &wanted->flight,
 									   &wanted->version, &wanted->error);
-	if (wanted->state == CLARI_LOOKUP_ABSENT && !serve_by_alias(options, freshness, wanted))
-		wanted->state = clari_cache_lookup(&wanted->key, &wanted->request, &options->transport, freshness,
-										   &wanted->flight, &wanted->version, &wanted->error);
+	if (wanted->state != CLARI_LOOKUP_ABSENT || serve_by_alias(options, freshness, wanted))
+		return;
+	wanted->state = clari_cache_lookup(&wanted->key, &wanted->request, &options->transport, freshness, &wanted->flight,
+									   &wanted->version, &wanted->error);
+	/* At once: the scan may have other rowsets to read first.  Who waits keeps asking if this fails. */
+	if (wanted->state == CLARI_LOOKUP_FLYING)
+		(void) clari_cache_start_workers(&refused);
 }
 
 static bool
