@@ -142,19 +142,25 @@ clari_cache_find_locked(const ClariKey *key)
 }
 
 void
-clari_cache_drop_segment_locked(ClariEntryShared *entry)
+clari_cache_drop_segment_locked(ClariEntryShared *entry, ClariDropped *dropped)
 {
 	if (entry->version.segment == DSM_HANDLE_INVALID)
 		return;
-	/* Who reads it keeps it: the segment goes with its last mapping. */
-	dsm_unpin_segment(entry->version.segment);
+	dropped->segments[dropped->count++] = entry->version.segment;
 	entry->version.segment = DSM_HANDLE_INVALID;
 	control->segment_bytes -= entry->version.bytes;
 	control->nsegments--;
 }
 
+void
+clari_cache_unpin(const ClariDropped *dropped)
+{
+	for (int i = 0; i < dropped->count; i++)
+		dsm_unpin_segment(dropped->segments[i]);
+}
+
 static void
-remove_entry_locked(ClariEntryShared *entry)
+remove_entry_locked(ClariEntryShared *entry, ClariDropped *dropped)
 {
 	int index = (int) (entry - control->entries);
 	int *link = bucket_of(&entry->key);
@@ -162,11 +168,19 @@ remove_entry_locked(ClariEntryShared *entry)
 	while (*link != index)
 		link = &control->entries[*link].next;
 	*link = entry->next;
-	clari_cache_drop_segment_locked(entry);
+	clari_cache_drop_segment_locked(entry, dropped);
 	memset(entry, 0, sizeof(*entry));
 	entry->next = control->free_entry;
 	control->free_entry = index;
 }
+
+/* What an entry leaves behind that had to go for a new one: file and segment. */
+typedef struct ClariEvicted
+{
+	ClariKey key;
+	uint64 generation; /* 0: no file */
+	ClariDropped dropped;
+} ClariEvicted;
 
 /* The least recently used entry without a flight, or NULL. */
 static ClariEntryShared *
@@ -186,7 +200,7 @@ oldest_entry_locked(void)
 
 /* NULL: every entry has a flight.  The file of an entry that had to go is left to the caller in *evicted. */
 static ClariEntryShared *
-insert_locked(const ClariKey *key, const ClariRequest *request, ClariRowsetMeta *evicted)
+insert_locked(const ClariKey *key, const ClariRequest *request, ClariEvicted *evicted)
 {
 	ClariEntryShared *entry;
 	int *bucket = bucket_of(key);
@@ -196,9 +210,9 @@ insert_locked(const ClariKey *key, const ClariRequest *request, ClariRowsetMeta 
 		entry = oldest_entry_locked();
 		if (entry == NULL)
 			return NULL;
-		if (entry->has_rowset)
-			*evicted = entry->version.meta;
-		remove_entry_locked(entry);
+		evicted->generation = entry->has_rowset ? entry->version.meta.generation : 0;
+		evicted->key = entry->key;
+		remove_entry_locked(entry, &evicted->dropped);
 	}
 	entry = &control->entries[control->free_entry];
 	control->free_entry = entry->next;
@@ -325,7 +339,7 @@ lookup_locked(ClariEntryShared *entry, const ClariFreshness *freshness, uint64 *
 /* Nothing serves: queues an export, in a new entry if there is none yet. */
 static ClariLookup
 queue_locked(ClariEntryShared *entry, const ClariKey *key, const ClariRequest *request, const ClariTransport *transport,
-			 const ClariKey *account, uint64 *flight, ClariRowsetMeta *evicted)
+			 const ClariKey *account, uint64 *flight, ClariEvicted *evicted)
 {
 	if (entry == NULL)
 		entry = insert_locked(key, request, evicted);
@@ -340,11 +354,12 @@ clari_cache_lookup(const ClariKey *key, const ClariRequest *request, const Clari
 				   const ClariFreshness *freshness, uint64 *flight, ClariVersion *version, ClariError *error)
 {
 	ClariLookup result = CLARI_LOOKUP_ABSENT;
-	ClariRowsetMeta evicted;
+	ClariEvicted evicted;
 	ClariEntryShared *entry;
 	ClariKey account;
 
 	evicted.generation = 0;
+	evicted.dropped.count = 0;
 	if (transport != NULL && !clari_request_account(request, &account, error))
 		return CLARI_LOOKUP_FAILED;
 	clari_cache_lock(LW_EXCLUSIVE);
@@ -354,6 +369,7 @@ clari_cache_lookup(const ClariKey *key, const ClariRequest *request, const Clari
 	if (result == CLARI_LOOKUP_ABSENT && transport != NULL)
 		result = queue_locked(entry, key, request, transport, &account, flight, &evicted);
 	clari_cache_unlock();
+	clari_cache_unpin(&evicted.dropped);
 	if (evicted.generation != 0)
 		clari_store_remove(&evicted.key, evicted.generation);
 	return result;
@@ -414,21 +430,22 @@ clari_cache_count_waiter(uint64 flight, int change)
 
 /* With the lock held; true if there was something to forget. */
 static bool
-forget_locked(ClariEntryShared *entry)
+forget_locked(ClariEntryShared *entry, ClariDropped *dropped)
 {
 	bool had = entry->has_rowset || entry->failed_flight != 0;
 
-	clari_cache_drop_segment_locked(entry);
+	clari_cache_drop_segment_locked(entry, dropped);
 	entry->has_rowset = false;
 	entry->failed_flight = 0;
 	if (entry->flight == CLARI_NOBODY)
-		remove_entry_locked(entry);
+		remove_entry_locked(entry, dropped);
 	return had;
 }
 
 void
 clari_cache_forget(const ClariKey *key, uint64 generation)
 {
+	ClariDropped dropped = {0};
 	ClariEntryShared *entry;
 	bool found;
 
@@ -436,8 +453,9 @@ clari_cache_forget(const ClariKey *key, uint64 generation)
 	entry = clari_cache_find_locked(key);
 	found = entry != NULL && entry->has_rowset && entry->version.meta.generation == generation;
 	if (found)
-		forget_locked(entry);
+		forget_locked(entry, &dropped);
 	clari_cache_unlock();
+	clari_cache_unpin(&dropped);
 	if (found)
 		clari_store_remove(key, generation);
 }
@@ -446,6 +464,7 @@ int64
 clari_cache_invalidate(const ClariKey *key)
 {
 	ClariRowsetMeta *gone = palloc(sizeof(ClariRowsetMeta) * CLARI_MAX_ENTRIES);
+	ClariDropped dropped = {0};
 	int ngone = 0;
 	int64 count = 0;
 
@@ -458,9 +477,10 @@ clari_cache_invalidate(const ClariKey *key)
 			continue;
 		if (entry->has_rowset)
 			gone[ngone++] = entry->version.meta;
-		count += forget_locked(entry);
+		count += forget_locked(entry, &dropped);
 	}
 	clari_cache_unlock();
+	clari_cache_unpin(&dropped);
 	for (int i = 0; i < ngone; i++)
 		clari_store_remove(&gone[i].key, gone[i].generation);
 	pfree(gone);

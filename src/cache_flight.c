@@ -309,6 +309,7 @@ clari_cache_reserve(Size bytes)
 {
 	ClariControl *control = clari_cache_control();
 	Size limit = (Size) clari_shared_cache_size * 1024;
+	ClariDropped dropped = {0};
 	bool fits = bytes <= limit;
 
 	clari_cache_lock(LW_EXCLUSIVE);
@@ -319,7 +320,7 @@ clari_cache_reserve(Size bytes)
 		if (oldest == NULL)
 			fits = false; /* the rest is reserved by other workers */
 		else
-			clari_cache_drop_segment_locked(oldest);
+			clari_cache_drop_segment_locked(oldest, &dropped);
 	}
 	if (fits)
 	{
@@ -327,6 +328,7 @@ clari_cache_reserve(Size bytes)
 		control->nsegments++;
 	}
 	clari_cache_unlock();
+	clari_cache_unpin(&dropped);
 	return fits;
 }
 
@@ -360,13 +362,14 @@ void
 clari_cache_publish(int index, const ClariVersion *version)
 {
 	ClariControl *control = clari_cache_control();
+	ClariDropped dropped = {0};
 	ClariEntryShared *entry;
 	uint64 replaced;
 
 	clari_cache_lock(LW_EXCLUSIVE);
 	entry = &control->entries[control->flights[index].entry];
 	replaced = entry->has_rowset ? entry->version.meta.generation : 0;
-	clari_cache_drop_segment_locked(entry);
+	clari_cache_drop_segment_locked(entry, &dropped);
 	entry->has_rowset = true;
 	entry->version = *version;
 	entry->failed_flight = 0;
@@ -374,6 +377,7 @@ clari_cache_publish(int index, const ClariVersion *version)
 	end_flight_locked(index);
 	clari_cache_unlock();
 	clari_cache_wake_sessions();
+	clari_cache_unpin(&dropped);
 	if (replaced != 0)
 		clari_store_remove(&version->meta.key, replaced);
 }

@@ -96,6 +96,16 @@ typedef struct ClariCacheRoot
 	dsm_handle control; /* DSM_HANDLE_INVALID: not made yet */
 } ClariCacheRoot;
 
+/*
+ * Segments that were dropped under the lock, to be unpinned after it: that can
+ * unlink a file, and raise.
+ */
+typedef struct ClariDropped
+{
+	int count;
+	dsm_handle segments[CLARI_MAX_SEGMENTS];
+} ClariDropped;
+
 /* The process's own view of both, attached at the first call. */
 extern ClariControl *clari_cache_control(void);
 extern void clari_cache_lock(LWLockMode mode);
@@ -103,9 +113,10 @@ extern void clari_cache_unlock(void);
 
 /* These are called with the lock held exclusively. */
 extern ClariEntryShared *clari_cache_find_locked(const ClariKey *key);
-extern void clari_cache_drop_segment_locked(ClariEntryShared *entry);
+extern void clari_cache_drop_segment_locked(ClariEntryShared *entry, ClariDropped *dropped);
 
-/* Without the lock: wakes waiting sessions. */
+/* Without the lock: lets dropped segments go with their last reader; wakes waiting sessions. */
+extern void clari_cache_unpin(const ClariDropped *dropped);
 extern void clari_cache_wake_sessions(void);
 
 #endif /* CLARI_CACHE_SHARED_H */

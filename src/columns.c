@@ -26,7 +26,9 @@ column_names(ClariObject object)
 		appendStringInfo(&names, "%s%s", i > 0 ? ", " : "", column.name);
 	if (object == CLARI_OBJECT_FORECASTS)
 		for (int i = 0; i < list->nattributes; i++)
-			appendStringInfo(&names, ", %s", list->attributes[i].name);
+			if (clari_object_find_column(object, list->attributes[i].name, &column) &&
+				column.source == CLARI_FROM_ATTRIBUTE && column.attribute > CLARI_ENTRY_OWNER_EMAIL)
+				appendStringInfo(&names, ", %s", list->attributes[i].name);
 	return names.data;
 }
 

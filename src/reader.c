@@ -120,6 +120,7 @@ open_segment(ClariReader *reader)
 		return false;
 	reader->base = dsm_segment_address(segment);
 	trailer = (const ClariRowsetTrailer *) (reader->base + reader->version.bytes - sizeof(ClariRowsetTrailer));
+	Assert(trailer->meta.generation == reader->version.meta.generation);
 	reader->ngroups = (int) trailer->ngroups;
 	reader->groups = (const ClariGroupIndex *) (reader->base + trailer->index_offset);
 	return true;

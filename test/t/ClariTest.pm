@@ -15,7 +15,7 @@ use Test::More;
 use Time::HiRes qw(sleep time);
 
 our @EXPORT = qw(start_sim sim_set sim_fault sim_release sim_reset sim_seen sim_expected
-  start_node create_server import_tables wait_until query_error);
+  start_node create_server import_tables table_csv same_csv is_as_generated wait_until query_error);
 
 my $simulator = "$FindBin::RealBin/../clari_sim.py";
 my ($sim, $sim_port);
@@ -115,6 +115,56 @@ sub import_tables
 		CREATE SCHEMA IF NOT EXISTS $schema;
 		IMPORT FOREIGN SCHEMA net_arr FROM SERVER clari INTO $schema OPTIONS ($list);});
 	return;
+}
+
+# The columns of each object that the simulator's `expected` shows: all but exported_at.
+our %columns = (
+	forecasts => 'owner_name owner_email forecast_amount quota_amount crm_total crm_closed adjustment_amount '
+	  . 'time_period forecast_name',
+	entries => 'time_period forecast_name user_id owner_name owner_email crm_user_id role parent_role field_id '
+	  . 'field_name field_type time_frame_id week_start week_end forecast_value quota_value adjustment_value '
+	  . 'crm_total crm_closed is_updated updated_by updated_on adjusted_by adjusted_on currency',
+	users => 'user_id name email scope_id crm_id hierarchy_id hierarchy_name parent_hierarchy_id '
+	  . 'parent_hierarchy_name time_period forecast_name',
+	fields => 'field_id field_name field_type time_period forecast_name',
+	time_periods => 'time_period_id type label year start_date end_date crm_id time_period forecast_name',
+	time_frames => 'time_frame_id start_date end_date time_period forecast_name');
+
+# Rows of a table as CSV in UTF-8, in a total order: by every column, as bytes.
+sub table_csv
+{
+	my ($node, $table, $columns, $where, $database) = @_;
+	my @columns = split ' ', $columns;
+	my $order = join(', ', map { qq{($_)::text COLLATE "C"} } @columns);
+	my $list = join(', ', @columns);
+	return $node->safe_psql($database // 'postgres', qq{SET client_encoding = 'UTF8'; SET TimeZone = 'UTC';
+		COPY (SELECT $list FROM $table WHERE $where ORDER BY $order) TO STDOUT (FORMAT csv)});
+}
+
+# Passes when both texts are the same; shows the first lines that are not.
+sub same_csv
+{
+	my ($got, $expected, $name) = @_;
+	chomp($got, $expected);
+	return pass($name) if $got eq $expected;
+	fail($name);
+	my @got = split /\n/, $got;
+	my @expected = split /\n/, $expected;
+	my $at = 0;
+	$at++ while $at < @got && $at < @expected && $got[$at] eq $expected[$at];
+	diag(sprintf("%d lines, expected %d; line %d:\n     got: %s\nexpected: %s",
+			scalar @got, scalar @expected, $at + 1, $got[$at] // '(none)', $expected[$at] // '(none)'));
+	return 0;
+}
+
+# Passes when the period's rows in the table are the simulator's, to the last digit; expected: more of its query.
+sub is_as_generated
+{
+	my ($node, $table, $object, $period, %how) = @_;
+	my $order = join(',', split(' ', $columns{$object}));
+	my $expected = sim_expected("object=$object&period=$period&order_by=$order&" . ($how{expected} // ''));
+	my $got = table_csv($node, $table, $columns{$object}, "time_period = '$period'", $how{database});
+	return same_csv($got, $expected, $how{name} // "$table shows $period as generated");
 }
 
 # Waits until the condition holds, at most a minute.

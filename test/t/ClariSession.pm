@@ -1,0 +1,94 @@
+# A psql that stays open, for sessions that wait while the test does something else.
+package ClariSession;
+
+use strict;
+use warnings FATAL => 'all';
+
+use IO::Select;
+use IPC::Open3;
+use PostgreSQL::Test::Utils;
+use Time::HiRes qw(time);
+
+# A session on the node; its backend's process id is {pid}.
+sub new
+{
+	my ($class, $node, %options) = @_;
+	my $database = $options{database} // 'postgres';
+	my $user = defined $options{user} ? " user=$options{user}" : '';
+	my $self = bless { output => '', marks => 0, ended => 0 }, $class;
+	my $connection = 'host=' . $node->host . ' port=' . $node->port . " dbname=$database$user";
+	$self->{psql} = open3($self->{in}, $self->{out}, undef, 'psql', '-XAtq', '-v', 'VERBOSITY=verbose', '-d', $connection);
+	$self->{select} = IO::Select->new($self->{out});
+	$self->{pid} = $self->query('SELECT pg_backend_pid()');
+	die "no session: $self->{pid}" unless $self->{pid} =~ /^\d+$/;
+	return $self;
+}
+
+# Sends statements and returns at once; finish() waits for them.
+sub start
+{
+	my ($self, $sql) = @_;
+	my $mark = ++$self->{marks};
+	local $SIG{PIPE} = 'IGNORE';
+	print { $self->{in} } "$sql\n;\\echo <<$mark>>\n";
+	$self->{in}->flush;
+	return $self;
+}
+
+# Whether the statements that were started are through, within so many seconds.
+sub is_finished
+{
+	my ($self, $seconds) = @_;
+	my $deadline = time + ($seconds // 0);
+	until ($self->{ended} || $self->{output} =~ /^<<$self->{marks}>>$/m)
+	{
+		my $left = $deadline - time;
+		last unless $self->{select}->can_read($left > 0 ? $left : 0);
+		$self->{ended} = 1 unless sysread($self->{out}, $self->{output}, 65536, length $self->{output});
+	}
+	return $self->{ended} || $self->{output} =~ /^<<$self->{marks}>>$/m;
+}
+
+# What they printed, messages included; dies after a minute.
+sub finish
+{
+	my ($self) = @_;
+	die "timed out; so far: $self->{output}" unless $self->is_finished(60);
+	my $output = $self->{output};
+	$self->{output} = '';
+	$output =~ s/^<<\d+>>\n?//mg;
+	chomp $output;
+	return $output;
+}
+
+sub query
+{
+	my ($self, $sql) = @_;
+	return $self->start($sql)->finish;
+}
+
+# Ends the session by hanging up.
+sub quit
+{
+	my ($self) = @_;
+	return unless $self->{psql};
+	close $self->{in};
+	close $self->{out};
+	waitpid($self->{psql}, 0);
+	delete $self->{psql};
+	return;
+}
+
+sub DESTROY
+{
+	my ($self) = @_;
+	local ($?, $!, $@);
+	if ($self->{psql})
+	{
+		kill 'TERM', $self->{psql};
+		$self->quit;
+	}
+	return;
+}
+
+1;
