@@ -132,18 +132,24 @@ conversion_error_callback(void *arg)
 	errcontext("column \"%s\" of a clari_fdw foreign table", ((const Cell *) arg)->name);
 }
 
-/* A value of the stored type as one of the declared type, in the current context. */
+/* The declared type's value of the text, or its say on NULL, in the current context; an error names the column. */
 static Datum
-convert_value(Cell *cell, Datum value)
+input_value(Cell *cell, char *text)
 {
 	ErrorContextCallback callback = {error_context_stack, conversion_error_callback, cell};
-	char *text;
+	Datum value;
 
 	error_context_stack = &callback;
-	text = OutputFunctionCall(&cell->output, value);
 	value = InputFunctionCall(&cell->input, text, cell->ioparam, cell->typmod);
 	error_context_stack = callback.previous;
 	return value;
+}
+
+/* A value of the stored type as one of the declared type. */
+static Datum
+convert_value(Cell *cell, Datum value)
+{
+	return input_value(cell, OutputFunctionCall(&cell->output, value));
 }
 
 /* A domain must see its NULLs too: its input function checks NOT NULL. */
@@ -152,7 +158,7 @@ fill_null(Cell *cell, TupleTableSlot *slot)
 {
 	slot->tts_isnull[cell->index] = true;
 	if (cell->convert && !cell->input.fn_strict)
-		(void) InputFunctionCall(&cell->input, NULL, cell->ioparam, cell->typmod);
+		(void) input_value(cell, NULL);
 }
 
 static void

@@ -29,7 +29,7 @@ describe_period(const ClariOptions *options, ClariPeriod period, bool authentica
 	ClariVersion version;
 
 	clari_period_format(period, text);
-	if (!authenticated || !clari_fetch_peek(options, text, &version))
+	if (!authenticated || !clari_wanted_peek(options, text, &version))
 	{
 		append_item(missing, text);
 		return;

@@ -2,9 +2,8 @@
  * fetch.c
  *		A session's one door: see fetch.h.
  *
- * Runs in sessions.  Takes the cache's lock only within the cache's calls, and
- * sleeps on its condition variable.  A statement is found by its per-query
- * memory context and lives in it.
+ * Runs in sessions.  A statement is found by its per-query memory context and
+ * lives in it.
  */
 #include "postgres.h"
 
@@ -13,15 +12,7 @@
 #include "report.h"
 
 #include "access/xact.h"
-#include "miscadmin.h"
-#include "storage/ipc.h"
 #include "utils/memutils.h"
-
-/* How long to keep asking for a worker slot. */
-#define WORKER_PATIENCE (10 * USECS_PER_SEC)
-
-/* Sleeps end by themselves so often, to see whether a worker must be started again. */
-#define LONGEST_SLEEP 1000L /* ms */
 
 /* One export that the statement wants, however many of its scans do. */
 typedef struct Item
@@ -59,252 +50,6 @@ struct ClariFetch
 };
 
 static ClariStatement *statements = NULL;
-static const ClariWanted *pinned = NULL;
-static int npinned = 0;
-
-/* ------- single exports ------- */
-
-void
-clari_fetch_want(const ClariOptions *options, const char *period, ClariWanted *wanted)
-{
-	ClariError error;
-
-	memset(wanted, 0, sizeof(*wanted));
-	wanted->request = options->request;
-	strlcpy(wanted->request.period, period, sizeof(wanted->request.period));
-	wanted->state = CLARI_LOOKUP_ABSENT;
-	if (!clari_request_key(&wanted->request, &wanted->key, &error))
-		clari_error_report(ERROR, &error);
-}
-
-static const ClariWanted *
-find_pinned(const ClariKey *key)
-{
-	for (int i = 0; i < npinned; i++)
-		if (pinned[i].state == CLARI_LOOKUP_READY && memcmp(&pinned[i].key, key, sizeof(*key)) == 0)
-			return &pinned[i];
-	return NULL;
-}
-
-/* A quarter that has no rowset of its own may be the current one, exported without a period. */
-static bool
-serve_by_alias(const ClariOptions *options, const ClariFreshness *freshness, ClariWanted *wanted)
-{
-	ClariWanted current;
-	uint64 no_flight = 0;
-
-	if (wanted->request.period[0] == '\0')
-		return false;
-	clari_fetch_want(options, "", &current);
-	if (clari_cache_lookup(&current.key, &current.request, NULL, freshness, &no_flight, &current.version,
-						   &current.error) != CLARI_LOOKUP_READY)
-		return false;
-	if (strcmp(current.version.meta.answered, wanted->request.period) != 0)
-		return false;
-	wanted->version = current.version;
-	wanted->state = CLARI_LOOKUP_READY;
-	return true;
-}
-
-static void
-poll_one(const ClariOptions *options, const ClariFreshness *freshness, ClariWanted *wanted)
-{
-	const ClariWanted *pin = find_pinned(&wanted->key);
-	ClariError refused;
-
-	if (pin != NULL)
-	{
-		wanted->version = pin->version;
-		wanted->state = CLARI_LOOKUP_READY;
-		return;
-	}
-	wanted->state = clari_cache_lookup(&wanted->key, &wanted->request, NULL, freshness, &wanted->flight,
-									   &wanted->version, &wanted->error);
-	if (wanted->state != CLARI_LOOKUP_ABSENT || serve_by_alias(options, freshness, wanted))
-		return;
-	wanted->state = clari_cache_lookup(&wanted->key, &wanted->request, &options->transport, freshness, &wanted->flight,
-									   &wanted->version, &wanted->error);
-	/* At once: the scan may have other rowsets to read first.  Who waits keeps asking if this fails. */
-	if (wanted->state == CLARI_LOOKUP_FLYING)
-		(void) clari_cache_start_workers(&refused);
-}
-
-static bool
-is_open(const ClariWanted *wanted)
-{
-	return wanted->state != CLARI_LOOKUP_READY && wanted->state != CLARI_LOOKUP_FAILED;
-}
-
-bool
-clari_fetch_poll(const ClariOptions *options, const ClariFreshness *freshness, ClariWanted *wanted, int count)
-{
-	bool open = false;
-
-	for (int i = 0; i < count; i++)
-	{
-		if (is_open(&wanted[i]))
-			poll_one(options, freshness, &wanted[i]);
-		open = open || is_open(&wanted[i]);
-	}
-	return !open;
-}
-
-ClariPeriod
-clari_fetch_current(const ClariOptions *options, bool any_age)
-{
-	ClariFreshness freshness = {GetCurrentStatementStartTimestamp(), options->cache_ttl, options->closed_period_ttl,
-								false};
-	ClariWanted current;
-	ClariPeriod period;
-	uint64 no_flight = 0;
-	bool found;
-
-	clari_fetch_want(options, "", &current);
-	if (any_age)
-		found = clari_cache_peek(&current.key, &current.version);
-	else
-		found = clari_cache_lookup(&current.key, &current.request, NULL, &freshness, &no_flight, &current.version,
-								   &current.error) == CLARI_LOOKUP_READY;
-	if (!found || !clari_period_parse(current.version.meta.answered, &period))
-		return CLARI_PERIOD_NONE;
-	return period;
-}
-
-bool
-clari_fetch_peek(const ClariOptions *options, const char *period, ClariVersion *version)
-{
-	ClariWanted wanted;
-
-	clari_fetch_want(options, period, &wanted);
-	if (clari_cache_peek(&wanted.key, version))
-		return true;
-	clari_fetch_want(options, "", &wanted);
-	return clari_cache_peek(&wanted.key, version) && strcmp(version->meta.answered, period) == 0;
-}
-
-void
-clari_fetch_pin(const ClariWanted *wanted, int count)
-{
-	pinned = wanted;
-	npinned = count;
-}
-
-void
-clari_fetch_unpin(void)
-{
-	pinned = NULL;
-	npinned = 0;
-}
-
-/* ------- waiting ------- */
-
-/* What a waiting session waits for: is it there?  May queue more, may raise. */
-typedef bool (*Settled)(void *arg);
-
-typedef struct Waiters
-{
-	int count;
-	uint64 *flights;
-} Waiters;
-
-static void
-count_waiters(const Waiters *waiters, int change)
-{
-	for (int i = 0; i < waiters->count; i++)
-		clari_cache_count_waiter(waiters->flights[i], change);
-}
-
-static void
-stop_waiting(int code pg_attribute_unused(), Datum arg)
-{
-	count_waiters((const Waiters *) DatumGetPointer(arg), -1);
-	clari_cache_wait_end();
-}
-
-/* Raises once no worker could be had for so long; *refused_at is when that began. */
-static void
-keep_workers_running(TimestampTz *refused_at)
-{
-	ClariError error;
-
-	if (clari_cache_start_workers(&error))
-		*refused_at = 0;
-	else if (*refused_at == 0)
-		*refused_at = GetCurrentTimestamp();
-	else if (GetCurrentTimestamp() - *refused_at > WORKER_PATIENCE)
-		clari_error_report(ERROR, &error);
-}
-
-/* Sleeps until settled() holds; false when timeout_ms (-1: no bound) were over first. */
-static bool
-sleep_until(Settled settled, void *arg, long timeout_ms)
-{
-	TimestampTz deadline = timeout_ms < 0 ? PG_INT64_MAX : GetCurrentTimestamp() + timeout_ms * 1000;
-	TimestampTz refused_at = 0;
-
-	clari_cache_wait_begin();
-	while (!settled(arg))
-	{
-		long left = timeout_ms < 0 ? LONGEST_SLEEP : (long) ((deadline - GetCurrentTimestamp()) / 1000);
-
-		CHECK_FOR_INTERRUPTS();
-		if (left <= 0)
-			return false;
-		keep_workers_running(&refused_at);
-		clari_cache_sleep(Min(left, refused_at != 0 ? 100 : LONGEST_SLEEP));
-	}
-	return true;
-}
-
-/* The same, counted as waiting for the flights meanwhile, whichever way it ends. */
-static bool
-wait_until(Settled settled, void *arg, Waiters *waiters, long timeout_ms)
-{
-	bool result;
-
-	count_waiters(waiters, 1);
-	PG_ENSURE_ERROR_CLEANUP(stop_waiting, PointerGetDatum(waiters));
-	{
-		result = sleep_until(settled, arg, timeout_ms);
-	}
-	PG_END_ENSURE_ERROR_CLEANUP(stop_waiting, PointerGetDatum(waiters));
-	stop_waiting(0, PointerGetDatum(waiters));
-	return result;
-}
-
-typedef struct PollArguments
-{
-	const ClariOptions *options;
-	const ClariFreshness *freshness;
-	ClariWanted *wanted;
-	int count;
-} PollArguments;
-
-static bool
-poll_settled(void *arg)
-{
-	PollArguments *poll = arg;
-
-	return clari_fetch_poll(poll->options, poll->freshness, poll->wanted, poll->count);
-}
-
-bool
-clari_fetch_wait(const ClariOptions *options, const ClariFreshness *freshness, ClariWanted *wanted, int count,
-				 long timeout_ms)
-{
-	PollArguments poll = {options, freshness, wanted, count};
-	Waiters waiters = {0, palloc(sizeof(uint64) * Max(count, 1))};
-	bool result;
-
-	if (poll_settled(&poll))
-		return true;
-	for (int i = 0; i < count; i++)
-		if (is_open(&wanted[i]) && wanted[i].flight != 0)
-			waiters.flights[waiters.count++] = wanted[i].flight;
-	result = wait_until(poll_settled, &poll, &waiters, timeout_ms);
-	pfree(waiters.flights);
-	return result;
-}
 
 /* ------- statements ------- */
 
@@ -365,7 +110,7 @@ find_item(ClariFetch *fetch, const char *period)
 	ClariWanted wanted;
 	Item *item;
 
-	clari_fetch_want(fetch->options, period, &wanted);
+	clari_wanted_init(fetch->options, period, &wanted);
 	for (item = statement->items; item != NULL; item = item->next)
 		if (memcmp(&item->wanted.key, &wanted.key, sizeof(ClariKey)) == 0)
 			return item;
@@ -380,8 +125,7 @@ find_item(ClariFetch *fetch, const char *period)
 static void
 poll_item(ClariFetch *fetch, Item *item)
 {
-	if (is_open(&item->wanted))
-		poll_one(fetch->options, &fetch->freshness, &item->wanted);
+	(void) clari_wanted_poll(fetch->options, &fetch->freshness, &item->wanted, 1);
 }
 
 /* ------- choosing ------- */
@@ -571,28 +315,30 @@ next_settled(void *arg)
 	return next->reader != NULL || is_exhausted(fetch);
 }
 
-static void
-note_flight(Waiters *waiters, const Item *item)
+static int
+note_flight(const Item *item, uint64 *flights, int nflights)
 {
-	if (item != NULL && is_open(&item->wanted) && item->wanted.flight != 0)
-		waiters->flights[waiters->count++] = item->wanted.flight;
+	if (item != NULL && clari_wanted_is_open(&item->wanted) && item->wanted.flight != 0)
+		flights[nflights++] = item->wanted.flight;
+	return nflights;
 }
 
 ClariReader *
 clari_fetch_next(ClariFetch *fetch)
 {
 	NextArguments next = {fetch, NULL};
-	Waiters waiters = {0, NULL};
+	uint64 *flights;
+	int nflights;
 
 	if (next_settled(&next))
 		return next.reader;
-	waiters.flights = palloc(sizeof(uint64) * (fetch->nitems + 1));
-	note_flight(&waiters, fetch->current);
+	flights = palloc(sizeof(uint64) * (fetch->nitems + 1));
+	nflights = note_flight(fetch->current, flights, 0);
 	for (int i = 0; i < fetch->nitems; i++)
 		if (fetch->items[i] != fetch->current)
-			note_flight(&waiters, fetch->items[i]);
-	(void) wait_until(next_settled, &next, &waiters, -1);
-	pfree(waiters.flights);
+			nflights = note_flight(fetch->items[i], flights, nflights);
+	(void) clari_wanted_sleep(next_settled, &next, flights, nflights, -1);
+	pfree(flights);
 	return next.reader;
 }
 

@@ -11,10 +11,10 @@
 
 #include "postgres.h"
 
-#include "cache.h"
 #include "options.h"
 #include "period.h"
 #include "reader.h"
+#include "wanted.h"
 
 typedef struct ClariStatement ClariStatement;
 typedef struct ClariFetch ClariFetch;
@@ -50,56 +50,5 @@ extern ClariReader *clari_fetch_next(ClariFetch *fetch);
 
 /* From the first rowset again; with choose_again, after choosing the periods anew. */
 extern void clari_fetch_rescan(ClariFetch *fetch, bool choose_again);
-
-/* ------- without a scan: functions and procedures ------- */
-
-/* One period's export as asked for by clari_prefetch() and its like. */
-typedef struct ClariWanted
-{
-	ClariRequest request;
-	ClariKey key;
-	uint64 flight;        /* what it waits for, 0: nothing */
-	ClariLookup state;    /* after clari_fetch_poll() */
-	ClariVersion version; /* when ready */
-	ClariError error;     /* when failed */
-} ClariWanted;
-
-/*
- * Fills in wanted for a period of the options' table (text; empty: the current
- * quarter).  Raises only if OpenSSL fails.
- */
-extern void clari_fetch_want(const ClariOptions *options, const char *period, ClariWanted *wanted);
-
-/* Looks each of count up that is not yet ready or failed, queueing what is missing; true if none is left open. */
-extern bool
-clari_fetch_poll(const ClariOptions *options, const ClariFreshness *freshness, ClariWanted *wanted, int count);
-
-/*
- * Polls until none is left open, or for at most timeout_ms (-1: no bound);
- * false when time was up.  Acts on interrupts; holds no lock, needs no snapshot.
- * Raises an error when no worker can be had for ten seconds.
- */
-extern bool clari_fetch_wait(const ClariOptions *options, const ClariFreshness *freshness, ClariWanted *wanted,
-							 int count, long timeout_ms);
-
-/*
- * What the cache holds for a quarter (text), however old, under its own name or
- * as the current one: for estimates and EXPLAIN.  Queues nothing.
- */
-extern bool clari_fetch_peek(const ClariOptions *options, const char *period, ClariVersion *version);
-
-/*
- * The current quarter as a rowset cached for these options tells it, without
- * exporting; CLARI_PERIOD_NONE when none is cached (fresh or, with any_age, at all).
- */
-extern ClariPeriod clari_fetch_current(const ClariOptions *options, bool any_age);
-
-/*
- * Until clari_fetch_unpin(): statements of this session use these versions,
- * whatever their age.  For clari_sync, which stages what it has just waited for.
- * The array stays the caller's.
- */
-extern void clari_fetch_pin(const ClariWanted *wanted, int count);
-extern void clari_fetch_unpin(void);
 
 #endif /* CLARI_FETCH_H */

@@ -124,7 +124,7 @@ clari_select_periods(ClariSelection *selection, ClariPeriod current)
 
 		if (selection->periods[i] != current)
 			clari_period_format(selection->periods[i], text);
-		clari_fetch_want(selection->options, text, &selection->wanted[i]);
+		clari_wanted_init(selection->options, text, &selection->wanted[i]);
 	}
 }
 
@@ -136,7 +136,7 @@ clari_select_complete(ClariSelection *selection, const ClariFreshness *freshness
 
 	if (selection->is_complete)
 		return true;
-	(void) clari_fetch_wait(selection->options, freshness, selection->wanted, 1, -1);
+	(void) clari_wanted_wait(selection->options, freshness, selection->wanted, 1, -1);
 	if (selection->wanted[0].state != CLARI_LOOKUP_READY)
 		return false;
 	current = selection->wanted[0];
@@ -188,8 +188,8 @@ clari_prefetch(PG_FUNCTION_ARGS)
 	int64 flying = 0;
 
 	if (!selection->is_complete)
-		clari_select_periods(selection, clari_fetch_current(selection->options, false));
-	(void) clari_fetch_poll(selection->options, &freshness, selection->wanted, selection->count);
+		clari_select_periods(selection, clari_wanted_current(selection->options, false));
+	(void) clari_wanted_poll(selection->options, &freshness, selection->wanted, selection->count);
 	for (int i = 0; i < selection->count; i++)
 	{
 		if (selection->wanted[i].state == CLARI_LOOKUP_FAILED)
@@ -209,7 +209,7 @@ clari_refresh(PG_FUNCTION_ARGS)
 	ClariFreshness freshness = {GetCurrentTimestamp(), 0, 0, true};
 
 	if (clari_select_complete(selection, &freshness))
-		(void) clari_fetch_wait(selection->options, &freshness, selection->wanted, selection->count, -1);
+		(void) clari_wanted_wait(selection->options, &freshness, selection->wanted, selection->count, -1);
 	for (int i = 0; i < selection->count; i++)
 		if (selection->wanted[i].state == CLARI_LOOKUP_FAILED)
 			clari_error_report(ERROR, &selection->wanted[i].error);
@@ -219,7 +219,7 @@ clari_refresh(PG_FUNCTION_ARGS)
 static int64
 invalidate_selection(ClariSelection *selection)
 {
-	ClariPeriod current = clari_fetch_current(selection->options, true);
+	ClariPeriod current = clari_wanted_current(selection->options, true);
 	ClariWanted alias;
 	int64 count = 0;
 
@@ -234,7 +234,7 @@ invalidate_selection(ClariSelection *selection)
 		if (selection->periods[i] != current || current == CLARI_PERIOD_NONE)
 			continue;
 		clari_period_format(current, text);
-		clari_fetch_want(selection->options, selection->wanted[i].request.period[0] != '\0' ? "" : text, &alias);
+		clari_wanted_init(selection->options, selection->wanted[i].request.period[0] != '\0' ? "" : text, &alias);
 		count += clari_cache_invalidate(&alias.key);
 	}
 	return count;

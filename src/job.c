@@ -297,6 +297,7 @@ post_refused(ClariJob *job, int status, const ClariReply *reply, int64_t retry_a
 	if (status == 404)
 	{
 		clari_error_set(&job->error, CLARI_ERROR_NOT_FOUND, "Clari knows no forecast \"%s\"", job->forecast);
+		add_detail(&job->error, "It answered with HTTP status %d.", status);
 		add_reply_detail(&job->error, reply);
 		clari_error_hint(&job->error, "Check option \"forecast\" of the foreign table.");
 	}
@@ -342,6 +343,7 @@ call_refused(ClariJob *job, const ClariJobEvent *event, const ClariReply *reply,
 	{
 		clari_error_set(&job->error, CLARI_ERROR_JOB, "Clari no longer knows the job of %s%s", SUBJECT(job));
 		add_detail(&job->error, "The job is %s.", job->job_id);
+		add_detail(&job->error, "Clari answered with HTTP status %d.", status);
 		add_reply_detail(&job->error, reply);
 	}
 	return fail(job);

@@ -85,7 +85,7 @@ surviving_periods(const ClariOptions *options, List *pruning, TupleDesc tupdesc,
 	if (clari_extent_is_relative(&options->extent))
 	{
 		if (authenticated)
-			current = clari_fetch_current(options, true);
+			current = clari_wanted_current(options, true);
 		if (current == CLARI_PERIOD_NONE)
 			return -1;
 	}
@@ -117,7 +117,7 @@ estimate_tuples(ClariOptions *options, bool authenticated, const ClariPeriod *pe
 		ClariVersion version;
 
 		clari_period_format(periods[i], text);
-		if (authenticated && clari_fetch_peek(options, text, &version))
+		if (authenticated && clari_wanted_peek(options, text, &version))
 			tuples += cached_rows(options->object, &version.meta);
 		else
 		{
@@ -191,15 +191,18 @@ clariGetForeignPaths(PlannerInfo *root, RelOptInfo *baserel, Oid foreigntableid 
 													   baserel->lateral_relids, NULL, NIL));
 }
 
-/* Attribute numbers that the target list or a qual refers to; all of them for a whole row. */
+/*
+ * Attribute numbers that the query or a qual refers to; all of them for a whole
+ * row.  The plan's target list does not tell: where that spares a projection,
+ * the planner lists every column in it ("physical" target list).
+ */
 static List *
-needed_attributes(RelOptInfo *baserel, List *tlist, List *clauses)
+needed_attributes(RelOptInfo *baserel, List *clauses)
 {
 	Bitmapset *used = NULL;
 	List *needed = NIL;
 	bool whole_row;
 
-	pull_varattnos((Node *) tlist, baserel->relid, &used);
 	pull_varattnos((Node *) baserel->reltarget->exprs, baserel->relid, &used);
 	pull_varattnos((Node *) clauses, baserel->relid, &used);
 	whole_row = bms_is_member(InvalidAttrNumber - FirstLowInvalidHeapAttributeNumber, used);
@@ -219,7 +222,7 @@ clariGetForeignPlan(PlannerInfo *root pg_attribute_unused(), RelOptInfo *baserel
 	List *private;
 
 	scan_clauses = extract_actual_clauses(scan_clauses, false);
-	private = list_make1(needed_attributes(baserel, tlist, scan_clauses));
+	private = list_make1(needed_attributes(baserel, scan_clauses));
 	/* Pruning clauses stay among the quals: what they keep is checked like any row. */
 	return make_foreignscan(tlist, scan_clauses, baserel->relid, pruning, private, NIL, NIL, outer_plan);
 }

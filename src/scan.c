@@ -129,7 +129,7 @@ clari_scan_describe(ForeignScanState *node, ClariPeriod *periods, int *count, bo
 	if (clari_extent_is_relative(&state->options->extent))
 	{
 		if (state->authenticated)
-			current = clari_fetch_current(state->options, true);
+			current = clari_wanted_current(state->options, true);
 		if (current == CLARI_PERIOD_NONE)
 			return state->options;
 	}

@@ -115,7 +115,7 @@ wait_for_exports(Sync *sync, const ClariFreshness *freshness)
 
 	if (!clari_select_complete(selection, freshness))
 		return;
-	while (!clari_fetch_wait(selection->options, freshness, selection->wanted, selection->count, PROGRESS_INTERVAL))
+	while (!clari_wanted_wait(selection->options, freshness, selection->wanted, selection->count, PROGRESS_INTERVAL))
 		notice_progress(selection);
 }
 
@@ -194,14 +194,14 @@ stage(const Sync *sync, Datum periods)
 
 	/* One writer at a time: what is merged is then exactly what is deleted. */
 	execute(psprintf("LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE", sync->staging), 0, NULL, NULL, SPI_OK_UTILITY);
-	clari_fetch_pin(sync->selection->wanted, sync->selection->count);
+	clari_wanted_pin(sync->selection->wanted, sync->selection->count);
 	PG_TRY();
 	{
 		execute(statement, 1, types, values, SPI_OK_INSERT);
 	}
 	PG_FINALLY();
 	{
-		clari_fetch_unpin();
+		clari_wanted_unpin();
 	}
 	PG_END_TRY();
 }

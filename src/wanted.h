@@ -1,0 +1,80 @@
+/*
+ * wanted.h
+ *		One export as a session wants it: looked up, queued, waited for.
+ *
+ * Scans (fetch.c), functions and clari_sync all come through here.  Waits
+ * interruptibly; knows no scan, no HTTP, no rowset's bytes.
+ */
+#ifndef CLARI_WANTED_H
+#define CLARI_WANTED_H
+
+#include "postgres.h"
+
+#include "cache.h"
+#include "options.h"
+#include "period.h"
+
+/* One export as a session wants it. */
+typedef struct ClariWanted
+{
+	ClariRequest request;
+	ClariKey key;
+	uint64 flight;        /* what it waits for, 0: nothing */
+	ClariLookup state;    /* after clari_wanted_poll() */
+	ClariVersion version; /* when ready */
+	ClariError error;     /* when failed */
+} ClariWanted;
+
+/*
+ * Fills in wanted for a period of the options' table (text; empty: the current
+ * quarter).  Raises only if OpenSSL fails.
+ */
+extern void clari_wanted_init(const ClariOptions *options, const char *period, ClariWanted *wanted);
+
+/* Looks each of count up that is not yet ready or failed, queueing what is missing; true if none is left open. */
+extern bool
+clari_wanted_poll(const ClariOptions *options, const ClariFreshness *freshness, ClariWanted *wanted, int count);
+
+/*
+ * Polls until none is left open, or for at most timeout_ms (-1: no bound);
+ * false when time was up.  Acts on interrupts; holds no lock, needs no snapshot.
+ * Raises an error when no worker can be had for ten seconds.
+ */
+extern bool clari_wanted_wait(const ClariOptions *options, const ClariFreshness *freshness, ClariWanted *wanted,
+							  int count, long timeout_ms);
+
+/*
+ * What the cache holds for a quarter (text), however old, under its own name or
+ * as the current one: for estimates and EXPLAIN.  Queues nothing.
+ */
+extern bool clari_wanted_peek(const ClariOptions *options, const char *period, ClariVersion *version);
+
+/*
+ * The current quarter as a rowset cached for these options tells it, without
+ * exporting; CLARI_PERIOD_NONE when none is cached (fresh or, with any_age, at all).
+ */
+extern ClariPeriod clari_wanted_current(const ClariOptions *options, bool any_age);
+
+/*
+ * Until clari_wanted_unpin(): statements of this session use these versions,
+ * whatever their age.  For clari_sync, which stages what it has just waited for.
+ * The array stays the caller's.
+ */
+extern void clari_wanted_pin(const ClariWanted *wanted, int count);
+extern void clari_wanted_unpin(void);
+
+/* ------- for fetch ------- */
+
+/* Neither ready nor failed. */
+extern bool clari_wanted_is_open(const ClariWanted *wanted);
+
+/* What a waiting session waits for: is it there?  May queue more, may raise. */
+typedef bool (*ClariSettled)(void *arg);
+
+/*
+ * Sleeps until settled(arg) holds, counted as waiting for the flights
+ * meanwhile; false when timeout_ms (-1: no bound) were over first.
+ */
+extern bool clari_wanted_sleep(ClariSettled settled, void *arg, const uint64 *flights, int nflights, long timeout_ms);
+
+#endif /* CLARI_WANTED_H */
