@@ -241,18 +241,19 @@ ttl_of(const ClariRowsetMeta *meta, const ClariFreshness *freshness)
 
 /* Its POST was sent after (since - ttl).  One from the future (the clock was set back) does not count. */
 static bool
-is_fresh(ClariEntryShared *entry, const ClariFreshness *freshness)
+is_fresh(const ClariEntryShared *entry, const ClariFreshness *freshness)
 {
 	if (!entry->has_rowset)
 		return false;
-	entry->ttl = ttl_of(&entry->version.meta, freshness);
-	return entry->version.meta.posted_at > freshness->since - entry->ttl &&
+	return entry->version.meta.posted_at > freshness->since - ttl_of(&entry->version.meta, freshness) &&
+		   entry->version.meta.posted_at > entry->invalidated_at &&
 		   entry->version.meta.posted_at <= GetCurrentTimestamp();
 }
 
 static ClariLookup
-ready_locked(ClariEntryShared *entry, ClariVersion *version)
+ready_locked(ClariEntryShared *entry, const ClariFreshness *freshness, ClariVersion *version)
 {
+	entry->ttl = ttl_of(&entry->version.meta, freshness);
 	entry->used_at = ++control->clock;
 	entry->hits++;
 	*version = entry->version;
@@ -294,10 +295,11 @@ queue_flight_locked(ClariEntryShared *entry, const ClariRequest *request, const 
 
 /* What became of the flight that the caller waited for; ABSENT: nobody knows any more. */
 static ClariLookup
-waited_for_locked(ClariEntryShared *entry, uint64 flight, ClariVersion *version, ClariError *error)
+waited_for_locked(ClariEntryShared *entry, const ClariFreshness *freshness, uint64 flight, ClariVersion *version,
+				  ClariError *error)
 {
 	if (entry->has_rowset && entry->version.meta.generation >= flight)
-		return ready_locked(entry, version);
+		return ready_locked(entry, freshness, version);
 	if (entry->flight != CLARI_NOBODY && control->flights[entry->flight].generation == flight)
 		return CLARI_LOOKUP_FLYING;
 	if (entry->failed_flight >= flight)
@@ -314,20 +316,21 @@ lookup_locked(ClariEntryShared *entry, const ClariFreshness *freshness, uint64 *
 {
 	if (*flight != 0)
 	{
-		ClariLookup waited = waited_for_locked(entry, *flight, version, error);
+		ClariLookup waited = waited_for_locked(entry, freshness, *flight, version, error);
 
 		if (waited != CLARI_LOOKUP_ABSENT)
 			return waited;
 		*flight = 0;
 	}
 	if (is_fresh(entry, freshness))
-		return ready_locked(entry, version);
+		return ready_locked(entry, freshness, version);
 	if (entry->flight != CLARI_NOBODY)
 	{
 		*flight = control->flights[entry->flight].generation;
 		return CLARI_LOOKUP_FLYING;
 	}
-	if (entry->failed_flight != 0 && !freshness->ignore_failure &&
+	/* What somebody broke off on purpose may be tried again at once. */
+	if (entry->failed_flight != 0 && !freshness->ignore_failure && entry->error.code != CLARI_ERROR_CANCELLED &&
 		entry->failed_at > GetCurrentTimestamp() - CLARI_FAILURE_MEMORY)
 	{
 		*error = entry->error;
@@ -437,6 +440,7 @@ forget_locked(ClariEntryShared *entry, ClariDropped *dropped)
 	clari_cache_drop_segment_locked(entry, dropped);
 	entry->has_rowset = false;
 	entry->failed_flight = 0;
+	entry->invalidated_at = GetCurrentTimestamp();
 	if (entry->flight == CLARI_NOBODY)
 		remove_entry_locked(entry, dropped);
 	return had;

@@ -70,9 +70,27 @@ count_workers_locked(ClariControl *control, int *vacant)
 	return count;
 }
 
-/* The slot for one more worker, reserved, or CLARI_NOBODY if there are enough; *running counts the others. */
+/* Has a flight been queued for so long that a worker should have come up, and there is none? */
+static bool
+is_stuck_locked(ClariControl *control)
+{
+	TimestampTz long_ago = GetCurrentTimestamp() - STARTING_LIMIT;
+	bool waiting = false;
+
+	for (int i = 0; i < CLARI_MAX_WORKERS; i++)
+		if (control->workers[i].state == CLARI_WORKER_RUNNING)
+			return false;
+	for (int i = 0; i < CLARI_MAX_FLIGHTS; i++)
+		waiting = waiting || (control->flights[i].used && control->flights[i].queued_at < long_ago);
+	return waiting;
+}
+
+/*
+ * The slot for one more worker, reserved, or CLARI_NOBODY if there are enough;
+ * *running counts the others, *stuck tells that none of them comes up.
+ */
 static int
-reserve_worker(int *running)
+reserve_worker(int *running, bool *stuck)
 {
 	ClariControl *control = clari_cache_control();
 	int vacant;
@@ -80,6 +98,7 @@ reserve_worker(int *running)
 	clari_cache_lock(LW_EXCLUSIVE);
 	wake_workers_locked();
 	*running = count_workers_locked(control, &vacant);
+	*stuck = is_stuck_locked(control);
 	if (*running >= Min(clari_max_workers, count_flights_locked(control)))
 		vacant = CLARI_NOBODY;
 	if (vacant != CLARI_NOBODY)
@@ -114,13 +133,14 @@ clari_cache_start_workers(ClariError *error)
 {
 	int running;
 	int slot;
+	bool stuck;
 
 	if (!IsUnderPostmaster)
 	{
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED), errmsg("clari_fdw cannot export in single-user mode"),
 						errdetail("Exports are made by background workers.")));
 	}
-	while ((slot = reserve_worker(&running)) != CLARI_NOBODY)
+	while ((slot = reserve_worker(&running, &stuck)) != CLARI_NOBODY)
 	{
 		if (register_worker(slot))
 			continue;
@@ -134,7 +154,12 @@ clari_cache_start_workers(ClariError *error)
 		clari_error_hint(error, "Raise \"max_worker_processes\", or try again later.");
 		return false;
 	}
-	return true;
+	if (stuck)
+	{
+		clari_error_set(error, CLARI_ERROR_RESOURCES, "the background workers for exports do not come up");
+		clari_error_hint(error, "The server's log tells why.");
+	}
+	return !stuck;
 }
 
 /* ------- a worker's life ------- */

@@ -44,6 +44,7 @@ typedef struct ClariEntryShared
 	int flight;           /* index, or CLARI_NOBODY */
 	uint64 failed_flight; /* generation of the last failure, 0: none since the last rowset */
 	TimestampTz failed_at;
+	TimestampTz invalidated_at; /* a flight POSTed before that serves only those who wait for it */
 	ClariError error;
 } ClariEntryShared;
 

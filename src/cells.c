@@ -239,11 +239,11 @@ clari_cells_open(ClariCells *cells, ClariReader *reader)
 	}
 	if (cells->pivots)
 	{
-		ClariColumn columns[CLARI_MAX_ATTRIBUTES];
+		ClariColumn *columns = palloc(sizeof(ClariColumn) * Max(cells->ncells, 1));
 		int ncolumns = 0;
 
 		for (int i = 0; i < cells->ncells; i++)
-			if (cells->cells[i].column.attribute >= 0 && ncolumns < CLARI_MAX_ATTRIBUTES)
+			if (cells->cells[i].column.attribute >= 0)
 				columns[ncolumns++] = cells->cells[i].column;
 		cells->pivot = clari_pivot_open(cells->options, reader, columns, ncolumns);
 	}

@@ -21,4 +21,23 @@
 #define CLARI_WAIT_SET_HAS_OWNER
 #endif
 
+/* Whose rights a scan has: from a view's owner, or InvalidOid for the current user. */
+#if PG_VERSION_NUM >= 160000
+#define clari_scan_check_as_user(plan, rte) ((plan)->checkAsUser)
+#else
+#define clari_scan_check_as_user(plan, rte) ((rte)->checkAsUser)
+#endif
+
+/* create_foreignscan_path() for a base relation without pathkeys, outer path or private data. */
+#if PG_VERSION_NUM >= 180000
+#define clari_create_path(root, rel, rows, startup, total)                                                             \
+	create_foreignscan_path(root, rel, NULL, rows, 0, startup, total, NIL, (rel)->lateral_relids, NULL, NIL, NIL)
+#elif PG_VERSION_NUM >= 170000
+#define clari_create_path(root, rel, rows, startup, total)                                                             \
+	create_foreignscan_path(root, rel, NULL, rows, startup, total, NIL, (rel)->lateral_relids, NULL, NIL, NIL)
+#else
+#define clari_create_path(root, rel, rows, startup, total)                                                             \
+	create_foreignscan_path(root, rel, NULL, rows, startup, total, NIL, (rel)->lateral_relids, NULL, NIL)
+#endif
+
 #endif /* CLARI_COMPAT_H */

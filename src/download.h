@@ -34,9 +34,9 @@ extern int64 clari_download_entries(const ClariDownload *download);
 extern bool clari_download_finish(ClariDownload *download, const ClariRowsetMeta *meta, ClariError *error);
 
 /*
- * Names the file and makes the segment.  Without a file (the disk is full) a
- * rowset that fits the shared cache is served from memory alone, with a warning
- * in the log; a larger one is an error: false with CLARI_ERROR_IO.
+ * Names the file and makes the segment.  If the file cannot be named, a rowset
+ * with a segment is served from memory alone, with a line in the server's log;
+ * another is an error: false with CLARI_ERROR_IO.
  */
 extern bool clari_download_publish(ClariDownload *download, ClariVersion *version, ClariError *error);
 

@@ -18,9 +18,10 @@
 typedef struct Item
 {
 	ClariWanted wanted;
-	const ClariOptions *options; /* of the first scan that wanted it: they differ in nothing that is in the key */
-	ClariReader *reader;         /* the version that the whole statement uses, once it is needed */
-	bool lost;                   /* a version that could not be opened was exported again */
+	ClariFreshness freshness; /* the strictest of the scans that want it */
+	ClariReader *reader;      /* the version that the whole statement uses, once it is needed */
+	bool warned;              /* that it is truncated */
+	bool lost;                /* a version that could not be opened was exported again */
 	struct Item *next;
 } Item;
 
@@ -113,10 +114,15 @@ find_item(ClariFetch *fetch, const char *period)
 	clari_wanted_init(fetch->options, period, &wanted);
 	for (item = statement->items; item != NULL; item = item->next)
 		if (memcmp(&item->wanted.key, &wanted.key, sizeof(ClariKey)) == 0)
+		{
+			item->freshness.cache_ttl = Min(item->freshness.cache_ttl, fetch->freshness.cache_ttl);
+			item->freshness.closed_period_ttl =
+				Min(item->freshness.closed_period_ttl, fetch->freshness.closed_period_ttl);
 			return item;
+		}
 	item = MemoryContextAllocZero(statement->context, sizeof(Item));
 	item->wanted = wanted;
-	item->options = fetch->options;
+	item->freshness = fetch->freshness;
 	item->next = statement->items;
 	statement->items = item;
 	return item;
@@ -125,28 +131,10 @@ find_item(ClariFetch *fetch, const char *period)
 static void
 poll_item(ClariFetch *fetch, Item *item)
 {
-	(void) clari_wanted_poll(fetch->options, &fetch->freshness, &item->wanted, 1);
+	(void) clari_wanted_poll(fetch->options, &item->freshness, &item->wanted, 1);
 }
 
 /* ------- choosing ------- */
-
-/* The current quarter, if it is known by now; raises if it cannot be learned. */
-static ClariPeriod
-learned_current(ClariFetch *fetch)
-{
-	ClariWanted *wanted = &fetch->current->wanted;
-	ClariPeriod period;
-
-	if (wanted->state != CLARI_LOOKUP_READY)
-		return CLARI_PERIOD_NONE;
-	if (!clari_period_parse(wanted->version.meta.answered, &period))
-		ereport(ERROR, (errcode(ERRCODE_FDW_UNABLE_TO_CREATE_REPLY),
-						errmsg("Clari did not say which fiscal quarter is the current one"),
-						errdetail("The export of forecast \"%s\" without a period holds no entry and no time period.",
-								  wanted->request.forecast),
-						errhint("Name quarters such as 2026_Q1 in option \"periods\".")));
-	return period;
-}
 
 static void
 set_items(ClariFetch *fetch, const ClariPeriod *periods, int count, ClariPeriod current)
@@ -179,48 +167,60 @@ try_to_choose(ClariFetch *fetch)
 	ClariPeriod current = CLARI_PERIOD_NONE;
 	int count;
 
-	if (clari_extent_is_relative(&fetch->options->extent))
+	if (fetch->current != NULL)
 	{
-		if (fetch->current == NULL)
-			fetch->current = find_item(fetch, "");
 		poll_item(fetch, fetch->current);
-		current = learned_current(fetch);
-		if (current == CLARI_PERIOD_NONE)
+		if (fetch->current->wanted.state != CLARI_LOOKUP_READY)
 			return;
+		current = clari_wanted_answered(&fetch->current->wanted);
 	}
 	count = clari_extent_expand(&fetch->options->extent, current, periods);
 	count = fetch->choose(fetch->arg, periods, count);
 	set_items(fetch, periods, count, current);
 }
 
-/* Queues what the statement's scans lack, as far as it is known. */
+/* Do this scan's periods have to be known by now? */
+static bool
+takes_part(const ClariFetch *fetch, const ClariFetch *wanting)
+{
+	return fetch == wanting || fetch->eager;
+}
+
+/*
+ * Queues what the statement's scans lack, as far as it is known.  First all
+ * choose and then all are looked up, so that what two scans want is as fresh as
+ * the stricter of them asks, whichever comes first.
+ */
 static void
 advance_statement(ClariFetch *wanting)
 {
-	for (ClariFetch *fetch = wanting->statement->fetches; fetch != NULL; fetch = fetch->next)
-	{
-		if (fetch != wanting && !fetch->eager)
-			continue;
-		if (!fetch->chosen)
+	ClariFetch *first = wanting->statement->fetches;
+
+	for (ClariFetch *fetch = first; fetch != NULL; fetch = fetch->next)
+		if (takes_part(fetch, wanting) && fetch->current == NULL && clari_extent_is_relative(&fetch->options->extent))
+			fetch->current = find_item(fetch, "");
+	for (ClariFetch *fetch = first; fetch != NULL; fetch = fetch->next)
+		if (takes_part(fetch, wanting) && !fetch->chosen)
 			try_to_choose(fetch);
-		for (int i = 0; i < fetch->nitems; i++)
+	for (ClariFetch *fetch = first; fetch != NULL; fetch = fetch->next)
+		for (int i = 0; takes_part(fetch, wanting) && i < fetch->nitems; i++)
 			if (!fetch->returned[i])
 				poll_item(fetch, fetch->items[i]);
-	}
 }
 
 /* ------- fetching ------- */
 
 static void
-check_truncated(const ClariFetch *fetch, const ClariRowsetMeta *meta)
+check_truncated(const ClariFetch *fetch, Item *item)
 {
+	const ClariRowsetMeta *meta = &item->wanted.version.meta;
 	bool allowed = fetch->options->transport.allow_truncated;
 
-	if (meta->flags & CLARI_ROWSET_TRUNCATED)
+	if ((meta->flags & CLARI_ROWSET_TRUNCATED) && !(allowed && item->warned))
 		ereport(allowed ? WARNING : ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("Clari truncated the export of period %s", meta->answered),
-				 errdetail("Forecast \"%s\", job %s.", meta->forecast, meta->job_id),
+				 errdetail("Forecast \"%s\", job %s.", clari_report_text(meta->forecast), meta->job_id),
 				 allowed ? 0 : errhint("Narrow option \"scope_id\" or \"types\", or set \"allow_truncated\".")));
 }
 
@@ -230,8 +230,18 @@ warn_of_wrong_period(const ClariRowsetMeta *meta)
 	if (meta->flags & CLARI_ROWSET_WRONG_PERIOD)
 		ereport(WARNING, (errcode(ERRCODE_NO_DATA),
 						  errmsg("Clari answered period %s with period %s: no rows", meta->requested, meta->answered),
-						  errdetail("Forecast \"%s\" has no data for period %s, or does not know it.", meta->forecast,
-									meta->requested)));
+						  errdetail("Forecast \"%s\" has no data for period %s, or does not know it.",
+									clari_report_text(meta->forecast), meta->requested)));
+}
+
+/* The same rowset, opened for another item: the current quarter goes by two names, and has one version for both. */
+static ClariReader *
+find_opened(const ClariStatement *statement, const ClariKey *rowset)
+{
+	for (const Item *item = statement->items; item != NULL; item = item->next)
+		if (item->reader != NULL && memcmp(&item->reader->version.meta.key, rowset, sizeof(*rowset)) == 0)
+			return item->reader;
+	return NULL;
 }
 
 /* Opens the item's version; false if it is gone by now, and the item is to be looked up again. */
@@ -241,23 +251,27 @@ open_item(ClariFetch *fetch, Item *item)
 	ClariVersion *version = &item->wanted.version;
 	ClariError error;
 
-	if (item->reader == NULL)
+	if (item->reader != NULL)
+		return true;
+	item->reader = find_opened(fetch->statement, &version->meta.key);
+	if (item->reader != NULL)
 	{
-		item->reader = clari_reader_open(version, fetch->statement->context, &error);
-		if (item->reader != NULL)
-			warn_of_wrong_period(&version->meta);
+		*version = item->reader->version;
+		return true;
 	}
+	item->reader = clari_reader_open(version, fetch->statement->context, &error);
 	if (item->reader == NULL)
 	{
 		clari_cache_forget(&version->meta.key, version->meta.generation);
 		if (item->lost) /* once is bad luck, twice would spend quota for ever */
 			clari_error_report(ERROR, &error);
 		item->lost = true;
+		item->wanted.ignores_pin = true; /* somebody exported it anew meanwhile */
 		item->wanted.state = CLARI_LOOKUP_ABSENT;
 		item->wanted.flight = 0;
 		return false;
 	}
-	check_truncated(fetch, &version->meta);
+	warn_of_wrong_period(&version->meta);
 	return true;
 }
 
@@ -279,6 +293,7 @@ take_ready(ClariFetch *fetch)
 		if (fetch->returned[i] || item->wanted.state != CLARI_LOOKUP_READY || !open_item(fetch, item))
 			continue;
 		fetch->returned[i] = true;
+		check_truncated(fetch, item);
 		return item->reader;
 	}
 	return NULL;

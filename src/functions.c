@@ -14,7 +14,6 @@
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "funcapi.h"
-#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -58,35 +57,12 @@ join_elements(ArrayType *array)
 	return list.data;
 }
 
-ClariSelection *
-clari_select(Oid relid, ArrayType *periods)
-{
-	ClariSelection *selection = palloc0(sizeof(ClariSelection));
-	ClariError error;
-
-	check_select(relid);
-	selection->options = clari_options_get(relid);
-	(void) clari_options_authenticate(selection->options, GetUserId(), false);
-	selection->asked = selection->options->extent;
-	if (periods != NULL && !clari_extent_parse(join_elements(periods), &selection->asked, &error))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s", error.message),
-						errdetail("It is part of argument \"periods\"."), errhint("%s", error.hint)));
-	clari_select_periods(selection, CLARI_PERIOD_NONE);
-	return selection;
-}
-
-static bool
-is_relative(const ClariSelection *selection)
-{
-	return clari_extent_is_relative(&selection->asked) || clari_extent_is_relative(&selection->options->extent);
-}
-
 /* A period that the table does not show would be exported for nobody. */
 static void
-check_within_extent(const ClariSelection *selection, ClariPeriod current)
+check_within_extent(const ClariSelection *selection)
 {
 	ClariPeriod extent[CLARI_EXTENT_MAX_PERIODS];
-	int nextent = clari_extent_expand(&selection->options->extent, current, extent);
+	int nextent = clari_extent_expand(&selection->options->extent, selection->current, extent);
 
 	for (int i = 0; i < selection->count; i++)
 	{
@@ -105,19 +81,24 @@ check_within_extent(const ClariSelection *selection, ClariPeriod current)
 	}
 }
 
-void
-clari_select_periods(ClariSelection *selection, ClariPeriod current)
+/*
+ * The exports that the selection means, as far as they can be told by now: of a
+ * relative one, while the current quarter is not known, the current quarter's.
+ */
+static void
+fill_in(ClariSelection *selection)
 {
-	selection->is_complete = current != CLARI_PERIOD_NONE || !is_relative(selection);
-	selection->periods = palloc(sizeof(ClariPeriod) * CLARI_EXTENT_MAX_PERIODS);
+	ClariPeriod current = selection->current;
+	bool known = current != CLARI_PERIOD_NONE;
+
 	selection->periods[0] = CLARI_PERIOD_NONE;
 	selection->count = 1;
-	if (selection->is_complete)
-	{
+	if (known || !clari_extent_is_relative(&selection->asked))
 		selection->count = clari_extent_expand(&selection->asked, current, selection->periods);
-		check_within_extent(selection, current);
-	}
-	selection->wanted = palloc(sizeof(ClariWanted) * Max(selection->count, 1));
+	if (known || !clari_extent_is_relative(&selection->options->extent))
+		check_within_extent(selection);
+	selection->wanted = palloc(sizeof(ClariWanted) * (selection->count + 1));
+	selection->wanted[selection->count] = selection->learning;
 	for (int i = 0; i < selection->count; i++)
 	{
 		char text[CLARI_PERIOD_TEXT_SIZE] = "";
@@ -128,41 +109,64 @@ clari_select_periods(ClariSelection *selection, ClariPeriod current)
 	}
 }
 
-bool
-clari_select_complete(ClariSelection *selection, const ClariFreshness *freshness)
-{
-	ClariWanted current;
-	ClariPeriod period;
-
-	if (selection->is_complete)
-		return true;
-	(void) clari_wanted_wait(selection->options, freshness, selection->wanted, 1, -1);
-	if (selection->wanted[0].state != CLARI_LOOKUP_READY)
-		return false;
-	current = selection->wanted[0];
-	if (!clari_period_parse(current.version.meta.answered, &period))
-	{
-		clari_error_set(&selection->wanted[0].error, CLARI_ERROR_REPLY,
-						"Clari did not say which fiscal quarter is the current one");
-		clari_error_hint(&selection->wanted[0].error, "Name quarters such as 2026_Q1 in option \"periods\".");
-		selection->wanted[0].state = CLARI_LOOKUP_FAILED;
-		return false;
-	}
-	clari_select_periods(selection, period);
-	/* What was waited for serves, whatever its age. */
-	for (int i = 0; i < selection->count; i++)
-		if (selection->periods[i] == period)
-			selection->wanted[i] = current;
-	return true;
-}
-
-/* ------- prefetch, refresh, invalidate ------- */
-
 static ClariFreshness
 table_freshness(const ClariOptions *options)
 {
 	return (ClariFreshness){GetCurrentTimestamp(), options->cache_ttl, options->closed_period_ttl, false};
 }
+
+static bool
+needs_current(const ClariSelection *selection)
+{
+	return clari_extent_is_relative(&selection->asked) || clari_extent_is_relative(&selection->options->extent);
+}
+
+ClariSelection *
+clari_select(Oid relid, ArrayType *periods)
+{
+	ClariSelection *selection = palloc0(sizeof(ClariSelection));
+	ClariFreshness freshness;
+	ClariError error;
+
+	check_select(relid);
+	selection->options = clari_options_get(relid);
+	(void) clari_options_authenticate(selection->options, GetUserId(), false);
+	selection->asked = selection->options->extent;
+	if (periods != NULL && !clari_extent_parse(join_elements(periods), &selection->asked, &error))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s", error.message),
+						errdetail("It is part of argument \"periods\"."), errhint("%s", error.hint)));
+	selection->periods = palloc(sizeof(ClariPeriod) * CLARI_EXTENT_MAX_PERIODS);
+	selection->current = CLARI_PERIOD_NONE;
+	clari_wanted_init(selection->options, "", &selection->learning);
+	freshness = table_freshness(selection->options);
+	if (needs_current(selection) && clari_wanted_find(&freshness, &selection->learning))
+		selection->current = clari_wanted_answered(&selection->learning);
+	fill_in(selection);
+	return selection;
+}
+
+bool
+clari_select_learn(ClariSelection *selection, long timeout_ms)
+{
+	ClariWanted *learning = &selection->learning;
+	ClariFreshness freshness = table_freshness(selection->options);
+
+	if (selection->current != CLARI_PERIOD_NONE || !needs_current(selection))
+		return true;
+	if (!clari_wanted_wait(selection->options, &freshness, learning, 1, timeout_ms))
+		return false;
+	if (learning->state != CLARI_LOOKUP_READY)
+		clari_error_report(ERROR, &learning->error);
+	selection->current = clari_wanted_answered(learning);
+	fill_in(selection);
+	/* What was waited for serves, whatever its age. */
+	for (int i = 0; i < selection->count; i++)
+		if (selection->periods[i] == selection->current)
+			selection->wanted[i] = *learning;
+	return true;
+}
+
+/* ------- prefetch, refresh, invalidate ------- */
 
 static Oid
 relation_argument(FunctionCallInfo fcinfo)
@@ -178,7 +182,20 @@ periods_argument(FunctionCallInfo fcinfo)
 	return PG_ARGISNULL(1) ? NULL : PG_GETARG_ARRAYTYPE_P(1);
 }
 
-/* SQL clari_prefetch(relation, periods): queues what is not fresh and returns how many exports are queued or under way. */
+/* The first failure, if there is one. */
+static void
+raise_failure(const ClariSelection *selection)
+{
+	for (int i = 0; i < selection->count; i++)
+		if (selection->wanted[i].state == CLARI_LOOKUP_FAILED)
+			clari_error_report(ERROR, &selection->wanted[i].error);
+}
+
+/*
+ * SQL clari_prefetch(relation, periods): queues what is not fresh and returns how
+ * many exports are queued or under way; of a relative extent whose current
+ * quarter is not known, that one's.
+ */
 Datum
 clari_prefetch(PG_FUNCTION_ARGS)
 {
@@ -187,17 +204,12 @@ clari_prefetch(PG_FUNCTION_ARGS)
 	ClariError error;
 	int64 flying = 0;
 
-	if (!selection->is_complete)
-		clari_select_periods(selection, clari_wanted_current(selection->options, false));
 	(void) clari_wanted_poll(selection->options, &freshness, selection->wanted, selection->count);
 	for (int i = 0; i < selection->count; i++)
-	{
-		if (selection->wanted[i].state == CLARI_LOOKUP_FAILED)
-			clari_error_report(ERROR, &selection->wanted[i].error);
 		flying += selection->wanted[i].state == CLARI_LOOKUP_FLYING;
-	}
 	if (flying > 0 && !clari_cache_start_workers(&error))
 		clari_error_report(ERROR, &error);
+	raise_failure(selection);
 	PG_RETURN_INT64(flying);
 }
 
@@ -208,23 +220,19 @@ clari_refresh(PG_FUNCTION_ARGS)
 	ClariSelection *selection = clari_select(relation_argument(fcinfo), periods_argument(fcinfo));
 	ClariFreshness freshness = {GetCurrentTimestamp(), 0, 0, true};
 
-	if (clari_select_complete(selection, &freshness))
-		(void) clari_wanted_wait(selection->options, &freshness, selection->wanted, selection->count, -1);
-	for (int i = 0; i < selection->count; i++)
-		if (selection->wanted[i].state == CLARI_LOOKUP_FAILED)
-			clari_error_report(ERROR, &selection->wanted[i].error);
+	(void) clari_select_learn(selection, -1);
+	(void) clari_wanted_wait(selection->options, &freshness, selection->wanted, selection->count, -1);
+	raise_failure(selection);
 	PG_RETURN_INT64(selection->count);
 }
 
 static int64
-invalidate_selection(ClariSelection *selection)
+invalidate_selection(const ClariSelection *selection)
 {
-	ClariPeriod current = clari_wanted_current(selection->options, true);
+	ClariPeriod current = clari_wanted_current(selection->options);
 	ClariWanted alias;
 	int64 count = 0;
 
-	if (!selection->is_complete)
-		clari_select_periods(selection, current);
 	for (int i = 0; i < selection->count; i++)
 	{
 		char text[CLARI_PERIOD_TEXT_SIZE];
@@ -270,7 +278,7 @@ add_text(Row *row, const char *utf8)
 {
 	row->nulls[row->count] = utf8 == NULL || utf8[0] == '\0';
 	if (!row->nulls[row->count])
-		row->values[row->count] = CStringGetTextDatum(pg_any_to_server(utf8, strlen(utf8), PG_UTF8));
+		row->values[row->count] = CStringGetTextDatum(clari_report_text(utf8));
 	row->count++;
 }
 

@@ -17,31 +17,30 @@ typedef struct ClariSelection
 {
 	ClariOptions *options; /* authenticated as the current user */
 	ClariExtent asked;     /* the periods argument, or the table's extent */
-	bool is_complete;      /* false: which quarters it means is not known before the current one is */
+	ClariPeriod current;   /* CLARI_PERIOD_NONE: not needed, or not known yet */
+	ClariWanted learning;  /* the export that tells it */
 	int count;
-	ClariWanted *wanted;  /* count, ascending by period; while not complete the current quarter's alone */
-	ClariPeriod *periods; /* count; CLARI_PERIOD_NONE while not complete */
+	ClariWanted *wanted;  /* count, ascending by period, the current quarter without one; and then learning */
+	ClariPeriod *periods; /* count; CLARI_PERIOD_NONE while only Clari knows */
 } ClariSelection;
 
 /*
  * Checks the caller's right to select from the relation and the user mapping,
  * and reads the periods (NULL: the table's extent; elements as option "periods"
- * takes them, within the extent).  palloc'd in the current context.  Raises
+ * takes them, within the extent).  The current quarter is taken from the cache
+ * if it is there; else a relative selection holds its export alone, until
+ * clari_select_learn().  palloc'd in the current context.  Raises
  * ERRCODE_INSUFFICIENT_PRIVILEGE, ERRCODE_INVALID_PARAMETER_VALUE, and what
  * clari_options_get() and clari_options_authenticate() raise.
  */
 extern ClariSelection *clari_select(Oid relid, ArrayType *periods);
 
 /*
- * Fills in the exports, given the current quarter (CLARI_PERIOD_NONE: not known).
- * Its element is exported without a period where the selection is relative.
+ * Waits until the current quarter is known, if the selection or the table's
+ * extent needs it, at most timeout_ms (-1: no bound; false when they were
+ * over), and completes the selection.  An export is made for it only if none is
+ * cached that the table would take.  Raises the export's error.
  */
-extern void clari_select_periods(ClariSelection *selection, ClariPeriod current);
-
-/*
- * Waits until the current quarter is known, if the selection needs it, and
- * completes it; false if its export failed (wanted[0] says why).
- */
-extern bool clari_select_complete(ClariSelection *selection, const ClariFreshness *freshness);
+extern bool clari_select_learn(ClariSelection *selection, long timeout_ms);
 
 #endif /* CLARI_FUNCTIONS_H */

@@ -8,6 +8,8 @@
 
 #include "pivot.h"
 
+#include "report.h"
+
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
 
@@ -56,6 +58,13 @@ copy_varlena(const char *varlena)
 	return copy;
 }
 
+/* Stored text as a message shows it. */
+static char *
+message_text(const char *varlena)
+{
+	return clari_report_text(TextDatumGetCString(PointerGetDatum(varlena)));
+}
+
 /* Is the field in this row of the list of fields the one that we look for? */
 static bool
 is_candidate(const FieldChunks *fields, uint32 row, const char *option, int carries)
@@ -73,9 +82,9 @@ add_candidate(Field *field, const FieldChunks *fields, uint32 row, StringInfo na
 	const char *id = clari_chunk_varlena(&fields->chunks[CLARI_FIELD_FIELD_ID], row);
 	const char *name = clari_chunk_varlena(&fields->chunks[CLARI_FIELD_FIELD_NAME], row);
 
-	appendStringInfo(names, "%s\"%s\"", *count > 0 ? ", " : "", TextDatumGetCString(PointerGetDatum(id)));
+	appendStringInfo(names, "%s\"%s\"", *count > 0 ? ", " : "", message_text(id));
 	if (name != NULL)
-		appendStringInfo(names, " (%s)", TextDatumGetCString(PointerGetDatum(name)));
+		appendStringInfo(names, " (%s)", message_text(name));
 	if ((*count)++ == 0)
 		field->id = copy_varlena(id);
 }
@@ -102,7 +111,7 @@ choose_field(Field *field, ClariReader *reader, const char *option, int carries,
 		ereport(ERROR, (errcode(ERRCODE_FDW_INCONSISTENT_DESCRIPTOR_INFORMATION),
 						errmsg(option == NULL ? "several fields of forecast \"%s\" carry such amounts"
 											  : "several fields of forecast \"%s\" match the option",
-							   reader->version.meta.forecast),
+							   clari_report_text(reader->version.meta.forecast)),
 						errdetail("Period %s has: %s.", reader->version.meta.answered, names.data),
 						errhint("Name one of them in option \"%s\" of the foreign table.", option_name)));
 }
@@ -116,6 +125,15 @@ needs_source(const ClariColumn *columns, int ncolumns, ClariColumnSource source)
 	return false;
 }
 
+static bool
+needs_shared(const ClariColumn *columns, int ncolumns, int attribute)
+{
+	for (int i = 0; i < ncolumns; i++)
+		if (columns[i].source == CLARI_FROM_ATTRIBUTE && columns[i].attribute == attribute)
+			return true;
+	return false;
+}
+
 /* An option that names no field of the file would quietly give NULLs for money. */
 static void
 check_found(const Field *field, const ClariRowsetMeta *meta, const char *option, const char *option_name)
@@ -124,7 +142,8 @@ check_found(const Field *field, const ClariRowsetMeta *meta, const char *option,
 		ereport(
 			ERROR,
 			(errcode(ERRCODE_FDW_INCONSISTENT_DESCRIPTOR_INFORMATION),
-			 errmsg("forecast \"%s\" has no field \"%s\" in period %s", meta->forecast, option, meta->answered),
+			 errmsg("forecast \"%s\" has no field \"%s\" in period %s", clari_report_text(meta->forecast),
+					clari_report_text(option), meta->answered),
 			 errhint("Option \"%s\" takes a field's id or name, as a foreign table with object 'fields' lists them.",
 					 option_name)));
 }
@@ -139,9 +158,9 @@ clari_pivot_open(const ClariOptions *options, ClariReader *reader, const ClariCo
 	pivot->flat = (meta->flags & CLARI_ROWSET_FLAT) != 0;
 	pivot->forecast.needed = needs_source(columns, ncolumns, CLARI_FROM_FORECAST_FIELD);
 	pivot->quota.needed = needs_source(columns, ncolumns, CLARI_FROM_QUOTA_FIELD);
-	for (int i = 0; i < ncolumns; i++)
-		if (columns[i].source == CLARI_FROM_ATTRIBUTE)
-			pivot->shared[pivot->nshared++] = columns[i].attribute;
+	for (int attribute = 0; attribute < CLARI_MAX_ATTRIBUTES; attribute++)
+		if (needs_shared(columns, ncolumns, attribute))
+			pivot->shared[pivot->nshared++] = attribute;
 	if (pivot->flat)
 		return pivot;
 	if (pivot->forecast.needed)
@@ -206,11 +225,11 @@ is_of_field(const Field *field, const ClariChunk *ids, uint32 row)
 static void
 raise_ambiguous(const ClariPivot *pivot, uint32 row, const char *what)
 {
-	const char *email = clari_chunk_varlena(&pivot->chunks[CLARI_ENTRY_FIELD_ID], row);
+	const char *field = clari_chunk_varlena(&pivot->chunks[CLARI_ENTRY_FIELD_ID], row);
 
 	ereport(ERROR, (errcode(ERRCODE_CARDINALITY_VIOLATION), errmsg("an owner's entries do not make one row: %s", what),
-					errdetail("Forecast \"%s\", period %s, an entry of field \"%s\".", pivot->meta->forecast,
-							  pivot->meta->answered, TextDatumGetCString(PointerGetDatum(email))),
+					errdetail("Forecast \"%s\", period %s, an entry of field \"%s\".",
+							  clari_report_text(pivot->meta->forecast), pivot->meta->answered, message_text(field)),
 					errhint("A foreign table with object 'entries' shows them as they are.")));
 }
 

@@ -10,6 +10,7 @@
 #include "plan.h"
 
 #include "columns.h"
+#include "compat.h"
 #include "fetch.h"
 #include "prune.h"
 
@@ -24,7 +25,6 @@
 #include "optimizer/pathnode.h"
 #include "optimizer/planmain.h"
 #include "optimizer/restrictinfo.h"
-#include "parser/parsetree.h"
 #include "utils/rel.h"
 
 /* What is assumed of a period that the cache does not know. */
@@ -85,7 +85,7 @@ surviving_periods(const ClariOptions *options, List *pruning, TupleDesc tupdesc,
 	if (clari_extent_is_relative(&options->extent))
 	{
 		if (authenticated)
-			current = clari_wanted_current(options, true);
+			current = clari_wanted_current(options);
 		if (current == CLARI_PERIOD_NONE)
 			return -1;
 	}
@@ -152,9 +152,8 @@ clariGetForeignRelSize(PlannerInfo *root, RelOptInfo *baserel, Oid foreigntablei
 {
 	PlanInfo *info = palloc0(sizeof(PlanInfo));
 	ClariOptions *options = clari_options_get(foreigntableid);
-	RangeTblEntry *rte = planner_rt_fetch(baserel->relid, root);
 	bool authenticated =
-		clari_options_authenticate(options, OidIsValid(rte->checkAsUser) ? rte->checkAsUser : GetUserId(), true);
+		clari_options_authenticate(options, OidIsValid(baserel->userid) ? baserel->userid : GetUserId(), true);
 	ClariPeriod periods[CLARI_EXTENT_MAX_PERIODS];
 	Relation relation = relation_open(foreigntableid, NoLock);
 	ClariColumn *columns = clari_columns_map(foreigntableid, options->object, RelationGetDescr(relation));
@@ -186,9 +185,8 @@ clariGetForeignPaths(PlannerInfo *root, RelOptInfo *baserel, Oid foreigntableid 
 	/* Values are pointed at, not formed: cheaper than a heap's tuples. */
 	Cost per_tuple = cpu_tuple_cost / 2 + baserel->baserestrictcost.per_tuple;
 
-	add_path(baserel, (Path *) create_foreignscan_path(root, baserel, NULL, baserel->rows, startup,
-													   startup + per_tuple * baserel->tuples, NIL,
-													   baserel->lateral_relids, NULL, NIL));
+	add_path(baserel,
+			 (Path *) clari_create_path(root, baserel, baserel->rows, startup, startup + per_tuple * baserel->tuples));
 }
 
 /*

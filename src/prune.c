@@ -39,7 +39,8 @@ shows_period(Form_pg_attribute attribute, const ClariColumn *column)
 	if (attribute->attisdropped || column->source != CLARI_FROM_TIME_PERIOD)
 		return false;
 	type = getBaseTypeAndTypmod(attribute->atttypid, &typmod);
-	return (type == TEXTOID || type == VARCHAROID) && typmod == -1 && OidIsValid(attribute->attcollation) &&
+	return (type == TEXTOID || type == VARCHAROID) &&
+		   (typmod == -1 || typmod - VARHDRSZ >= CLARI_PERIOD_TEXT_SIZE - 1) && OidIsValid(attribute->attcollation) &&
 		   get_collation_isdeterministic(attribute->attcollation);
 }
 
@@ -148,7 +149,38 @@ clari_prune_has_params(Node *expression, bool executor_only)
 
 /* ------- evaluating ------- */
 
-/* The constants or parameters that an expression compares the period with for equality. */
+/* What a comparison of the period itself for equality compares it with, if that is a constant or a parameter; or NULL. */
+static Expr *
+asked_argument(Node *node)
+{
+	Oid equality = InvalidOid;
+	List *args = NIL;
+	Node *left;
+	Node *right;
+
+	if (IsA(node, OpExpr))
+	{
+		equality = ((OpExpr *) node)->opno;
+		args = ((OpExpr *) node)->args;
+	}
+	else if (IsA(node, ScalarArrayOpExpr) && ((ScalarArrayOpExpr *) node)->useOr)
+	{
+		equality = ((ScalarArrayOpExpr *) node)->opno;
+		args = ((ScalarArrayOpExpr *) node)->args;
+	}
+	/* Where the comparison's collation is not byte by byte, what looks like another text may be a quarter. */
+	if (equality != TextEqualOperator || !get_collation_isdeterministic(exprInputCollation(node)))
+		return NULL;
+	left = strip_implicit_coercions(linitial(args));
+	right = strip_implicit_coercions(lsecond(args));
+	if (IsA(left, Var) && (IsA(right, Const) || IsA(right, Param)))
+		return lsecond(args);
+	if (IsA(right, Var) && (IsA(left, Const) || IsA(left, Param)))
+		return linitial(args);
+	return NULL;
+}
+
+/* The same of each expression, and of the arms of an OR. */
 static List *
 asked_expressions(List *expressions, PlanState *parent)
 {
@@ -158,15 +190,12 @@ asked_expressions(List *expressions, PlanState *parent)
 	foreach (cell, expressions)
 	{
 		Node *node = lfirst(cell);
-		List *args = NIL;
+		Expr *argument = asked_argument(node);
 
-		if (IsA(node, OpExpr) && ((OpExpr *) node)->opno == TextEqualOperator)
-			args = ((OpExpr *) node)->args;
-		if (IsA(node, ScalarArrayOpExpr) && ((ScalarArrayOpExpr *) node)->opno == TextEqualOperator &&
-			((ScalarArrayOpExpr *) node)->useOr)
-			args = ((ScalarArrayOpExpr *) node)->args;
-		if (args != NIL && (IsA(lsecond(args), Const) || IsA(lsecond(args), Param)))
-			asked = lappend(asked, ExecInitExpr(lsecond(args), parent));
+		if (is_orclause(node) || is_andclause(node))
+			asked = list_concat(asked, asked_expressions(((BoolExpr *) node)->args, parent));
+		if (argument != NULL)
+			asked = lappend(asked, ExecInitExpr(argument, parent));
 	}
 	return asked;
 }

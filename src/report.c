@@ -3,14 +3,16 @@
  *		The one place where a plain ClariError becomes an ereport: see report.h.
  *
  * Runs in backends and workers, also in those without a database.  Takes no
- * lock, allocates nothing (the error may be that memory is out), and never
- * raises another error than the one that it was given.
+ * lock, allocates nothing when memory is out, and never raises another error
+ * than the one that it was given.
  */
 #include "postgres.h"
 
-#include "mb/pg_wchar.h"
-
 #include "report.h"
+
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "mb/pg_wchar.h"
 
 static int
 sqlstate(ClariErrorCode code)
@@ -42,7 +44,7 @@ sqlstate(ClariErrorCode code)
 		case CLARI_ERROR_LIMIT:
 			return ERRCODE_PROGRAM_LIMIT_EXCEEDED;
 		case CLARI_ERROR_CANCELLED:
-			return ERRCODE_QUERY_CANCELED;
+			return ERRCODE_FDW_UNABLE_TO_CREATE_EXECUTION;
 		case CLARI_ERROR_RESOURCES:
 			return ERRCODE_INSUFFICIENT_RESOURCES;
 		case CLARI_ERROR_IO:
@@ -55,40 +57,92 @@ sqlstate(ClariErrorCode code)
 	return ERRCODE_INTERNAL_ERROR;
 }
 
+/* The default conversion from UTF-8 to the database's encoding; none outside of a transaction, which may not look it up. */
+static Oid
+find_conversion(void)
+{
+	int encoding = GetDatabaseEncoding();
+
+	if (encoding == PG_UTF8 || encoding == PG_SQL_ASCII || !IsTransactionState())
+		return InvalidOid;
+	return FindDefaultConversionProc(PG_UTF8, encoding);
+}
+
+/*
+ * Puts a character of so many bytes, from text that starts no earlier than to,
+ * in the database's encoding, or '?'; returns where the next goes.  Never longer.
+ */
+static char *
+put_character(char *to, Oid conversion, const char *from, int length)
+{
+	unsigned char converted[MAX_MULTIBYTE_CHAR_LEN * MAX_CONVERSION_GROWTH + 1];
+	int size;
+
+	if (OidIsValid(conversion) && length <= MAX_MULTIBYTE_CHAR_LEN && pg_verify_mbstr(PG_UTF8, from, length, true) &&
+		pg_do_encoding_conversion_buf(conversion, PG_UTF8, GetDatabaseEncoding(), (unsigned char *) from, length,
+									  converted, sizeof(converted), true) == length &&
+		(size = (int) strlen((char *) converted)) <= length)
+	{
+		memcpy(to, converted, size);
+		return to + size;
+	}
+	*to++ = '?';
+	return to;
+}
+
 /*
  * Makes the text, UTF-8 from the service, fit for the server's log and the
- * client, in place: '?' for each character that the database's encoding might
- * not hold (conversion proper can raise), a space for control characters
- * but line ends.
+ * client, in place: in the database's encoding by the conversion, '?' for each
+ * character that it does not have (pg_any_to_server() would raise), a space for
+ * control characters but line ends.
  */
 static void
-make_printable(char *text)
+make_printable(char *text, Oid conversion)
 {
 	int encoding = GetDatabaseEncoding();
 	bool keep =
 		encoding == PG_SQL_ASCII || (encoding == PG_UTF8 && pg_verify_mbstr(PG_UTF8, text, (int) strlen(text), true));
 	char *to = text;
 
-	for (const unsigned char *from = (const unsigned char *) text; *from != '\0'; from++)
+	for (const char *from = text; *from != '\0';)
 	{
-		if ((*from < 0x20 && *from != '\n') || *from == 0x7F)
+		unsigned char first = (unsigned char) *from;
+		int length = 1;
+
+		if ((first < 0x20 && first != '\n') || first == 0x7F)
 			*to++ = ' ';
-		else if (*from < 0x80 || keep)
-			*to++ = (char) *from;
-		else if ((*from & 0xC0) != 0x80)
-			*to++ = '?';
+		else if (first < 0x80 || keep)
+			*to++ = (char) first;
+		else
+		{
+			while (((unsigned char) from[length] & 0xC0) == 0x80)
+				length++;
+			to = put_character(to, conversion, from, length);
+		}
+		from += length;
 	}
 	*to = '\0';
+}
+
+char *
+clari_report_text(const char *utf8)
+{
+	char *text = pstrdup(utf8);
+
+	make_printable(text, find_conversion());
+	return text;
 }
 
 void
 clari_error_report(int elevel, const ClariError *error)
 {
 	ClariError text = *error;
+	/* Looking it up may need memory. */
+	Oid conversion = error->code == CLARI_ERROR_OUT_OF_MEMORY ? InvalidOid : find_conversion();
 
-	make_printable(text.message);
-	make_printable(text.detail);
-	make_printable(text.hint);
+	make_printable(text.message, conversion);
+	make_printable(text.detail, conversion);
+	make_printable(text.hint, conversion);
 	ereport(elevel, (errcode(sqlstate(text.code)), errmsg_internal("%s", text.message),
 					 text.detail[0] != '\0' ? errdetail_internal("%s", text.detail) : 0,
 					 text.hint[0] != '\0' ? errhint("%s", text.hint) : 0));

@@ -14,4 +14,12 @@
  */
 extern void clari_error_report(int elevel, const ClariError *error);
 
+/*
+ * The text, UTF-8 of any origin, fit for a message, the server's log and the
+ * client: in the database's encoding, '?' for each character that it lacks (a
+ * conversion proper would raise), a space for control characters but line ends.
+ * palloc'd.
+ */
+extern char *clari_report_text(const char *utf8);
+
 #endif /* CLARI_REPORT_H */

@@ -11,6 +11,7 @@
 
 #include "cells.h"
 #include "columns.h"
+#include "compat.h"
 #include "fetch.h"
 #include "plan.h"
 #include "prune.h"
@@ -56,7 +57,9 @@ scan_user(ForeignScanState *node)
 	ForeignScan *plan = (ForeignScan *) node->ss.ps.plan;
 	RangeTblEntry *rte = exec_rt_fetch(plan->scan.scanrelid, node->ss.ps.state);
 
-	return OidIsValid(rte->checkAsUser) ? rte->checkAsUser : GetUserId();
+	Oid user = clari_scan_check_as_user(plan, rte);
+
+	return OidIsValid(user) ? user : GetUserId();
 }
 
 void
@@ -129,7 +132,7 @@ clari_scan_describe(ForeignScanState *node, ClariPeriod *periods, int *count, bo
 	if (clari_extent_is_relative(&state->options->extent))
 	{
 		if (state->authenticated)
-			current = clari_wanted_current(state->options, true);
+			current = clari_wanted_current(state->options);
 		if (current == CLARI_PERIOD_NONE)
 			return state->options;
 	}

@@ -10,6 +10,7 @@
 #include "postgres.h"
 
 #include "functions.h"
+#include "report.h"
 
 #include "access/xact.h"
 #include "catalog/namespace.h"
@@ -84,21 +85,53 @@ resolve_tables(Sync *sync, MemoryContext context)
 	MemoryContextSwitchTo(previous);
 }
 
+/* How the good periods, $1, are staged. */
+static char *
+stage_statement(const Sync *sync)
+{
+	return psprintf("INSERT INTO %s (" FORECAST_COLUMNS ") SELECT " FORECAST_COLUMNS
+					" FROM %s WHERE time_period OPERATOR(pg_catalog.=) ANY ($1)",
+					sync->staging, sync->relation);
+}
+
+/* What would fail after the exports fails before they are paid for. */
+static void
+check_beforehand(const Sync *sync)
+{
+	Oid text_array = TEXTARRAYOID;
+	Oid types[] = {REGCLASSOID, TEXTOID};
+	Datum values[] = {ObjectIdGetDatum(sync->target), CStringGetTextDatum(qualified_name(sync->target))};
+	bool isnull;
+
+	execute(psprintf("SELECT pg_catalog.has_function_privilege("
+					 "'%s.clari_merge(pg_catalog.regclass, pg_catalog.regclass, boolean)', 'EXECUTE')",
+					 sync->schema),
+			0, NULL, NULL, SPI_OK_SELECT);
+	if (!DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull)))
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("permission denied for function clari_merge"),
+						errdetail("clari_sync() merges by it."),
+						errhint("GRANT EXECUTE ON FUNCTION %s.clari_merge TO ...", sync->schema)));
+	execute(psprintf("SELECT %s.clari_merge_check_columns($1, $2), %s.clari_merge_check_key($1, $2)", sync->schema,
+					 sync->schema),
+			2, types, values, SPI_OK_SELECT);
+	(void) SPI_prepare(stage_statement(sync), 1, &text_array);
+}
+
 /* ------- waiting ------- */
 
 static void
-notice_progress(const ClariSelection *selection)
+notice_progress(const ClariWanted *wanted, int count)
 {
 	int nflights;
 	ClariFlightInfo *flights = clari_cache_flights(&nflights);
 	TimestampTz now = GetCurrentTimestamp();
 
-	for (int i = 0; i < selection->count; i++)
+	for (int i = 0; i < count; i++)
 		for (int j = 0; j < nflights; j++)
 		{
 			const ClariFlightInfo *flight = &flights[j];
 
-			if (selection->wanted[i].state != CLARI_LOOKUP_FLYING || selection->wanted[i].flight != flight->flight)
+			if (wanted[i].state != CLARI_LOOKUP_FLYING || wanted[i].flight != flight->flight)
 				continue;
 			ereport(NOTICE, (errmsg("period %s: %s, " INT64_FORMAT " entries after " INT64_FORMAT " s",
 									flight->period[0] != '\0' ? flight->period : "current", flight->phase,
@@ -113,10 +146,10 @@ wait_for_exports(Sync *sync, const ClariFreshness *freshness)
 {
 	ClariSelection *selection = sync->selection;
 
-	if (!clari_select_complete(selection, freshness))
-		return;
+	while (!clari_select_learn(selection, PROGRESS_INTERVAL))
+		notice_progress(&selection->learning, 1);
 	while (!clari_wanted_wait(selection->options, freshness, selection->wanted, selection->count, PROGRESS_INTERVAL))
-		notice_progress(selection);
+		notice_progress(selection->wanted, selection->count);
 }
 
 /* ------- what came of it ------- */
@@ -126,7 +159,7 @@ is_good(const ClariSelection *selection, int i)
 {
 	const ClariWanted *wanted = &selection->wanted[i];
 
-	if (wanted->state != CLARI_LOOKUP_READY || !selection->is_complete)
+	if (wanted->state != CLARI_LOOKUP_READY)
 		return false;
 	if (wanted->version.meta.flags & CLARI_ROWSET_WRONG_PERIOD)
 		return false;
@@ -142,7 +175,8 @@ append_failure(StringInfo list, const ClariWanted *wanted)
 	if (list->len > 0)
 		appendStringInfoChar(list, '\n');
 	if (wanted->state != CLARI_LOOKUP_READY)
-		appendStringInfo(list, "Period %s: %s. %s", period, wanted->error.message, wanted->error.detail);
+		appendStringInfo(list, "Period %s: %s. %s", period, clari_report_text(wanted->error.message),
+						 clari_report_text(wanted->error.detail));
 	else if (meta->flags & CLARI_ROWSET_WRONG_PERIOD)
 		appendStringInfo(list, "Period %s: Clari answered with period %s.", period, meta->answered);
 	else
@@ -165,7 +199,7 @@ raise_failures(const ClariSelection *selection)
 	if (bad > 0)
 		ereport(ERROR, (errcode(ERRCODE_FDW_ERROR),
 						errmsg("could not sync %d of %d periods of forecast \"%s\"", bad, selection->count,
-							   selection->options->request.forecast),
+							   clari_report_text(selection->options->request.forecast)),
 						errdetail("%s", list.data)));
 }
 
@@ -188,16 +222,13 @@ stage(const Sync *sync, Datum periods)
 {
 	Oid types[] = {TEXTARRAYOID};
 	Datum values[] = {periods};
-	char *statement = psprintf("INSERT INTO %s (" FORECAST_COLUMNS ") SELECT " FORECAST_COLUMNS
-							   " FROM %s WHERE time_period OPERATOR(pg_catalog.=) ANY ($1)",
-							   sync->staging, sync->relation);
 
 	/* One writer at a time: what is merged is then exactly what is deleted. */
 	execute(psprintf("LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE", sync->staging), 0, NULL, NULL, SPI_OK_UTILITY);
-	clari_wanted_pin(sync->selection->wanted, sync->selection->count);
+	clari_wanted_pin(sync->selection->wanted, sync->selection->count + 1);
 	PG_TRY();
 	{
-		execute(statement, 1, types, values, SPI_OK_INSERT);
+		execute(stage_statement(sync), 1, types, values, SPI_OK_INSERT);
 	}
 	PG_FINALLY();
 	{
@@ -298,6 +329,7 @@ clari_sync(PG_FUNCTION_ARGS)
 	freshness.closed_period_ttl = sync->selection->options->closed_period_ttl;
 	SPI_connect_ext(sync->atomic ? 0 : SPI_OPT_NONATOMIC);
 	resolve_tables(sync, context);
+	check_beforehand(sync);
 	if (!sync->atomic)
 		SPI_commit();
 	MemoryContextSwitchTo(context);

@@ -48,20 +48,24 @@ find_pinned(const ClariKey *key)
 	return NULL;
 }
 
+bool
+clari_wanted_find(const ClariFreshness *freshness, ClariWanted *wanted)
+{
+	wanted->state = clari_cache_lookup(&wanted->key, &wanted->request, NULL, freshness, &wanted->flight,
+									   &wanted->version, &wanted->error);
+	return wanted->state == CLARI_LOOKUP_READY;
+}
+
 /* A quarter that has no rowset of its own may be the current one, exported without a period. */
 static bool
 serve_by_alias(const ClariOptions *options, const ClariFreshness *freshness, ClariWanted *wanted)
 {
 	ClariWanted current;
-	uint64 no_flight = 0;
 
 	if (wanted->request.period[0] == '\0')
 		return false;
 	clari_wanted_init(options, "", &current);
-	if (clari_cache_lookup(&current.key, &current.request, NULL, freshness, &no_flight, &current.version,
-						   &current.error) != CLARI_LOOKUP_READY)
-		return false;
-	if (strcmp(current.version.meta.answered, wanted->request.period) != 0)
+	if (!clari_wanted_find(freshness, &current) || strcmp(current.version.meta.answered, wanted->request.period) != 0)
 		return false;
 	wanted->version = current.version;
 	wanted->state = CLARI_LOOKUP_READY;
@@ -71,7 +75,7 @@ serve_by_alias(const ClariOptions *options, const ClariFreshness *freshness, Cla
 static void
 poll_one(const ClariOptions *options, const ClariFreshness *freshness, ClariWanted *wanted)
 {
-	const ClariWanted *pin = find_pinned(&wanted->key);
+	const ClariWanted *pin = wanted->ignores_pin ? NULL : find_pinned(&wanted->key);
 	ClariError refused;
 
 	if (pin != NULL)
@@ -80,8 +84,7 @@ poll_one(const ClariOptions *options, const ClariFreshness *freshness, ClariWant
 		wanted->state = CLARI_LOOKUP_READY;
 		return;
 	}
-	wanted->state = clari_cache_lookup(&wanted->key, &wanted->request, NULL, freshness, &wanted->flight,
-									   &wanted->version, &wanted->error);
+	(void) clari_wanted_find(freshness, wanted);
 	if (wanted->state != CLARI_LOOKUP_ABSENT || serve_by_alias(options, freshness, wanted))
 		return;
 	wanted->state = clari_cache_lookup(&wanted->key, &wanted->request, &options->transport, freshness, &wanted->flight,
@@ -112,23 +115,29 @@ clari_wanted_poll(const ClariOptions *options, const ClariFreshness *freshness, 
 }
 
 ClariPeriod
-clari_wanted_current(const ClariOptions *options, bool any_age)
+clari_wanted_current(const ClariOptions *options)
 {
-	ClariFreshness freshness = {GetCurrentStatementStartTimestamp(), options->cache_ttl, options->closed_period_ttl,
-								false};
 	ClariWanted current;
 	ClariPeriod period;
-	uint64 no_flight = 0;
-	bool found;
 
 	clari_wanted_init(options, "", &current);
-	if (any_age)
-		found = clari_cache_peek(&current.key, &current.version);
-	else
-		found = clari_cache_lookup(&current.key, &current.request, NULL, &freshness, &no_flight, &current.version,
-								   &current.error) == CLARI_LOOKUP_READY;
-	if (!found || !clari_period_parse(current.version.meta.answered, &period))
+	if (!clari_cache_peek(&current.key, &current.version) ||
+		!clari_period_parse(current.version.meta.answered, &period))
 		return CLARI_PERIOD_NONE;
+	return period;
+}
+
+ClariPeriod
+clari_wanted_answered(const ClariWanted *wanted)
+{
+	ClariPeriod period;
+
+	if (!clari_period_parse(wanted->version.meta.answered, &period))
+		ereport(ERROR, (errcode(ERRCODE_FDW_UNABLE_TO_CREATE_REPLY),
+						errmsg("Clari did not say which fiscal quarter is the current one"),
+						errdetail("The export of forecast \"%s\" without a period holds no entry and no time period.",
+								  clari_report_text(wanted->request.forecast)),
+						errhint("Name quarters such as 2026_Q1 in option \"periods\".")));
 	return period;
 }
 

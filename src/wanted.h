@@ -20,6 +20,7 @@ typedef struct ClariWanted
 	ClariRequest request;
 	ClariKey key;
 	uint64 flight;        /* what it waits for, 0: nothing */
+	bool ignores_pin;     /* the pinned version turned out to be gone */
 	ClariLookup state;    /* after clari_wanted_poll() */
 	ClariVersion version; /* when ready */
 	ClariError error;     /* when failed */
@@ -49,11 +50,20 @@ extern bool clari_wanted_wait(const ClariOptions *options, const ClariFreshness 
  */
 extern bool clari_wanted_peek(const ClariOptions *options, const char *period, ClariVersion *version);
 
+/* Looks one export up without queueing anything: is there a rowset that serves? */
+extern bool clari_wanted_find(const ClariFreshness *freshness, ClariWanted *wanted);
+
 /*
- * The current quarter as a rowset cached for these options tells it, without
- * exporting; CLARI_PERIOD_NONE when none is cached (fresh or, with any_age, at all).
+ * The current quarter as a rowset cached for these options tells it, however
+ * old, without exporting; CLARI_PERIOD_NONE when none is cached.
  */
-extern ClariPeriod clari_wanted_current(const ClariOptions *options, bool any_age);
+extern ClariPeriod clari_wanted_current(const ClariOptions *options);
+
+/*
+ * The quarter that a ready export without a period was answered with: the
+ * current one.  Raises ERRCODE_FDW_UNABLE_TO_CREATE_REPLY if it does not tell.
+ */
+extern ClariPeriod clari_wanted_answered(const ClariWanted *wanted);
 
 /*
  * Until clari_wanted_unpin(): statements of this session use these versions,
