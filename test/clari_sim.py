@@ -966,7 +966,7 @@ class Service:
                     return Answer(408, {"error": f"{step} is {counter()}"})
         value = self.state.seen(int(query.get("last", 100)))
         for name in query["get"].split(".") if "get" in query else ():
-            value = value[name] if name in value else 0
+            value = value[name] if isinstance(value, dict) and name in value else 0
         if "get" in query:
             return Answer(200, headers={"Content-Type": "text/plain"}, body=f"{json.dumps(value)}\n".encode())
         return Answer(200, value)

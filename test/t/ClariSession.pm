@@ -6,7 +6,6 @@ use warnings FATAL => 'all';
 
 use IO::Select;
 use IPC::Open3;
-use PostgreSQL::Test::Utils;
 use Time::HiRes qw(time);
 
 # A session on the node; its backend's process id is {pid}.

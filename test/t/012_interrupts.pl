@@ -1,0 +1,302 @@
+# A waiting session can be interrupted at any point, its export is not wasted, and nothing leaks.
+use strict;
+use warnings FATAL => 'all';
+
+use FindBin;
+use lib $FindBin::RealBin;
+use ClariSession;
+use ClariTest;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(sleep time);
+
+my $measurements = $ENV{CLARI_MEASUREMENTS} // 20;
+my $bound = 0.3;    # the promise is 100 ms; a busy machine is not its fault
+
+start_sim(job_seconds => 'hold', concurrent_limit => 100);
+my $node = start_node('interrupts', 'restart_after_crash = on', "clari_fdw.shared_cache_size = '1MB'");
+create_server($node);
+import_tables($node);
+my $boss = ClariSession->new($node);
+
+my $query = "SELECT count(*) FROM clari.forecasts WHERE time_period = '2026_Q1'";
+
+sub ninety_fifth
+{
+	my @sorted = sort { $a <=> $b } @_;
+	return $sorted[ int(0.95 * $#sorted + 0.5) ];
+}
+
+sub report
+{
+	my ($what, $times, $limit) = @_;
+	my @sorted = sort { $a <=> $b } @$times;
+	my $high = ninety_fifth(@sorted);
+	note(sprintf('%-40s median %5.1f, 95th percentile %5.1f, most %5.1f ms',
+		$what, 1000 * $sorted[ $#sorted / 2 ], 1000 * $high, 1000 * $sorted[-1]));
+	cmp_ok($high, '<', $limit, $what);
+	return;
+}
+
+# Arranges that the export of 2026_Q1 stays in a phase; each returns the phases that clari_exports may then show.
+my %phases = (
+	queued => sub {
+		$boss->query("ALTER SERVER clari OPTIONS (ADD max_concurrent_exports '1')");
+		$boss->query("SELECT clari_prefetch('clari.forecasts', '{2026_Q4}')");
+		wait_until('another export is under way', sub { sim_seen('total.post') == 1 });
+		return qr/^queued$/;
+	},
+	posting => sub {
+		sim_fault({ delay => 'hold' }, step => 'post', period => '2026_Q1', times => 1);
+		return qr/^posting$/;
+	},
+	polling => sub { return qr/^(waiting|polling)$/; },
+	'polling without an answer' => sub {
+		sim_fault({ delay => 'hold' }, step => 'poll', period => '2026_Q1', times => 1);
+		return qr/^polling$/;
+	},
+	downloading => sub {
+		sim_set({ job_seconds => 0 });
+		sim_fault({ stall_after => 20000 }, step => 'results', period => '2026_Q1', times => 1);
+		return qr/^downloading$/;
+	});
+
+sub start_over
+{
+	wait_until('nothing is in flight', sub {
+		sim_release();
+		$boss->query('SELECT count(*) FROM clari_exports') eq '0';
+	});
+	$boss->query('SELECT clari_invalidate(); ALTER SERVER clari OPTIONS (DROP max_concurrent_exports)');
+	sim_reset();
+	sim_set({ job_seconds => 'hold' });
+	return;
+}
+
+sub is_waiting
+{
+	my ($phase) = @_;
+	my ($now, $waiters) = split /\|/, $boss->query(
+		"SELECT phase, waiters FROM clari_exports WHERE time_period = '2026_Q1'");
+	return defined $waiters && $waiters == 1 && $now =~ $phase;
+}
+
+# The session waits in the phase; then the interruption, and the time that it takes until the session answers.
+sub measure
+{
+	my ($session, $phase, $interrupt, $expected, $statement) = @_;
+	$session->start($statement // $query);
+	wait_until('the session waits', sub { is_waiting($phase) });
+	my $begin = time;
+	$boss->query($interrupt);
+	die 'not interrupted' unless $session->is_finished(60);
+	my $taken = time - $begin;
+	my $answer = $session->finish;
+	die "interrupted by: $answer" unless $answer =~ $expected;
+	return $taken;
+}
+
+for my $name (sort keys %phases)
+{
+	subtest "while $name" => sub {
+		start_over();
+		my $phase = $phases{$name}->();
+		my $session = ClariSession->new($node);
+		my (@cancelled, @timed_out, @terminated);
+		for (1 .. $measurements)
+		{
+			push @cancelled, measure($session, $phase, "SELECT pg_cancel_backend($session->{pid})", qr/57014/);
+		}
+		report("pg_cancel_backend while $name", \@cancelled, $bound);
+		$session->query("SET statement_timeout = '50ms'");
+		for (1 .. $measurements)
+		{
+			my $begin = time;
+			die unless $session->query($query) =~ /57014.*statement timeout/;
+			push @timed_out, time - $begin - 0.05;
+		}
+		report("statement_timeout while $name", \@timed_out, $bound);
+		for (1 .. $measurements)
+		{
+			my $victim = ClariSession->new($node);
+			push @terminated, measure($victim, $phase, "SELECT pg_terminate_backend($victim->{pid})", qr/57P01/);
+		}
+		report("pg_terminate_backend while $name", \@terminated, $bound);
+		is($boss->query("SELECT waiters FROM clari_exports WHERE time_period = '2026_Q1'"), 0, 'nobody is counted as waiting');
+		cmp_ok(sim_seen('periods.2026_Q1.post'), '<=', 1, 'one POST for all of them');
+
+		# With nobody waiting any more, the export still comes to its end.
+		wait_until('the export is through', sub {
+			sim_release();
+			$boss->query("SELECT state FROM clari_cache WHERE time_period = '2026_Q1'") eq 'ready' });
+		my $posts = sim_seen('total.post');
+		$session->query('RESET statement_timeout');
+		is($session->query($query), 500, 'the next query has its rows');
+		is(sim_seen('total.post'), $posts, 'without a POST');
+		is(sim_seen('periods.2026_Q1.post'), 1, 'it was exported once');
+	};
+}
+
+for my $statement ("SELECT clari_refresh('clari.forecasts', '{2026_Q1}')", "CALL clari_sync('clari.forecasts', '{2026_Q1}')",
+	"BEGIN; CALL clari_sync('clari.forecasts', '{2026_Q1}'); ROLLBACK")
+{
+	start_over();
+	$boss->query('SET client_min_messages = warning; SELECT clari_create_tables()');
+	my $session = ClariSession->new($node);
+	my @times = map { measure($session, qr/^(waiting|polling)$/, "SELECT pg_cancel_backend($session->{pid})", qr/57014/, $statement) }
+		1 .. $measurements;
+	report("pg_cancel_backend of $statement", \@times, $bound);
+	is(sim_seen('total.post'), 1, 'one POST for all of them');
+}
+
+# Whether the process is gone or a zombie.
+sub is_gone
+{
+	my ($pid) = @_;
+	open(my $stat, '<', "/proc/$pid/stat") or return 1;
+	my $line = <$stat> // '';
+	return $line eq '' || $line =~ /\) Z /;
+}
+
+# Shuts the server down while the session waits; seconds until it, and the last worker, are gone.
+sub shut_down
+{
+	my ($session) = @_;
+	my @workers = split /\n/, $boss->query("SELECT pid FROM pg_stat_activity WHERE backend_type = 'clari_fdw worker'");
+	my ($postmaster) = slurp_file($node->data_dir . '/postmaster.pid') =~ /^(\d+)/;
+	my $begin = time;
+	my ($session_gone, $worker_gone);
+	kill 'INT', $postmaster;
+	until ($session_gone && $worker_gone)
+	{
+		$session_gone //= time - $begin if is_gone($session->{pid});
+		$worker_gone //= time - $begin unless grep { !is_gone($_) } @workers;
+		die 'no end' if time > $begin + 60;
+		sleep 0.001;
+	}
+	wait_until('the server is down', sub { is_gone($postmaster) });
+	$node->_update_pid(0);
+	$_->quit for $session, $boss;
+	sim_release();
+	$node->start;
+	$boss = ClariSession->new($node);
+	return ($session_gone, $worker_gone);
+}
+
+subtest 'fast shutdown' => sub {
+	for my $name (sort keys %phases)
+	{
+		my (@sessions, @workers);
+		for (1 .. ($measurements + 3) / 4)
+		{
+			start_over();
+			my $phase = $phases{$name}->();
+			my $session = ClariSession->new($node)->start($query);
+			wait_until('the session waits', sub { is_waiting($phase) });
+			my ($session_gone, $worker_gone) = shut_down($session);
+			push @sessions, $session_gone;
+			push @workers, $worker_gone;
+		}
+		report("fast shutdown while $name, the session", \@sessions, $bound);
+		report("fast shutdown while $name, the worker", \@workers, $bound);
+	}
+};
+
+subtest 'fast shutdown while decoding' => sub {
+	my (@sessions, @workers);
+	my $owners = 100_000;
+	for my $share (0.01, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 1)
+	{
+		start_over();
+		sim_set({ job_seconds => 0 });
+		sim_set({ owners => $owners }, period => '2026_Q1');
+		my $session = ClariSession->new($node)->start($query);
+		wait_until('so much is decoded', sub {
+			my $entries = $boss->query("SELECT entries FROM clari_exports WHERE time_period = '2026_Q1'");
+			return $entries ne '' ? $entries >= $share * 1.95 * $owners : $session->is_finished;
+		});
+		my ($session_gone, $worker_gone) = shut_down($session);
+		push @sessions, $session_gone;
+		push @workers, $worker_gone;
+	}
+	report('fast shutdown while decoding, the session', \@sessions, $bound);
+	report('fast shutdown while decoding, the worker', \@workers, $bound);
+	sim_set({ owners => 500 }, period => '2026_Q1');
+};
+
+subtest 'a session that is killed' => sub {
+	start_over();
+	my $session = ClariSession->new($node)->start($query);
+	wait_until('the session waits', sub { is_waiting(qr/^(waiting|polling)$/) });
+	kill 'KILL', $session->{pid};
+	like($session->finish, qr/connection/, 'takes the server with it');
+	$boss->quit;
+	$node->poll_query_until('postgres', 'SELECT true');
+	$boss = ClariSession->new($node);
+	is($boss->query('SELECT count(*) FROM clari_cache'), 0, 'the cache starts empty');
+	sim_set({ job_seconds => 0 });
+	is($boss->query($query), 500, 'and the query works again');
+};
+
+subtest 'a worker that is terminated' => sub {
+	start_over();
+	my $session = ClariSession->new($node)->start($query);
+	wait_until('the session waits', sub { is_waiting(qr/^(waiting|polling)$/) });
+	my $begin = time;
+	$boss->query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'clari_fdw worker'");
+	like($session->finish, qr/ERROR: .*worker.*terminated/, 'is an error');
+	cmp_ok(time - $begin, '<', 5, 'soon');
+	sim_set({ job_seconds => 0 });
+	$boss->query('SELECT clari_invalidate()');
+	is($session->query($query), 500, 'the next query starts another one');
+};
+
+subtest 'nothing leaks' => sub {
+	start_over();
+	sim_set({ job_seconds => 0 });
+	sim_set({ owners => 100 }, period => '2026_Q1');     # in memory
+	sim_set({ owners => 3000 }, period => '2026_Q2');    # on disk
+	sim_fault({ status => 400 }, step => 'post', period => '2026_Q3');
+	sim_set({ job_seconds => 'hold' }, period => '2026_Q4');
+	my $session = ClariSession->new($node);
+	my $count = sub {
+		my @descriptors = glob("/proc/$session->{pid}/fd/*");
+		my $maps = () = slurp_file("/proc/$session->{pid}/maps") =~ m{/dev/shm}g;
+		my ($private) = slurp_file("/proc/$session->{pid}/status") =~ /^RssAnon:\s+(\d+)/m;
+		return (scalar @descriptors, $maps, $private);
+	};
+	my $round = sub {
+		my ($times) = @_;
+		my $block = join(";\n", map { "SELECT count(*), sum(forecast_amount) $_" }
+			"FROM clari.forecasts WHERE time_period = '2026_Q1'",
+			"FROM clari.forecasts WHERE time_period = '2026_Q2'",
+			"FROM clari.forecasts WHERE time_period <= '2026_Q2' AND 1 / (crm_total - crm_total) > 0",    # division by zero
+			"FROM clari.forecasts a JOIN clari.forecasts b USING (owner_email) WHERE a.time_period = '2026_Q2'
+				AND b.time_period = '2026_Q2' AND 1 / (a.crm_total - b.crm_total) > 0",
+			"FROM clari.forecasts WHERE time_period <= '2026_Q3'",                                           # fails
+			"FROM clari.forecasts");                                                                         # fails
+		my $cursor = "BEGIN; DECLARE c CURSOR FOR SELECT * FROM clari.forecasts WHERE time_period <= '2026_Q2';
+			FETCH 1 FROM c; SELECT 1 / 0; COMMIT";
+		my $cancelled = "SET statement_timeout = 2; SELECT count(*) FROM clari.forecasts WHERE time_period <> '2026_Q3';
+			RESET statement_timeout";
+		for (1 .. $times)
+		{
+			$session->query("$block;\n$cursor;\n$cancelled");
+			$boss->query("SELECT clari_prefetch('clari.forecasts', '{2026_Q4}')");
+		}
+	};
+	$session->query("SELECT count(*) FROM clari.forecasts WHERE time_period <= '2026_Q2'");
+	is($boss->query("SELECT string_agg(tier, ',' ORDER BY time_period) FROM clari_cache"), 'memory,disk', 'both tiers');
+	$round->(10);
+	my ($descriptors, $maps, $private) = $count->();
+	$round->(250);    # of eight queries
+	my ($descriptors_after, $maps_after, $private_after) = $count->();
+	note("descriptors $descriptors, $descriptors_after; mappings $maps, $maps_after; private $private, $private_after kB");
+	is($descriptors_after, $descriptors, 'file descriptors');
+	is($maps_after, $maps, 'mappings of shared memory');
+	cmp_ok($private_after - $private, '<', 1024, 'memory (kB)');
+	is($boss->query('SELECT sum(waiters) FROM clari_exports'), 0, 'nobody is counted as waiting');
+	sim_release();
+};
+
+done_testing();
