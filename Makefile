@@ -20,18 +20,46 @@ PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 
 # The pure rooms compile as they are into unit tests and fuzzers: no server needed.
-PURE = $(addprefix src/,error.c attribute.c period.c digest.c request.c json.c json_framing.c json_reply.c rowset.c \
-	rowset_writer.c rowset_column.c rowset_item.c rowset_small.c rowset_sort.c job.c http_origin.c)
+PURE = error attribute period digest request json json_framing json_reply rowset rowset_writer rowset_column \
+	rowset_item rowset_small rowset_sort job http_origin
 PURE_CFLAGS = -std=gnu11 -g -O1 -Wall -Wextra -Werror -fsanitize=address,undefined -fno-sanitize-recover=undefined \
 	-Isrc -Itest/unit -isystem $(shell $(PG_CONFIG) --includedir-server) $(shell pkg-config --cflags json-c libcrypto libcurl)
 PURE_LIBS = -L$(shell $(PG_CONFIG) --pkglibdir) -L$(shell $(PG_CONFIG) --libdir) -lpgcommon -lpgport $(shell pkg-config --libs json-c libcrypto libcurl)
+PURE_HEADERS = $(wildcard src/*.h test/unit/*.h)
 UNIT = $(patsubst test/unit/%.c,build/unit/%,$(sort $(wildcard test/unit/test_*.c)))
 
-build/unit/%: test/unit/%.c $(PURE) $(wildcard src/*.h test/unit/*.h)
-	mkdir -p build/unit
-	$(CC) $(PURE_CFLAGS) -o $@ $< $(PURE) $(PURE_LIBS)
+build/unit/%.o: src/%.c $(PURE_HEADERS)
+	@mkdir -p $(@D)
+	$(CC) $(PURE_CFLAGS) -c -o $@ $<
+
+build/unit/%: test/unit/%.c $(PURE:%=build/unit/%.o)
+	$(CC) $(PURE_CFLAGS) -o $@ $^ $(PURE_LIBS)
 
 unit: $(UNIT)
 	prove --exec '' $(UNIT)
 
-.PHONY: unit
+# Each fuzzer for some seconds, on a copy of its corpus; fuzz_json.c makes two.  Needs clang with libFuzzer.
+FUZZ_CC = $(CLANG)
+FUZZ_SECONDS = 10
+FUZZ = $(patsubst test/fuzz/fuzz_%.c,%,$(sort $(wildcard test/fuzz/fuzz_*.c))) reply
+
+build/fuzz/%.o: src/%.c $(PURE_HEADERS)
+	@mkdir -p $(@D)
+	$(FUZZ_CC) $(PURE_CFLAGS) -fsanitize=fuzzer-no-link -c -o $@ $<
+
+build/fuzz/%: test/fuzz/fuzz_%.c $(PURE:%=build/fuzz/%.o)
+	$(FUZZ_CC) $(PURE_CFLAGS) -fsanitize=fuzzer -o $@ $^ $(PURE_LIBS)
+
+build/fuzz/reply: test/fuzz/fuzz_json.c $(PURE:%=build/fuzz/%.o)
+	$(FUZZ_CC) $(PURE_CFLAGS) -DCLARI_FUZZ_REPLY -fsanitize=fuzzer -o $@ $^ $(PURE_LIBS)
+
+$(FUZZ:%=fuzz-%): fuzz-%: build/fuzz/%
+	rm -rf build/corpus/$* && mkdir -p build/corpus && cp -r test/fuzz/corpus/$* build/corpus/$*
+	$< -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=build/fuzz/crash-$*- \
+		$(addprefix -dict=,$(wildcard test/fuzz/$*.dict)) build/corpus/$*
+
+fuzz: $(FUZZ:%=fuzz-%)
+
+EXTRA_CLEAN = build
+
+.PHONY: unit fuzz $(FUZZ:%=fuzz-%)

@@ -1,0 +1,217 @@
+# Measures and prints: see run.sh.  Usage: figures.pl SIMULATOR_PORT [PART…], with PGHOST and PGPORT of a server.
+use strict;
+use warnings FATAL => 'all';
+
+use ClariSession;
+use HTTP::Tiny;
+use JSON::PP;
+use Time::HiRes qw(sleep time);
+
+my ($port, @parts) = @ARGV;
+my $http = HTTP::Tiny->new(timeout => 600);
+my $session;
+
+# What ClariSession asks of a node.
+package Server { sub host { return $ENV{PGHOST} } sub port { return $ENV{PGPORT} } }
+
+sub control
+{
+	my ($verb, $body) = @_;
+	my $response = $http->post("http://127.0.0.1:$port/_control/$verb", { content => encode_json($body) });
+	die "$verb: $response->{content}" unless $response->{success};
+	return decode_json($response->{content});
+}
+
+sub posts { return decode_json($http->get("http://127.0.0.1:$port/_control/seen?last=0")->{content})->{total}{post}; }
+
+sub median { my @sorted = sort { $a <=> $b } @_; return $sorted[ $#sorted / 2 ]; }
+
+sub percentile { my ($share, @values) = @_; @values = sort { $a <=> $b } @values; return $values[ $share * $#values + 0.5 ]; }
+
+sub timed
+{
+	my ($sql) = @_;
+	my $begin = time;
+	my $output = $session->query($sql);
+	my $taken = time - $begin;
+	die "$sql: $output" if $output =~ /ERROR/;
+	return $taken;
+}
+
+# Seconds of each named query, run in turns, so that all see the same noise; with prepare before each.
+sub interleaved
+{
+	my ($rounds, $prepare, %queries) = @_;
+	my %times;
+	for (1 .. $rounds)
+	{
+		for my $name (sort keys %queries)
+		{
+			$session->query($prepare) if $prepare;
+			push @{ $times{$name} }, timed($queries{$name});
+		}
+	}
+	return %times;
+}
+
+sub line { my ($what, $figure, $promise) = @_; printf "%-64s %14s   %s\n", $what, $figure, $promise // ''; return; }
+
+# ------- four cold periods in the time of one -------
+
+sub cold
+{
+	my $scan = sub { return "SELECT * FROM clari.forecasts WHERE time_period = '2026_Q$_[0]'" };
+	my %queries = (
+		one => 'SELECT count(*) FROM (' . $scan->(1) . ') q',
+		four => 'SELECT count(*) FROM clari.forecasts',
+		union => 'SELECT count(*) FROM (' . join(' UNION ALL ', map { $scan->($_) } 1 .. 4) . ') q',
+		join => 'SELECT count(*) FROM ' . join(' JOIN ', map { '(' . $scan->($_) . ") q$_" . ($_ > 1 ? ' USING (owner_email)' : '') }
+			1 .. 4));
+	control('set', { settings => { job_seconds => 2 } });
+	for my $most (4, 2)
+	{
+		$session->query("ALTER SERVER clari OPTIONS (SET max_concurrent_exports '$most')");
+		my %times = interleaved(9, 'SELECT clari_invalidate()', %queries);
+		my $one = median(@{ $times{one} });
+		my $promise = $most == 4 ? '<= 1.15' : '<= 2.20';
+		line("cold, jobs of 2 s, max_concurrent_exports $most: one period", sprintf('%.2f s', $one));
+		line("  four periods ($_->[1])", sprintf('%.2f s, %.2f x', median(@{ $times{ $_->[0] } }),
+			median(@{ $times{ $_->[0] } }) / $one), $promise) for [ four => 'one scan' ], [ union => 'UNION ALL' ], [ join => 'join' ];
+	}
+	return;
+}
+
+# ------- what is cached -------
+
+my $warm_query = "EXPLAIN (ANALYZE, TIMING OFF) SELECT * FROM clari.forecasts WHERE time_period = '2026_Q1'";
+
+sub planning_and_execution
+{
+	my ($in) = @_;
+	my $plan = $in->query($warm_query);
+	my ($planning) = $plan =~ /Planning Time: ([\d.]+)/ or die $plan;
+	my ($execution) = $plan =~ /Execution Time: ([\d.]+)/ or die $plan;
+	die $plan unless $plan =~ /rows=500 loops/;
+	return $planning + $execution;
+}
+
+sub warm
+{
+	control('set', { settings => { job_seconds => 0 } });
+	$session->query('SELECT count(*) FROM clari.forecasts');
+	my $before = posts();
+	planning_and_execution($session);
+	my @times = map { planning_and_execution($session) } 1 .. 200;
+	my (@first, @loaded);
+	for (1 .. 20)
+	{
+		push @first, planning_and_execution(ClariSession->new('Server'));
+		my $new = ClariSession->new('Server');
+		$new->query("LOAD 'clari_fdw'");
+		push @loaded, planning_and_execution($new);
+	}
+	line('warm, one period of 500 owners, ten columns: p50 of 200', sprintf('%.3f ms', median(@times)), '< 1, aim 0.4');
+	line('  95th percentile', sprintf('%.3f ms', percentile(0.95, @times)));
+	line('  first in a new session, library not preloaded: p50 of 20', sprintf('%.3f ms', median(@first)));
+	line('  first in a new session, library loaded: p50 of 20', sprintf('%.3f ms', median(@loaded)));
+	line('  exports made meanwhile', posts() - $before, '0');
+	return;
+}
+
+# ------- a large scan against a heap's -------
+
+sub scan
+{
+	control('set', { settings => { job_seconds => 0 } });
+	control('set', { period => '2025_Q4', settings => { owners => 200000 } });
+	$session->query("CREATE TABLE heap AS SELECT * FROM clari.large; VACUUM ANALYZE heap; SET max_parallel_workers_per_gather = 0");
+	for my $case ([ 'count(*), sum(forecast_amount)', 'SELECT count(*), sum(forecast_amount) FROM %s' ],
+		[ 'a filter without a match, one column', "SELECT count(*) FROM %s WHERE owner_name = 'nobody'" ],
+		[ 'a filter without a match, all columns', "SELECT * FROM %s WHERE owner_name = 'nobody'" ],
+		[ 'COPY of all columns', "COPY (SELECT * FROM %s) TO '/dev/null'" ])
+	{
+		my ($what, $query) = @$case;
+		my %times = interleaved(11, '', map { $_ => sprintf($query, $_) } qw(clari.large heap));
+		my ($cached, $heap) = map { 1000 * median(@{ $times{$_} }) } qw(clari.large heap);
+		line("200,000 owners, from the cache's file: $what", sprintf('%.0f ms', $cached));
+		line('  the same from a heap table', sprintf('%.0f ms, %.2f x', $heap, $cached / $heap), '<= 1');
+	}
+	return;
+}
+
+# ------- the worker's memory -------
+
+sub private_memory
+{
+	my ($pid) = @_;
+	open(my $status, '<', "/proc/$pid/status") or return 0;
+	my ($kilobytes) = join('', <$status>) =~ /^RssAnon:\s+(\d+)/m;
+	return $kilobytes // 0;
+}
+
+# Exports the period anew; seconds, and the worker's highest RssAnon meanwhile and RssAnon after, in kB.
+sub export
+{
+	my ($pid, $period) = @_;
+	my $begin = time;
+	my $most = 0;
+	$session->start("SELECT clari_refresh('clari.entries', '{$period}')");
+	until ($session->is_finished(0.02))
+	{
+		my $now = private_memory($pid);
+		$most = $now if $now > $most;
+	}
+	my $taken = time - $begin;
+	my $output = $session->finish;
+	die $output unless $output eq '1';
+	return ($taken, $most, private_memory($pid));
+}
+
+sub worker { return $session->query("SELECT pid FROM pg_stat_activity WHERE backend_type = 'clari_fdw worker'"); }
+
+sub memory
+{
+	$session->query("ALTER SYSTEM SET clari_fdw.max_workers = 1");
+	$session->query("SELECT pg_reload_conf()");
+	for my $shape (qw(v4 flat))
+	{
+		$session->query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'clari_fdw worker'");
+		sleep 0.05 while worker() ne '';
+		# v4: an owner has an entry in each of two fields, but one of twenty has no quota.
+		my $entries_each = $shape eq 'v4' ? 1.95 : 1;
+		control('set', { settings => { job_seconds => 0, shape => $shape } });
+		control('set', { period => '2026_Q2', settings => { owners => int(10_000 / $entries_each) } });
+		control('set', { period => '2026_Q3', settings => { owners => int(1_000_000 / $entries_each) + 10 } });
+		$session->query("SELECT clari_refresh('clari.entries', '{2026_Q2}')");
+		my ($small_time, undef, $small) = export(worker(), '2026_Q2');
+		my ($first, $first_most) = export(worker(), '2026_Q3');
+		my ($large_time, $most, $large) = export(worker(), '2026_Q3');
+		$most = $first_most if $first_most > $most;
+		my $entries = $session->query("SELECT rows FROM clari_cache WHERE time_period = '2026_Q3'");
+		my $bytes = $session->query("SELECT bytes FROM clari_cache WHERE time_period = '2026_Q3'");
+		line("$shape: worker's RssAnon during an export of $entries entries", sprintf('%.1f MB', $most / 1024));
+		line('  more than after one of 10,000', sprintf('%.1f MB', ($most - $small) / 1024), '< 64');
+		line('  still held afterwards', sprintf('%.1f MB', ($large - $small) / 1024));
+		line('  duration, the simulator rendering the file', sprintf('%.1f s', $first));
+		line('  duration, the simulator sending a file', sprintf('%.1f s', $large_time));
+		line('  the cached rowset', sprintf('%.1f MB', $bytes / 1048576));
+	}
+	return;
+}
+
+my %figures = (cold => \&cold, warm => \&warm, scan => \&scan, memory => \&memory);
+$session = ClariSession->new('Server');
+$session->query("CREATE EXTENSION clari_fdw;
+	CREATE SERVER clari FOREIGN DATA WRAPPER clari_fdw
+		OPTIONS (base_url 'http://127.0.0.1:$port/v4', max_concurrent_exports '4');
+	CREATE USER MAPPING FOR CURRENT_USER SERVER clari OPTIONS (api_key 'test-key');
+	CREATE SCHEMA clari;
+	IMPORT FOREIGN SCHEMA net_arr FROM SERVER clari INTO clari OPTIONS (periods '2026_Q1..2026_Q4');
+	CREATE FOREIGN TABLE clari.large (owner_name text, owner_email text, forecast_amount numeric, quota_amount numeric,
+		crm_total numeric, crm_closed numeric, adjustment_amount numeric, time_period text, exported_at timestamptz,
+		forecast_name text) SERVER clari OPTIONS (forecast 'net_arr', periods '2025_Q4')");
+for my $part (@parts ? @parts : qw(warm cold scan memory))
+{
+	die "no part \"$part\"\n" unless $figures{$part};
+	$figures{$part}->();
+}

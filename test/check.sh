@@ -1,0 +1,115 @@
+#!/bin/bash
+# check.sh
+#		All tests, from a clean clone: bash test/check.sh
+#
+# Takes FUZZ_SECONDS (10, for each fuzzer) and PG_CONFIG (the newest PostgreSQL)
+# from the environment.  Ends with "N passed, M failed".  See common.sh.
+
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+find_clang()
+{
+	find /usr/bin -name clang -o -name 'clang-[0-9]*' 2>/dev/null | sort -V | tail -n 1
+}
+
+can_fuzz()
+{
+	local clang
+	clang=$(find_clang)
+	[ -n "$clang" ] && echo 'int LLVMFuzzerTestOneInput(void); int LLVMFuzzerTestOneInput(void) { return 0; }' |
+		"$clang" -fsanitize=fuzzer,address,undefined -x c -o /dev/null - 2>/dev/null
+}
+
+if [ -z "$work" ]; then
+	install_packages
+	# The fuzzers do without: whoever may not install packages runs the rest.
+	if ! can_fuzz && { [ "$EUID" = 0 ] || sudo -n true 2>/dev/null; }; then
+		install_packages clang libclang-rt-dev
+	fi
+	run_inside
+fi
+
+passed=0
+failed=0
+
+# Shows what went wrong, from the files that the suite left behind.
+show_failure()
+{
+	local file name
+	tail -n 60 "$1"
+	for file in regression.diffs test/isolation/output_iso/regression.diffs output_iso/regression.diffs; do
+		if [ -s "$file" ]; then
+			echo "--- $file"
+			head -n 200 "$file"
+			rm "$file"
+		fi
+	done
+	sed -n 's|^test/t/\(.*\)\.pl *(Wstat: .*|\1|p' "$1" | while read -r name; do
+		echo "--- from the log of test/t/$name.pl"
+		grep -A 20 'not ok ' "tmp_check/log/regress_log_$name" | head -n 100 || :
+		tail -n 20 "tmp_check/log/regress_log_$name" || :
+	done
+}
+
+# suite NAME COUNT PATTERN COMMAND…: COUNT tests, of which as many passed as lines match.
+suite()
+{
+	local name=$1 count=$2 pattern=$3 log="$work/$1.log" status=0 good start=$SECONDS
+	shift 3
+	if [ "$count" = 0 ]; then
+		echo "$name: none"
+		return
+	fi
+	"$@" >"$log" 2>&1 || status=$?
+	good=$(grep -Ec "$pattern" "$log" || :)
+	# What says nothing of a test, or fails after the last, has failed too.
+	[ $status = 0 ] || [ "$good" -lt "$count" ] || good=$((count - 1))
+	passed=$((passed + good))
+	failed=$((failed + count - good))
+	echo "$name: $good of $count passed in $((SECONDS - start)) s"
+	[ "$good" = "$count" ] || show_failure "$log"
+}
+
+count_files()
+{
+	find "$@" 2>/dev/null | wc -l
+}
+
+build()
+{
+	make -s -j2 all COPT="-Wall -Wextra -Werror" && make -s install && echo "built"
+}
+
+simulator()
+{
+	python3 test/clari_sim_test.py
+}
+
+# Runs one kind of the Makefile's tests against the server that PGHOST names.
+installcheck()
+{
+	make -s installcheck "$@"
+}
+
+cd "$tree"
+regress_ok='^(test +|  +)[^ ]+ +\.\.\. ok|^ok [0-9]+ +[-+] '
+suite build 1 '^built$' build
+if [ $failed -gt 0 ]; then
+	echo "$passed passed, $failed failed"
+	exit 1
+fi
+suite simulator 1 '^OK$' simulator
+suite unit "$(count_files test/unit -name 'test_*.c')" '^build/unit/[^ ]+ \.+ ok' make -s -j2 unit
+start_server
+suite regress "$(count_files sql -name '*.sql' ! -name 'clari_fdw--*')" "$regress_ok" installcheck ISOLATION= TAP_TESTS=
+suite isolation "$(count_files test/isolation/specs -name '*.spec')" "$regress_ok" installcheck REGRESS= TAP_TESTS=
+stop_server
+suite tap "$(count_files test/t -name '*.pl')" '^test/t/[^ ]+ \.+ ok' installcheck REGRESS= ISOLATION= PROVE_FLAGS=-j2
+if can_fuzz; then
+	suite fuzz "$(count_files test/fuzz/corpus -mindepth 1 -maxdepth 1 -type d)" '^Done [0-9]+ runs' \
+		make -s -k -O -j2 fuzz FUZZ_CC="$(find_clang)" FUZZ_SECONDS="${FUZZ_SECONDS:-10}"
+else
+	echo "fuzz: not run, since there is no clang with libFuzzer"
+fi
+echo "$passed passed, $failed failed"
+[ $failed = 0 ]

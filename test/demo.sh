@@ -1,0 +1,64 @@
+#!/bin/bash
+# demo.sh
+#		The README's five minutes in less than one, against the simulator: bash test/demo.sh
+#
+# Takes PG_CONFIG (the newest PostgreSQL) from the environment.  See common.sh.
+
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+if [ -z "$work" ]; then
+	install_packages
+	run_inside
+fi
+
+cd "$tree"
+quarter=$(date +%Y_Q%q)
+before=$(date -d "$(date +%Y-%m-15) 3 months ago" +%Y_Q%q)
+echo "Building clari_fdw, starting a PostgreSQL server, and a simulator of Clari whose exports take 2 s each."
+{ make -s -j2 all && make -s install; } >"$work/build.log" 2>&1 || die "$(cat "$work/build.log")"
+start_server
+# The simulator's quarters are those of the calendar.
+start_simulator --job-seconds 2 --fiscal-month 1 --current-quarter "$quarter" --amounts plain --charset latin1
+
+psql -X -q -e -v ON_ERROR_STOP=1 -v base_url="http://127.0.0.1:$simulator_port/v4" \
+	-v quarter="$quarter" -v before="$before" -P pager=off -P null=- <<'SQL' 2>&1
+\echo
+\echo '*** Set-up. Nothing is asked of Clari yet.'
+CREATE EXTENSION clari_fdw;
+CREATE SERVER clari FOREIGN DATA WRAPPER clari_fdw OPTIONS (base_url :'base_url');
+CREATE USER MAPPING FOR CURRENT_USER SERVER clari OPTIONS (api_key 'test-key');
+CREATE SCHEMA clari;
+IMPORT FOREIGN SCHEMA net_arr FROM SERVER clari INTO clari OPTIONS (periods 'current-3..current');
+EXPLAIN (COSTS OFF) SELECT * FROM clari.forecasts;
+
+\echo '*** The first query: one export tells the current quarter, then the three before it are exported at once.'
+\timing on
+SELECT time_period, count(*) AS owners, sum(forecast_amount) AS forecast, sum(quota_amount) AS quota
+FROM clari.forecasts GROUP BY time_period ORDER BY time_period;
+
+\echo
+\echo '*** The second one reads shared memory.'
+SELECT time_period, count(*) AS owners, sum(forecast_amount) AS forecast, sum(quota_amount) AS quota
+FROM clari.forecasts GROUP BY time_period ORDER BY time_period;
+SELECT owner_name, owner_email, forecast_amount, quota_amount, crm_closed, time_period
+FROM clari.forecasts WHERE time_period IN (:'before', :'quarter') ORDER BY forecast_amount DESC LIMIT 5;
+\timing off
+EXPLAIN (COSTS OFF) SELECT * FROM clari.forecasts WHERE time_period IN (:'before', :'quarter');
+
+\echo '*** Export the quarter that is not over anew, and merge all four. Owners without an e-mail are skipped.'
+SELECT clari_create_tables();
+\timing on
+CALL clari_sync('clari.forecasts');
+\echo
+\echo '*** Again: the new export holds the same amounts, so no row is written.'
+CALL clari_sync('clari.forecasts');
+\timing off
+SELECT time_period, count(*), max(exported_at) AS exported_at
+FROM clari_forecasts GROUP BY time_period ORDER BY time_period;
+
+\echo '*** What is cached.'
+SELECT forecast, time_period, state, tier, rows, bytes, expires_at, hits FROM clari_cache ORDER BY time_period;
+SQL
+stop_server
+echo "Shown: four quarters exported, read again from shared memory, merged into clari_forecasts, and merged"
+echo "again without a write. Server, simulator and all files of this demonstration are removed now."
