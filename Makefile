@@ -19,6 +19,8 @@ SHLIB_LINK = $(shell pkg-config --libs libcurl json-c libcrypto)
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 
+$(OBJS) $(OBJS:.o=.bc): $(wildcard src/*.h)
+
 # The pure rooms compile as they are into unit tests and fuzzers: no server needed.
 PURE = error attribute period digest request json json_framing json_reply rowset rowset_writer rowset_column \
 	rowset_item rowset_small rowset_sort job http_origin

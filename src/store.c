@@ -198,6 +198,16 @@ clari_store_create(const ClariKey *key, uint64_t generation, size_t memory_limit
 	return file;
 }
 
+bool
+clari_store_is_writable(const ClariKey *key, ClariError *error)
+{
+	ClariStoreFile *file = clari_store_create(key, 0, 0, error);
+
+	if (file != NULL)
+		clari_store_abandon(file);
+	return file != NULL;
+}
+
 /* Writes all of it, or fails for good. */
 static bool
 write_out(ClariStoreFile *file, const char *bytes, size_t length, ClariError *error)

@@ -36,6 +36,9 @@ extern char *clari_cache_directory;
 extern ClariStoreFile *
 clari_store_create(const ClariKey *key, uint64_t generation, size_t memory_limit, ClariError *error);
 
+/* Can files be made in the directory at all?  False with CLARI_ERROR_IO. */
+extern bool clari_store_is_writable(const ClariKey *key, ClariError *error);
+
 /* These two fit ClariRowsetOutput, with the file as arg. */
 extern bool clari_store_append(void *file, const void *bytes, size_t length, ClariError *error);
 extern int clari_store_open_spill(void *file, ClariError *error);

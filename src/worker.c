@@ -19,6 +19,7 @@
 #include "http.h"
 #include "job.h"
 #include "json.h"
+#include "store.h"
 
 #include "lib/ilist.h"
 #include "miscadmin.h"
@@ -217,8 +218,18 @@ post(Flight *flight)
 {
 	const ClariRequest *wanted = &flight->order.request;
 	ClariHttpRequest request = {.method = CLARI_HTTP_POST};
-	char *body = clari_json_export_body(wanted, flight->order.transport.schedule);
+	char *body;
+	ClariError error;
 
+	/* What could not be kept is not paid for. */
+	if (!clari_store_is_writable(&flight->order.key, &error))
+	{
+		ClariJobEvent event = {.kind = CLARI_EVENT_BROKEN, .retry_after = -1, .never_sent = true, .error = &error};
+
+		step(flight, &event);
+		return;
+	}
+	body = clari_json_export_body(wanted, flight->order.transport.schedule);
 	if (body == NULL)
 		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
 	request.url = psprintf("%s/export/forecast/%s", wanted->base_url, escaped(wanted->forecast));
