@@ -116,7 +116,7 @@ $node->stop;
 subtest 'hot standby' => sub {
 	sim_reset();
 	my $primary = PostgreSQL::Test::Cluster->new('primary');
-	$primary->init(allows_streaming => 1);
+	$primary->init(allows_streaming => 1, extra => [ "--encoding=UTF8", "--locale=C.UTF-8" ]);
 	$primary->append_conf('postgresql.conf', 'max_worker_processes = 16');
 	$primary->start;
 	$primary->safe_psql('postgres', 'CREATE EXTENSION clari_fdw');

@@ -83,7 +83,8 @@ sub start_node
 {
 	my ($name, @config) = @_;
 	my $node = PostgreSQL::Test::Cluster->new($name);
-	$node->init;
+	# Not the caller's locale: what a test expects of characters must not depend on it.
+	$node->init(extra => [ '--encoding=UTF8', '--locale=C.UTF-8' ]);
 	$node->append_conf('postgresql.conf', join("\n", 'max_worker_processes = 16', @config, ''));
 	$node->start;
 	$node->safe_psql('postgres', 'CREATE EXTENSION clari_fdw');
