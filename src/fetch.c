@@ -216,12 +216,13 @@ check_truncated(const ClariFetch *fetch, Item *item)
 	const ClariRowsetMeta *meta = &item->wanted.version.meta;
 	bool allowed = fetch->options->transport.allow_truncated;
 
-	if ((meta->flags & CLARI_ROWSET_TRUNCATED) && !(allowed && item->warned))
-		ereport(allowed ? WARNING : ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("Clari truncated the export of period %s", meta->answered),
-				 errdetail("Forecast \"%s\", job %s.", clari_report_text(meta->forecast), meta->job_id),
-				 allowed ? 0 : errhint("Narrow option \"scope_id\" or \"types\", or set \"allow_truncated\".")));
+	if (!(meta->flags & CLARI_ROWSET_TRUNCATED) || (allowed && item->warned))
+		return;
+	item->warned = true; /* once a statement, not once a rescan */
+	ereport(allowed ? WARNING : ERROR,
+			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("Clari truncated the export of period %s", meta->answered),
+			 errdetail("Forecast \"%s\", job %s.", clari_report_text(meta->forecast), meta->job_id),
+			 allowed ? 0 : errhint("Narrow option \"scope_id\" or \"types\", or set \"allow_truncated\".")));
 }
 
 static void

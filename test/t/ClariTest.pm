@@ -85,7 +85,8 @@ sub start_node
 	my $node = PostgreSQL::Test::Cluster->new($name);
 	# Not the caller's locale: what a test expects of characters must not depend on it.
 	$node->init(extra => [ '--encoding=UTF8', '--locale=C.UTF-8' ]);
-	$node->append_conf('postgresql.conf', join("\n", 'max_worker_processes = 16', @config, ''));
+	# A statement that hangs is a failure, not a hung suite.
+	$node->append_conf('postgresql.conf', join("\n", 'max_worker_processes = 16', "statement_timeout = '100s'", @config, ''));
 	$node->start;
 	$node->safe_psql('postgres', 'CREATE EXTENSION clari_fdw');
 	return $node;
