@@ -98,15 +98,15 @@ stage_statement(const Sync *sync)
 static void
 check_beforehand(const Sync *sync)
 {
+	Oid text = TEXTOID;
 	Oid text_array = TEXTARRAYOID;
+	Datum merge_name = CStringGetTextDatum(
+		psprintf("%s.clari_merge(pg_catalog.regclass, pg_catalog.regclass, boolean)", sync->schema));
 	Oid types[] = {REGCLASSOID, TEXTOID};
 	Datum values[] = {ObjectIdGetDatum(sync->target), CStringGetTextDatum(qualified_name(sync->target))};
 	bool isnull;
 
-	execute(psprintf("SELECT pg_catalog.has_function_privilege("
-					 "'%s.clari_merge(pg_catalog.regclass, pg_catalog.regclass, boolean)', 'EXECUTE')",
-					 sync->schema),
-			0, NULL, NULL, SPI_OK_SELECT);
+	execute("SELECT pg_catalog.has_function_privilege($1, 'EXECUTE')", 1, &text, &merge_name, SPI_OK_SELECT);
 	if (!DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull)))
 		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("permission denied for function clari_merge"),
 						errdetail("clari_sync() merges by it."),
