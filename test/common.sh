@@ -138,27 +138,32 @@ copy_postgres()
 		die "this PostgreSQL does not find its files when it is moved: $config"
 }
 
-# Processes of what was copied or built below $work.
+# Processes of the inside: of its session, or of a program below $work (servers have sessions of their own).
 list_processes()
 {
-	local exe
-	for exe in /proc/[0-9]*/exe; do
-		case $(readlink "$exe" 2>/dev/null || :) in "$work"/*) basename "${exe%/exe}" ;; esac
+	local dir stat exe
+	for dir in /proc/[0-9]*; do
+		{ read -r stat <"$dir/stat"; } 2>/dev/null || continue
+		set -- ${stat##*) } # state, parent, group, session
+		[ "${1:-Z}" != Z ] || continue
+		exe=
+		[ "${4:-}" = "$child" ] || exe=$(readlink "$dir/exe") || continue
+		case $exe in '' | "$work"/*) echo "${dir#/proc/}" ;; esac
 	done
 }
 
-# Tests' servers are in sessions of their own: they are found by their pid files.
+# Servers get SIGQUIT, which ends them at once and leaves no shared memory behind.
 clean_up()
 {
 	local tries=0 file
 	trap '' INT TERM HUP
-	if [ -n "${child:-}" ]; then
-		kill -TERM -- "-$child" 2>/dev/null || :
+	if [ -n "$child" ]; then
 		while [ -n "$(list_processes)" ] && [ $tries -lt 100 ]; do
-			tries=$((tries + 1))
-			for file in $(find "$work" -name postmaster.pid); do
+			[ $tries -gt 0 ] || kill -TERM $(list_processes) 2>/dev/null || :
+			for file in $(find "$work" -name postmaster.pid 2>/dev/null); do
 				kill -QUIT "$(head -n 1 "$file")" 2>/dev/null || :
 			done
+			tries=$((tries + 1))
 			sleep 0.1
 		done
 		kill -KILL $(list_processes) 2>/dev/null || :
