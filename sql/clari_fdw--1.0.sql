@@ -111,7 +111,8 @@ BEGIN
 		RAISE EXCEPTION 'table "%" is not owned by "%"', candidate, CURRENT_USER
 			USING ERRCODE = 'insufficient_privilege',
 				DETAIL = pg_catalog.format('It is owned by "%s".', owner),
-				HINT = 'Name the table in the call if you mean it.';
+				HINT = 'Name the table in the call where it takes one, or put a schema of your own first in search_path'
+					' and SELECT clari_create_tables().';
 	END IF;
 	RETURN candidate;
 END

@@ -49,7 +49,7 @@ find_column(Oid relid, ClariObject object, Form_pg_attribute attribute, ClariCol
 	}
 	if (!clari_object_find_column(object, name, column))
 		ereport(ERROR, (errcode(ERRCODE_FDW_COLUMN_NAME_NOT_FOUND),
-						errmsg("column \"%s\" is nothing that Clari's %s have", name, clari_object_names[object]),
+						errmsg("object \"%s\" has no column \"%s\"", clari_object_names[object], name),
 						errhint("There are: %s. Column option \"key\" maps a column of another name to one of them.",
 								column_names(object))));
 }

@@ -223,6 +223,8 @@ retry(ClariJob *job, int64_t retry_after, int64_t now)
 	{
 		if (job->retries > 0)
 			add_detail(&job->error, "It was tried %d times.", (int) job->retries + 1);
+		if (job->error.code == CLARI_ERROR_CONNECTION && job->error.hint[0] == '\0')
+			clari_error_hint(&job->error, "Check options \"base_url\" and \"proxy\" of the server.");
 		return fail(job);
 	}
 	job->total_retries++;
@@ -299,7 +301,8 @@ post_refused(ClariJob *job, int status, const ClariReply *reply, int64_t retry_a
 		clari_error_set(&job->error, CLARI_ERROR_NOT_FOUND, "Clari knows no forecast \"%s\"", job->forecast);
 		add_detail(&job->error, "It answered with HTTP status %d.", status);
 		add_reply_detail(&job->error, reply);
-		clari_error_hint(&job->error, "Check option \"forecast\" of the foreign table.");
+		clari_error_hint(&job->error,
+						 "Check option \"forecast\" of the foreign table, and \"base_url\" of the server.");
 	}
 	else if (status == 400 && reply_contains(reply, "concurrent"))
 	{

@@ -262,15 +262,16 @@ static void
 notice_outside(const char *asked, const ClariOptions *options, const ClariPeriod *extent, int count)
 {
 	ClariPeriod period;
+	bool is_quarter = clari_period_parse(asked, &period);
 
-	if (clari_period_parse(asked, &period))
-		for (int i = 0; i < count; i++)
-			if (extent[i] == period)
-				return;
+	for (int i = 0; is_quarter && i < count; i++)
+		if (extent[i] == period)
+			return;
 	ereport(NOTICE, (errmsg("period \"%s\" is outside of option \"periods\" of foreign table \"%s\"", asked,
 							get_rel_name(options->relid)),
-					 errdetail("The option is \"%s\": there are no other rows.", options->periods),
-					 errhint("ALTER FOREIGN TABLE ... OPTIONS (SET periods '...') widens it.")));
+					 errdetail("The table shows \"%s\" and nothing else.", options->periods),
+					 is_quarter ? errhint("ALTER FOREIGN TABLE ... OPTIONS (SET periods '...') widens it.")
+								: errhint("Rows have a fiscal quarter such as 2026_Q1 in time_period.")));
 }
 
 static void

@@ -255,10 +255,10 @@ merge(const Sync *sync, int nperiods)
 	execute(
 		psprintf("SELECT inserted, updated, unchanged, deleted, skipped FROM %s.clari_merge($1, $2, $3)", sync->schema),
 		3, types, values, SPI_OK_SELECT);
-	ereport(NOTICE,
-			(errmsg("%d periods synced: " INT64_FORMAT " inserted, " INT64_FORMAT " updated, " INT64_FORMAT
-					" unchanged, " INT64_FORMAT " deleted, " INT64_FORMAT " skipped",
-					nperiods, count_column(1), count_column(2), count_column(3), count_column(4), count_column(5))));
+	ereport(NOTICE, (errmsg("%d %s synced: " INT64_FORMAT " inserted, " INT64_FORMAT " updated, " INT64_FORMAT
+							" unchanged, " INT64_FORMAT " deleted, " INT64_FORMAT " skipped",
+							nperiods, nperiods == 1 ? "period" : "periods", count_column(1), count_column(2),
+							count_column(3), count_column(4), count_column(5))));
 	execute(psprintf("DELETE FROM %s", sync->staging), 0, NULL, NULL, SPI_OK_DELETE);
 }
 
@@ -282,6 +282,23 @@ refuse_null(FunctionCallInfo fcinfo, int argument, const char *name)
 		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("argument \"%s\" must not be null", name)));
 }
 
+/* It must show forecasts, in all ten columns. */
+static void
+check_relation(const Sync *sync, Oid relid)
+{
+	ClariColumn column;
+
+	if (sync->selection->options->object != CLARI_OBJECT_FORECASTS)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE), errmsg("foreign table %s does not show forecasts", sync->relation),
+				 errhint("clari_sync takes a foreign table with object 'forecasts'.")));
+	for (int i = 0; clari_object_column(CLARI_OBJECT_FORECASTS, i, &column); i++)
+		if (get_attnum(relid, column.name) == InvalidAttrNumber)
+			ereport(ERROR, (errcode(ERRCODE_UNDEFINED_COLUMN),
+							errmsg("foreign table %s lacks column \"%s\"", sync->relation, column.name),
+							errdetail("clari_sync needs the ten columns of object 'forecasts' that IMPORT makes.")));
+}
+
 /* Reads and checks the arguments; everything lives in the current context. */
 static Sync *
 begin_sync(FunctionCallInfo fcinfo)
@@ -300,10 +317,7 @@ begin_sync(FunctionCallInfo fcinfo)
 	sync->delete_missing = PG_GETARG_BOOL(3);
 	sync->selection = clari_select(relid, PG_ARGISNULL(1) ? NULL : PG_GETARG_ARRAYTYPE_P(1));
 	sync->relation = qualified_name(relid);
-	if (sync->selection->options->object != CLARI_OBJECT_FORECASTS)
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE), errmsg("foreign table %s does not show forecasts", sync->relation),
-				 errhint("clari_sync takes a foreign table with object 'forecasts'.")));
+	check_relation(sync, relid);
 	return sync;
 }
 

@@ -97,7 +97,7 @@ subtest 'what would fail later fails before anything is exported' => sub {
 		CREATE USER MAPPING FOR analyst SERVER clari OPTIONS (api_key 'test-key');
 		CREATE SCHEMA AUTHORIZATION analyst;});
 	sim_reset();
-	like(talk(q{CALL clari_sync('part')}), qr/column "owner_name" does not exist/, 'a column that is missing');
+	like(talk(q{CALL clari_sync('part')}), qr/foreign table public.part lacks column "owner_name"/, 'a column that is missing');
 	like(talk(q{CALL clari_sync('clari.forecasts', target => 'no_key')}), qr/has no unique index/, 'a target without its key');
 	like(talk(q{CALL clari_sync('clari.users')}), qr/does not show forecasts/, 'another object');
 	like(talk(q{CALL clari_sync('clari.forecasts', '{2019_Q1}')}), qr/period "2019_Q1" is outside of option/, 'a period outside of the extent');
