@@ -77,6 +77,8 @@ is_stuck_locked(ClariControl *control)
 	TimestampTz long_ago = GetCurrentTimestamp() - STARTING_LIMIT;
 	bool waiting = false;
 
+	if (control->worker_at > long_ago)
+		return false;
 	for (int i = 0; i < CLARI_MAX_WORKERS; i++)
 		if (control->workers[i].state == CLARI_WORKER_RUNNING)
 			return false;
@@ -180,6 +182,7 @@ leave_slot(int code pg_attribute_unused(), Datum arg pg_attribute_unused())
 			clari_cache_fail(i, &error);
 	clari_cache_lock(LW_EXCLUSIVE);
 	control->workers[my_slot].state = CLARI_WORKER_FREE;
+	control->worker_at = GetCurrentTimestamp();
 	my_slot = CLARI_NOBODY;
 	wake_workers_locked();
 	clari_cache_unlock();
@@ -196,7 +199,7 @@ clari_cache_worker_begin(int slot)
 	if (mine)
 	{
 		control->workers[slot].state = CLARI_WORKER_RUNNING;
-		control->workers[slot].since = GetCurrentTimestamp();
+		control->workers[slot].since = control->worker_at = GetCurrentTimestamp();
 		control->workers[slot].latch = MyLatch;
 		control->workers[slot].flights = 0;
 		my_slot = slot;
@@ -219,6 +222,7 @@ clari_cache_worker_end(void)
 	if (!queued)
 	{
 		control->workers[my_slot].state = CLARI_WORKER_FREE;
+		control->worker_at = GetCurrentTimestamp();
 		my_slot = CLARI_NOBODY;
 	}
 	clari_cache_unlock();

@@ -85,6 +85,7 @@ typedef struct ClariControl
 	int free_entry;
 	int nsegments;
 	Size segment_bytes;
+	TimestampTz worker_at;     /* when a worker last came up or went */
 	ConditionVariable changed; /* broadcast without the lock */
 	ClariWorkerShared workers[CLARI_MAX_WORKERS];
 	ClariFlightShared flights[CLARI_MAX_FLIGHTS];

@@ -263,6 +263,8 @@ open_item(ClariFetch *fetch, Item *item)
 	item->reader = clari_reader_open(version, fetch->statement->context, &error);
 	if (item->reader == NULL)
 	{
+		if (error.code != CLARI_ERROR_CORRUPT)
+			clari_error_report(ERROR, &error);
 		clari_cache_forget(&version->meta.key, version->meta.generation);
 		if (item->lost) /* once is bad luck, twice would spend quota for ever */
 			clari_error_report(ERROR, &error);

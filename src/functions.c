@@ -145,6 +145,17 @@ clari_select(Oid relid, ArrayType *periods)
 	return selection;
 }
 
+/* The export without a period is there: it tells the current quarter, and serves for it whatever its age. */
+static void
+learn_current(ClariSelection *selection)
+{
+	selection->current = clari_wanted_answered(&selection->learning);
+	fill_in(selection);
+	for (int i = 0; i < selection->count; i++)
+		if (selection->periods[i] == selection->current)
+			selection->wanted[i] = selection->learning;
+}
+
 bool
 clari_select_learn(ClariSelection *selection, long timeout_ms)
 {
@@ -157,13 +168,25 @@ clari_select_learn(ClariSelection *selection, long timeout_ms)
 		return false;
 	if (learning->state != CLARI_LOOKUP_READY)
 		clari_error_report(ERROR, &learning->error);
-	selection->current = clari_wanted_answered(learning);
-	fill_in(selection);
-	/* What was waited for serves, whatever its age. */
-	for (int i = 0; i < selection->count; i++)
-		if (selection->periods[i] == selection->current)
-			selection->wanted[i] = *learning;
+	learn_current(selection);
 	return true;
+}
+
+bool
+clari_select_roll_over(ClariSelection *selection)
+{
+	for (int i = 0; i < selection->count; i++)
+	{
+		const ClariWanted *wanted = &selection->wanted[i];
+
+		if (wanted->request.period[0] != '\0' || wanted->state != CLARI_LOOKUP_READY ||
+			clari_wanted_answered(wanted) == selection->periods[i])
+			continue;
+		selection->learning = *wanted;
+		learn_current(selection);
+		return true;
+	}
+	return false;
 }
 
 /* ------- prefetch, refresh, invalidate ------- */
@@ -221,7 +244,9 @@ clari_refresh(PG_FUNCTION_ARGS)
 	ClariFreshness freshness = {GetCurrentTimestamp(), 0, 0, true};
 
 	(void) clari_select_learn(selection, -1);
-	(void) clari_wanted_wait(selection->options, &freshness, selection->wanted, selection->count, -1);
+	do
+		(void) clari_wanted_wait(selection->options, &freshness, selection->wanted, selection->count, -1);
+	while (clari_select_roll_over(selection));
 	raise_failure(selection);
 	PG_RETURN_INT64(selection->count);
 }

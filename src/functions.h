@@ -43,4 +43,11 @@ extern ClariSelection *clari_select(Oid relid, ArrayType *periods);
  */
 extern bool clari_select_learn(ClariSelection *selection, long timeout_ms);
 
+/*
+ * After waiting: has the current quarter changed, so that what was exported
+ * without a period is another quarter than selected?  Then selects anew, and the
+ * caller waits for what that adds.
+ */
+extern bool clari_select_roll_over(ClariSelection *selection);
+
 #endif /* CLARI_FUNCTIONS_H */

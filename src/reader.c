@@ -154,8 +154,10 @@ open_file(ClariReader *reader, MemoryContext context, ClariError *error)
 	if (reader->fd < 0)
 	{
 		ReleaseExternalFD();
-		return clari_error_set(error, CLARI_ERROR_IO, "could not open the cached export of period %s: %m",
-							   version->meta.answered);
+		/* Gone is as good as corrupt: not to be asked for again.  Anything else may pass. */
+		return clari_error_set(error, errno == ENOENT ? CLARI_ERROR_CORRUPT : CLARI_ERROR_IO,
+							   "could not open the cached export of period %s: %s", version->meta.answered,
+							   strerror(errno));
 	}
 	if (version->bytes < sizeof(trailer))
 		return clari_error_set(error, CLARI_ERROR_CORRUPT, "the cached export is too short");

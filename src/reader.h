@@ -32,8 +32,8 @@ typedef struct ClariChunkBuffer
 /*
  * Opens the version; the reader is palloc'd in context and closes itself when
  * the context is reset or deleted, also on an error.  NULL when neither segment
- * nor file can be read any more (the caller forgets the version and looks
- * again), with the cause in *error.
+ * nor file can be read, with the cause in *error: with CLARI_ERROR_CORRUPT, or
+ * when the file is gone, the caller forgets the version and looks again.
  */
 extern ClariReader *clari_reader_open(const ClariVersion *version, MemoryContext context, ClariError *error);
 

@@ -148,8 +148,12 @@ wait_for_exports(Sync *sync, const ClariFreshness *freshness)
 
 	while (!clari_select_learn(selection, PROGRESS_INTERVAL))
 		notice_progress(&selection->learning, 1);
-	while (!clari_wanted_wait(selection->options, freshness, selection->wanted, selection->count, PROGRESS_INTERVAL))
-		notice_progress(selection->wanted, selection->count);
+	do
+	{
+		while (
+			!clari_wanted_wait(selection->options, freshness, selection->wanted, selection->count, PROGRESS_INTERVAL))
+			notice_progress(selection->wanted, selection->count);
+	} while (clari_select_roll_over(selection));
 }
 
 /* ------- what came of it ------- */

@@ -352,6 +352,21 @@ step(Flight *flight, const ClariJobEvent *event)
 	}
 }
 
+/* On the way out, also of an error: what was being downloaded leaves no file behind. */
+static void
+abandon_downloads(int code pg_attribute_unused(), Datum arg pg_attribute_unused())
+{
+	dlist_iter iter;
+
+	dlist_foreach(iter, &flights)
+	{
+		Flight *flight = dlist_container(Flight, node, iter.cur);
+
+		clari_download_close(flight->download);
+		flight->download = NULL;
+	}
+}
+
 /* ------- the loop ------- */
 
 static void
@@ -443,6 +458,7 @@ clari_fdw_worker_main(Datum slot)
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
 	if (!clari_cache_worker_begin(DatumGetInt32(slot)))
 		return;
+	before_shmem_exit(abandon_downloads, (Datum) 0);
 	turn_context = AllocSetContextCreate(TopMemoryContext, "clari_fdw turn", ALLOCSET_DEFAULT_SIZES);
 	http = clari_http_open();
 	busy_at = now_ms();

@@ -159,6 +159,46 @@ subtest 'two scans of one export are as fresh as the stricter asks' => sub {
 		'also after the export itself');
 };
 
+subtest 'a quarter that ends between two syncs' => sub {
+	$node->safe_psql('postgres', 'SELECT clari_invalidate(); TRUNCATE clari_forecasts;');
+	sim_set({ current_quarter => '2090_Q1' });
+	$node->safe_psql('postgres', 'SELECT count(*) FROM relative.forecasts');
+	sim_set({ current_quarter => '2090_Q2' });
+	like(talk(q{CALL clari_sync('relative.forecasts', '{2090_Q1}')}), qr/1 period synced: 500 inserted/, 'by name');
+	is($node->safe_psql('postgres', 'SELECT DISTINCT time_period FROM clari_forecasts'), '2090_Q1',
+		'it is the quarter that was asked for');
+	sim_set({ current_quarter => '2090_Q3' });
+	like(talk(q{CALL clari_sync('relative.forecasts')}), qr/4 periods synced/, 'the whole extent');
+	is($node->safe_psql('postgres', q{SELECT string_agg(DISTINCT time_period, ' ') FROM clari_forecasts}),
+		'2089_Q4 2090_Q1 2090_Q2 2090_Q3', 'moves on with the quarter');
+	sim_set({ current_quarter => '2026_Q4' });
+};
+
+subtest 'delete_missing removes what Clari has no more, from the periods that were synced' => sub {
+	$node->safe_psql('postgres', 'SELECT clari_invalidate(); TRUNCATE clari_forecasts;');
+	talk(q{CALL clari_sync('clari.forecasts', '{2026_Q1,2026_Q2}')});
+	sim_set({ owners => 400 }, period => '2026_Q1');
+	$node->safe_psql('postgres', 'SELECT clari_invalidate()');
+	like(talk(q{CALL clari_sync('clari.forecasts', '{2026_Q1}', delete_missing => true)}), qr/ 100 deleted/, 'counted');
+	is($node->safe_psql('postgres', q{SELECT string_agg(n, ' ' ORDER BY n) FROM (
+		SELECT time_period || ':' || count(*) AS n FROM clari_forecasts GROUP BY time_period) AS c}),
+		'2026_Q1:400 2026_Q2:500', 'and nowhere else');
+	sim_set({ owners => 500 }, period => '2026_Q1');
+};
+
+subtest 'a long wait is told of' => sub {
+	$node->safe_psql('postgres', 'SELECT clari_invalidate()');
+	sim_reset();
+	sim_set({ job_seconds => 'hold' }, period => '2026_Q2');
+	my $out = '';
+	my $sync = start_query(q{CALL clari_sync('clari.forecasts', '{2026_Q2}')}, \$out);
+	wait_until('a notice comes', sub { $sync->pump_nb; $out =~ /NOTICE/ });
+	like($out, qr/NOTICE:  period 2026_Q2: (waiting|polling), 0 entries after \d+ s/, 'period, phase and seconds');
+	sim_release();
+	$sync->finish;
+	like($out, qr/1 period synced/, 'and then it succeeds');
+};
+
 subtest 'a worker that was terminated' => sub {
 	$node->safe_psql('postgres', 'SELECT clari_invalidate()');
 	sim_reset();
