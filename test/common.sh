@@ -161,7 +161,7 @@ clean_up()
 		while [ -n "$(list_processes)" ] && [ $tries -lt 100 ]; do
 			[ $tries -gt 0 ] || kill -TERM $(list_processes) 2>/dev/null || :
 			for file in $(find "$work" -name postmaster.pid 2>/dev/null); do
-				kill -QUIT "$(head -n 1 "$file")" 2>/dev/null || :
+				kill -QUIT "$(head -n 1 "$file" 2>/dev/null)" 2>/dev/null || :
 			done
 			tries=$((tries + 1))
 			sleep 0.1
