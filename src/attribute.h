@@ -12,6 +12,7 @@
 #define CLARI_ATTRIBUTE_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 /* How a value is stored: as the Datum of the PostgreSQL type named here. */
 typedef enum ClariType
@@ -131,6 +132,23 @@ typedef struct ClariListInfo
 } ClariListInfo;
 
 extern const ClariListInfo clari_lists[CLARI_LIST_COUNT];
+
+/* An attribute of one item, as json hands it to rowset. */
+typedef enum ClariValueKind
+{
+	CLARI_VALUE_NULL,   /* null or absent */
+	CLARI_VALUE_STRING, /* data: valid UTF-8 without NUL */
+	CLARI_VALUE_NUMBER, /* data: the number's text, exactly as numeric_in must see it */
+	CLARI_VALUE_BOOL
+} ClariValueKind;
+
+typedef struct ClariValue
+{
+	ClariValueKind kind;
+	bool boolean;
+	uint32_t length;  /* of data, in bytes */
+	const char *data; /* not NUL-terminated; valid during the sink's call */
+} ClariValue;
 
 /* What a foreign table shows: its option "object". */
 typedef enum ClariObject

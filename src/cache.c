@@ -230,22 +230,37 @@ insert_locked(const ClariKey *key, const ClariRequest *request, ClariEvicted *ev
 
 /* ------- freshness ------- */
 
+/* Closed: the quarter's last day had passed when it was exported. */
+static bool
+is_closed(const ClariRowsetMeta *meta)
+{
+	return meta->period_end != CLARI_DATE_NONE && meta->exported_at >= ((int64) meta->period_end + 1) * USECS_PER_DAY;
+}
+
 static int64
 ttl_of(const ClariRowsetMeta *meta, const ClariFreshness *freshness)
 {
-	/* Closed: the quarter's last day had passed when it was exported. */
-	if (meta->period_end != CLARI_DATE_NONE && meta->exported_at >= ((int64) meta->period_end + 1) * USECS_PER_DAY)
-		return freshness->closed_period_ttl;
-	return freshness->cache_ttl;
+	return is_closed(meta) ? freshness->closed_period_ttl : freshness->cache_ttl;
 }
 
-/* Its POST was sent after (since - ttl).  One from the future (the clock was set back) does not count. */
+/* How old it may be at the statement's start. */
+static int64
+oldest_age(const ClariRowsetMeta *meta, const ClariFreshness *freshness)
+{
+	if (freshness->anew)
+		return 0;
+	if (freshness->max_age >= 0 && !is_closed(meta))
+		return freshness->max_age;
+	return ttl_of(meta, freshness);
+}
+
+/* Its POST was sent after (since - its oldest age).  One from the future (the clock was set back) does not count. */
 static bool
 is_fresh(const ClariEntryShared *entry, const ClariFreshness *freshness)
 {
 	if (!entry->has_rowset)
 		return false;
-	return entry->version.meta.posted_at > freshness->since - ttl_of(&entry->version.meta, freshness) &&
+	return entry->version.meta.posted_at > freshness->since - oldest_age(&entry->version.meta, freshness) &&
 		   entry->version.meta.posted_at > entry->invalidated_at &&
 		   entry->version.meta.posted_at <= GetCurrentTimestamp();
 }
@@ -330,7 +345,7 @@ lookup_locked(ClariEntryShared *entry, const ClariFreshness *freshness, uint64 *
 		return CLARI_LOOKUP_FLYING;
 	}
 	/* What somebody broke off on purpose may be tried again at once. */
-	if (entry->failed_flight != 0 && !freshness->ignore_failure && entry->error.code != CLARI_ERROR_CANCELLED &&
+	if (entry->failed_flight != 0 && !freshness->anew && entry->error.code != CLARI_ERROR_CANCELLED &&
 		entry->failed_at > GetCurrentTimestamp() - CLARI_FAILURE_MEMORY)
 	{
 		*error = entry->error;

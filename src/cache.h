@@ -38,7 +38,8 @@ typedef struct ClariFreshness
 	TimestampTz since;       /* the statement's start */
 	int64 cache_ttl;         /* a rowset serves if its POST was sent after since - ttl */
 	int64 closed_period_ttl; /* instead, for a quarter that was over when it was exported */
-	bool ignore_failure;     /* export again even if that failed a moment ago */
+	int64 max_age;           /* of a quarter that is not closed; negative: its TTL decides */
+	bool anew;               /* whatever is cached, and even if it failed a moment ago */
 } ClariFreshness;
 
 /* One version of a rowset, and where it is. */

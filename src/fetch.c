@@ -92,9 +92,7 @@ clari_fetch_begin(ClariStatement *statement, const ClariOptions *options, bool e
 
 	fetch->statement = statement;
 	fetch->options = options;
-	fetch->freshness.since = GetCurrentStatementStartTimestamp();
-	fetch->freshness.cache_ttl = options->cache_ttl;
-	fetch->freshness.closed_period_ttl = options->closed_period_ttl;
+	fetch->freshness = clari_wanted_freshness(options, GetCurrentStatementStartTimestamp());
 	fetch->eager = eager;
 	fetch->choose = choose;
 	fetch->arg = arg;

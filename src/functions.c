@@ -109,12 +109,6 @@ fill_in(ClariSelection *selection)
 	}
 }
 
-static ClariFreshness
-table_freshness(const ClariOptions *options)
-{
-	return (ClariFreshness){GetCurrentTimestamp(), options->cache_ttl, options->closed_period_ttl, false};
-}
-
 static bool
 needs_current(const ClariSelection *selection)
 {
@@ -138,7 +132,7 @@ clari_select(Oid relid, ArrayType *periods)
 	selection->periods = palloc(sizeof(ClariPeriod) * CLARI_EXTENT_MAX_PERIODS);
 	selection->current = CLARI_PERIOD_NONE;
 	clari_wanted_init(selection->options, "", &selection->learning);
-	freshness = table_freshness(selection->options);
+	freshness = clari_wanted_freshness(selection->options, GetCurrentTimestamp());
 	if (needs_current(selection) && clari_wanted_find(&freshness, &selection->learning))
 		selection->current = clari_wanted_answered(&selection->learning);
 	fill_in(selection);
@@ -160,7 +154,7 @@ bool
 clari_select_learn(ClariSelection *selection, long timeout_ms)
 {
 	ClariWanted *learning = &selection->learning;
-	ClariFreshness freshness = table_freshness(selection->options);
+	ClariFreshness freshness = clari_wanted_freshness(selection->options, GetCurrentTimestamp());
 
 	if (selection->current != CLARI_PERIOD_NONE || !needs_current(selection))
 		return true;
@@ -223,7 +217,7 @@ Datum
 clari_prefetch(PG_FUNCTION_ARGS)
 {
 	ClariSelection *selection = clari_select(relation_argument(fcinfo), periods_argument(fcinfo));
-	ClariFreshness freshness = table_freshness(selection->options);
+	ClariFreshness freshness = clari_wanted_freshness(selection->options, GetCurrentTimestamp());
 	ClariError error;
 	int64 flying = 0;
 
@@ -241,8 +235,9 @@ Datum
 clari_refresh(PG_FUNCTION_ARGS)
 {
 	ClariSelection *selection = clari_select(relation_argument(fcinfo), periods_argument(fcinfo));
-	ClariFreshness freshness = {GetCurrentTimestamp(), 0, 0, true};
+	ClariFreshness freshness = clari_wanted_freshness(selection->options, GetCurrentTimestamp());
 
+	freshness.anew = true;
 	(void) clari_select_learn(selection, -1);
 	do
 		(void) clari_wanted_wait(selection->options, &freshness, selection->wanted, selection->count, -1);

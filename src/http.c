@@ -39,7 +39,6 @@ struct ClariHttp
 	CURLM *multi;
 	char user_agent[64];
 	ClariTransfer *transfers; /* those under way */
-	int active;               /* how many they are */
 	int64_t timer_at;         /* when libcurl wants to be called, INT64_MAX: need not */
 	ClariSocket *sockets;     /* those that libcurl waits for */
 	int nsockets;
@@ -218,7 +217,6 @@ clari_http_start(ClariHttp *http, const ClariHttpRequest *request, ClariHttpSink
 	if (transfer->next != NULL)
 		transfer->next->previous = transfer;
 	http->transfers = transfer;
-	http->active++;
 	return transfer;
 }
 
@@ -235,7 +233,6 @@ detach(ClariTransfer *transfer)
 		http->transfers = transfer->next;
 	if (transfer->next != NULL)
 		transfer->next->previous = transfer->previous;
-	http->active--;
 	transfer->finished = true;
 }
 
@@ -246,12 +243,6 @@ clari_http_cancel(ClariTransfer *transfer)
 		return;
 	detach(transfer);
 	clari_transfer_close(transfer);
-}
-
-int
-clari_http_active(const ClariHttp *http)
-{
-	return http->active;
 }
 
 static void

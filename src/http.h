@@ -84,9 +84,6 @@ extern void clari_http_cancel(ClariTransfer *transfer);
  */
 extern void clari_http_wait(ClariHttp *http, long timeout_ms, uint32_t wait_event_info);
 
-/* Transfers under way. */
-extern int clari_http_active(const ClariHttp *http);
-
 /* URL-encodes one path segment; malloc'd, the caller's; NULL when memory is out. */
 extern char *clari_http_escape(const char *segment);
 

@@ -20,22 +20,6 @@
 #include "reply.h"
 #include "request.h"
 
-typedef enum ClariValueKind
-{
-	CLARI_VALUE_NULL,   /* null or absent */
-	CLARI_VALUE_STRING, /* data: valid UTF-8 without NUL */
-	CLARI_VALUE_NUMBER, /* data: the number's text, exactly as numeric_in must see it */
-	CLARI_VALUE_BOOL
-} ClariValueKind;
-
-typedef struct ClariValue
-{
-	ClariValueKind kind;
-	bool boolean;
-	uint32_t length;  /* of data, in bytes */
-	const char *data; /* not NUL-terminated; valid during the sink's call */
-} ClariValue;
-
 /*
  * Takes one item of a list: values has clari_lists[list].nattributes elements,
  * by attribute position, each NULL or of the kind that the attribute's type

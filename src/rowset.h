@@ -28,7 +28,6 @@
 
 #include "attribute.h"
 #include "error.h"
-#include "json.h" /* ClariValue alone: an item's values */
 #include "request.h"
 
 #define CLARI_ROWSET_MAGIC "CLARIRS1"         /* the digit is the format's version */

@@ -10,7 +10,6 @@
 
 #include "attribute.h"
 #include "error.h"
-#include "json.h"
 
 /*
  * A value: a text's bytes, a number's text, or (bool, date, timestamptz) an

@@ -333,7 +333,7 @@ clari_sync(PG_FUNCTION_ARGS)
 	MemoryContext context = AllocSetContextCreate(PortalContext != NULL ? PortalContext : CurrentMemoryContext,
 												  "clari_sync", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext previous = MemoryContextSwitchTo(context);
-	ClariFreshness freshness = {0};
+	ClariFreshness freshness;
 	Sync *sync;
 	Datum periods;
 	int ngood;
@@ -342,9 +342,8 @@ clari_sync(PG_FUNCTION_ARGS)
 	PreventCommandIfReadOnly("CALL clari_sync()");
 	PreventCommandDuringRecovery("CALL clari_sync()");
 	sync = begin_sync(fcinfo);
-	freshness.since = GetCurrentTimestamp();
-	freshness.cache_ttl = interval_microseconds(PG_GETARG_INTERVAL_P(4));
-	freshness.closed_period_ttl = sync->selection->options->closed_period_ttl;
+	freshness = clari_wanted_freshness(sync->selection->options, GetCurrentTimestamp());
+	freshness.max_age = interval_microseconds(PG_GETARG_INTERVAL_P(4));
 	SPI_connect_ext(sync->atomic ? 0 : SPI_OPT_NONATOMIC);
 	resolve_tables(sync, context);
 	check_beforehand(sync);

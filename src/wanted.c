@@ -48,6 +48,15 @@ find_pinned(const ClariKey *key)
 	return NULL;
 }
 
+ClariFreshness
+clari_wanted_freshness(const ClariOptions *options, TimestampTz since)
+{
+	return (ClariFreshness){.since = since,
+							.cache_ttl = options->cache_ttl,
+							.closed_period_ttl = options->closed_period_ttl,
+							.max_age = -1};
+}
+
 bool
 clari_wanted_find(const ClariFreshness *freshness, ClariWanted *wanted)
 {

@@ -50,6 +50,9 @@ extern bool clari_wanted_wait(const ClariOptions *options, const ClariFreshness 
  */
 extern bool clari_wanted_peek(const ClariOptions *options, const char *period, ClariVersion *version);
 
+/* What the table's options say, for a statement that began at since. */
+extern ClariFreshness clari_wanted_freshness(const ClariOptions *options, TimestampTz since);
+
 /* Looks one export up without queueing anything: is there a rowset that serves? */
 extern bool clari_wanted_find(const ClariFreshness *freshness, ClariWanted *wanted);
 

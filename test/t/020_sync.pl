@@ -163,6 +163,10 @@ subtest 'a quarter that ends between two syncs' => sub {
 	$node->safe_psql('postgres', 'SELECT clari_invalidate(); TRUNCATE clari_forecasts;');
 	sim_set({ current_quarter => '2090_Q1' });
 	$node->safe_psql('postgres', 'SELECT count(*) FROM relative.forecasts');
+	talk(q{CALL clari_sync('relative.forecasts')});
+	is($node->safe_psql('postgres', q{SELECT expires_at - exported_at > '3 hours' FROM clari_cache WHERE time_period = 'current'}), 't',
+		"clari_cache tells the table's TTL, not the sync's max_age");
+	$node->safe_psql('postgres', 'TRUNCATE clari_forecasts');
 	sim_set({ current_quarter => '2090_Q2' });
 	like(talk(q{CALL clari_sync('relative.forecasts', '{2090_Q1}')}), qr/1 period synced: 500 inserted/, 'by name');
 	is($node->safe_psql('postgres', 'SELECT DISTINCT time_period FROM clari_forecasts'), '2090_Q1',
