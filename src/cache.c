@@ -132,8 +132,8 @@ bucket_of(const ClariKey *key)
 	return &control->buckets[hash % CLARI_BUCKETS];
 }
 
-ClariEntryShared *
-clari_cache_find_locked(const ClariKey *key)
+static ClariEntryShared *
+find_locked(const ClariKey *key)
 {
 	for (int i = *bucket_of(key); i != CLARI_NOBODY; i = control->entries[i].next)
 		if (memcmp(&control->entries[i].key, key, sizeof(*key)) == 0)
@@ -381,7 +381,7 @@ clari_cache_lookup(const ClariKey *key, const ClariRequest *request, const Clari
 	if (transport != NULL && !clari_request_account(request, &account, error))
 		return CLARI_LOOKUP_FAILED;
 	clari_cache_lock(LW_EXCLUSIVE);
-	entry = clari_cache_find_locked(key);
+	entry = find_locked(key);
 	if (entry != NULL)
 		result = lookup_locked(entry, freshness, flight, version, error);
 	if (result == CLARI_LOOKUP_ABSENT && transport != NULL)
@@ -400,7 +400,7 @@ clari_cache_peek(const ClariKey *key, ClariVersion *version)
 	bool found;
 
 	clari_cache_lock(LW_SHARED);
-	entry = clari_cache_find_locked(key);
+	entry = find_locked(key);
 	found = entry != NULL && entry->has_rowset;
 	if (found)
 		*version = entry->version;
@@ -455,7 +455,6 @@ forget_locked(ClariEntryShared *entry, ClariDropped *dropped)
 	clari_cache_drop_segment_locked(entry, dropped);
 	entry->has_rowset = false;
 	entry->failed_flight = 0;
-	entry->invalidated_at = GetCurrentTimestamp();
 	if (entry->flight == CLARI_NOBODY)
 		remove_entry_locked(entry, dropped);
 	return had;
@@ -469,7 +468,7 @@ clari_cache_forget(const ClariKey *key, uint64 generation)
 	bool found;
 
 	clari_cache_lock(LW_EXCLUSIVE);
-	entry = clari_cache_find_locked(key);
+	entry = find_locked(key);
 	found = entry != NULL && entry->has_rowset && entry->version.meta.generation == generation;
 	if (found)
 		forget_locked(entry, &dropped);
@@ -496,6 +495,7 @@ clari_cache_invalidate(const ClariKey *key)
 			continue;
 		if (entry->has_rowset)
 			gone[ngone++] = entry->version.meta;
+		entry->invalidated_at = GetCurrentTimestamp();
 		count += forget_locked(entry, &dropped);
 	}
 	clari_cache_unlock();

@@ -157,7 +157,6 @@ typedef struct ClariProgress
 	int64 entries;
 	int32 polls;
 	int32 retries;
-	TimestampTz posted_at;
 	TimestampTz next_try_at;
 } ClariProgress;
 

@@ -114,7 +114,6 @@ extern void clari_cache_lock(LWLockMode mode);
 extern void clari_cache_unlock(void);
 
 /* These are called with the lock held exclusively. */
-extern ClariEntryShared *clari_cache_find_locked(const ClariKey *key);
 extern void clari_cache_drop_segment_locked(ClariEntryShared *entry, ClariDropped *dropped);
 
 /* Without the lock: lets dropped segments go with their last reader; wakes waiting sessions. */

@@ -77,7 +77,6 @@ tell_progress(const Flight *flight)
 	strlcpy(progress.job_id, job->job_id, sizeof(progress.job_id));
 	progress.polls = job->polls;
 	progress.retries = job->total_retries;
-	progress.posted_at = flight->posted_at;
 	if (flight->download != NULL)
 	{
 		progress.bytes = clari_download_bytes(flight->download);
