@@ -26,10 +26,10 @@ PG_FUNCTION_INFO_V1(clari_fdw_validator);
 void _PG_init(void);
 
 int clari_shared_cache_size = 32 * 1024;
+int clari_disk_cache_size = 1024 * 1024;
 int clari_max_workers = 2;
 int clari_worker_idle_timeout = 60 * 1000;
 char *clari_cache_directory = NULL;
-static int disk_cache_size = 1024 * 1024;
 
 static void
 define_settings(void)
@@ -37,7 +37,7 @@ define_settings(void)
 	DefineCustomIntVariable("clari_fdw.shared_cache_size", "Shared memory for cached exports.",
 							"What does not fit is read from files.", &clari_shared_cache_size, 32 * 1024, 1024,
 							1024 * 1024 * 1024, PGC_SIGHUP, GUC_UNIT_KB, NULL, NULL, NULL);
-	DefineCustomIntVariable("clari_fdw.disk_cache_size", "Disk space for cached exports.", NULL, &disk_cache_size,
+	DefineCustomIntVariable("clari_fdw.disk_cache_size", "Disk space for cached exports.", NULL, &clari_disk_cache_size,
 							1024 * 1024, 1024, INT_MAX, PGC_SIGHUP, GUC_UNIT_KB, NULL, NULL, NULL);
 	DefineCustomStringVariable(
 		"clari_fdw.cache_directory", "Directory of cached exports.",

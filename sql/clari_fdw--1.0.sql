@@ -27,6 +27,10 @@ CREATE FUNCTION clari_invalidate(relation regclass DEFAULT NULL, periods text[] 
 AS 'MODULE_PATHNAME', 'clari_invalidate' LANGUAGE C;
 COMMENT ON FUNCTION clari_invalidate(regclass, text[]) IS 'makes the cache forget';
 
+CREATE FUNCTION clari_cancel(relation regclass, periods text[] DEFAULT NULL) RETURNS bigint
+AS 'MODULE_PATHNAME', 'clari_cancel' LANGUAGE C;
+COMMENT ON FUNCTION clari_cancel(regclass, text[]) IS 'cancels exports that are under way, at Clari too';
+
 -- No SET clause: it would make the call atomic, and the procedure could not commit.
 CREATE PROCEDURE clari_sync(
 	relation regclass,
@@ -52,8 +56,20 @@ RETURNS TABLE (base_url text, forecast text, time_period text, phase text, job_i
 	bytes bigint, entries bigint, polls integer, retries integer, waiters integer, next_try_at timestamptz)
 AS 'MODULE_PATHNAME', 'clari_export_flights' LANGUAGE C STRICT VOLATILE PARALLEL RESTRICTED;
 
+CREATE FUNCTION clari_stats_counters(
+	OUT hits bigint, OUT stale_hits bigint, OUT misses bigint, OUT exports bigint, OUT taken_up bigint,
+	OUT downloads bigint, OUT retries bigint, OUT failures bigint, OUT cancellations bigint, OUT bytes bigint,
+	OUT entries bigint, OUT memory_evictions bigint, OUT disk_evictions bigint, OUT damaged_files bigint,
+	OUT stats_since timestamptz)
+AS 'MODULE_PATHNAME', 'clari_stats_counters' LANGUAGE C STRICT VOLATILE PARALLEL RESTRICTED;
+
+CREATE FUNCTION clari_stats_reset() RETURNS void
+AS 'MODULE_PATHNAME', 'clari_stats_reset' LANGUAGE C STRICT VOLATILE PARALLEL RESTRICTED;
+COMMENT ON FUNCTION clari_stats_reset() IS 'begins the counters of clari_stats anew';
+
 CREATE VIEW clari_cache AS SELECT * FROM @extschema@.clari_cache_entries();
 CREATE VIEW clari_exports AS SELECT * FROM @extschema@.clari_export_flights();
+CREATE VIEW clari_stats AS SELECT * FROM @extschema@.clari_stats_counters();
 
 /*
  * The functions in SQL below run with the caller's rights under the caller's
@@ -311,10 +327,12 @@ COMMENT ON FUNCTION clari_merge(regclass, regclass, boolean)
 REVOKE ALL ON FUNCTION clari_prefetch(regclass, text[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION clari_refresh(regclass, text[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION clari_invalidate(regclass, text[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION clari_cancel(regclass, text[]) FROM PUBLIC;
 REVOKE ALL ON PROCEDURE clari_sync(regclass, text[], regclass, boolean, interval) FROM PUBLIC;
 REVOKE ALL ON FUNCTION clari_merge(regclass, regclass, boolean) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION clari_cache_entries(), clari_export_flights() FROM PUBLIC;
-REVOKE ALL ON clari_cache, clari_exports FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION clari_cache_entries(), clari_export_flights() TO pg_monitor;
-GRANT SELECT ON clari_cache, clari_exports TO pg_monitor;
+REVOKE ALL ON FUNCTION clari_cache_entries(), clari_export_flights(), clari_stats_counters(), clari_stats_reset()
+	FROM PUBLIC;
+REVOKE ALL ON clari_cache, clari_exports, clari_stats FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION clari_cache_entries(), clari_export_flights(), clari_stats_counters() TO pg_monitor;
+GRANT SELECT ON clari_cache, clari_exports, clari_stats TO pg_monitor;

@@ -11,16 +11,15 @@
 
 #include "cache_shared.h"
 #include "compat.h"
-#include "digest.h"
 #include "store.h"
 
 #include "miscadmin.h"
-#include "pgstat.h"
-#include "storage/ipc.h"
 #include "storage/shmem.h"
 
 static ClariCacheRoot *root = NULL;
 static ClariControl *control = NULL;
+static bool preloaded = false;
+static uint64 directory_generation = 0; /* of the directory that the store was told */
 static shmem_request_hook_type previous_shmem_request_hook = NULL;
 
 static void
@@ -28,7 +27,7 @@ request_shared_memory(void)
 {
 	if (previous_shmem_request_hook)
 		previous_shmem_request_hook();
-	RequestAddinShmemSpace(MAXALIGN(sizeof(ClariCacheRoot)));
+	RequestAddinShmemSpace(MAXALIGN(sizeof(ClariCacheRoot)) + MAXALIGN(sizeof(ClariControl)));
 }
 
 void
@@ -37,6 +36,7 @@ clari_cache_init(void)
 	/* Not preloaded, the root comes out of shared memory's slack: it is small. */
 	if (!process_shared_preload_libraries_in_progress)
 		return;
+	preloaded = true;
 	previous_shmem_request_hook = shmem_request_hook;
 	shmem_request_hook = request_shared_memory;
 }
@@ -44,8 +44,24 @@ clari_cache_init(void)
 /* ------- the control segment ------- */
 
 static void
+init_control(ClariControl *fresh)
+{
+	memset(fresh, 0, sizeof(*fresh));
+	fresh->clock = fresh->next_generation = (uint64) GetCurrentTimestamp();
+	fresh->stats.since = GetCurrentTimestamp();
+	ConditionVariableInit(&fresh->changed);
+	for (int i = 0; i < CLARI_BUCKETS; i++)
+		fresh->buckets[i] = CLARI_NOBODY;
+	for (int i = 0; i < CLARI_MAX_ENTRIES; i++)
+		fresh->entries[i].next = i + 1 < CLARI_MAX_ENTRIES ? i + 1 : CLARI_NOBODY;
+	fresh->free_entry = 0;
+}
+
+/* Preloaded, the control segment lies in the main one: a full /dev/shm cannot prevent it. */
+static void
 attach_root(void)
 {
+	ClariControl *main_control = NULL;
 	bool found;
 
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
@@ -55,24 +71,17 @@ attach_root(void)
 		LWLockInitialize(&root->lock, LWLockNewTrancheId());
 		root->control = DSM_HANDLE_INVALID;
 	}
+	if (preloaded)
+	{
+		main_control = ShmemInitStruct(CLARI_CACHE_LAYOUT " control", sizeof(ClariControl), &found);
+		if (!found)
+			init_control(main_control);
+	}
 	LWLockRelease(AddinShmemInitLock);
 	LWLockRegisterTranche(root->lock.tranche, "clari_fdw");
+	control = main_control;
 }
 
-static void
-init_control(ClariControl *fresh)
-{
-	memset(fresh, 0, sizeof(*fresh));
-	fresh->next_generation = (uint64) GetCurrentTimestamp();
-	ConditionVariableInit(&fresh->changed);
-	for (int i = 0; i < CLARI_BUCKETS; i++)
-		fresh->buckets[i] = CLARI_NOBODY;
-	for (int i = 0; i < CLARI_MAX_ENTRIES; i++)
-		fresh->entries[i].next = i + 1 < CLARI_MAX_ENTRIES ? i + 1 : CLARI_NOBODY;
-	fresh->free_entry = 0;
-}
-
-/* With the lock held: nobody can use the cache before this is done, so the files may go too. */
 static dsm_segment *
 make_control(void)
 {
@@ -80,7 +89,6 @@ make_control(void)
 
 	init_control(dsm_segment_address(segment));
 	dsm_pin_segment(segment);
-	clari_store_sweep();
 	root->control = dsm_segment_handle(segment);
 	return segment;
 }
@@ -94,6 +102,8 @@ clari_cache_control(void)
 		return control;
 	if (root == NULL)
 		attach_root();
+	if (control != NULL)
+		return control;
 	LWLockAcquire(&root->lock, LW_EXCLUSIVE);
 	if (root->control == DSM_HANDLE_INVALID)
 		segment = make_control();
@@ -113,6 +123,11 @@ clari_cache_lock(LWLockMode mode)
 {
 	clari_cache_control();
 	LWLockAcquire(&root->lock, mode);
+	if (control->directory_generation != directory_generation)
+	{
+		directory_generation = control->directory_generation;
+		clari_store_set_directory(control->directory);
+	}
 }
 
 void
@@ -132,8 +147,8 @@ bucket_of(const ClariKey *key)
 	return &control->buckets[hash % CLARI_BUCKETS];
 }
 
-static ClariEntryShared *
-find_locked(const ClariKey *key)
+ClariEntryShared *
+clari_entry_find_locked(const ClariKey *key)
 {
 	for (int i = *bucket_of(key); i != CLARI_NOBODY; i = control->entries[i].next)
 		if (memcmp(&control->entries[i].key, key, sizeof(*key)) == 0)
@@ -141,24 +156,7 @@ find_locked(const ClariKey *key)
 	return NULL;
 }
 
-void
-clari_cache_drop_segment_locked(ClariEntryShared *entry, ClariDropped *dropped)
-{
-	if (entry->version.segment == DSM_HANDLE_INVALID)
-		return;
-	dropped->segments[dropped->count++] = entry->version.segment;
-	entry->version.segment = DSM_HANDLE_INVALID;
-	control->segment_bytes -= entry->version.bytes;
-	control->nsegments--;
-}
-
-void
-clari_cache_unpin(const ClariDropped *dropped)
-{
-	for (int i = 0; i < dropped->count; i++)
-		dsm_unpin_segment(dropped->segments[i]);
-}
-
+/* The entry goes with all that it has. */
 static void
 remove_entry_locked(ClariEntryShared *entry, ClariDropped *dropped)
 {
@@ -168,19 +166,13 @@ remove_entry_locked(ClariEntryShared *entry, ClariDropped *dropped)
 	while (*link != index)
 		link = &control->entries[*link].next;
 	*link = entry->next;
-	clari_cache_drop_segment_locked(entry, dropped);
+	clari_tier_drop_segment_locked(entry, dropped);
+	clari_tier_drop_file_locked(entry, dropped);
+	clari_tier_drop_record_locked(entry, dropped);
 	memset(entry, 0, sizeof(*entry));
 	entry->next = control->free_entry;
 	control->free_entry = index;
 }
-
-/* What an entry leaves behind that had to go for a new one: file and segment. */
-typedef struct ClariEvicted
-{
-	ClariKey key;
-	uint64 generation; /* 0: no file */
-	ClariDropped dropped;
-} ClariEvicted;
 
 /* The least recently used entry without a flight, or NULL. */
 static ClariEntryShared *
@@ -198,9 +190,8 @@ oldest_entry_locked(void)
 	return oldest;
 }
 
-/* NULL: every entry has a flight.  The file of an entry that had to go is left to the caller in *evicted. */
-static ClariEntryShared *
-insert_locked(const ClariKey *key, const ClariRequest *request, ClariEvicted *evicted)
+ClariEntryShared *
+clari_entry_insert_locked(const ClariKey *key, ClariDropped *dropped)
 {
 	ClariEntryShared *entry;
 	int *bucket = bucket_of(key);
@@ -210,9 +201,7 @@ insert_locked(const ClariKey *key, const ClariRequest *request, ClariEvicted *ev
 		entry = oldest_entry_locked();
 		if (entry == NULL)
 			return NULL;
-		evicted->generation = entry->has_rowset ? entry->version.meta.generation : 0;
-		evicted->key = entry->key;
-		remove_entry_locked(entry, &evicted->dropped);
+		remove_entry_locked(entry, dropped);
 	}
 	entry = &control->entries[control->free_entry];
 	control->free_entry = entry->next;
@@ -220,59 +209,10 @@ insert_locked(const ClariKey *key, const ClariRequest *request, ClariEvicted *ev
 	entry->used = true;
 	entry->key = *key;
 	entry->flight = CLARI_NOBODY;
-	strlcpy(entry->base_url, request->base_url, sizeof(entry->base_url));
-	strlcpy(entry->forecast, request->forecast, sizeof(entry->forecast));
-	strlcpy(entry->period, request->period, sizeof(entry->period));
+	entry->version.segment = DSM_HANDLE_INVALID;
 	entry->next = *bucket;
 	*bucket = (int) (entry - control->entries);
 	return entry;
-}
-
-/* ------- freshness ------- */
-
-/* Closed: the quarter's last day had passed when it was exported. */
-static bool
-is_closed(const ClariRowsetMeta *meta)
-{
-	return meta->period_end != CLARI_DATE_NONE && meta->exported_at >= ((int64) meta->period_end + 1) * USECS_PER_DAY;
-}
-
-static int64
-ttl_of(const ClariRowsetMeta *meta, const ClariFreshness *freshness)
-{
-	return is_closed(meta) ? freshness->closed_period_ttl : freshness->cache_ttl;
-}
-
-/* How old it may be at the statement's start. */
-static int64
-oldest_age(const ClariRowsetMeta *meta, const ClariFreshness *freshness)
-{
-	if (freshness->anew)
-		return 0;
-	if (freshness->max_age >= 0 && !is_closed(meta))
-		return freshness->max_age;
-	return ttl_of(meta, freshness);
-}
-
-/* Its POST was sent after (since - its oldest age).  One from the future (the clock was set back) does not count. */
-static bool
-is_fresh(const ClariEntryShared *entry, const ClariFreshness *freshness)
-{
-	if (!entry->has_rowset)
-		return false;
-	return entry->version.meta.posted_at > freshness->since - oldest_age(&entry->version.meta, freshness) &&
-		   entry->version.meta.posted_at > entry->invalidated_at &&
-		   entry->version.meta.posted_at <= GetCurrentTimestamp();
-}
-
-static ClariLookup
-ready_locked(ClariEntryShared *entry, const ClariFreshness *freshness, ClariVersion *version)
-{
-	entry->ttl = ttl_of(&entry->version.meta, freshness);
-	entry->used_at = ++control->clock;
-	entry->hits++;
-	*version = entry->version;
-	return CLARI_LOOKUP_READY;
 }
 
 /* ------- look-ups ------- */
@@ -288,9 +228,10 @@ free_flight_locked(void)
 
 static bool
 queue_flight_locked(ClariEntryShared *entry, const ClariRequest *request, const ClariTransport *transport,
-					const ClariKey *account)
+					const ClariFreshness *freshness, const ClariKey *account)
 {
 	ClariFlightShared *flight = free_flight_locked();
+	int64 age = clari_freshness_age(&entry->version.meta, freshness);
 
 	if (flight == NULL)
 		return false;
@@ -301,11 +242,56 @@ queue_flight_locked(ClariEntryShared *entry, const ClariRequest *request, const 
 	flight->worker = CLARI_NOBODY;
 	flight->account = *account;
 	flight->queued_at = GetCurrentTimestamp();
+	flight->fresh_since = Max(freshness->since - age, entry->invalidated_at);
+	flight->running_since = Max(Min(flight->fresh_since, freshness->since - (int64) transport->export_timeout * 1000),
+								entry->invalidated_at);
+	flight->cache_ttl = freshness->cache_ttl;
+	flight->closed_period_ttl = freshness->closed_period_ttl;
 	flight->request = *request;
 	flight->transport = *transport;
 	entry->flight = (int) (flight - control->flights);
 	entry->used_at = ++control->clock;
+	control->stats.counts[CLARI_COUNT_MISSES]++;
 	return true;
+}
+
+static ClariLookup
+serve_locked(ClariEntryShared *entry, const ClariFreshness *freshness, ClariVersion *version, ClariLookup how)
+{
+	entry->ttl = clari_rowset_ttl(&entry->version.meta, freshness->cache_ttl, freshness->closed_period_ttl);
+	entry->used_at = ++control->clock;
+	entry->hits += how != CLARI_LOOKUP_STALE; /* which is looked up once more, to be renewed */
+	if (how == CLARI_LOOKUP_READY)
+		control->stats.counts[CLARI_COUNT_HITS]++;
+	else if (how == CLARI_LOOKUP_STALE_ERROR)
+		control->stats.counts[CLARI_COUNT_STALE_HITS]++;
+	*version = entry->version;
+	return how;
+}
+
+/* Within a window of RFC 5861: for who takes what is cached as its TTL says. */
+static bool
+serves_stale_locked(const ClariEntryShared *entry, const ClariFreshness *freshness, int64 window)
+{
+	if (window <= 0 || freshness->anew || freshness->max_age >= 0)
+		return false;
+	return clari_entry_is_younger(entry, freshness, clari_freshness_age(&entry->version.meta, freshness) + window);
+}
+
+/*
+ * The export failed.  What says that the caller may not see the rows, or has
+ * asked for them wrongly, is not masked; nor is what somebody did on purpose.
+ */
+static ClariLookup
+failed_locked(ClariEntryShared *entry, const ClariFreshness *freshness, ClariVersion *version, ClariError *error)
+{
+	ClariErrorCode code = entry->error.code;
+
+	*error = entry->error;
+	if (code == CLARI_ERROR_AUTH || code == CLARI_ERROR_NOT_FOUND || code == CLARI_ERROR_OPTION ||
+		code == CLARI_ERROR_CANCELLED || !serves_stale_locked(entry, freshness, freshness->stale_if_error))
+		return CLARI_LOOKUP_FAILED;
+	return serve_locked(entry, freshness, version, CLARI_LOOKUP_STALE_ERROR);
 }
 
 /* What became of the flight that the caller waited for; ABSENT: nobody knows any more. */
@@ -313,16 +299,25 @@ static ClariLookup
 waited_for_locked(ClariEntryShared *entry, const ClariFreshness *freshness, uint64 flight, ClariVersion *version,
 				  ClariError *error)
 {
-	if (entry->has_rowset && entry->version.meta.generation >= flight)
-		return ready_locked(entry, freshness, version);
+	if (clari_entry_has_rowset(entry) && entry->version.meta.generation >= flight)
+	{
+		if (entry->warned_flight == entry->version.meta.generation)
+			*error = entry->error;
+		return serve_locked(entry, freshness, version, CLARI_LOOKUP_READY);
+	}
 	if (entry->flight != CLARI_NOBODY && control->flights[entry->flight].generation == flight)
 		return CLARI_LOOKUP_FLYING;
 	if (entry->failed_flight >= flight)
-	{
-		*error = entry->error;
-		return CLARI_LOOKUP_FAILED;
-	}
+		return failed_locked(entry, freshness, version, error);
 	return CLARI_LOOKUP_ABSENT;
+}
+
+/* What somebody broke off on purpose may be tried again at once. */
+static bool
+failed_just_now_locked(const ClariEntryShared *entry)
+{
+	return entry->failed_flight != 0 && entry->error.code != CLARI_ERROR_CANCELLED &&
+		   entry->failed_at > GetCurrentTimestamp() - CLARI_FAILURE_MEMORY;
 }
 
 static ClariLookup
@@ -337,59 +332,91 @@ lookup_locked(ClariEntryShared *entry, const ClariFreshness *freshness, uint64 *
 			return waited;
 		*flight = 0;
 	}
-	if (is_fresh(entry, freshness))
-		return ready_locked(entry, freshness, version);
+	if (clari_entry_is_younger(entry, freshness, clari_freshness_age(&entry->version.meta, freshness)))
+		return serve_locked(entry, freshness, version, CLARI_LOOKUP_READY);
+	if (serves_stale_locked(entry, freshness, freshness->stale_while_revalidate))
+		return serve_locked(entry, freshness, version, CLARI_LOOKUP_STALE);
 	if (entry->flight != CLARI_NOBODY)
 	{
 		*flight = control->flights[entry->flight].generation;
 		return CLARI_LOOKUP_FLYING;
 	}
-	/* What somebody broke off on purpose may be tried again at once. */
-	if (entry->failed_flight != 0 && !freshness->anew && entry->error.code != CLARI_ERROR_CANCELLED &&
-		entry->failed_at > GetCurrentTimestamp() - CLARI_FAILURE_MEMORY)
-	{
-		*error = entry->error;
-		return CLARI_LOOKUP_FAILED;
-	}
+	if (!freshness->anew && failed_just_now_locked(entry))
+		return failed_locked(entry, freshness, version, error);
 	return CLARI_LOOKUP_ABSENT;
 }
 
-/* Nothing serves: queues an export, in a new entry if there is none yet. */
-static ClariLookup
-queue_locked(ClariEntryShared *entry, const ClariKey *key, const ClariRequest *request, const ClariTransport *transport,
-			 const ClariKey *account, uint64 *flight, ClariEvicted *evicted)
+/* What a look-up asks for. */
+typedef struct Question
 {
-	if (entry == NULL)
-		entry = insert_locked(key, request, evicted);
-	if (entry == NULL || !queue_flight_locked(entry, request, transport, account))
-		return CLARI_LOOKUP_FULL;
-	*flight = control->flights[entry->flight].generation;
-	return CLARI_LOOKUP_FLYING;
+	const ClariKey *key;
+	const ClariRequest *request;
+	const ClariTransport *transport;
+	const ClariFreshness *freshness;
+	ClariKey account;
+} Question;
+
+/* Queues an export, in a new entry if there is none yet; false: no room. */
+static bool
+queue_locked(ClariEntryShared *entry, const Question *question, ClariDropped *dropped)
+{
+	const ClariRequest *request = question->request;
+
+	if (entry == NULL && (entry = clari_entry_insert_locked(question->key, dropped)) == NULL)
+		return false;
+	strlcpy(entry->base_url, request->base_url, sizeof(entry->base_url));
+	strlcpy(entry->forecast, request->forecast, sizeof(entry->forecast));
+	strlcpy(entry->period, request->period, sizeof(entry->period));
+	return queue_flight_locked(entry, request, question->transport, question->freshness, &question->account);
+}
+
+static ClariLookup
+answer_locked(const Question *question, uint64 *flight, ClariVersion *version, ClariError *error, ClariDropped *dropped)
+{
+	ClariEntryShared *entry = clari_entry_find_locked(question->key);
+	ClariLookup result = CLARI_LOOKUP_ABSENT;
+
+	if (entry != NULL)
+		result = lookup_locked(entry, question->freshness, flight, version, error);
+	if (question->transport == NULL)
+		return result;
+	if (result == CLARI_LOOKUP_STALE)
+	{
+		entry->hits++;
+		control->stats.counts[CLARI_COUNT_STALE_HITS]++;
+		/* Behind it one export is enough, and a failure is not tried again at once. */
+		if (entry->flight == CLARI_NOBODY && !failed_just_now_locked(entry))
+			(void) queue_locked(entry, question, dropped);
+	}
+	else if (result == CLARI_LOOKUP_ABSENT)
+	{
+		if (!queue_locked(entry, question, dropped))
+			return CLARI_LOOKUP_FULL;
+		entry = clari_entry_find_locked(question->key);
+		*flight = control->flights[entry->flight].generation;
+		return CLARI_LOOKUP_FLYING;
+	}
+	return result;
 }
 
 ClariLookup
 clari_cache_lookup(const ClariKey *key, const ClariRequest *request, const ClariTransport *transport,
 				   const ClariFreshness *freshness, uint64 *flight, ClariVersion *version, ClariError *error)
 {
-	ClariLookup result = CLARI_LOOKUP_ABSENT;
-	ClariEvicted evicted;
-	ClariEntryShared *entry;
-	ClariKey account;
+	Question question = {.key = key, .request = request, .transport = transport, .freshness = freshness};
+	ClariDropped dropped;
+	ClariLookup result;
 
-	evicted.generation = 0;
-	evicted.dropped.count = 0;
-	if (transport != NULL && !clari_request_account(request, &account, error))
+	error->code = CLARI_ERROR_NONE;
+	if (transport != NULL && !clari_request_account(request, &question.account, error))
 		return CLARI_LOOKUP_FAILED;
+	clari_dropped_init(&dropped);
+	clari_cache_open();
 	clari_cache_lock(LW_EXCLUSIVE);
-	entry = find_locked(key);
-	if (entry != NULL)
-		result = lookup_locked(entry, freshness, flight, version, error);
-	if (result == CLARI_LOOKUP_ABSENT && transport != NULL)
-		result = queue_locked(entry, key, request, transport, &account, flight, &evicted);
+	clari_tier_trim_locked(&dropped);
+	result = answer_locked(&question, flight, version, error, &dropped);
 	clari_cache_unlock();
-	clari_cache_unpin(&evicted.dropped);
-	if (evicted.generation != 0)
-		clari_store_remove(&evicted.key, evicted.generation);
+	clari_tier_dispose(&dropped);
 	return result;
 }
 
@@ -399,9 +426,10 @@ clari_cache_peek(const ClariKey *key, ClariVersion *version)
 	ClariEntryShared *entry;
 	bool found;
 
+	clari_cache_open();
 	clari_cache_lock(LW_SHARED);
-	entry = find_locked(key);
-	found = entry != NULL && entry->has_rowset;
+	entry = clari_entry_find_locked(key);
+	found = entry != NULL && clari_entry_has_rowset(entry);
 	if (found)
 		*version = entry->version;
 	clari_cache_unlock();
@@ -419,7 +447,7 @@ clari_cache_wait_begin(void)
 void
 clari_cache_sleep(long timeout_ms)
 {
-	ConditionVariableTimedSleep(&control->changed, timeout_ms, PG_WAIT_EXTENSION);
+	ConditionVariableTimedSleep(&control->changed, timeout_ms, clari_wait_event_export());
 }
 
 void
@@ -444,148 +472,88 @@ clari_cache_count_waiter(uint64 flight, int change)
 	clari_cache_unlock();
 }
 
+bool
+clari_cache_is_flying(uint64 flight)
+{
+	bool flying = false;
+
+	clari_cache_lock(LW_SHARED);
+	for (int i = 0; i < CLARI_MAX_FLIGHTS; i++)
+		flying = flying || (control->flights[i].used && control->flights[i].generation == flight);
+	clari_cache_unlock();
+	return flying;
+}
+
 /* ------- forgetting ------- */
 
-/* With the lock held; true if there was something to forget. */
-static bool
-forget_locked(ClariEntryShared *entry, ClariDropped *dropped)
+void
+clari_cache_forget(const ClariKey *key, uint64 generation)
 {
-	bool had = entry->has_rowset || entry->failed_flight != 0;
+	ClariDropped dropped;
+	ClariEntryShared *entry;
 
-	clari_cache_drop_segment_locked(entry, dropped);
-	entry->has_rowset = false;
+	clari_dropped_init(&dropped);
+	clari_cache_lock(LW_EXCLUSIVE);
+	entry = clari_entry_find_locked(key);
+	if (entry != NULL && clari_entry_has_rowset(entry) && entry->version.meta.generation == generation)
+	{
+		clari_tier_drop_segment_locked(entry, &dropped);
+		clari_tier_drop_file_locked(entry, &dropped);
+		control->stats.counts[CLARI_COUNT_DAMAGED_FILES]++;
+	}
+	clari_cache_unlock();
+	clari_tier_dispose(&dropped);
+}
+
+/* True if there was something to forget. */
+static bool
+invalidate_locked(ClariEntryShared *entry, ClariDropped *dropped)
+{
+	bool had = clari_entry_has_rowset(entry) || entry->failed_flight != 0;
+
+	clari_tier_drop_segment_locked(entry, dropped);
+	clari_tier_drop_file_locked(entry, dropped);
+	clari_tier_drop_record_locked(entry, dropped);
+	memset(&entry->version.meta, 0, sizeof(entry->version.meta));
 	entry->failed_flight = 0;
+	entry->invalidated_at = GetCurrentTimestamp();
 	if (entry->flight == CLARI_NOBODY)
 		remove_entry_locked(entry, dropped);
 	return had;
 }
 
-void
-clari_cache_forget(const ClariKey *key, uint64 generation)
+/* The next entry from *index on that the key means. */
+static ClariEntryShared *
+next_meant_locked(const ClariKey *key, int *index)
 {
-	ClariDropped dropped = {0};
-	ClariEntryShared *entry;
-	bool found;
+	while (*index < CLARI_MAX_ENTRIES)
+	{
+		ClariEntryShared *entry = &control->entries[(*index)++];
 
-	clari_cache_lock(LW_EXCLUSIVE);
-	entry = find_locked(key);
-	found = entry != NULL && entry->has_rowset && entry->version.meta.generation == generation;
-	if (found)
-		forget_locked(entry, &dropped);
-	clari_cache_unlock();
-	clari_cache_unpin(&dropped);
-	if (found)
-		clari_store_remove(key, generation);
+		if (entry->used && (key == NULL || memcmp(&entry->key, key, sizeof(*key)) == 0))
+			return entry;
+	}
+	return NULL;
 }
 
 int64
 clari_cache_invalidate(const ClariKey *key)
 {
-	ClariRowsetMeta *gone = palloc(sizeof(ClariRowsetMeta) * CLARI_MAX_ENTRIES);
-	ClariDropped dropped = {0};
-	int ngone = 0;
+	ClariEntryShared *entry = NULL;
+	ClariDropped dropped;
 	int64 count = 0;
+	int index = 0;
 
-	clari_cache_lock(LW_EXCLUSIVE);
-	for (int i = 0; i < CLARI_MAX_ENTRIES; i++)
+	clari_cache_open();
+	do
 	{
-		ClariEntryShared *entry = &control->entries[i];
-
-		if (!entry->used || (key != NULL && memcmp(&entry->key, key, sizeof(*key)) != 0))
-			continue;
-		if (entry->has_rowset)
-			gone[ngone++] = entry->version.meta;
-		entry->invalidated_at = GetCurrentTimestamp();
-		count += forget_locked(entry, &dropped);
-	}
-	clari_cache_unlock();
-	clari_cache_unpin(&dropped);
-	for (int i = 0; i < ngone; i++)
-		clari_store_remove(&gone[i].key, gone[i].generation);
-	pfree(gone);
+		clari_dropped_init(&dropped);
+		clari_cache_lock(LW_EXCLUSIVE);
+		/* an entry can have two files, a rowset and a record */
+		while (dropped.nfiles < CLARI_DROP_BATCH && (entry = next_meant_locked(key, &index)) != NULL)
+			count += invalidate_locked(entry, &dropped);
+		clari_cache_unlock();
+		clari_tier_dispose(&dropped);
+	} while (entry != NULL);
 	return count;
-}
-
-/* ------- views ------- */
-
-static const char *
-flight_phase(const ClariFlightShared *flight)
-{
-	return flight->worker == CLARI_NOBODY ? "queued" : clari_job_state_name(flight->progress.state);
-}
-
-static const char *
-entry_state(const ClariEntryShared *entry)
-{
-	if (entry->flight != CLARI_NOBODY)
-	{
-		const ClariFlightShared *flight = &control->flights[entry->flight];
-
-		if (flight->worker == CLARI_NOBODY)
-			return "queued";
-		return flight->progress.state == CLARI_JOB_DOWNLOADING ? "downloading" : "exporting";
-	}
-	return entry->failed_flight != 0 ? "failed" : "ready";
-}
-
-static void
-describe_entry(const ClariEntryShared *entry, ClariEntryInfo *info)
-{
-	memcpy(info->base_url, entry->base_url, sizeof(info->base_url));
-	memcpy(info->forecast, entry->forecast, sizeof(info->forecast));
-	memcpy(info->period, entry->period, sizeof(info->period));
-	info->state = entry_state(entry);
-	info->has_rowset = entry->has_rowset;
-	info->version = entry->version;
-	info->expires_at = entry->version.meta.posted_at + entry->ttl;
-	info->hits = entry->hits;
-	info->error = entry->error;
-	if (entry->failed_flight == 0)
-		info->error.code = CLARI_ERROR_NONE;
-}
-
-ClariEntryInfo *
-clari_cache_entries_copy(int *count)
-{
-	ClariEntryInfo *infos = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(ClariEntryInfo) * CLARI_MAX_ENTRIES);
-
-	*count = 0;
-	clari_cache_lock(LW_SHARED);
-	for (int i = 0; i < CLARI_MAX_ENTRIES; i++)
-		if (control->entries[i].used)
-			describe_entry(&control->entries[i], &infos[(*count)++]);
-	clari_cache_unlock();
-	return infos;
-}
-
-static void
-describe_flight(const ClariFlightShared *flight, ClariFlightInfo *info)
-{
-	info->flight = flight->generation;
-	memcpy(info->base_url, flight->request.base_url, sizeof(info->base_url));
-	memcpy(info->forecast, flight->request.forecast, sizeof(info->forecast));
-	memcpy(info->period, flight->request.period, sizeof(info->period));
-	memcpy(info->job_id, flight->progress.job_id, sizeof(info->job_id));
-	info->phase = flight_phase(flight);
-	info->started_at = flight->queued_at;
-	info->bytes = flight->progress.bytes;
-	info->entries = flight->progress.entries;
-	info->polls = flight->progress.polls;
-	info->retries = flight->progress.retries;
-	info->waiters = flight->waiters;
-	info->next_try_at = flight->progress.next_try_at;
-}
-
-ClariFlightInfo *
-clari_cache_flights(int *count)
-{
-	ClariFlightInfo *infos = palloc(sizeof(ClariFlightInfo) * CLARI_MAX_FLIGHTS);
-
-	*count = 0;
-	clari_cache_lock(LW_SHARED);
-	for (int i = 0; i < CLARI_MAX_FLIGHTS; i++)
-		if (control->flights[i].used)
-			describe_flight(&control->flights[i], &infos[(*count)++]);
-	clari_cache_unlock();
-	return infos;
 }

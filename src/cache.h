@@ -4,8 +4,8 @@
  *
  * Cache and queue are one fixed array of entries in a control segment, under
  * one LWLock.  Find-or-insert under that lock is the single flight; one
- * condition variable wakes whoever waits.  Both sides are here: what sessions
- * ask, and what workers take and give back.
+ * condition variable wakes whoever waits.  This is what sessions ask; what
+ * workers take and give back is in cache_worker.h.
  */
 #ifndef CLARI_CACHE_H
 #define CLARI_CACHE_H
@@ -21,7 +21,8 @@
 #include "rowset.h"
 
 /* GUCs, defined in clari_fdw.c. */
-extern int clari_shared_cache_size; /* kB */
+extern int clari_shared_cache_size; /* kB, as the next */
+extern int clari_disk_cache_size;
 extern int clari_max_workers;
 extern int clari_worker_idle_timeout; /* ms */
 
@@ -35,11 +36,13 @@ extern void clari_cache_init(void);
 /* How fresh a rowset must be to serve (all in microseconds, as TimestampTz). */
 typedef struct ClariFreshness
 {
-	TimestampTz since;       /* the statement's start */
-	int64 cache_ttl;         /* a rowset serves if its POST was sent after since - ttl */
-	int64 closed_period_ttl; /* instead, for a quarter that was over when it was exported */
-	int64 max_age;           /* of a quarter that is not closed; negative: its TTL decides */
-	bool anew;               /* whatever is cached, and even if it failed a moment ago */
+	TimestampTz since;            /* the statement's start */
+	int64 cache_ttl;              /* a rowset serves if its POST was sent after since - ttl */
+	int64 closed_period_ttl;      /* instead, for a quarter that was over when it was exported */
+	int64 stale_while_revalidate; /* so much older serves at once, and is exported anew behind (RFC 5861) */
+	int64 stale_if_error;         /* so much older serves if the export fails */
+	int64 max_age;                /* of a quarter that is not closed; negative: its TTL decides */
+	bool anew;                    /* whatever is cached, and even if it failed a moment ago */
 } ClariFreshness;
 
 /* One version of a rowset, and where it is. */
@@ -52,18 +55,21 @@ typedef struct ClariVersion
 
 typedef enum ClariLookup
 {
-	CLARI_LOOKUP_READY,  /* *version serves */
-	CLARI_LOOKUP_FLYING, /* an export is under way or queued: *flight tells which */
-	CLARI_LOOKUP_FAILED, /* *error says why, now or within the last ten seconds */
-	CLARI_LOOKUP_ABSENT, /* nothing serves, and nothing was queued because that was not wanted */
-	CLARI_LOOKUP_FULL    /* no room in the queue: ask again later */
+	CLARI_LOOKUP_READY,       /* *version serves; with an error code, *error is a warning from its export */
+	CLARI_LOOKUP_STALE,       /* *version serves, but is to be exported anew: stale-while-revalidate */
+	CLARI_LOOKUP_STALE_ERROR, /* *version serves, as the export failed: *error says why; stale-if-error */
+	CLARI_LOOKUP_FLYING,      /* an export is under way or queued: *flight tells which */
+	CLARI_LOOKUP_FAILED,      /* *error says why, now or within the last ten seconds */
+	CLARI_LOOKUP_ABSENT,      /* nothing serves, and nothing was queued because that was not wanted */
+	CLARI_LOOKUP_FULL         /* no room in the queue: ask again later */
 } ClariLookup;
 
 /*
  * Looks the key up.  flight is in and out: 0, or the flight that the caller has
  * waited for, which serves (or fails) whatever its age.  With a transport, an
- * export is queued where nothing serves (CLARI_LOOKUP_FLYING); without one, the
- * answer is CLARI_LOOKUP_ABSENT then.  Takes and releases the lock.
+ * export is queued where nothing serves (CLARI_LOOKUP_FLYING) or something stale
+ * does; without one, the answer is CLARI_LOOKUP_ABSENT where nothing serves.
+ * The first look-up after a start loads what is on disk, acting on interrupts.
  */
 extern ClariLookup
 clari_cache_lookup(const ClariKey *key, const ClariRequest *request, const ClariTransport *transport,
@@ -94,11 +100,24 @@ extern void clari_cache_wait_end(void);
 /* Counts the session as waiting for the flight, or not any more. */
 extern void clari_cache_count_waiter(uint64 flight, int change);
 
-/* The version turned out to be unreadable: forgets it, unless a newer one has come. */
+/*
+ * The version turned out to be damaged, or not to be there: forgets it, unless a
+ * newer one has come.  It can be had again from its job.
+ */
 extern void clari_cache_forget(const ClariKey *key, uint64 generation);
 
-/* Forgets rowset and remembered failure of the key, or of every key (NULL); returns how many had one. */
+/* Forgets rowset, job and remembered failure of the key, or of every key (NULL); returns how many had one. */
 extern int64 clari_cache_invalidate(const ClariKey *key);
+
+/*
+ * Cancels the key's export in the name of the role, if it is queued or under way:
+ * returns its flight, or 0 if there is none.  The waiting get the error once the
+ * worker has told Clari.
+ */
+extern uint64 clari_cache_cancel(const ClariKey *key, const char *role);
+
+/* Is the flight still queued or under way? */
+extern bool clari_cache_is_flying(uint64 flight);
 
 /* A row of the view clari_cache. */
 typedef struct ClariEntryInfo
@@ -132,62 +151,41 @@ typedef struct ClariFlightInfo
 	TimestampTz next_try_at; /* 0: none */
 } ClariFlightInfo;
 
+/* What is counted; the order of the columns of clari_stats. */
+typedef enum ClariCounter
+{
+	CLARI_COUNT_HITS,             /* look-ups that a fresh rowset served */
+	CLARI_COUNT_STALE_HITS,       /* … that a stale one did */
+	CLARI_COUNT_MISSES,           /* … that queued an export */
+	CLARI_COUNT_EXPORTS,          /* POSTs that Clari accepted: quota */
+	CLARI_COUNT_TAKEN_UP,         /* jobs that an earlier export had made */
+	CLARI_COUNT_DOWNLOADS,        /* begun */
+	CLARI_COUNT_RETRIES,          /* of any step */
+	CLARI_COUNT_FAILURES,         /* exports that ended with an error */
+	CLARI_COUNT_CANCELLATIONS,    /* … by clari_cancel() */
+	CLARI_COUNT_BYTES,            /* decoded, of downloads that came into the cache */
+	CLARI_COUNT_ENTRIES,          /* of the same */
+	CLARI_COUNT_MEMORY_EVICTIONS, /* rowsets that had to leave shared memory */
+	CLARI_COUNT_DISK_EVICTIONS,   /* … the disk */
+	CLARI_COUNT_DAMAGED_FILES     /* that were removed */
+} ClariCounter;
+
+#define CLARI_COUNTERS (CLARI_COUNT_DAMAGED_FILES + 1)
+
+typedef struct ClariStats
+{
+	int64 counts[CLARI_COUNTERS];
+	TimestampTz since;
+} ClariStats;
+
+extern void clari_cache_stats(ClariStats *stats);
+extern void clari_cache_stats_reset(void);
+
+/* Takes the lock; the cache's own counters are counted under it. */
+extern void clari_cache_count(ClariCounter counter, int64 change);
+
 /* Copies of all entries or flights, palloc'd in the current context; their number in *count. */
 extern ClariEntryInfo *clari_cache_entries_copy(int *count);
 extern ClariFlightInfo *clari_cache_flights(int *count);
-
-/* ------- workers ------- */
-
-/* A claimed flight: the worker's own copy, secret included. */
-typedef struct ClariOrder
-{
-	int index; /* of the flight */
-	ClariKey key;
-	uint64 generation; /* the version that it will make */
-	ClariRequest request;
-	ClariTransport transport;
-} ClariOrder;
-
-/* What a worker tells about a flight. */
-typedef struct ClariProgress
-{
-	ClariJobState state;
-	char job_id[64];
-	int64 bytes;
-	int64 entries;
-	int32 polls;
-	int32 retries;
-	TimestampTz next_try_at;
-} ClariProgress;
-
-/* Takes the worker slot that the session reserved; false: somebody else has it, go away. */
-extern bool clari_cache_worker_begin(int slot);
-
-/* Gives the slot back if nothing is queued that this worker could take; else false. */
-extern bool clari_cache_worker_end(void);
-
-/*
- * Takes the next queued flight whose account has fewer exports under way than
- * its max_concurrent_exports, unless another worker has less to do.
- */
-extern bool clari_cache_claim(ClariOrder *order);
-
-extern void clari_cache_progress(int index, const ClariProgress *progress);
-
-/*
- * Room for a segment of so many bytes, by dropping the least recently used
- * ones; counted from now on.  False: it is larger than the shared cache may be.
- */
-extern bool clari_cache_reserve(Size bytes);
-extern void clari_cache_unreserve(Size bytes);
-
-/*
- * The flight's rowset is there: wakes the waiting.  The version's segment, if it
- * has one, was reserved and is pinned; the cache owns it from now on.
- */
-extern void clari_cache_publish(int index, const ClariVersion *version);
-
-/* The flight failed: remembered for ten seconds, the waiting are woken. */
-extern void clari_cache_fail(int index, const ClariError *error);
 
 #endif /* CLARI_CACHE_H */

@@ -9,8 +9,8 @@
 #include "postgres.h"
 
 #include "cache_shared.h"
+#include "compat.h"
 #include "digest.h"
-#include "store.h"
 
 #include "miscadmin.h"
 #include "postmaster/bgworker.h"
@@ -166,26 +166,27 @@ clari_cache_start_workers(ClariError *error)
 
 /* ------- a worker's life ------- */
 
-/* The worker dies with flights in hand: they fail, the waiting hear of it. */
+/* The worker goes with flights in hand: whoever claims them next takes their jobs up. */
 static void
 leave_slot(int code pg_attribute_unused(), Datum arg pg_attribute_unused())
 {
 	ClariControl *control = clari_cache_control();
-	ClariError error;
 
 	if (my_slot == CLARI_NOBODY)
 		return;
-	clari_error_set(&error, CLARI_ERROR_CANCELLED, "the background worker that made the export was terminated");
-	clari_error_hint(&error, "Run the query again: it starts a new one.");
+	clari_cache_lock(LW_EXCLUSIVE);
 	for (int i = 0; i < CLARI_MAX_FLIGHTS; i++)
 		if (control->flights[i].used && control->flights[i].worker == my_slot)
-			clari_cache_fail(i, &error);
-	clari_cache_lock(LW_EXCLUSIVE);
+		{
+			control->flights[i].worker = CLARI_NOBODY;
+			memset(&control->flights[i].progress, 0, sizeof(ClariProgress));
+		}
 	control->workers[my_slot].state = CLARI_WORKER_FREE;
 	control->worker_at = GetCurrentTimestamp();
 	my_slot = CLARI_NOBODY;
 	wake_workers_locked();
 	clari_cache_unlock();
+	clari_cache_wake_sessions(); /* they start another worker */
 }
 
 bool
@@ -297,7 +298,13 @@ clari_cache_claim(ClariOrder *order)
 		control->workers[my_slot].flights++;
 		order->index = (int) (flight - control->flights);
 		order->key = control->entries[flight->entry].key;
+		order->account = flight->account;
 		order->generation = flight->generation;
+		order->fresh_since = flight->fresh_since;
+		order->running_since = flight->running_since;
+		order->cache_ttl = flight->cache_ttl;
+		order->closed_period_ttl = flight->closed_period_ttl;
+		order->known = control->entries[flight->entry].version.meta;
 		order->request = flight->request;
 		order->transport = flight->transport;
 		wake_workers_locked();
@@ -314,62 +321,45 @@ clari_cache_progress(int index, const ClariProgress *progress)
 	clari_cache_unlock();
 }
 
-/* ------- the memory tier ------- */
+/* ------- whose is a job? ------- */
 
-/* The segment that was used longest ago, or NULL if there is none. */
-static ClariEntryShared *
-oldest_segment_locked(ClariControl *control)
+bool
+clari_cache_claims_job(int index, const char *job_id)
 {
-	ClariEntryShared *oldest = NULL;
+	ClariControl *control = clari_cache_control();
+	bool claimed = false;
 
+	clari_cache_lock(LW_SHARED);
 	for (int i = 0; i < CLARI_MAX_ENTRIES; i++)
-	{
-		ClariEntryShared *entry = &control->entries[i];
-
-		if (entry->used && entry->version.segment != DSM_HANDLE_INVALID &&
-			(oldest == NULL || entry->used_at < oldest->used_at))
-			oldest = entry;
-	}
-	return oldest;
+		claimed = claimed || (control->entries[i].used && strcmp(control->entries[i].version.meta.job_id, job_id) == 0);
+	for (int i = 0; i < CLARI_MAX_FLIGHTS; i++)
+		claimed = claimed ||
+				  (i != index && control->flights[i].used && strcmp(control->flights[i].progress.job_id, job_id) == 0);
+	clari_cache_unlock();
+	return claimed;
 }
 
 bool
-clari_cache_reserve(Size bytes)
+clari_cache_is_contested(int index)
 {
 	ClariControl *control = clari_cache_control();
-	Size limit = (Size) clari_shared_cache_size * 1024;
-	ClariDropped dropped = {0};
-	bool fits = bytes <= limit;
+	const ClariFlightShared *mine = &control->flights[index];
+	bool contested = false;
 
-	clari_cache_lock(LW_EXCLUSIVE);
-	while (fits && (control->segment_bytes + bytes > limit || control->nsegments >= CLARI_MAX_SEGMENTS))
+	clari_cache_lock(LW_SHARED);
+	for (int i = 0; i < CLARI_MAX_FLIGHTS; i++)
 	{
-		ClariEntryShared *oldest = oldest_segment_locked(control);
+		const ClariFlightShared *other = &control->flights[i];
 
-		if (oldest == NULL)
-			fits = false; /* the rest is reserved by other workers */
-		else
-			clari_cache_drop_segment_locked(oldest, &dropped);
-	}
-	if (fits)
-	{
-		control->segment_bytes += bytes;
-		control->nsegments++;
+		contested = contested || (i != index && other->used && other->worker != CLARI_NOBODY &&
+								  other->progress.job_id[0] == '\0' && other->progress.state >= CLARI_JOB_POSTING &&
+								  memcmp(&other->account, &mine->account, sizeof(ClariKey)) == 0 &&
+								  strcmp(other->request.forecast, mine->request.forecast) == 0 &&
+								  (other->request.period[0] == '\0' || mine->request.period[0] == '\0' ||
+								   strcmp(other->request.period, mine->request.period) == 0));
 	}
 	clari_cache_unlock();
-	clari_cache_unpin(&dropped);
-	return fits;
-}
-
-void
-clari_cache_unreserve(Size bytes)
-{
-	ClariControl *control = clari_cache_control();
-
-	clari_cache_lock(LW_EXCLUSIVE);
-	control->segment_bytes -= bytes;
-	control->nsegments--;
-	clari_cache_unlock();
+	return contested;
 }
 
 /* ------- the end of a flight ------- */
@@ -388,41 +378,112 @@ end_flight_locked(int index)
 }
 
 void
-clari_cache_publish(int index, const ClariVersion *version)
+clari_cache_publish(int index, const ClariVersion *version, bool in_file, const ClariError *warning)
 {
 	ClariControl *control = clari_cache_control();
-	ClariDropped dropped = {0};
+	ClariDropped dropped;
 	ClariEntryShared *entry;
-	uint64 replaced;
 
+	clari_dropped_init(&dropped);
 	clari_cache_lock(LW_EXCLUSIVE);
 	entry = &control->entries[control->flights[index].entry];
-	replaced = entry->has_rowset ? entry->version.meta.generation : 0;
-	clari_cache_drop_segment_locked(entry, &dropped);
-	entry->has_rowset = true;
+	clari_tier_drop_segment_locked(entry, &dropped);
+	clari_tier_drop_file_locked(entry, &dropped);
 	entry->version = *version;
+	entry->in_file = in_file;
+	entry->ttl = clari_rowset_ttl(&version->meta, version->meta.cache_ttl, version->meta.closed_period_ttl);
 	entry->failed_flight = 0;
+	if (warning != NULL)
+	{
+		entry->error = *warning;
+		entry->warned_flight = version->meta.generation;
+	}
 	entry->used_at = ++control->clock;
 	end_flight_locked(index);
 	clari_cache_unlock();
 	clari_cache_wake_sessions();
-	clari_cache_unpin(&dropped);
-	if (replaced != 0)
-		clari_store_remove(&version->meta.key, replaced);
+	clari_tier_dispose(&dropped);
+}
+
+static void
+fail_locked(int index, const ClariError *error)
+{
+	ClariControl *control = clari_cache_control();
+	ClariEntryShared *entry = &control->entries[control->flights[index].entry];
+
+	entry->failed_flight = control->flights[index].generation;
+	entry->failed_at = GetCurrentTimestamp();
+	entry->error = *error;
+	control->stats.counts[error->code == CLARI_ERROR_CANCELLED ? CLARI_COUNT_CANCELLATIONS : CLARI_COUNT_FAILURES]++;
+	end_flight_locked(index);
 }
 
 void
 clari_cache_fail(int index, const ClariError *error)
 {
-	ClariControl *control = clari_cache_control();
-	ClariEntryShared *entry;
-
 	clari_cache_lock(LW_EXCLUSIVE);
-	entry = &control->entries[control->flights[index].entry];
-	entry->failed_flight = control->flights[index].generation;
-	entry->failed_at = GetCurrentTimestamp();
-	entry->error = *error;
-	end_flight_locked(index);
+	fail_locked(index, error);
 	clari_cache_unlock();
 	clari_cache_wake_sessions();
+}
+
+/* ------- cancelling ------- */
+
+static void
+cancelled_error(const ClariFlightShared *flight, ClariError *error)
+{
+	const char *period = flight->request.period;
+
+	clari_error_set(error, CLARI_ERROR_CANCELLED, "the export of %s%s was cancelled by role \"%s\"",
+					period[0] != '\0' ? "period " : "the current quarter", period, flight->cancelled_by);
+	clari_error_hint(error, "Run the query again to export anew.");
+}
+
+uint64
+clari_cache_cancel(const ClariKey *key, const char *role)
+{
+	ClariControl *control = clari_cache_control();
+	ClariEntryShared *entry;
+	uint64 generation = 0;
+	ClariError error;
+
+	clari_cache_lock(LW_EXCLUSIVE);
+	entry = clari_entry_find_locked(key);
+	if (entry != NULL && entry->flight != CLARI_NOBODY)
+	{
+		ClariFlightShared *flight = &control->flights[entry->flight];
+
+		generation = flight->generation;
+		strlcpy(flight->cancelled_by, role, sizeof(flight->cancelled_by));
+		cancelled_error(flight, &error);
+		/* Nothing has been asked of Clari yet; else it is for the worker to tell Clari. */
+		if (flight->worker == CLARI_NOBODY)
+			fail_locked(entry->flight, &error);
+		else
+			wake_workers_locked();
+	}
+	clari_cache_unlock();
+	clari_cache_wake_sessions();
+	return generation;
+}
+
+int
+clari_cache_cancels(ClariCancel cancels[CLARI_CANCELS_MAX])
+{
+	ClariControl *control = clari_cache_control();
+	int count = 0;
+
+	clari_cache_lock(LW_EXCLUSIVE);
+	for (int i = 0; i < CLARI_MAX_FLIGHTS && count < CLARI_CANCELS_MAX; i++)
+	{
+		ClariFlightShared *flight = &control->flights[i];
+
+		if (!flight->used || flight->worker != my_slot || flight->cancelled_by[0] == '\0')
+			continue;
+		cancels[count].index = i;
+		cancelled_error(flight, &cancels[count++].error);
+		flight->cancelled_by[0] = '\0';
+	}
+	clari_cache_unlock();
+	return count;
 }

@@ -9,14 +9,14 @@
 #ifndef CLARI_CACHE_SHARED_H
 #define CLARI_CACHE_SHARED_H
 
-#include "cache.h"
+#include "cache_worker.h"
 
 #include "storage/condition_variable.h"
 #include "storage/latch.h"
 #include "storage/lwlock.h"
 
 /* Changes with every change of the structs below: two versions of the library never share them. */
-#define CLARI_CACHE_LAYOUT "clari_fdw cache 1"
+#define CLARI_CACHE_LAYOUT "clari_fdw cache 2"
 
 #define CLARI_MAX_ENTRIES 1024
 #define CLARI_MAX_FLIGHTS 256
@@ -36,13 +36,15 @@ typedef struct ClariEntryShared
 	char base_url[CLARI_URL_SIZE]; /* these three for the view */
 	char forecast[CLARI_NAME_SIZE];
 	char period[CLARI_PERIOD_TEXT_SIZE];
-	bool has_rowset;
-	ClariVersion version;
-	int64 ttl; /* as the last look-up counted it, for expires_at */
+	bool in_file;         /* the version has a file … */
+	ClariVersion version; /* … or a segment; with neither, its metadata tell the job that it can be had from again */
+	uint32 record_bytes;  /* of its job's record on disk, 0: none */
+	int64 ttl;            /* as the last look-up counted it: when it expires */
 	int64 hits;
 	uint64 used_at;       /* of control->clock: least recently used goes first */
 	int flight;           /* index, or CLARI_NOBODY */
 	uint64 failed_flight; /* generation of the last failure, 0: none since the last rowset */
+	uint64 warned_flight; /* generation of the last rowset that could not be kept as it should; error says why */
 	TimestampTz failed_at;
 	TimestampTz invalidated_at; /* a flight POSTed before that serves only those who wait for it */
 	ClariError error;
@@ -57,6 +59,11 @@ typedef struct ClariFlightShared
 	int waiters;
 	ClariKey account;
 	TimestampTz queued_at;
+	TimestampTz fresh_since;   /* a job POSTed before that does not serve who asked … */
+	TimestampTz running_since; /* … unless it may still be running, and was POSTed after this */
+	int64 cache_ttl;           /* of who asked, for the rowset's metadata */
+	int64 closed_period_ttl;
+	char cancelled_by[NAMEDATALEN]; /* role, or empty */
 	ClariProgress progress;
 	ClariRequest request;
 	ClariTransport transport; /* wiped when the flight ends */
@@ -77,16 +84,29 @@ typedef struct ClariWorkerShared
 	int flights;  /* claimed by it */
 } ClariWorkerShared;
 
+typedef enum ClariLoading
+{
+	CLARI_LOADING_NEEDED,
+	CLARI_LOADING_UNDER_WAY, /* by one process; the others wait */
+	CLARI_LOADING_DONE
+} ClariLoading;
+
 typedef struct ClariControl
 {
-	uint64 clock;           /* counts uses, for LRU */
-	uint64 next_generation; /* begins with the time, so that no two servers' lives share one */
+	uint64 clock;                /* counts uses, for LRU; begins with the time, as the next */
+	uint64 next_generation;      /* no two servers' lives share one */
+	ClariLoading loading;        /* of what the directory holds */
+	char directory[MAXPGPATH];   /* the one in effect, which is not every process's GUC during a reload */
+	TimestampTz directory_at;    /* of the reload that set it */
+	uint64 directory_generation; /* counts its changes */
 	int buckets[CLARI_BUCKETS];
 	int free_entry;
 	int nsegments;
 	Size segment_bytes;
+	uint64 disk_bytes;         /* of rowsets and records, those being written included */
 	TimestampTz worker_at;     /* when a worker last came up or went */
 	ConditionVariable changed; /* broadcast without the lock */
+	ClariStats stats;
 	ClariWorkerShared workers[CLARI_MAX_WORKERS];
 	ClariFlightShared flights[CLARI_MAX_FLIGHTS];
 	ClariEntryShared entries[CLARI_MAX_ENTRIES];
@@ -95,29 +115,88 @@ typedef struct ClariControl
 typedef struct ClariCacheRoot
 {
 	LWLock lock;
-	dsm_handle control; /* DSM_HANDLE_INVALID: not made yet */
+	dsm_handle control; /* DSM_HANDLE_INVALID: not made yet, or preloaded: then it is in the main segment */
 } ClariCacheRoot;
 
+/* How many of each can be dropped in one hold of the lock: some for the bounds, and an entry's own. */
+#define CLARI_DROP_BATCH CLARI_MAX_SEGMENTS
+#define CLARI_DROP_MAX (CLARI_DROP_BATCH + 4)
+
 /*
- * Segments that were dropped under the lock, to be unpinned after it: that can
- * unlink a file, and raise.
+ * What was dropped under the lock and is disposed of after it: to unpin a
+ * segment can unlink a file, and raise; to remove a file waits for the disk.
+ * Bytes on disk are counted until they are gone.
  */
 typedef struct ClariDropped
 {
-	int count;
-	dsm_handle segments[CLARI_MAX_SEGMENTS];
+	int nsegments;
+	int nfiles;
+	uint64 file_bytes;
+	dsm_handle segments[CLARI_DROP_MAX];
+	struct
+	{
+		ClariKey key;
+		uint64 generation; /* 0: the record instead */
+	} files[CLARI_DROP_MAX];
 } ClariDropped;
+
+static inline bool
+clari_entry_has_rowset(const ClariEntryShared *entry)
+{
+	return entry->in_file || entry->version.segment != DSM_HANDLE_INVALID;
+}
+
+static inline bool
+clari_entry_knows_job(const ClariEntryShared *entry)
+{
+	return entry->version.meta.job_id[0] != '\0';
+}
+
+/* Dropped things begin so: an initialiser would clear all of the arrays. */
+static inline void
+clari_dropped_init(ClariDropped *dropped)
+{
+	dropped->nsegments = dropped->nfiles = 0;
+	dropped->file_bytes = 0;
+}
 
 /* The process's own view of both, attached at the first call. */
 extern ClariControl *clari_cache_control(void);
 extern void clari_cache_lock(LWLockMode mode);
 extern void clari_cache_unlock(void);
-
-/* These are called with the lock held exclusively. */
-extern void clari_cache_drop_segment_locked(ClariEntryShared *entry, ClariDropped *dropped);
-
-/* Without the lock: lets dropped segments go with their last reader; wakes waiting sessions. */
-extern void clari_cache_unpin(const ClariDropped *dropped);
 extern void clari_cache_wake_sessions(void);
+
+/* ------- entries (cache.c); with the lock held exclusively ------- */
+
+extern ClariEntryShared *clari_entry_find_locked(const ClariKey *key);
+
+/* A new entry, all zero but its key; NULL: every entry has a flight.  What had to go for it is in *dropped. */
+extern ClariEntryShared *clari_entry_insert_locked(const ClariKey *key, ClariDropped *dropped);
+
+/* ------- freshness (cache_freshness.c) ------- */
+
+/* How long the rowset is fresh for those who exported it, or for a statement. */
+extern int64 clari_rowset_ttl(const ClariRowsetMeta *meta, int64 cache_ttl, int64 closed_period_ttl);
+
+/* How old a rowset with these metadata may be at the statement's start. */
+extern int64 clari_freshness_age(const ClariRowsetMeta *meta, const ClariFreshness *freshness);
+
+/* Its POST was sent after (since - age), it was not invalidated, and it is not from the future. */
+extern bool clari_entry_is_younger(const ClariEntryShared *entry, const ClariFreshness *freshness, int64 age);
+
+/* ------- tiers (cache_tier.c); with the lock held exclusively ------- */
+
+extern void clari_tier_drop_segment_locked(ClariEntryShared *entry, ClariDropped *dropped);
+extern void clari_tier_drop_file_locked(ClariEntryShared *entry, ClariDropped *dropped);
+extern void clari_tier_drop_record_locked(ClariEntryShared *entry, ClariDropped *dropped);
+
+/* Drops what exceeds the bounds, as far as there is room in *dropped. */
+extern void clari_tier_trim_locked(ClariDropped *dropped);
+
+/* Without the lock: what was dropped goes; a segment with its last reader. */
+extern void clari_tier_dispose(const ClariDropped *dropped);
+
+/* Loads what the directory holds, or waits until it is loaded; follows a change of the directory. */
+extern void clari_cache_open(void);
 
 #endif /* CLARI_CACHE_SHARED_H */

@@ -40,4 +40,28 @@
 	create_foreignscan_path(root, rel, NULL, rows, startup, total, NIL, (rel)->lateral_relids, NULL, NIL)
 #endif
 
+/* Wait events with names of their own, where extensions can have them. */
+#if PG_VERSION_NUM >= 170000
+#include "utils/wait_event.h"
+
+#define CLARI_DEFINE_WAIT_EVENT(function, name)                                                                        \
+	static inline uint32 function(void)                                                                                \
+	{                                                                                                                  \
+		static uint32 event = 0;                                                                                       \
+		if (event == 0)                                                                                                \
+			event = WaitEventExtensionNew(name);                                                                       \
+		return event;                                                                                                  \
+	}
+#else
+#include "pgstat.h"
+
+#define CLARI_DEFINE_WAIT_EVENT(function, name)                                                                        \
+	static inline uint32 function(void)                                                                                \
+	{                                                                                                                  \
+		return PG_WAIT_EXTENSION;                                                                                      \
+	}
+#endif
+CLARI_DEFINE_WAIT_EVENT(clari_wait_event_export, "ClariFdwExport")
+CLARI_DEFINE_WAIT_EVENT(clari_wait_event_worker, "ClariFdwWorker")
+
 #endif /* CLARI_COMPAT_H */

@@ -10,7 +10,6 @@
 
 #include "digest.h"
 #include "json.h"
-#include "report.h"
 #include "rowset.h"
 #include "store.h"
 
@@ -26,12 +25,18 @@
 /* Rowsets up to this share of the shared cache get a segment, so that one does not turn out all others. */
 #define SEGMENT_SHARE 8
 
+/* Bytes on disk are reserved in steps of this, to take the cache's lock seldom. */
+#define DISK_STEP (128 * 1024)
+
 struct ClariDownload
 {
 	ClariDocument *document;
 	ClariRowsetWriter *writer;
 	ClariStoreFile *file;
-	ClariRowsetMeta meta;          /* once finished */
+	bool on_disk;
+	uint64 length;                 /* appended to the file */
+	uint64 reserved;               /* of the disk */
+	ClariError disk_error;         /* why it does without, if it does */
 	MemoryContext numeric_context; /* of one encoded number */
 };
 
@@ -92,21 +97,69 @@ encode_numeric(void *arg, const char *text, size_t length, const void **datum, s
 
 /* ------- life ------- */
 
+static bool
+reserve_disk(ClariDownload *download, size_t length, ClariError *error)
+{
+	uint64 missing;
+
+	if (!download->on_disk || download->length + length <= download->reserved)
+		return true;
+	missing = download->length + length - download->reserved;
+	missing = Max(missing, Min(DISK_STEP, download->reserved)); /* a small one takes what it needs */
+	if (!clari_cache_reserve_disk(missing, error))
+		return false;
+	download->reserved += missing;
+	return true;
+}
+
 /* ClariRowsetOutput.append: also where a shutdown is noticed while a large rowset is being finished. */
 static bool
 append_bytes(void *arg, const void *bytes, size_t length, ClariError *error)
 {
+	ClariDownload *download = arg;
+
 	if (ShutdownRequestPending)
 		return clari_error_set(error, CLARI_ERROR_CANCELLED, "the background worker was told to stop");
-	return clari_store_append(arg, bytes, length, error);
+	if (!reserve_disk(download, length, error))
+		return false;
+	download->length += length;
+	if (clari_store_append(download->file, bytes, length, error))
+		return true;
+	if (!download->on_disk)
+		clari_error_detail(error, "The disk cache cannot be used: %s. %s", download->disk_error.message,
+						   download->disk_error.detail);
+	return false;
+}
+
+/* ClariRowsetOutput.open_spill */
+static int
+open_spill(void *arg, ClariError *error)
+{
+	return clari_store_open_spill(((ClariDownload *) arg)->file, error);
+}
+
+/* Without a disk the whole shared cache may be taken, and the sort cannot spill. */
+static bool
+open_parts(ClariDownload *download, const ClariOrder *order, ClariError *error)
+{
+	ClariRowsetOutput output = {download, append_bytes, open_spill};
+	Size shared = (Size) clari_shared_cache_size * 1024;
+	Size memory_limit = download->on_disk ? shared / SEGMENT_SHARE : shared;
+	Size sort_memory = download->on_disk ? SORT_MEMORY : Max(SORT_MEMORY, 2 * shared);
+
+	download->file = clari_store_create(&order->key, order->generation, memory_limit, download->on_disk, error);
+	if (download->file == NULL)
+		return false;
+	download->writer = clari_rowset_writer_open(&output, encode_numeric, download, order->request.period, sort_memory);
+	if (download->writer != NULL)
+		download->document = clari_document_open(clari_rowset_writer_add, download->writer);
+	return download->document != NULL || clari_error_out_of_memory(error);
 }
 
 ClariDownload *
-clari_download_open(const ClariOrder *order, ClariError *error)
+clari_download_open(const ClariOrder *order, const ClariError *without_disk, ClariError *error)
 {
 	ClariDownload *download = calloc(1, sizeof(ClariDownload));
-	ClariRowsetOutput output = {NULL, append_bytes, clari_store_open_spill};
-	Size memory_limit = (Size) clari_shared_cache_size * 1024 / SEGMENT_SHARE;
 
 	if (download == NULL)
 	{
@@ -114,19 +167,11 @@ clari_download_open(const ClariOrder *order, ClariError *error)
 		return NULL;
 	}
 	download->numeric_context = AllocSetContextCreate(TopMemoryContext, "clari_fdw numeric", ALLOCSET_SMALL_SIZES);
-	download->file = clari_store_create(&order->key, order->generation, memory_limit, error);
-	if (download->file == NULL)
+	download->on_disk = without_disk == NULL;
+	if (without_disk != NULL)
+		download->disk_error = *without_disk;
+	if (!open_parts(download, order, error))
 	{
-		clari_download_close(download);
-		return NULL;
-	}
-	output.arg = download->file;
-	download->writer = clari_rowset_writer_open(&output, encode_numeric, download, order->request.period, SORT_MEMORY);
-	if (download->writer != NULL)
-		download->document = clari_document_open(clari_rowset_writer_add, download->writer);
-	if (download->document == NULL)
-	{
-		clari_error_out_of_memory(error);
 		clari_download_close(download);
 		return NULL;
 	}
@@ -144,6 +189,8 @@ clari_download_close(ClariDownload *download)
 		clari_rowset_writer_close(download->writer);
 	if (download->file != NULL)
 		clari_store_abandon(download->file);
+	if (download->reserved > 0)
+		clari_cache_release_disk(download->reserved);
 	MemoryContextDelete(download->numeric_context);
 	free(download);
 }
@@ -168,15 +215,7 @@ clari_download_entries(const ClariDownload *download)
 	return (int64) clari_document_entries(download->document);
 }
 
-bool
-clari_download_finish(ClariDownload *download, const ClariRowsetMeta *meta, ClariError *error)
-{
-	download->meta = *meta;
-	return clari_document_finish(download->document, error) &&
-		   clari_rowset_writer_finish(download->writer, &download->meta, error);
-}
-
-/* ------- publishing ------- */
+/* ------- finishing ------- */
 
 /* A pinned segment with the bytes, or DSM_HANDLE_INVALID: /dev/shm is full, and the memory tier does without. */
 static dsm_handle
@@ -206,29 +245,76 @@ make_segment(const void *bytes, size_t length)
 	return handle;
 }
 
-bool
-clari_download_publish(ClariDownload *download, ClariVersion *version, ClariError *error)
+/* A segment for the bytes, if there are bytes and there is room; else what prevented it, if anything did. */
+static dsm_handle
+keep_in_memory(const void *bytes, size_t length, ClariError *error)
 {
-	size_t length;
-	const void *bytes = clari_store_bytes(download->file, &length);
+	dsm_handle segment;
+
+	error->code = CLARI_ERROR_NONE;
+	if (bytes == NULL || !clari_cache_reserve_memory(length, error))
+		return DSM_HANDLE_INVALID;
+	segment = make_segment(bytes, length);
+	if (segment == DSM_HANDLE_INVALID)
+	{
+		clari_cache_release_memory(length);
+		clari_error_set(error, CLARI_ERROR_IO, "could not keep the export in shared memory");
+		clari_error_detail(error, "No segment of " UINT64_FORMAT " bytes could be made.", (uint64) length);
+		clari_error_hint(error, "Look at the free space of /dev/shm.");
+	}
+	return segment;
+}
+
+/* Names the file; what was reserved is then the cache's, to the byte. */
+static bool
+keep_on_disk(ClariDownload *download, ClariError *error)
+{
 	ClariStoreFile *file = download->file;
 
-	memset(version, 0, sizeof(*version));
-	version->meta = download->meta;
-	version->bytes = length;
-	version->segment = DSM_HANDLE_INVALID;
-	if (bytes != NULL && clari_cache_reserve(length))
-	{
-		version->segment = make_segment(bytes, length);
-		if (version->segment == DSM_HANDLE_INVALID)
-			clari_cache_unreserve(length);
-	}
 	download->file = NULL; /* commit takes it */
-	if (clari_store_commit(file, error))
-		return true;
-	if (version->segment == DSM_HANDLE_INVALID)
+	if (!clari_store_commit(file, error))
 		return false;
-	clari_error_hint(error, "The rows are served from memory, and exported again when they are dropped from there.");
-	clari_error_report(LOG, error);
+	if (!download->on_disk)
+		return true;
+	clari_cache_release_disk(download->reserved - download->length);
+	download->reserved = 0;
 	return true;
+}
+
+/* One of the two is enough. */
+static bool
+keep(ClariDownload *download, ClariProduct *product, ClariError *error)
+{
+	ClariVersion *version = &product->version;
+	size_t length;
+	const void *bytes = clari_store_bytes(download->file, &length);
+
+	version->bytes = length;
+	version->segment = keep_in_memory(bytes, length, &product->warning);
+	if (version->segment == DSM_HANDLE_INVALID && !download->on_disk)
+	{
+		*error = product->warning;
+		if (error->code == CLARI_ERROR_NONE)
+			clari_error_set(error, CLARI_ERROR_LIMIT,
+							"the export is larger than the shared cache, and there is no disk");
+		return false;
+	}
+	if (keep_on_disk(download, error))
+	{
+		product->in_file = download->on_disk;
+		return true;
+	}
+	product->warning = *error;
+	return version->segment != DSM_HANDLE_INVALID;
+}
+
+bool
+clari_download_finish(ClariDownload *download, const ClariRowsetMeta *meta, ClariProduct *product, ClariError *error)
+{
+	memset(product, 0, sizeof(*product));
+	product->version.meta = *meta;
+	product->bytes = clari_download_bytes(download);
+	return clari_document_finish(download->document, error) &&
+		   clari_rowset_writer_finish(download->writer, &product->version.meta, error) &&
+		   keep(download, product, error);
 }

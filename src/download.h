@@ -4,20 +4,33 @@
  *		and, when it is small, a shared segment.
  *
  * Runs in the worker.  The sink is called from within libcurl: nothing here
- * raises before clari_download_publish().
+ * raises before clari_download_finish().
  */
 #ifndef CLARI_DOWNLOAD_H
 #define CLARI_DOWNLOAD_H
 
 #include "postgres.h"
 
-#include "cache.h"
+#include "cache_worker.h"
 #include "error.h"
 
 typedef struct ClariDownload ClariDownload;
 
-/* A download for the order, malloc'd; NULL with the error filled. */
-extern ClariDownload *clari_download_open(const ClariOrder *order, ClariError *error);
+/* What a complete download comes to; the cache's, once it is published. */
+typedef struct ClariProduct
+{
+	ClariVersion version; /* its segment, if it has one, is reserved and pinned */
+	bool in_file;         /* it has a file, whose bytes are reserved */
+	int64 bytes;          /* decoded */
+	ClariError warning;   /* one of the two could not be had; NONE: all is well */
+} ClariProduct;
+
+/*
+ * A download for the order, malloc'd; NULL with the error filled.  Where the
+ * disk has failed, without_disk says why, and the rowset is made in shared
+ * memory alone; otherwise NULL.
+ */
+extern ClariDownload *clari_download_open(const ClariOrder *order, const ClariError *without_disk, ClariError *error);
 
 /* Takes decoded bytes of the file; fits ClariHttpSink, with the download as arg. */
 extern bool clari_download_sink(void *download, const char *bytes, size_t length, ClariError *error);
@@ -28,17 +41,13 @@ extern int64 clari_download_entries(const ClariDownload *download);
 
 /*
  * All bytes are there: checks that the document is complete, writes the rest of
- * the rowset.  meta has key, generation, forecast, requested, times, job id and
- * whether it is truncated; the rest is found.  False with the error filled.
+ * the rowset, names the file and makes the segment.  meta has what
+ * clari_rowset_writer_finish() is given.  False with the error filled, of code
+ * CLARI_ERROR_IO if it is the disk alone that failed: then another download can
+ * do without.
  */
-extern bool clari_download_finish(ClariDownload *download, const ClariRowsetMeta *meta, ClariError *error);
-
-/*
- * Names the file and makes the segment.  If the file cannot be named, a rowset
- * with a segment is served from memory alone, with a line in the server's log;
- * another is an error: false with CLARI_ERROR_IO.
- */
-extern bool clari_download_publish(ClariDownload *download, ClariVersion *version, ClariError *error);
+extern bool
+clari_download_finish(ClariDownload *download, const ClariRowsetMeta *meta, ClariProduct *product, ClariError *error);
 
 extern void clari_download_close(ClariDownload *download);
 

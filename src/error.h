@@ -33,6 +33,7 @@ typedef enum ClariErrorCode
 	CLARI_ERROR_CANCELLED,  /* somebody cancelled the export */
 	CLARI_ERROR_RESOURCES,  /* no worker, no room in a cache */
 	CLARI_ERROR_IO,         /* a file cannot be written or read */
+	CLARI_ERROR_GONE,       /* a rowset's file is not there any more: evicted */
 	CLARI_ERROR_CORRUPT     /* a rowset's bytes are not what was written */
 } ClariErrorCode;
 

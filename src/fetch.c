@@ -21,9 +21,16 @@ typedef struct Item
 	ClariFreshness freshness; /* the strictest of the scans that want it */
 	ClariReader *reader;      /* the version that the whole statement uses, once it is needed */
 	bool warned;              /* that it is truncated */
-	bool lost;                /* a version that could not be opened was exported again */
+	int lost;                 /* versions that were gone or damaged when they were to be opened */
 	struct Item *next;
 } Item;
+
+/*
+ * A rowset can be evicted between look-up and opening, and is then downloaded
+ * again; so often in a row is not chance any more, but a cache too small for
+ * what the statement reads at a time.
+ */
+#define MOST_LOST 10
 
 struct ClariStatement
 {
@@ -116,6 +123,9 @@ find_item(ClariFetch *fetch, const char *period)
 			item->freshness.cache_ttl = Min(item->freshness.cache_ttl, fetch->freshness.cache_ttl);
 			item->freshness.closed_period_ttl =
 				Min(item->freshness.closed_period_ttl, fetch->freshness.closed_period_ttl);
+			item->freshness.stale_while_revalidate =
+				Min(item->freshness.stale_while_revalidate, fetch->freshness.stale_while_revalidate);
+			item->freshness.stale_if_error = Min(item->freshness.stale_if_error, fetch->freshness.stale_if_error);
 			return item;
 		}
 	item = MemoryContextAllocZero(statement->context, sizeof(Item));
@@ -243,6 +253,29 @@ find_opened(const ClariStatement *statement, const ClariKey *rowset)
 	return NULL;
 }
 
+/*
+ * The version could not be opened: forgets it, so that the item is looked up
+ * again.  It comes from its job once more; or from a new export, if Clari has
+ * that no longer.
+ */
+static void
+lose_item(Item *item, ClariError *error)
+{
+	const ClariRowsetMeta *meta = &item->wanted.version.meta;
+
+	if (error->code == CLARI_ERROR_RESOURCES || ++item->lost > MOST_LOST)
+		clari_error_report(ERROR, error);
+	clari_cache_forget(&meta->key, meta->generation);
+	if (error->code != CLARI_ERROR_GONE)
+	{
+		clari_error_hint(error, "The file is removed, and the export downloaded again.");
+		clari_error_report(WARNING, error);
+	}
+	item->wanted.ignores_pin = true;
+	item->wanted.state = CLARI_LOOKUP_ABSENT;
+	item->wanted.flight = 0;
+}
+
 /* Opens the item's version; false if it is gone by now, and the item is to be looked up again. */
 static bool
 open_item(ClariFetch *fetch, Item *item)
@@ -261,17 +294,10 @@ open_item(ClariFetch *fetch, Item *item)
 	item->reader = clari_reader_open(version, fetch->statement->context, &error);
 	if (item->reader == NULL)
 	{
-		if (error.code != CLARI_ERROR_CORRUPT)
-			clari_error_report(ERROR, &error);
-		clari_cache_forget(&version->meta.key, version->meta.generation);
-		if (item->lost) /* once is bad luck, twice would spend quota for ever */
-			clari_error_report(ERROR, &error);
-		item->lost = true;
-		item->wanted.ignores_pin = true; /* somebody exported it anew meanwhile */
-		item->wanted.state = CLARI_LOOKUP_ABSENT;
-		item->wanted.flight = 0;
+		lose_item(item, &error);
 		return false;
 	}
+	clari_wanted_warn(&item->wanted);
 	warn_of_wrong_period(&version->meta);
 	return true;
 }

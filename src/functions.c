@@ -22,6 +22,9 @@
 PG_FUNCTION_INFO_V1(clari_prefetch);
 PG_FUNCTION_INFO_V1(clari_refresh);
 PG_FUNCTION_INFO_V1(clari_invalidate);
+PG_FUNCTION_INFO_V1(clari_cancel);
+PG_FUNCTION_INFO_V1(clari_stats_counters);
+PG_FUNCTION_INFO_V1(clari_stats_reset);
 PG_FUNCTION_INFO_V1(clari_cache_entries);
 PG_FUNCTION_INFO_V1(clari_export_flights);
 
@@ -221,6 +224,7 @@ clari_prefetch(PG_FUNCTION_ARGS)
 	ClariError error;
 	int64 flying = 0;
 
+	freshness.stale_while_revalidate = freshness.stale_if_error = 0; /* what is stale is what it is for */
 	(void) clari_wanted_poll(selection->options, &freshness, selection->wanted, selection->count);
 	for (int i = 0; i < selection->count; i++)
 		flying += selection->wanted[i].state == CLARI_LOOKUP_FLYING;
@@ -243,6 +247,8 @@ clari_refresh(PG_FUNCTION_ARGS)
 		(void) clari_wanted_wait(selection->options, &freshness, selection->wanted, selection->count, -1);
 	while (clari_select_roll_over(selection));
 	raise_failure(selection);
+	for (int i = 0; i < selection->count; i++)
+		clari_wanted_warn(&selection->wanted[i]);
 	PG_RETURN_INT64(selection->count);
 }
 
@@ -281,6 +287,47 @@ clari_invalidate(PG_FUNCTION_ARGS)
 		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 						errmsg("must be superuser to invalidate the whole cache"), errhint("Name a foreign table.")));
 	PG_RETURN_INT64(clari_cache_invalidate(NULL));
+}
+
+typedef struct Cancelled
+{
+	int count;
+	uint64 *flights;
+} Cancelled;
+
+static bool
+cancelled_settled(void *arg)
+{
+	const Cancelled *cancelled = arg;
+
+	for (int i = 0; i < cancelled->count; i++)
+		if (clari_cache_is_flying(cancelled->flights[i]))
+			return false;
+	return true;
+}
+
+/*
+ * SQL clari_cancel(relation, periods): cancels the exports that are queued or
+ * under way, at Clari too, and waits until they have ended; returns how many.
+ * Whoever waits for them gets ERRCODE_FDW_UNABLE_TO_CREATE_EXECUTION with the
+ * caller's role in it.
+ */
+Datum
+clari_cancel(PG_FUNCTION_ARGS)
+{
+	ClariSelection *selection = clari_select(relation_argument(fcinfo), periods_argument(fcinfo));
+	const char *role = GetUserNameFromId(GetUserId(), false);
+	Cancelled cancelled = {0, palloc(sizeof(uint64) * (selection->count + 1))};
+
+	for (int i = 0; i <= selection->count; i++) /* the last is the one that tells the current quarter */
+	{
+		uint64 flight = clari_cache_cancel(&selection->wanted[i].key, role);
+
+		if (flight != 0)
+			cancelled.flights[cancelled.count++] = flight;
+	}
+	(void) clari_wanted_sleep(cancelled_settled, &cancelled, NULL, 0, -1);
+	PG_RETURN_INT64(cancelled.count);
 }
 
 /* ------- views ------- */
@@ -392,4 +439,31 @@ clari_export_flights(PG_FUNCTION_ARGS)
 		put_row(fcinfo, &row);
 	}
 	return (Datum) 0;
+}
+
+/* SQL clari_stats_counters(): one row, a column per ClariCounter and when they began. */
+Datum
+clari_stats_counters(PG_FUNCTION_ARGS)
+{
+	Datum values[CLARI_COUNTERS + 1];
+	bool nulls[CLARI_COUNTERS + 1] = {false};
+	TupleDesc description;
+	ClariStats stats;
+
+	if (get_call_result_type(fcinfo, NULL, &description) != TYPEFUNC_COMPOSITE ||
+		description->natts != CLARI_COUNTERS + 1)
+		elog(ERROR, "clari_stats_counters() does not return a row of counters");
+	clari_cache_stats(&stats);
+	for (int i = 0; i < CLARI_COUNTERS; i++)
+		values[i] = Int64GetDatum(stats.counts[i]);
+	values[CLARI_COUNTERS] = TimestampTzGetDatum(stats.since);
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(description), values, nulls)));
+}
+
+/* SQL clari_stats_reset(): the counters begin anew. */
+Datum
+clari_stats_reset(PG_FUNCTION_ARGS)
+{
+	clari_cache_stats_reset();
+	PG_RETURN_VOID();
 }

@@ -35,6 +35,7 @@ typedef struct ClariHttpRequest
 	bool foreign_redirects;          /* a redirect may lead to another https origin: followed without the key */
 	const char *base_url;            /* the origin that may see the key */
 	const ClariTransport *transport; /* key, proxy, ca_file, time-outs, max_export_size; must outlive the transfer */
+	size_t max_body;                 /* of an answer that no sink takes, in bytes; 0: CLARI_HTTP_MAX_BODY */
 } ClariHttpRequest;
 
 /* Takes decoded bytes of a 2xx body; false with the error filled breaks the transfer off. */
@@ -44,9 +45,10 @@ typedef struct ClariHttpResult
 {
 	bool answered;    /* a whole HTTP answer came; otherwise error says what happened */
 	int status;       /* HTTP status, 0 if none came */
-	const char *body; /* NUL-terminated, at most CLARI_HTTP_MAX_BODY bytes, the transfer's; for a 2xx
+	const char *body; /* NUL-terminated, at most the request's max_body bytes, the transfer's; for a 2xx
 								 * with a sink, empty */
 	size_t length;
+	bool cut;            /* the body was longer than that: a 2xx is then not answered, with CLARI_ERROR_REPLY */
 	int64_t retry_after; /* ms from now, -1: no such header (or not understood) */
 	bool never_sent;     /* not answered: the request certainly never reached the service */
 	bool may_pass;       /* not answered: trying again can help */
@@ -55,6 +57,7 @@ typedef struct ClariHttpResult
 } ClariHttpResult;
 
 #define CLARI_HTTP_MAX_BODY (256 * 1024)
+#define CLARI_HTTP_MAX_LIST (8 * 1024 * 1024) /* of GET /export/jobs: a month of jobs, with room to spare */
 
 /* Called once a transfer is over, from clari_http_wait(); the transfer is gone when it returns. */
 typedef void (*ClariHttpDone)(void *arg, const ClariHttpResult *result);

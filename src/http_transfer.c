@@ -77,7 +77,7 @@ grow_reply(ClariTransfer *transfer, size_t length)
 static bool
 collect(ClariTransfer *transfer, const char *bytes, size_t length)
 {
-	size_t room = CLARI_HTTP_MAX_BODY - transfer->reply_length;
+	size_t room = transfer->max_body - transfer->reply_length;
 
 	if (length > room)
 	{
@@ -351,6 +351,7 @@ clari_transfer_open(const ClariHttpRequest *request, ClariHttpSink sink, void *a
 	transfer->method = request->method;
 	transfer->transport = request->transport;
 	transfer->foreign_redirects = request->foreign_redirects && request->method == CLARI_HTTP_GET;
+	transfer->max_body = request->max_body > 0 ? request->max_body : CLARI_HTTP_MAX_BODY;
 	transfer->sink = sink;
 	transfer->arg = arg;
 	transfer->keyed = true;
@@ -535,6 +536,7 @@ begin_result(ClariTransfer *transfer, ClariHttpResult *result)
 	result->body = "";
 	result->retry_after = -1;
 	result->status = http_status(transfer);
+	result->cut = transfer->reply_cut;
 }
 
 static void
@@ -542,8 +544,8 @@ answered(ClariTransfer *transfer, ClariHttpResult *result)
 {
 	if (transfer->reply_cut && is_success(result->status))
 	{
-		clari_error_set(&result->error, CLARI_ERROR_REPLY, "the answer is longer than %d kB",
-						CLARI_HTTP_MAX_BODY / 1024);
+		clari_error_set(&result->error, CLARI_ERROR_REPLY, "the answer is longer than %zu kB",
+						transfer->max_body / 1024);
 		return;
 	}
 	result->answered = true;

@@ -51,7 +51,8 @@ struct ClariTransfer
 	char *reply; /* a body that no sink takes; NUL-terminated once there is any */
 	size_t reply_length;
 	size_t reply_size;
-	bool reply_cut;    /* there was more than CLARI_HTTP_MAX_BODY */
+	size_t max_body;   /* what of it is kept */
+	bool reply_cut;    /* there was more than max_body */
 	bool sink_refused; /* broken is the sink's own */
 	ClariError broken; /* why a callback broke the transfer off */
 	char cause[CURL_ERROR_SIZE];

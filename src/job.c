@@ -4,27 +4,38 @@
  *
  * Runs in the worker and in unit tests.  Takes no lock, allocates nothing,
  * knows neither clock nor HTTP nor JSON.  Exports are paid for from a monthly
- * quota, so a POST that may have reached the service is never repeated, and a
- * file that can be had again from the same job is not exported again.
+ * quota, so a POST that may have reached the service is repeated only after a
+ * look for the job that it may have made, and a file that can be had again from
+ * the same job is not exported again.
  */
 #include "job.h"
 
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
-#define RETRY_DELAY 500 /* ms, doubled by each retry of the step */
-#define RETRY_LIMIT 30000
-#define REFUSAL_DELAY 1000 /* the same while too many exports are running */
-#define REFUSAL_LIMIT 10000
-#define POLL_SHARE 10 /* a poll each time that the job is a tenth older */
+#include "job_error.h"
+#include "job_turn.h"
+
+#define LIST_PATIENCE 5000 /* ms for the list before the POST: it must not cost the export */
+#define CANCEL_PATIENCE 10000
 
 typedef ClariJobAction (*StateFunction)(ClariJob *job, const ClariJobEvent *event, int64_t now);
 
 static const ClariReply empty_reply;
 
-static const char *const state_names[] = {"new",   "posting",     "waiting", "polling",
-										  "ready", "downloading", "done",    "failed"};
+static const char *const state_names[] = {
+	[CLARI_JOB_NEW] = "new",
+	[CLARI_JOB_LISTING] = "listing",
+	[CLARI_JOB_POSTING] = "posting",
+	[CLARI_JOB_UNSURE] = "looking",
+	[CLARI_JOB_LOOKING] = "looking",
+	[CLARI_JOB_WAITING] = "waiting",
+	[CLARI_JOB_POLLING] = "polling",
+	[CLARI_JOB_READY] = "ready",
+	[CLARI_JOB_DOWNLOADING] = "downloading",
+	[CLARI_JOB_CANCELLING] = "cancelling",
+	[CLARI_JOB_DONE] = "done",
+	[CLARI_JOB_FAILED] = "failed",
+};
 
 const char *
 clari_job_state_name(ClariJobState state)
@@ -32,211 +43,7 @@ clari_job_state_name(ClariJobState state)
 	return state <= CLARI_JOB_FAILED ? state_names[state] : "unknown";
 }
 
-/* ---- time ---- */
-
-/* What export_timeout is counted from. */
-static int64_t
-origin(const ClariJob *job)
-{
-	return job->accepted_at != 0 ? job->accepted_at : job->started_at;
-}
-
-static int64_t
-deadline(const ClariJob *job)
-{
-	return origin(job) + job->export_timeout;
-}
-
-/*
- * The one place where the state changes.  next_at matters where something is
- * waited for; the deadline always brings a TICK, except to a download, which
- * may take as long as bytes keep coming (request_timeout).
- */
-static void
-set_state(ClariJob *job, ClariJobState state, int64_t next_at)
-{
-	switch (state)
-	{
-		case CLARI_JOB_NEW:
-		case CLARI_JOB_WAITING:
-		case CLARI_JOB_READY:
-			job->next_at = next_at < deadline(job) ? next_at : deadline(job);
-			break;
-		case CLARI_JOB_POSTING:
-		case CLARI_JOB_POLLING:
-			job->next_at = deadline(job);
-			break;
-		case CLARI_JOB_DOWNLOADING:
-		case CLARI_JOB_DONE:
-		case CLARI_JOB_FAILED:
-			job->next_at = INT64_MAX;
-			break;
-	}
-	job->state = state;
-}
-
-/* How long until the next poll, for a job of this age. */
-static int64_t
-poll_delay(const ClariJob *job, int64_t now)
-{
-	int64_t delay = (now - job->accepted_at) / POLL_SHARE;
-
-	if (delay < job->poll_interval)
-		delay = job->poll_interval;
-	return delay < job->max_poll_interval ? delay : job->max_poll_interval;
-}
-
-/* Marsaglia's xorshift: only so that clients that failed together do not come back together. */
-static uint32_t
-next_random(ClariJob *job)
-{
-	job->jitter ^= job->jitter << 13;
-	job->jitter ^= job->jitter >> 17;
-	job->jitter ^= job->jitter << 5;
-	return job->jitter;
-}
-
-/* first, doubled times times, at most limit; then a quarter more or less. */
-static int64_t
-back_off_delay(ClariJob *job, int64_t first, int64_t limit, int32_t times)
-{
-	int64_t delay = first;
-
-	while (times-- > 0 && delay < limit)
-		delay *= 2;
-	if (delay > limit)
-		delay = limit;
-	return delay - delay / 4 + next_random(job) % (delay / 2 + 1);
-}
-
-/* ---- errors ---- */
-
-/* "the export of period 2026_Q1", two arguments for "%s%s". */
-#define SUBJECT(job)                                                                                                   \
-	((job)->period[0] != '\0' ? "the export of period " : "the export of the current quarter"), (job)->period
-
-#define UNKNOWN_OUTCOME "Clari may have started an export nevertheless, so the request is not repeated blindly."
-
-static void add_detail(ClariError *error, const char *format, ...) CLARI_PRINTF(2, 3);
-
-/* Adds a sentence to the detail. */
-static void
-add_detail(ClariError *error, const char *format, ...)
-{
-	char before[sizeof(error->detail)];
-	char sentence[sizeof(error->detail)];
-	va_list args;
-
-	memcpy(before, error->detail, sizeof(before));
-	va_start(args, format);
-	vsnprintf(sentence, sizeof(sentence), format, args);
-	va_end(args);
-	clari_error_detail(error, "%s%s%s", before, before[0] != '\0' && sentence[0] != '\0' ? " " : "", sentence);
-}
-
-/* What Clari said, as a sentence of facts in the detail. */
-static void
-add_reply_detail(ClariError *error, const ClariReply *reply)
-{
-	const char *const names[] = {"code", "message", "errorId"};
-	const char *const values[] = {reply->code, reply->message, reply->error_id};
-	char facts[sizeof(reply->code) + sizeof(reply->message) + sizeof(reply->error_id) + 64];
-	size_t length = 0;
-
-	for (int i = 0; i < 3 && reply->is_json; i++)
-	{
-		if (values[i][0] != '\0')
-			length += (size_t) snprintf(facts + length, sizeof(facts) - length, "%s%s \"%s\"", length > 0 ? ", " : "",
-										names[i], values[i]);
-	}
-	if (length > 0)
-		add_detail(error, "Clari's answer has %s.", facts);
-	else if (reply->message[0] != '\0')
-		add_detail(error, "The answer begins \"%s\".", reply->message);
-}
-
-/* Clari's last word on the job, or else our own. */
-static const char *
-last_state(const ClariJob *job)
-{
-	return job->status_text[0] != '\0' ? job->status_text : clari_job_state_name(job->state);
-}
-
-/* The job fails with the error that it holds. */
-static ClariJobAction
-fail(ClariJob *job)
-{
-	set_state(job, CLARI_JOB_FAILED, 0);
-	return CLARI_ACTION_FAIL;
-}
-
-/* export_timeout is over, or would be before wait ms (0: it is over now) have passed. */
-static ClariJobAction
-fail_time_out(ClariJob *job, int64_t wait, int64_t now)
-{
-	ClariError last = job->error;
-	double taken = (double) (now - origin(job)) / 1000;
-	double allowed = (double) job->export_timeout / 1000;
-
-	clari_error_set(&job->error, CLARI_ERROR_TIMEOUT, "%s%s did not finish in time", SUBJECT(job));
-	if (job->job_id[0] != '\0')
-		add_detail(&job->error, "Job %s has taken %.1f s and was last seen in state %s.", job->job_id, taken,
-				   last_state(job));
-	else
-		add_detail(&job->error, "Clari has not accepted it within %.1f s.", taken);
-	if (wait > 0)
-		add_detail(&job->error, "Clari asks to wait %.1f s more.", (double) wait / 1000);
-	if (last.code != CLARI_ERROR_NONE)
-	{
-		add_detail(&job->error, "The last attempt failed: %s.", last.message);
-		add_detail(&job->error, "%s", last.detail);
-	}
-	clari_error_hint(&job->error, "Raise option \"export_timeout\", which is %.1f s.", allowed);
-	return fail(job);
-}
-
-/* ---- trying again ---- */
-
-/* Repeats the call under way, for which job->error says why, after the delay or what Clari asks for. */
-static ClariJobAction
-back_off(ClariJob *job, int64_t delay, int64_t retry_after, int64_t now)
-{
-	ClariJobState state = job->state == CLARI_JOB_POSTING   ? CLARI_JOB_NEW
-						  : job->state == CLARI_JOB_POLLING ? CLARI_JOB_WAITING
-															: CLARI_JOB_READY;
-
-	if (retry_after > 0)
-	{
-		if (retry_after > deadline(job) - now)
-			return fail_time_out(job, retry_after, now);
-		delay = retry_after + next_random(job) % (RETRY_DELAY / 4);
-	}
-	set_state(job, state, now + delay);
-	return CLARI_ACTION_NONE;
-}
-
-/* The same, counted against max_retries. */
-static ClariJobAction
-retry(ClariJob *job, int64_t retry_after, int64_t now)
-{
-	if (job->retries >= job->max_retries)
-	{
-		if (job->retries > 0)
-			add_detail(&job->error, "It was tried %d times.", (int) job->retries + 1);
-		if (job->error.code == CLARI_ERROR_CONNECTION && job->error.hint[0] == '\0')
-			clari_error_hint(&job->error, "Check options \"base_url\" and \"proxy\" of the server.");
-		return fail(job);
-	}
-	job->total_retries++;
-	return back_off(job, back_off_delay(job, RETRY_DELAY, RETRY_LIMIT, job->retries++), retry_after, now);
-}
-
-static void
-step_succeeded(ClariJob *job)
-{
-	job->retries = 0;
-	memset(&job->error, 0, sizeof(job->error));
-}
+/* ---- calls that fail ---- */
 
 /* The call under way was not answered. */
 static ClariJobAction
@@ -244,18 +51,17 @@ call_broken(ClariJob *job, const ClariJobEvent *event, int64_t now)
 {
 	bool unknown = job->state == CLARI_JOB_POSTING && !event->never_sent;
 
-	if (event->error != NULL && event->error->code != CLARI_ERROR_NONE)
-		job->error = *event->error;
-	else
-		clari_error_set(&job->error, CLARI_ERROR_CONNECTION, "the connection to Clari broke");
-	if (unknown && event->may_pass)
-		job->error.code = CLARI_ERROR_CONNECTION;
-	if (unknown)
-		add_detail(&job->error, UNKNOWN_OUTCOME);
-	return unknown || !event->may_pass ? fail(job) : retry(job, -1, now);
+	clari_job_error_broken(job, event->error);
+	if (!event->may_pass)
+	{
+		job->in_doubt |= unknown;
+		return clari_job_fail(job);
+	}
+	if (!unknown)
+		return clari_job_retry(job, -1, now);
+	job->error.code = CLARI_ERROR_CONNECTION;
+	return clari_job_outcome_unknown(job, -1, now);
 }
-
-/* ---- refusals ---- */
 
 /* Does the text contain the word, which is in lower case? */
 static bool
@@ -279,77 +85,44 @@ reply_contains(const ClariReply *reply, const char *word)
 	return contains(reply->code, word) || contains(reply->message, word);
 }
 
-static ClariJobAction
-fail_unauthorized(ClariJob *job, const ClariReply *reply)
-{
-	job->error.code = CLARI_ERROR_AUTH;
-	if (contains(reply->code, "no_optin"))
-		clari_error_hint(&job->error, "The API key is good, but its user may not see forecast \"%s\" at Clari.",
-						 job->forecast);
-	else
-		clari_error_hint(&job->error, "Check option \"api_key\" of the user mapping. A key that was revoked, or whose "
-									  "user was deactivated, is refused by every call.");
-	return fail(job);
-}
-
 /* 400 and 404 mean something of their own for a POST. */
 static ClariJobAction
 post_refused(ClariJob *job, int status, const ClariReply *reply, int64_t retry_after, int64_t now)
 {
 	if (status == 404)
-	{
-		clari_error_set(&job->error, CLARI_ERROR_NOT_FOUND, "Clari knows no forecast \"%s\"", job->forecast);
-		add_detail(&job->error, "It answered with HTTP status %d.", status);
-		add_reply_detail(&job->error, reply);
-		clari_error_hint(&job->error,
-						 "Check option \"forecast\" of the foreign table, and \"base_url\" of the server.");
-	}
+		clari_job_error_no_forecast(job, status, reply);
 	else if (status == 400 && reply_contains(reply, "concurrent"))
-	{
-		/* Somebody's exports are running: passes by waiting, and is nobody's failure. */
-		return back_off(job, back_off_delay(job, REFUSAL_DELAY, REFUSAL_LIMIT, job->refusals++), retry_after, now);
-	}
+		return clari_job_wait_for_others(job, retry_after, now);
 	else if (status == 400 && (reply_contains(reply, "quota") || reply_contains(reply, "monthly")))
-	{
-		job->error.code = CLARI_ERROR_QUOTA;
-		clari_error_hint(&job->error, "Clari counts the exports of the last 30 days, so the quota frees as they grow "
-									  "older than that. Raise option \"cache_ttl\" to spend less of it, or ask Clari "
-									  "for more.");
-	}
-	return fail(job);
+		clari_job_error_quota(job);
+	return clari_job_fail(job);
 }
 
-/* The call under way was answered, but not with 2xx. */
+/* The POST, poll or download under way was answered, but not with 2xx. */
 static ClariJobAction
 call_refused(ClariJob *job, const ClariJobEvent *event, const ClariReply *reply, int64_t now)
 {
 	int status = event->status;
 	bool posting = job->state == CLARI_JOB_POSTING;
 
-	clari_error_set(&job->error, CLARI_ERROR_REQUEST, "Clari %s %s%s with HTTP status %d",
-					status >= 500 ? "answered" : "refused", SUBJECT(job), status);
-	add_reply_detail(&job->error, reply);
-	if (status == 429 || status == 503)
-		return retry(job, event->retry_after, now);
+	clari_job_error_refused(job, status, reply);
+	if (status >= 500 && posting)
+		return clari_job_outcome_unknown(job, event->retry_after, now);
+	if (status >= 500 || status == 429)
+		return clari_job_retry(job, event->retry_after, now);
 	if (status == 401 || status == 403)
-		return fail_unauthorized(job, reply);
-	if (status >= 500 && !posting)
-		return retry(job, event->retry_after, now);
-	if (status >= 500)
 	{
-		add_detail(&job->error, UNKNOWN_OUTCOME);
-		return fail(job);
+		clari_job_error_unauthorized(job, contains(reply->code, "no_optin"));
+		return clari_job_fail(job);
 	}
 	if (posting)
 		return post_refused(job, status, reply, event->retry_after, now);
-	if (status == 404)
-	{
-		clari_error_set(&job->error, CLARI_ERROR_JOB, "Clari no longer knows the job of %s%s", SUBJECT(job));
-		add_detail(&job->error, "The job is %s.", job->job_id);
-		add_detail(&job->error, "Clari answered with HTTP status %d.", status);
-		add_reply_detail(&job->error, reply);
-	}
-	return fail(job);
+	if (status != 404)
+		return clari_job_fail(job);
+	if (job->resumed)
+		return clari_job_start_over(job, now);
+	clari_job_error_lost(job, status, reply);
+	return clari_job_fail_for_good(job);
 }
 
 /* ---- what a poll says ---- */
@@ -357,7 +130,7 @@ call_refused(ClariJob *job, const ClariJobEvent *event, const ClariReply *reply,
 static ClariJobAction
 start_download(ClariJob *job)
 {
-	set_state(job, CLARI_JOB_DOWNLOADING, 0);
+	clari_job_enter(job, CLARI_JOB_DOWNLOADING, 0);
 	return CLARI_ACTION_DOWNLOAD;
 }
 
@@ -370,14 +143,8 @@ job_finished(ClariJob *job, const ClariReply *reply)
 	job->truncated = reply->rows_truncated || reply->cells_truncated;
 	if (job->truncated && !job->allow_truncated)
 	{
-		clari_error_set(&job->error, CLARI_ERROR_LIMIT, "Clari truncated %s%s", SUBJECT(job));
-		clari_error_detail(&job->error, "Job %s has %s.", job->job_id,
-						   reply->rows_truncated && reply->cells_truncated ? "rowsTruncated and cellsTruncated"
-						   : reply->rows_truncated                         ? "rowsTruncated"
-																		   : "cellsTruncated");
-		clari_error_hint(&job->error, "Ask for less with a narrower option \"scope_id\" or fewer \"types\", or set "
-									  "option \"allow_truncated\" to take what there is.");
-		return fail(job);
+		clari_job_error_truncated(job, reply);
+		return clari_job_fail_for_good(job);
 	}
 	return start_download(job);
 }
@@ -395,24 +162,20 @@ job_reported(ClariJob *job, const ClariReply *reply, int64_t now)
 		case CLARI_STATUS_FAILED:
 		case CLARI_STATUS_CANCELLED:
 		case CLARI_STATUS_ABORTED:
-			clari_error_set(&job->error, CLARI_ERROR_JOB, "%s%s ended in state %s at Clari", SUBJECT(job),
-							last_state(job));
-			add_detail(&job->error, "The job is %s.", job->job_id);
-			add_reply_detail(&job->error, reply);
-			return fail(job);
+			if (job->resumed)
+				return clari_job_start_over(job, now);
+			clari_job_error_ended(job, reply);
+			return clari_job_fail_for_good(job);
 		case CLARI_STATUS_ABSENT:
 		case CLARI_STATUS_SCHEDULED:
 		case CLARI_STATUS_STARTED:
 		case CLARI_STATUS_UNKNOWN:
 			break;
 	}
-	if (now >= deadline(job))
-		return fail_time_out(job, 0, now);
-	set_state(job, CLARI_JOB_WAITING, now + poll_delay(job, now));
-	return CLARI_ACTION_NONE;
+	return clari_job_poll_later(job, now);
 }
 
-/* ---- one function per state ---- */
+/* ---- calls and their answers ---- */
 
 static bool
 is_success(const ClariJobEvent *event)
@@ -426,17 +189,17 @@ reply_of(const ClariJobEvent *event)
 	return event->reply != NULL ? event->reply : &empty_reply;
 }
 
-/* NEW, WAITING, READY: makes the call once its time has come. */
+/* NEW, UNSURE, WAITING, READY: makes the call once its time has come. */
 static ClariJobAction
 call_when_due(ClariJob *job, const ClariJobEvent *event, int64_t now, ClariJobState state, ClariJobAction action)
 {
 	if (event->kind != CLARI_EVENT_TICK)
 		return CLARI_ACTION_NONE;
-	if (now >= deadline(job))
-		return fail_time_out(job, 0, now);
+	if (clari_job_is_late(job, now))
+		return clari_job_fail_time_out(job, 0, now);
 	if (now < job->next_at)
 		return CLARI_ACTION_NONE;
-	set_state(job, state, 0);
+	clari_job_enter(job, state, 0);
 	return action;
 }
 
@@ -447,11 +210,10 @@ call_succeeded(ClariJob *job, const ClariJobEvent *event, int64_t now, ClariJobA
 	bool posting = job->state == CLARI_JOB_POSTING;
 
 	*action = CLARI_ACTION_NONE;
-	if (event->kind == CLARI_EVENT_TICK && now >= deadline(job))
+	if (event->kind == CLARI_EVENT_TICK && clari_job_is_late(job, now))
 	{
-		*action = fail_time_out(job, 0, now);
-		if (posting)
-			add_detail(&job->error, UNKNOWN_OUTCOME);
+		job->in_doubt |= posting;
+		*action = clari_job_fail_time_out(job, 0, now);
 	}
 	else if (event->kind == CLARI_EVENT_BROKEN)
 		*action = call_broken(job, event, now);
@@ -460,10 +222,104 @@ call_succeeded(ClariJob *job, const ClariJobEvent *event, int64_t now, ClariJobA
 	return event->kind == CLARI_EVENT_REPLY && is_success(event);
 }
 
+/* ---- cancelling ---- */
+
+static ClariJobAction
+fail_cancelled(ClariJob *job)
+{
+	job->error = job->cancelled;
+	return clari_job_fail(job);
+}
+
+static ClariJobAction
+cancel_at_clari(ClariJob *job, int64_t now)
+{
+	clari_job_enter(job, CLARI_JOB_CANCELLING, now + CANCEL_PATIENCE);
+	return CLARI_ACTION_CANCEL;
+}
+
+/* CANCEL, in whichever state. */
+static ClariJobAction
+cancel(ClariJob *job, const ClariJobEvent *event, int64_t now)
+{
+	if (job->state == CLARI_JOB_DONE || job->state == CLARI_JOB_FAILED || job->cancelled.code != CLARI_ERROR_NONE)
+		return CLARI_ACTION_NONE; /* too late, or not the first, who is the one that is named */
+	clari_job_error_cancelled(job, event->error, &job->cancelled);
+	if (job->state == CLARI_JOB_POSTING)
+		return CLARI_ACTION_NONE; /* the answer names what is to be cancelled */
+	if (job->state == CLARI_JOB_WAITING || job->state == CLARI_JOB_POLLING)
+		return cancel_at_clari(job, now);
+	return fail_cancelled(job);
+}
+
+/* POSTING, and cancelled meanwhile: is there a job to be cancelled? */
+static ClariJobAction
+posted_in_vain(ClariJob *job, const ClariJobEvent *event, int64_t now)
+{
+	switch (event->kind)
+	{
+		case CLARI_EVENT_REPLY:
+			if (is_success(event) && reply_of(event)->job_id[0] != '\0')
+			{
+				clari_job_accepted(job, event->reply->job_id, now);
+				return cancel_at_clari(job, now);
+			}
+			job->in_doubt |= is_success(event) || event->status >= 500;
+			return fail_cancelled(job);
+		case CLARI_EVENT_BROKEN:
+			job->in_doubt |= !event->never_sent;
+			return fail_cancelled(job);
+		case CLARI_EVENT_TICK:
+			if (!clari_job_is_late(job, now))
+				return CLARI_ACTION_NONE;
+			job->in_doubt = true;
+			return fail_cancelled(job);
+		default:
+			return CLARI_ACTION_NONE;
+	}
+}
+
+/* ---- before the job has its id ---- */
+
+static ClariJobAction
+send_post(ClariJob *job, int64_t now)
+{
+	if (clari_job_is_late(job, now))
+		return clari_job_fail_time_out(job, 0, now);
+	job->posted = true;
+	clari_job_enter(job, CLARI_JOB_POSTING, 0);
+	return CLARI_ACTION_POST;
+}
+
 static ClariJobAction
 step_new(ClariJob *job, const ClariJobEvent *event, int64_t now)
 {
-	return call_when_due(job, event, now, CLARI_JOB_POSTING, CLARI_ACTION_POST);
+	if (event->kind != CLARI_EVENT_TICK || now < job->next_at)
+		return CLARI_ACTION_NONE;
+	if (!job->adoptable || job->listed || clari_job_is_late(job, now))
+		return send_post(job, now);
+	job->listed = true;
+	clari_job_enter(job, CLARI_JOB_LISTING, now + LIST_PATIENCE);
+	return CLARI_ACTION_LIST;
+}
+
+/* Whatever comes of the list before the POST, the POST comes next. */
+static ClariJobAction
+step_listing(ClariJob *job, const ClariJobEvent *event, int64_t now)
+{
+	switch (event->kind)
+	{
+		case CLARI_EVENT_LISTED:
+			job->can_look = true;
+			return send_post(job, now);
+		case CLARI_EVENT_REPLY:
+		case CLARI_EVENT_BROKEN:
+			return send_post(job, now);
+		case CLARI_EVENT_TICK:
+			return now < job->next_at ? CLARI_ACTION_NONE : send_post(job, now);
+		default:
+			return CLARI_ACTION_NONE;
+	}
 }
 
 static ClariJobAction
@@ -472,19 +328,68 @@ step_posting(ClariJob *job, const ClariJobEvent *event, int64_t now)
 	const ClariReply *reply = reply_of(event);
 	ClariJobAction action;
 
+	if (job->cancelled.code != CLARI_ERROR_NONE)
+		return posted_in_vain(job, event, now);
 	if (!call_succeeded(job, event, now, &action))
 		return action;
 	if (reply->job_id[0] == '\0')
 	{
-		clari_error_set(&job->error, CLARI_ERROR_REPLY, "Clari's answer to %s%s names no job", SUBJECT(job));
-		add_reply_detail(&job->error, reply);
-		return fail(job);
+		clari_job_error_no_job(job, reply);
+		return clari_job_outcome_unknown(job, event->retry_after, now);
 	}
-	step_succeeded(job);
-	memcpy(job->job_id, reply->job_id, sizeof(job->job_id));
-	job->accepted_at = now;
+	clari_job_accepted(job, reply->job_id, now);
 	return job_reported(job, reply, now);
 }
+
+static ClariJobAction
+step_unsure(ClariJob *job, const ClariJobEvent *event, int64_t now)
+{
+	ClariJobAction action;
+
+	if (event->kind == CLARI_EVENT_TICK && !clari_job_is_late(job, now) && !job->adoptable)
+		return clari_job_post_again(job, now); /* an earlier life's POST, and no job can be told to be its own */
+	action = call_when_due(job, event, now, CLARI_JOB_LOOKING, CLARI_ACTION_LIST);
+	if (action == CLARI_ACTION_LIST)
+		job->looks++;
+	return action;
+}
+
+/* The list after the POST was read. */
+static ClariJobAction
+looked(ClariJob *job, const ClariJobEvent *event, int64_t now)
+{
+	bool named = event->job_id != NULL && event->job_id[0] != '\0' && strlen(event->job_id) < sizeof(job->job_id);
+
+	if (event->verdict == CLARI_VERDICT_NONE)
+		return clari_job_post_again(job, now);
+	if (event->verdict != CLARI_VERDICT_OURS || !named)
+		return clari_job_look_again(job, -1, now);
+	clari_job_accepted(job, event->job_id, now);
+	job->adopted = true;
+	clari_job_enter(job, CLARI_JOB_WAITING, now);
+	return CLARI_ACTION_NONE;
+}
+
+/* job->error stays the POST's: that is what failed. */
+static ClariJobAction
+step_looking(ClariJob *job, const ClariJobEvent *event, int64_t now)
+{
+	switch (event->kind)
+	{
+		case CLARI_EVENT_LISTED:
+			return looked(job, event, now);
+		case CLARI_EVENT_REPLY:
+			return clari_job_look_again(job, event->retry_after, now);
+		case CLARI_EVENT_BROKEN:
+			return clari_job_look_again(job, -1, now);
+		case CLARI_EVENT_TICK:
+			return !clari_job_is_late(job, now) ? CLARI_ACTION_NONE : clari_job_fail_time_out(job, 0, now);
+		default:
+			return CLARI_ACTION_NONE;
+	}
+}
+
+/* ---- once it has ---- */
 
 static ClariJobAction
 step_waiting(ClariJob *job, const ClariJobEvent *event, int64_t now)
@@ -507,11 +412,10 @@ step_polling(ClariJob *job, const ClariJobEvent *event, int64_t now)
 	if (!reply->is_json)
 	{
 		/* Not Clari but something between: it may go away. */
-		clari_error_set(&job->error, CLARI_ERROR_REPLY, "Clari's answer about %s%s cannot be understood", SUBJECT(job));
-		add_reply_detail(&job->error, reply);
-		return retry(job, event->retry_after, now);
+		clari_job_error_no_state(job, reply);
+		return clari_job_retry(job, event->retry_after, now);
 	}
-	step_succeeded(job);
+	clari_job_step_succeeded(job);
 	return job_reported(job, reply, now);
 }
 
@@ -528,11 +432,8 @@ download_refused(ClariJob *job, const ClariJobEvent *event, int64_t now)
 	if (event->status == 400)
 	{
 		/* Not DONE after all, or a link that has expired: the next poll tells. */
-		step_succeeded(job);
-		if (now >= deadline(job))
-			return fail_time_out(job, 0, now);
-		set_state(job, CLARI_JOB_WAITING, now + poll_delay(job, now));
-		return CLARI_ACTION_NONE;
+		clari_job_step_succeeded(job);
+		return clari_job_poll_later(job, now);
 	}
 	if (job->download_url[0] != '\0' && event->status < 500 && event->status != 429)
 	{
@@ -547,21 +448,23 @@ download_refused(ClariJob *job, const ClariJobEvent *event, int64_t now)
 static ClariJobAction
 file_refused(ClariJob *job, const ClariJobEvent *event, int64_t now)
 {
-	if (event->error != NULL && event->error->code != CLARI_ERROR_NONE)
-		job->error = *event->error;
-	else
-		clari_error_set(&job->error, CLARI_ERROR_DATA, "the file of %s%s is broken", SUBJECT(job));
+	clari_job_error_file(job, event->error);
 	switch (job->error.code)
 	{
 		case CLARI_ERROR_CONNECTION:
 		case CLARI_ERROR_TIMEOUT:
-			return retry(job, -1, now);
 		case CLARI_ERROR_DATA:
 		case CLARI_ERROR_REPLY:
-			/* A transfer can be damaged; a document that is bad twice is bad at Clari. */
-			return ++job->bad_files == 1 ? retry(job, -1, now) : fail(job);
+			/* A transfer can be damaged, also by what stands between us and Clari; the job is paid for. */
+			return clari_job_retry(job, -1, now);
+		case CLARI_ERROR_IO:
+			if (job->io_failed)
+				return clari_job_fail(job);
+			job->io_failed = true;
+			clari_job_enter(job, CLARI_JOB_READY, now);
+			return CLARI_ACTION_NONE;
 		default:
-			return fail(job);
+			return clari_job_fail(job);
 	}
 }
 
@@ -571,8 +474,8 @@ step_downloading(ClariJob *job, const ClariJobEvent *event, int64_t now)
 	switch (event->kind)
 	{
 		case CLARI_EVENT_DECODED:
-			step_succeeded(job);
-			set_state(job, CLARI_JOB_DONE, 0);
+			clari_job_step_succeeded(job);
+			clari_job_enter(job, CLARI_JOB_DONE, 0);
 			return CLARI_ACTION_PUBLISH;
 		case CLARI_EVENT_REFUSED:
 			return file_refused(job, event, now);
@@ -580,10 +483,33 @@ step_downloading(ClariJob *job, const ClariJobEvent *event, int64_t now)
 			return call_broken(job, event, now);
 		case CLARI_EVENT_REPLY:
 			return is_success(event) ? CLARI_ACTION_NONE : download_refused(job, event, now);
-		case CLARI_EVENT_TICK:
-			break;
+		default:
+			return CLARI_ACTION_NONE;
 	}
-	return CLARI_ACTION_NONE;
+}
+
+static ClariJobAction
+step_cancelling(ClariJob *job, const ClariJobEvent *event, int64_t now)
+{
+	job->error = job->cancelled;
+	switch (event->kind)
+	{
+		case CLARI_EVENT_REPLY:
+			if (is_success(event))
+				return clari_job_fail_for_good(job);
+			clari_job_error_add_uncancelled(job, event->status, reply_of(event), NULL);
+			return event->status == 404 ? clari_job_fail_for_good(job) : clari_job_fail(job);
+		case CLARI_EVENT_BROKEN:
+			clari_job_error_add_uncancelled(job, 0, NULL, event->error);
+			return clari_job_fail(job);
+		case CLARI_EVENT_TICK:
+			if (now < job->next_at)
+				return CLARI_ACTION_NONE;
+			clari_job_error_add_uncancelled(job, 0, NULL, NULL);
+			return clari_job_fail(job);
+		default:
+			return CLARI_ACTION_NONE;
+	}
 }
 
 void
@@ -600,18 +526,48 @@ clari_job_begin(ClariJob *job, const ClariRequest *request, const ClariTransport
 	job->max_poll_interval = transport->max_poll_interval;
 	job->started_at = now;
 	job->jitter = jitter != 0 ? jitter : 1; /* xorshift never leaves 0 */
-	set_state(job, CLARI_JOB_NEW, now);
+	clari_job_enter(job, CLARI_JOB_NEW, now);
+}
+
+void
+clari_job_resume(ClariJob *job, const char *job_id, int64_t now)
+{
+	if (job_id[0] == '\0' || strlen(job_id) >= sizeof(job->job_id))
+		return; /* no id of Clari's */
+	clari_job_accepted(job, job_id, now);
+	job->resumed = true;
+	clari_job_enter(job, CLARI_JOB_WAITING, now);
+}
+
+void
+clari_job_resume_unsure(ClariJob *job, int64_t now)
+{
+	clari_job_error_earlier(job);
+	job->in_doubt = true;
+	job->listed = job->can_look = true; /* before that POST: another list would contain what it made */
+	clari_job_enter(job, CLARI_JOB_UNSURE, now);
 }
 
 ClariJobAction
 clari_job_step(ClariJob *job, const ClariJobEvent *event, int64_t now)
 {
 	static const StateFunction steps[] = {
-		[CLARI_JOB_NEW] = step_new,         [CLARI_JOB_POSTING] = step_posting,
-		[CLARI_JOB_WAITING] = step_waiting, [CLARI_JOB_POLLING] = step_polling,
-		[CLARI_JOB_READY] = step_ready,     [CLARI_JOB_DOWNLOADING] = step_downloading,
+		[CLARI_JOB_NEW] = step_new,
+		[CLARI_JOB_LISTING] = step_listing,
+		[CLARI_JOB_POSTING] = step_posting,
+		[CLARI_JOB_UNSURE] = step_unsure,
+		[CLARI_JOB_LOOKING] = step_looking,
+		[CLARI_JOB_WAITING] = step_waiting,
+		[CLARI_JOB_POLLING] = step_polling,
+		[CLARI_JOB_READY] = step_ready,
+		[CLARI_JOB_DOWNLOADING] = step_downloading,
+		[CLARI_JOB_CANCELLING] = step_cancelling,
 		[CLARI_JOB_FAILED] = NULL, /* like DONE: nothing can happen any more */
 	};
 
+	if (event->kind == CLARI_EVENT_CANCEL)
+		return cancel(job, event, now);
+	if (event->kind == CLARI_EVENT_REPLY && is_success(event) && reply_of(event)->user_id[0] != '\0')
+		memcpy(job->user_id, event->reply->user_id, sizeof(job->user_id));
 	return steps[job->state] != NULL ? steps[job->state](job, event, now) : CLARI_ACTION_NONE;
 }

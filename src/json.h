@@ -69,6 +69,20 @@ extern void clari_document_close(ClariDocument *document);
  */
 extern void clari_json_read_reply(const char *body, size_t length, ClariReply *reply);
 
+/* Takes one job of a list; false: no more of them. */
+typedef bool (*ClariListedJobSink)(void *arg, const ClariListedJob *job);
+
+/*
+ * Reads the answer to GET /export/jobs: an array of job objects, flat or each
+ * under "job", or an object with such an array as "jobs" and nothing else (a
+ * further member may say that there are more pages).  False, and the sink is
+ * not called, for anything else, also where one element alone is no object, has
+ * no usable id, or has a user or currency that cannot be kept as it is: a list
+ * that is not understood completely proves nothing.  True when the sink has been
+ * given all jobs, in the list's order, or stopped.
+ */
+extern bool clari_json_read_jobs(const char *body, size_t length, ClariListedJobSink sink, void *arg);
+
 /*
  * The body of POST /export/forecast/{id}.  malloc'd, NUL-terminated, the
  * caller's; NULL when memory is out.

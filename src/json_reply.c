@@ -1,7 +1,7 @@
 /*
  * json_reply.c
- *		JSON, the small bodies: what Clari answers to a request, and what an
- *		export's POST says: see json.h.
+ *		JSON, the small bodies: what Clari answers to a request, its list of
+ *		jobs, and what an export's POST says: see json.h.
  *
  * Runs in the worker, in unit tests and in fuzzers; raises nothing, takes no
  * lock.  A reply is read leniently, since it may be an error page from whatever
@@ -218,8 +218,8 @@ get_string_or_integer(json_object *object, const char *key)
 
 /* ------- replies ------- */
 
-static void
-read_status(json_object *object, ClariReply *reply)
+static ClariJobStatus
+status_of(json_object *member)
 {
 	static const struct
 	{
@@ -230,15 +230,24 @@ read_status(json_object *object, ClariReply *reply)
 		{"COMPLETED", CLARI_STATUS_DONE},      {"FAILED", CLARI_STATUS_FAILED},   {"CANCELLED", CLARI_STATUS_CANCELLED},
 		{"ABORTED", CLARI_STATUS_ABORTED},
 	};
+
+	if (member == NULL)
+		return CLARI_STATUS_ABSENT;
+	for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++)
+		if (strcmp(json_object_get_string(member), states[i].name) == 0)
+			return states[i].status;
+	return CLARI_STATUS_UNKNOWN;
+}
+
+static void
+read_status(json_object *object, ClariReply *reply)
+{
 	json_object *member = GET(object, json_type_string, "status");
 
 	if (member == NULL)
 		return;
 	read_text(member, reply->status_text, sizeof(reply->status_text));
-	reply->status = CLARI_STATUS_UNKNOWN;
-	for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++)
-		if (strcmp(json_object_get_string(member), states[i].name) == 0)
-			reply->status = states[i].status;
+	reply->status = status_of(member);
 }
 
 static void
@@ -249,6 +258,7 @@ read_job(json_object *object, bool wrapped, ClariReply *reply)
 	if (id == NULL && wrapped)
 		id = get_string_or_integer(object, "id");
 	read_word(id, reply->job_id, sizeof(reply->job_id));
+	read_word(get_string_or_integer(object, "userId"), reply->user_id, sizeof(reply->user_id));
 	read_status(object, reply);
 	reply->start_time = read_integer(object, "startTime", reply->start_time);
 	reply->end_time = read_integer(object, "endTime", reply->end_time);
@@ -274,12 +284,12 @@ read_limits(json_object *object, ClariReply *reply)
 	reply->available_monthly = read_integer(object, "availableMonthlyQuota", -1);
 }
 
-/* The body as one JSON object, or NULL. */
+/* The body as one JSON value, the caller's; NULL if it is none, or null. */
 static json_object *
 parse_body(const char *body, size_t length)
 {
 	json_tokener *tokener = json_tokener_new();
-	json_object *object = NULL;
+	json_object *value = NULL;
 
 	if (tokener == NULL)
 		return NULL;
@@ -287,15 +297,14 @@ parse_body(const char *body, size_t length)
 		length--;
 	json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
 	if (length > 0 && length < INT_MAX)
-		object = json_tokener_parse_ex(tokener, body, (int) length);
-	if (object != NULL &&
-		(json_tokener_get_parse_end(tokener) != length || !json_object_is_type(object, json_type_object)))
+		value = json_tokener_parse_ex(tokener, body, (int) length);
+	if (value != NULL && json_tokener_get_parse_end(tokener) != length)
 	{
-		json_object_put(object);
-		object = NULL;
+		json_object_put(value);
+		value = NULL;
 	}
 	json_tokener_free(tokener);
-	return object;
+	return value;
 }
 
 void
@@ -307,9 +316,10 @@ clari_json_read_reply(const char *body, size_t length, ClariReply *reply)
 	memset(reply, 0, sizeof(*reply));
 	reply->concurrent_limit = reply->available_concurrent = -1;
 	reply->monthly_quota = reply->available_monthly = -1;
-	reply->is_json = object != NULL;
-	if (object == NULL)
+	reply->is_json = json_object_is_type(object, json_type_object);
+	if (!reply->is_json)
 	{
+		json_object_put(object);
 		read_first_line(body, length, reply->message, sizeof(reply->message));
 		return;
 	}
@@ -326,6 +336,94 @@ clari_json_read_reply(const char *body, size_t length, ClariReply *reply)
 	if (member != NULL && json_object_is_type(json_object_array_get_idx(member, 0), json_type_object))
 		read_error(json_object_array_get_idx(member, 0), reply);
 	json_object_put(object);
+}
+
+/* ------- the list of jobs ------- */
+
+/*
+ * A word that decides what a job is taken for.  Absent, null and empty are the
+ * same; false for anything that is there and cannot be kept as it is.
+ */
+static bool
+read_listed_word(json_object *object, const char *key, char *field, size_t size)
+{
+	json_object *member;
+
+	field[0] = '\0';
+	if (!json_object_object_get_ex(object, key, &member) || member == NULL)
+		return true;
+	/* the entries of an export have their currency as {"code", "symbol"} */
+	if (json_object_is_type(member, json_type_object))
+		member = GET(member, json_type_string, "code");
+	if (!json_object_is_type(member, json_type_string) && !json_object_is_type(member, json_type_int))
+		return false;
+	read_word(member, field, size);
+	return field[0] != '\0' ||
+		   (json_object_is_type(member, json_type_string) && json_object_get_string_len(member) == 0);
+}
+
+/* A file's name is compared, never shown: as it is, blanks and all, or not at all. */
+static void
+read_file_name(json_object *object, char *field, size_t size)
+{
+	json_object *member = GET(object, json_type_string, "fileName");
+	size_t length = member == NULL ? 0 : (size_t) json_object_get_string_len(member);
+
+	field[0] = '\0';
+	if (length > 0 && length < size && memchr(json_object_get_string(member), '\0', length) == NULL)
+		memcpy(field, json_object_get_string(member), length + 1);
+}
+
+static bool
+read_listed_job(json_object *element, ClariListedJob *job)
+{
+	json_object *object = element;
+	json_object *member;
+	json_object *id;
+
+	memset(job, 0, sizeof(*job));
+	if (!json_object_is_type(element, json_type_object))
+		return false;
+	if ((member = GET(element, json_type_object, "job")) != NULL)
+		object = member;
+	id = get_string_or_integer(object, "jobId");
+	if (id == NULL && object != element)
+		id = get_string_or_integer(object, "id");
+	read_word(id, job->job_id, sizeof(job->job_id));
+	job->status = status_of(GET(object, json_type_string, "status"));
+	read_file_name(object, job->file_name, sizeof(job->file_name));
+	return job->job_id[0] != '\0' && read_listed_word(object, "userId", job->user_id, sizeof(job->user_id)) &&
+		   read_listed_word(object, "currency", job->currency, sizeof(job->currency));
+}
+
+/* The array in the value, NULL if it is no list of jobs. */
+static json_object *
+get_list(json_object *value)
+{
+	if (json_object_is_type(value, json_type_object) && json_object_object_length(value) == 1)
+		value = GET(value, json_type_array, "jobs");
+	return json_object_is_type(value, json_type_array) ? value : NULL;
+}
+
+bool
+clari_json_read_jobs(const char *body, size_t length, ClariListedJobSink sink, void *arg)
+{
+	json_object *value = parse_body(body, length);
+	json_object *list = get_list(value);
+	size_t count = list == NULL ? 0 : json_object_array_length(list);
+	bool understood = list != NULL;
+	ClariListedJob job;
+
+	for (size_t i = 0; i < count && understood; i++)
+		understood = read_listed_job(json_object_array_get_idx(list, i), &job);
+	for (size_t i = 0; i < count && understood; i++)
+	{
+		read_listed_job(json_object_array_get_idx(list, i), &job);
+		if (!sink(arg, &job))
+			break;
+	}
+	json_object_put(value);
+	return understood;
 }
 
 /* ------- the body of an export's POST ------- */

@@ -77,19 +77,25 @@ detach_segment(dsm_handle handle)
 /* ------- life ------- */
 
 static void
+close_file(ClariReader *reader)
+{
+	if (reader->fd < 0)
+		return;
+	(void) close(reader->fd);
+	ReleaseExternalFD();
+	reader->fd = -1;
+}
+
+static void
 close_reader(void *arg)
 {
 	ClariReader *reader = arg;
 
-	if (reader->base != NULL)
+	if (reader->attached)
 		detach_segment(reader->version.segment);
-	if (reader->fd >= 0)
-	{
-		close(reader->fd);
-		ReleaseExternalFD();
-	}
-	reader->base = NULL;
-	reader->fd = -1;
+	close_file(reader);
+	reader->base = NULL; /* what was read goes with the context */
+	reader->attached = false;
 }
 
 static ClariReader *
@@ -106,24 +112,52 @@ make_reader(const ClariVersion *version, MemoryContext context)
 	return reader;
 }
 
-/* Bytes that a worker checked before it published them: no need to look again. */
+/* Serves from bytes that were checked, by us or by the worker that put them in a segment. */
+static void
+serve_from(ClariReader *reader, const char *bytes)
+{
+	const ClariRowsetTrailer *trailer =
+		(const ClariRowsetTrailer *) (bytes + reader->version.bytes - sizeof(ClariRowsetTrailer));
+
+	Assert(trailer->meta.generation == reader->version.meta.generation);
+	reader->base = bytes;
+	reader->ngroups = (int) trailer->ngroups;
+	reader->groups = (const ClariGroupIndex *) (bytes + trailer->index_offset);
+}
+
 static bool
 open_segment(ClariReader *reader)
 {
 	dsm_segment *segment;
-	const ClariRowsetTrailer *trailer;
 
 	if (reader->version.segment == DSM_HANDLE_INVALID)
 		return false;
 	segment = attach_segment(reader->version.segment);
 	if (segment == NULL)
 		return false;
-	reader->base = dsm_segment_address(segment);
-	trailer = (const ClariRowsetTrailer *) (reader->base + reader->version.bytes - sizeof(ClariRowsetTrailer));
-	Assert(trailer->meta.generation == reader->version.meta.generation);
-	reader->ngroups = (int) trailer->ngroups;
-	reader->groups = (const ClariGroupIndex *) (reader->base + trailer->index_offset);
+	reader->attached = true;
+	serve_from(reader, dsm_segment_address(segment));
 	return true;
+}
+
+static bool
+damaged(ClariError *error, const char *what)
+{
+	clari_error_set(error, CLARI_ERROR_CORRUPT, "cached rows are damaged");
+	clari_error_detail(error, "%s", what);
+	return false;
+}
+
+/* Is it the version that was asked for? */
+static bool
+check_identity(const ClariReader *reader, const ClariRowsetTrailer *trailer, ClariError *error)
+{
+	const ClariRowsetMeta *wanted = &reader->version.meta;
+
+	if (memcmp(&trailer->meta.key, &wanted->key, sizeof(wanted->key)) == 0 &&
+		trailer->meta.generation == wanted->generation)
+		return true;
+	return damaged(error, "The rows are those of another export.");
 }
 
 static bool
@@ -141,28 +175,75 @@ read_index(ClariReader *reader, const ClariRowsetTrailer *trailer, MemoryContext
 }
 
 static bool
-open_file(ClariReader *reader, MemoryContext context, ClariError *error)
+read_tail(ClariReader *reader, MemoryContext context, ClariError *error)
 {
-	ClariVersion *version = &reader->version;
+	uint64 length = reader->version.bytes;
 	ClariRowsetTrailer trailer;
 
-	/* Where descriptors are short, this raises rather than fails later in an odd place. */
-	if (!AcquireExternalFD())
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_RESOURCES), errmsg("too many open files for a scan of clari_fdw")));
-	reader->fd = clari_store_open(&version->meta.key, version->meta.generation);
-	if (reader->fd < 0)
+	return clari_store_read(reader->fd, length - sizeof(trailer), &trailer, sizeof(trailer), error) &&
+		   clari_rowset_check_trailer(&trailer, length, error) && check_identity(reader, &trailer, error) &&
+		   read_index(reader, &trailer, context, error);
+}
+
+/*
+ * Damage is found before the first row is returned.  The bytes are kept if they
+ * are few: a statement may read hundreds of rowsets.
+ */
+static bool
+read_whole(ClariReader *reader, MemoryContext context, ClariError *error)
+{
+	uint64 length = reader->version.bytes;
+	char *bytes = MemoryContextAlloc(context, length);
+	bool good =
+		clari_store_read(reader->fd, 0, bytes, length, error) && clari_rowset_check(bytes, length, error) &&
+		check_identity(reader, (const ClariRowsetTrailer *) (bytes + length - sizeof(ClariRowsetTrailer)), error);
+
+	if (good && length <= CLARI_KEEP_WHOLE)
 	{
-		ReleaseExternalFD();
-		/* Gone is as good as corrupt: not to be asked for again.  Anything else may pass. */
-		return clari_error_set(error, errno == ENOENT ? CLARI_ERROR_CORRUPT : CLARI_ERROR_IO,
-							   "could not open the cached export of period %s: %s", version->meta.answered,
-							   strerror(errno));
+		close_file(reader);
+		serve_from(reader, bytes);
+		return true;
 	}
-	if (version->bytes < sizeof(trailer))
-		return clari_error_set(error, CLARI_ERROR_CORRUPT, "the cached export is too short");
-	return clari_store_read(reader->fd, version->bytes - sizeof(trailer), &trailer, sizeof(trailer), error) &&
-		   clari_rowset_check_trailer(&trailer, version->bytes, error) && read_index(reader, &trailer, context, error);
+	pfree(bytes);
+	return good && read_tail(reader, context, error);
+}
+
+/* Leaves the descriptor in the reader. */
+static bool
+open_descriptor(ClariReader *reader, ClariError *error)
+{
+	const ClariRowsetMeta *meta = &reader->version.meta;
+	int cause;
+
+	if (!AcquireExternalFD())
+	{
+		clari_error_set(error, CLARI_ERROR_RESOURCES, "too many open files for a scan of clari_fdw");
+		clari_error_hint(error, "Raise max_files_per_process, or scan fewer periods in a statement.");
+		return false;
+	}
+	reader->fd = clari_store_open(&meta->key, meta->generation);
+	if (reader->fd >= 0)
+		return true;
+	cause = errno;
+	ReleaseExternalFD();
+	return clari_error_set(error, cause == ENOENT ? CLARI_ERROR_GONE : CLARI_ERROR_IO,
+						   "could not open the cached export of period %s: %s", meta->answered, strerror(cause));
+}
+
+static bool
+open_file(ClariReader *reader, MemoryContext context, ClariError *error)
+{
+	const ClariVersion *version = &reader->version;
+	bool done = open_descriptor(reader, error);
+
+	if (done && version->bytes < sizeof(ClariRowsetTrailer))
+		done = damaged(error, "The file has no room for a trailer.");
+	else if (done)
+		done =
+			version->bytes <= CLARI_READ_WHOLE ? read_whole(reader, context, error) : read_tail(reader, context, error);
+	if (!done && error->code != CLARI_ERROR_RESOURCES)
+		clari_store_name_file(&version->meta.key, version->meta.generation, error);
+	return done;
 }
 
 ClariReader *
@@ -210,6 +291,7 @@ clari_reader_chunk(ClariReader *reader, int group_number, int position, ClariChu
 	if ((bytes != NULL || index->length == 0) &&
 		clari_chunk_open(group, position, bytes, reader->base == NULL, chunk, &error))
 		return;
+	clari_store_name_file(&reader->version.meta.key, reader->version.meta.generation, &error);
 	clari_cache_forget(&reader->version.meta.key, reader->version.meta.generation);
 	clari_error_hint(&error, "The export is forgotten: run the query again.");
 	clari_error_report(ERROR, &error);

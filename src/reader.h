@@ -3,7 +3,8 @@
  *		One version of a rowset, opened in a session: in memory or as a file.
  *
  * A reader keeps its version whatever becomes of the cache: the segment lives
- * until its last mapping goes, the file until its last descriptor.
+ * until its last mapping goes, the file until its last descriptor.  Nothing of
+ * a file is used before its checksum held.
  */
 #ifndef CLARI_READER_H
 #define CLARI_READER_H
@@ -13,11 +14,16 @@
 #include "cache.h"
 #include "rowset.h"
 
+/* A file of at most so many bytes is read and checked when it is opened, and kept in memory if it is smaller still. */
+#define CLARI_READ_WHOLE (8 * 1024 * 1024)
+#define CLARI_KEEP_WHOLE (1024 * 1024)
+
 typedef struct ClariReader
 {
 	ClariVersion version;
-	const char *base; /* the rowset's bytes in a shared segment, or NULL */
-	int fd;           /* of its file, or -1 */
+	const char *base; /* the rowset's bytes, in a shared segment or kept from its file; or NULL */
+	bool attached;    /* base is in the segment */
+	int fd;           /* of the file, if it is read chunk by chunk; or -1 */
 	int ngroups;
 	const ClariGroupIndex *groups;
 } ClariReader;
@@ -30,17 +36,26 @@ typedef struct ClariChunkBuffer
 } ClariChunkBuffer;
 
 /*
- * Opens the version; the reader is palloc'd in context and closes itself when
- * the context is reset or deleted, also on an error.  NULL when neither segment
- * nor file can be read, with the cause in *error: with CLARI_ERROR_CORRUPT, or
- * when the file is gone, the caller forgets the version and looks again.
+ * Opens the version; the reader is palloc'd in context, as the bytes of a file
+ * that is read whole are, and closes itself when the context is reset or
+ * deleted, also on an error.  NULL when neither segment nor file can be read,
+ * with the cause in *error:
+ *
+ *		CLARI_ERROR_GONE		evicted meanwhile: look again
+ *		CLARI_ERROR_CORRUPT		damaged: warn, forget the version, and look again
+ *		CLARI_ERROR_IO			unreadable, perhaps for now only
+ *		CLARI_ERROR_RESOURCES	too many open files in this process
+ *
+ * Raises only what running out of memory does, and dsm_attach().  A failed
+ * reader stays in context, closed.
  */
 extern ClariReader *clari_reader_open(const ClariVersion *version, MemoryContext context, ClariError *error);
 
 /*
- * One chunk of one group.  Its bytes are the segment's, or are read into
+ * One chunk of one group.  Its bytes are in memory already, or are read into
  * *buffer, where they stay until the buffer is used again.  Raises the error of
- * an unreadable or corrupt file, after telling the cache to forget the version.
+ * a large file that is unreadable or damaged there, after telling the cache to
+ * forget the version.
  */
 extern void
 clari_reader_chunk(ClariReader *reader, int group, int position, ClariChunkBuffer *buffer, ClariChunk *chunk);

@@ -25,8 +25,9 @@ typedef enum ClariJobStatus
 
 typedef struct ClariReply
 {
-	bool is_json;    /* the body was one JSON object */
-	char job_id[64]; /* or empty */
+	bool is_json;     /* the body was one JSON object */
+	char job_id[64];  /* or empty */
+	char user_id[64]; /* whose job it is, or empty */
 	ClariJobStatus status;
 	char status_text[32]; /* as it was sent */
 	int64_t start_time;   /* epoch ms, 0 when absent */
@@ -44,5 +45,15 @@ typedef struct ClariReply
 	int64_t monthly_quota;
 	int64_t available_monthly;
 } ClariReply;
+
+/* One job of GET /export/jobs; each text as it was sent, empty where it is absent. */
+typedef struct ClariListedJob
+{
+	char job_id[64]; /* never empty */
+	char user_id[64];
+	char currency[8];
+	char file_name[256]; /* also empty: longer than this, which no name of a job of ours is */
+	ClariJobStatus status;
+} ClariListedJob;
 
 #endif /* CLARI_REPLY_H */

@@ -49,6 +49,7 @@ sqlstate(ClariErrorCode code)
 			return ERRCODE_INSUFFICIENT_RESOURCES;
 		case CLARI_ERROR_IO:
 			return ERRCODE_IO_ERROR;
+		case CLARI_ERROR_GONE:
 		case CLARI_ERROR_CORRUPT:
 			return ERRCODE_DATA_CORRUPTED;
 		case CLARI_ERROR_NONE:

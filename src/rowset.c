@@ -2,9 +2,9 @@
  * rowset.c
  *		The reader of rowsets: see rowset.h.
  *
- * Three checks, from the outside in: trailer, index, chunk.  Each believes
- * nothing that an earlier one has not shown, so that bytes from a damaged disk
- * are an error and never an access outside of them.
+ * Three checks, from the outside in: trailer, index, chunk; and one that makes
+ * them all.  Each believes nothing that an earlier one has not shown, so that
+ * bytes from a damaged disk are an error and never an access outside of them.
  *
  * Runs in every backend and in the worker; takes no locks, allocates nothing,
  * never raises: postgres.h is here for varlena headers and CRC-32C.
@@ -29,6 +29,9 @@
 #define END_TIME INT64_C(9223371331200000000)
 
 StaticAssertDecl(sizeof(ClariGroupIndex) % 8 == 0, "the index must keep the trailer aligned");
+StaticAssertDecl(sizeof(ClariRowsetMeta) == offsetof(ClariRowsetMeta, owners) + sizeof(uint64_t) &&
+					 offsetof(ClariRowsetMeta, posted_at) == offsetof(ClariRowsetMeta, job_id) + 64,
+				 "nor the metadata at its end or before its first number");
 StaticAssertDecl(sizeof(ClariRowsetTrailer) == offsetof(ClariRowsetTrailer, magic) + MAGIC_SIZE,
 				 "the trailer must not have padding");
 
@@ -75,8 +78,9 @@ has_end(const char *text, size_t size)
 static bool
 check_meta(const ClariRowsetMeta *meta, ClariError *error)
 {
-	if (!has_end(meta->forecast, sizeof(meta->forecast)) || !has_end(meta->requested, sizeof(meta->requested)) ||
-		!has_end(meta->job_id, sizeof(meta->job_id)) || !has_end(meta->answered, sizeof(meta->answered)))
+	if (!has_end(meta->base_url, sizeof(meta->base_url)) || !has_end(meta->forecast, sizeof(meta->forecast)) ||
+		!has_end(meta->requested, sizeof(meta->requested)) || !has_end(meta->job_id, sizeof(meta->job_id)) ||
+		!has_end(meta->answered, sizeof(meta->answered)))
 		return corrupt(error, "A text of the trailer has no end.");
 	if ((meta->flags & ~(uint32_t) ALL_FLAGS) != 0)
 		return corrupt(error, "The trailer has unknown flags.");
@@ -298,16 +302,11 @@ check_values(const ClariGroupIndex *group, int position, const ClariChunk *chunk
 	}
 }
 
-bool
-clari_chunk_open(const ClariGroupIndex *group, int position, const void *bytes, bool verify, ClariChunk *chunk,
-				 ClariError *error)
+static void
+set_up(const ClariGroupIndex *group, int position, const void *bytes, ClariChunk *chunk)
 {
 	const ClariChunkIndex *index = &group->chunks[position];
 
-	if (verify && (!check_group(group, error)))
-		return false;
-	if (verify && index->crc != checksum(bytes, index->length))
-		return corrupt(error, "A chunk's checksum does not match.");
 	chunk->encoding = (ClariEncoding) index->encoding;
 	chunk->nrows = group->nrows;
 	chunk->ndistinct = index->ndistinct;
@@ -324,7 +323,70 @@ clari_chunk_open(const ClariGroupIndex *group, int position, const void *bytes, 
 		chunk->offsets = bytes;
 	else if (chunk->encoding == CLARI_ENCODING_FIXED)
 		chunk->fixed = bytes;
-	if (verify && !check_values(group, position, chunk))
-		return corrupt(error, "A chunk holds a value that is not in it.");
+}
+
+/* As clari_chunk_open() with verify, of a group that was checked. */
+static bool
+check_chunk(const ClariGroupIndex *group, int position, const void *bytes, ClariChunk *chunk, ClariError *error)
+{
+	if (group->chunks[position].crc != checksum(bytes, group->chunks[position].length))
+		return corrupt(error, "A chunk's checksum does not match.");
+	set_up(group, position, bytes, chunk);
+	return check_values(group, position, chunk) || corrupt(error, "A chunk holds a value that is not in it.");
+}
+
+bool
+clari_chunk_open(const ClariGroupIndex *group, int position, const void *bytes, bool verify, ClariChunk *chunk,
+				 ClariError *error)
+{
+	if (verify)
+		return check_group(group, error) && check_chunk(group, position, bytes, chunk, error);
+	set_up(group, position, bytes, chunk);
+	return true;
+}
+
+/* ------- all of it ------- */
+
+/* The chunks of a checked group, and the padding behind each. */
+static bool
+check_chunks(const ClariGroupIndex *group, const char *bytes, ClariError *error)
+{
+	for (int position = 0; position < CLARI_CHUNK_COUNT; position++)
+	{
+		const ClariChunkIndex *index = &group->chunks[position];
+		uint64_t end = (uint64_t) index->offset + index->length;
+		ClariChunk chunk;
+
+		if (index->encoding == CLARI_ENCODING_NULL)
+			continue;
+		if (!check_chunk(group, position, bytes + index->offset, &chunk, error))
+			return false;
+		for (uint64_t i = end; i < align8(end); i++)
+			if (bytes[i] != 0)
+				return corrupt(error, "There is something between two chunks.");
+	}
+	return true;
+}
+
+bool
+clari_rowset_check(const void *rowset, uint64_t length, ClariError *error)
+{
+	const char *bytes = rowset;
+	const ClariRowsetTrailer *trailer;
+	const ClariGroupIndex *index;
+
+	if (length % 8 != 0 || length < MAGIC_SIZE + sizeof(*trailer))
+		return corrupt(error, "The length is not possible.");
+	trailer = (const ClariRowsetTrailer *) (bytes + length - sizeof(*trailer));
+	if (!clari_rowset_check_trailer(trailer, length, error))
+		return false;
+	index = (const ClariGroupIndex *) (bytes + trailer->index_offset);
+	if (!clari_rowset_check_index(trailer, index, error))
+		return false;
+	if (memcmp(bytes, CLARI_ROWSET_MAGIC, MAGIC_SIZE) != 0)
+		return corrupt(error, "The head is none, or that of another version.");
+	for (uint32_t i = 0; i < trailer->ngroups; i++)
+		if (!check_chunks(&index[i], bytes + index[i].offset, error))
+			return false;
 	return true;
 }

@@ -80,11 +80,14 @@ typedef struct ClariRowsetMeta
 	/* given by the caller of clari_rowset_writer_finish() */
 	ClariKey key;
 	uint64_t generation; /* tells versions of the same key apart */
+	char base_url[CLARI_URL_SIZE];
 	char forecast[CLARI_NAME_SIZE];
 	char requested[CLARI_PERIOD_TEXT_SIZE]; /* empty: the current quarter */
 	char job_id[64];
 	int64_t posted_at; /* µs from 2000-01-01 UTC, as the next */
 	int64_t exported_at;
+	int64_t cache_ttl; /* µs, as the next: how long whoever exported it took it to be fresh */
+	int64_t closed_period_ttl;
 	/* found by the writer, but for CLARI_ROWSET_TRUNCATED */
 	uint32_t flags;
 	int32_t period_end;                    /* days from 2000-01-01, or CLARI_DATE_NONE */
@@ -158,7 +161,7 @@ extern void clari_rowset_writer_close(ClariRowsetWriter *writer);
 /*
  * Checks magic, version, checksum and sizes of a trailer (the last
  * sizeof(ClariRowsetTrailer) bytes of a rowset of total_length bytes), and that
- * its texts end.  False with CLARI_ERROR_CORRUPT, as the next two.
+ * its texts end.  False with CLARI_ERROR_CORRUPT, as the next three.
  */
 extern bool clari_rowset_check_trailer(const ClariRowsetTrailer *trailer, uint64_t total_length, ClariError *error);
 
@@ -170,6 +173,13 @@ extern bool clari_rowset_check_trailer(const ClariRowsetTrailer *trailer, uint64
  */
 extern bool
 clari_rowset_check_index(const ClariRowsetTrailer *trailer, const ClariGroupIndex *index, ClariError *error);
+
+/*
+ * Checks a whole rowset in memory, 8-aligned: its head, trailer, index, every
+ * chunk, and that nothing but zeros lies between them.  Whatever passes is what
+ * the writer wrote, and can be read without further checks.
+ */
+extern bool clari_rowset_check(const void *bytes, uint64_t length, ClariError *error);
 
 /* One column of one row group, ready to be read. */
 typedef struct ClariChunk
@@ -186,7 +196,8 @@ typedef struct ClariChunk
 /*
  * Sets *chunk up over bytes, the chunk's own.  With verify, its checksum and
  * every code, offset and varlena length are checked, so that no later access
- * leaves it; without (bytes that this server wrote into its own shared memory)
+ * leaves it; without (bytes that this server wrote into its own
+ * shared memory, or that clari_rowset_check() has passed)
  * it costs nothing.
  */
 extern bool clari_chunk_open(const ClariGroupIndex *group, int position, const void *bytes, bool verify,

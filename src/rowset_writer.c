@@ -489,9 +489,11 @@ write_tail(ClariSink *sink, const ClariRowsetMeta *meta, ClariError *error)
 		return false;
 	memset(&trailer, 0, sizeof(trailer));
 	trailer.meta = *meta;
+	memset(trailer.meta.base_url, 0, sizeof(meta->base_url));
 	memset(trailer.meta.forecast, 0, sizeof(meta->forecast));
 	memset(trailer.meta.requested, 0, sizeof(meta->requested));
 	memset(trailer.meta.job_id, 0, sizeof(meta->job_id));
+	copy_text(trailer.meta.base_url, meta->base_url, sizeof(meta->base_url));
 	copy_text(trailer.meta.forecast, meta->forecast, sizeof(meta->forecast));
 	copy_text(trailer.meta.requested, meta->requested, sizeof(meta->requested));
 	copy_text(trailer.meta.job_id, meta->job_id, sizeof(meta->job_id));

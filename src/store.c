@@ -1,110 +1,220 @@
 /*
  * store.c
- *		The directory of rowsets: see store.h.
+ *		The directory of the store, its names and its temporary files: see store.h.
  *
- * Who runs what: workers write (create, append, commit, abandon) and remove;
- * sessions and workers read.  The sweep is for the one process that has just
- * made the entry table anew, before any other can see it: at that time nobody
- * writes.  Should one write all the same, its rename fails and costs an export.
+ * Many processes share the directory: sessions and workers of all databases,
+ * binary versions of this library side by side, even servers.  Nobody asks
+ * anybody; what keeps them apart:
  *
- * None of it takes a lock, and none may be called under one: all of it waits
- * for disks.  Only rename makes a rowset visible, so readers need no lock
- * either; a descriptor keeps the version that it was opened on.
+ * - Only rename() makes a rowset or a record visible, after all of it was
+ *   written and synced.  So readers need no lock; a descriptor keeps what it was
+ *   opened on.  What is read is checked: its name, its version and its checksum
+ *   must be right, or it counts for nothing.
+ * - Rowsets and records are removed by the cache, which knows what it needs:
+ *   clari_store_remove(), clari_store_remove_record().
+ * - Temporary files are removed by whoever wrote them, and after a crash by
+ *   clari_store_sweep(), which any process may call at any time.  The lock
+ *   between the two is flock() on the temporary file.  Its writer takes the lock
+ *   when it has made the file, and holds it until the file has its final name.
+ *   The lock goes with the descriptor, so a crash lets go of it at once.  A
+ *   sweep removes exactly the files whose lock it can take, and holds the lock
+ *   while it does.
+ * - Between making and locking the file a sweep may come first.  Then the writer
+ *   cannot have the lock, or has it on a file that its name does not lead to any
+ *   more, and takes another name.  A sweep looks too whether the name still
+ *   leads to what it has locked: the writer may have renamed the file in between.
+ *   With the lock held that can change no more.
+ * - Where the file system has no locks, a sweep takes files that nobody has
+ *   written to for a day.  Should it be wrong, the writer's rename fails, and
+ *   costs an export.
+ *
+ * No PostgreSQL lock is taken, and none may be held: all of this waits for disks.
  *
  * Raises nothing, so descriptors are plain ones rather than fd.c's (whose
- * owners are transactions and whose limits raise); knows nothing of columns,
- * and never removes a file whose name it would not have given.
+ * owners are transactions and whose limits raise); and never removes a file
+ * whose name it would not have given.
  */
-#include "postgres.h"
+#include "store_files.h"
 
-#include <dirent.h>
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/file_perm.h"
 #include "miscadmin.h"
+#include "port.h"
 #include "storage/fd.h"
 
-#include "store.h"
-
-#define DEFAULT_DIRECTORY "pgsql_tmp_clari_fdw"
+#define DEFAULT_DIRECTORY "pgsql_tmp_clari_fdw" /* base backups skip such a name */
 #define ROWSET_SUFFIX ".rowset"
+#define RECORD_SUFFIX ".job"
 #define TEMPORARY_PREFIX "pgsql_tmp_"
 #define TEMPORARY_SUFFIX ".tmp"
 #define KEY_DIGITS (2 * CLARI_DIGEST_SIZE)
 #define GENERATION_DIGITS 16
 #define HEX_DIGITS "0123456789abcdef"
-#define WRITE_BUFFER (128 * 1024)
-#define NAME_ATTEMPTS 100 /* leftovers of a crashed process with our id */
+#define NAME_ATTEMPTS 100           /* leftovers of a process that had our id, and sweeps that come first */
+#define UNLOCKED_AGE (24 * 60 * 60) /* s: what nobody wrote to for so long is a leftover where there are no locks */
 
-struct ClariStoreFile
+static char current_directory[MAXPGPATH] = DEFAULT_DIRECTORY;
+
+/* ------- the directory ------- */
+
+void
+clari_store_set_directory(const char *directory)
 {
+	if (directory == NULL || directory[0] == '\0')
+		directory = DEFAULT_DIRECTORY;
+	/* One that is cut leaves no room for names, and so is never used. */
+	strlcpy(current_directory, directory, sizeof(current_directory));
+	canonicalize_path(current_directory);
+}
+
+const char *
+clari_store_directory(void)
+{
+	return current_directory;
+}
+
+bool
+clari_store_sync_directory(const char *path)
+{
+	char parent[MAXPGPATH];
+	char *slash;
 	int fd;
-	bool failed;               /* a write did: what is there is no prefix any more */
-	char temporary[MAXPGPATH]; /* these two are kept, since the GUC may change meanwhile */
-	char path[MAXPGPATH];
-	char *buffer; /* WRITE_BUFFER bytes, of which the first buffered are not written yet */
-	size_t buffered;
-	uint64 length;
-	size_t memory_limit;
-	char *memory; /* all bytes so far, or NULL: none, or more than memory_limit */
-	size_t memory_size;
-};
+	int result;
+	int saved;
+
+	strlcpy(parent, path, sizeof(parent));
+	slash = strrchr(parent, '/');
+	if (slash == NULL)
+		strlcpy(parent, ".", sizeof(parent));
+	else
+		slash[slash == parent ? 1 : 0] = '\0';
+	fd = BasicOpenFile(parent, O_RDONLY | O_CLOEXEC | PG_BINARY);
+	if (fd < 0)
+		return false;
+	result = pg_fsync(fd);
+	saved = errno;
+	(void) close(fd);
+	errno = saved;
+	/* as fsync_fname(): some systems cannot sync directories, and need not */
+	return result == 0 || saved == EBADF || saved == EINVAL;
+}
+
+/*
+ * Opens a path in the directory that must not exist, or the directory itself;
+ * makes the directory when it is not there, as it may have been deleted under a
+ * running server.
+ */
+static int
+open_in_directory(const char *path, int flags)
+{
+	int fd = BasicOpenFilePerm(path, flags | O_RDWR | O_CLOEXEC | PG_BINARY, pg_file_create_mode);
+
+	if (fd >= 0 || errno != ENOENT)
+		return fd;
+	if (MakePGDirectory(current_directory) == 0)
+		(void) clari_store_sync_directory(current_directory); /* else it is lost, and made again */
+	else if (errno != EEXIST)
+		return -1;
+	return BasicOpenFilePerm(path, flags | O_RDWR | O_CLOEXEC | PG_BINARY, pg_file_create_mode);
+}
+
+DIR *
+clari_store_open_directory(void)
+{
+	DIR *dir = opendir(current_directory);
+
+	if (dir == NULL && errno != ENOENT)
+		ereport(LOG, (errcode_for_file_access(), errmsg("could not open directory \"%s\": %m", current_directory)));
+	return dir;
+}
 
 /* ------- names ------- */
 
-static const char *
-directory(void)
-{
-	if (clari_cache_directory == NULL || clari_cache_directory[0] == '\0')
-		return DEFAULT_DIRECTORY;
-	return clari_cache_directory;
-}
-
-/* False with errno when the path is too long. */
 static bool
-key_path(const ClariKey *key, uint64 generation, char path[MAXPGPATH])
+fits(int length)
 {
-	char name[KEY_DIGITS + 1];
-
-	for (int i = 0; i < CLARI_DIGEST_SIZE; i++)
-	{
-		name[2 * i] = HEX_DIGITS[key->bytes[i] >> 4];
-		name[2 * i + 1] = HEX_DIGITS[key->bytes[i] & 15];
-	}
-	name[KEY_DIGITS] = '\0';
-	if (snprintf(path, MAXPGPATH, "%s/%s_%016" INT64_MODIFIER "x%s", directory(), name, generation, ROWSET_SUFFIX) <
-		MAXPGPATH)
+	if (length < MAXPGPATH)
 		return true;
 	errno = ENAMETOOLONG;
 	return false;
 }
 
-/* A name that no living process uses.  False with errno when the path is too long. */
+static void
+key_digits(const ClariKey *key, char digits[KEY_DIGITS + 1])
+{
+	for (int i = 0; i < CLARI_DIGEST_SIZE; i++)
+	{
+		digits[2 * i] = HEX_DIGITS[key->bytes[i] >> 4];
+		digits[2 * i + 1] = HEX_DIGITS[key->bytes[i] & 15];
+	}
+	digits[KEY_DIGITS] = '\0';
+}
+
+bool
+clari_store_rowset_path(const ClariKey *key, uint64 generation, char *path)
+{
+	char digits[KEY_DIGITS + 1];
+
+	key_digits(key, digits);
+	return fits(snprintf(path, MAXPGPATH, "%s/%s_%016" INT64_MODIFIER "x%s", current_directory, digits, generation,
+						 ROWSET_SUFFIX));
+}
+
+bool
+clari_store_record_path(const ClariKey *key, char *path)
+{
+	char digits[KEY_DIGITS + 1];
+
+	key_digits(key, digits);
+	return fits(snprintf(path, MAXPGPATH, "%s/%s%s", current_directory, digits, RECORD_SUFFIX));
+}
+
+/* A name that nobody has used yet.  False with errno when the path is too long. */
 static bool
-temporary_path(char path[MAXPGPATH])
+temporary_path(char *path)
 {
 	static uint32 counter = 0;
 
-	if (snprintf(path, MAXPGPATH, "%s/%s%d_%u%s", directory(), TEMPORARY_PREFIX, MyProcPid, counter++,
-				 TEMPORARY_SUFFIX) < MAXPGPATH)
-		return true;
-	errno = ENAMETOOLONG;
-	return false;
+	return fits(snprintf(path, MAXPGPATH, "%s/%s%d_%u%s", current_directory, TEMPORARY_PREFIX, MyProcPid, counter++,
+						 TEMPORARY_SUFFIX));
 }
 
-/* Whether the name is one that key_path() or temporary_path() gives. */
+static int
+hex_value(char digit)
+{
+	return digit <= '9' ? digit - '0' : digit - 'a' + 10;
+}
+
+bool
+clari_store_parse_name(const char *name, bool *is_record, ClariKey *key, uint64 *generation)
+{
+	if (strspn(name, HEX_DIGITS) != KEY_DIGITS)
+		return false;
+	for (int i = 0; i < CLARI_DIGEST_SIZE; i++)
+		key->bytes[i] = (uint8) (hex_value(name[2 * i]) << 4 | hex_value(name[2 * i + 1]));
+	name += KEY_DIGITS;
+	*generation = 0;
+	*is_record = strcmp(name, RECORD_SUFFIX) == 0;
+	if (*is_record)
+		return true;
+	if (*name++ != '_' || strspn(name, HEX_DIGITS) != GENERATION_DIGITS)
+		return false;
+	for (int i = 0; i < GENERATION_DIGITS; i++)
+		*generation = *generation << 4 | (uint64) hex_value(*name++);
+	return strcmp(name, ROWSET_SUFFIX) == 0;
+}
+
+/* Whether the name is one that temporary_path() gives. */
 static bool
-is_ours(const char *name)
+is_temporary(const char *name)
 {
 	size_t digits;
 
-	if (strspn(name, HEX_DIGITS) == KEY_DIGITS && name[KEY_DIGITS] == '_')
-	{
-		name += KEY_DIGITS + 1;
-		return strspn(name, HEX_DIGITS) == GENERATION_DIGITS && strcmp(name + GENERATION_DIGITS, ROWSET_SUFFIX) == 0;
-	}
 	if (strncmp(name, TEMPORARY_PREFIX, strlen(TEMPORARY_PREFIX)) != 0)
 		return false;
 	name += strlen(TEMPORARY_PREFIX);
@@ -116,8 +226,10 @@ is_ours(const char *name)
 	return digits > 0 && strcmp(name + digits, TEMPORARY_SUFFIX) == 0;
 }
 
-static bool
-io_error(ClariError *error, const char *what, const char *path)
+/* ------- errors ------- */
+
+bool
+clari_store_io_error(ClariError *error, const char *what, const char *path)
 {
 	int saved = errno;
 
@@ -129,306 +241,175 @@ io_error(ClariError *error, const char *what, const char *path)
 	return false;
 }
 
-/* ------- writing ------- */
-
-/*
- * Opens a path in the directory that must not exist; makes the directory when
- * it is not there, as it may have been deleted under a running server.
- */
-static int
-open_in_directory(const char *path, int flags)
+void
+clari_store_add_path(ClariError *error, const char *path)
 {
-	int fd = BasicOpenFilePerm(path, flags | O_RDWR | O_CLOEXEC | PG_BINARY, pg_file_create_mode);
+	char detail[sizeof(error->detail)];
 
-	if (fd >= 0 || errno != ENOENT)
-		return fd;
-	if (MakePGDirectory(directory()) < 0 && errno != EEXIST)
-		return -1;
-	return BasicOpenFilePerm(path, flags | O_RDWR | O_CLOEXEC | PG_BINARY, pg_file_create_mode);
+	strlcpy(detail, error->detail, sizeof(detail));
+	clari_error_detail(error, "%s%sThe file is \"%s\".", detail, detail[0] != '\0' ? " " : "", path);
 }
 
-/* A new file by a temporary name, which is left in path.  -1 with errno. */
-static int
-create_temporary(char path[MAXPGPATH])
-{
-	int fd = -1;
+/* ------- temporary files ------- */
 
+/* Takes the file's lock, if nobody has it.  False with errno; EWOULDBLOCK: somebody has. */
+static bool
+lock_file(int fd)
+{
+	int result;
+
+	do
+		result = flock(fd, LOCK_EX | LOCK_NB);
+	while (result != 0 && errno == EINTR);
+	return result == 0;
+}
+
+/* Does the path lead to the open file?  Not its link count: NFS renames what it unlinks while somebody has it open. */
+static bool
+leads_to(const char *path, int fd)
+{
+	struct stat named;
+	struct stat opened;
+
+	return fstat(fd, &opened) == 0 && lstat(path, &named) == 0 && opened.st_dev == named.st_dev &&
+		   opened.st_ino == named.st_ino;
+}
+
+int
+clari_store_create_temporary(char *path)
+{
 	for (int attempt = 0; attempt < NAME_ATTEMPTS; attempt++)
 	{
+		int fd = -1;
+
 		if (!temporary_path(path))
 			return -1;
 		fd = open_in_directory(path, O_CREAT | O_EXCL);
-		if (fd >= 0 || errno != EEXIST)
-			break;
+		if (fd < 0 && errno != EEXIST)
+			return -1;
+		if (fd < 0)
+			continue;
+		if (lock_file(fd) ? leads_to(path, fd) : errno != EWOULDBLOCK)
+			return fd;
+		(void) close(fd); /* a sweep came first */
+		errno = EAGAIN;
 	}
+	return -1;
+}
+
+int
+clari_store_create_nameless(char *path)
+{
+	int fd;
+
+#ifdef O_TMPFILE
+	strlcpy(path, current_directory, MAXPGPATH);
+	fd = open_in_directory(path, O_TMPFILE | O_EXCL);
+	if (fd >= 0)
+		return fd;
+#endif
+	/* not every file system has it; any other reason will come up again here */
+	fd = clari_store_create_temporary(path);
+	if (fd >= 0)
+		(void) unlink(path); /* the sweep's, if this fails */
 	return fd;
 }
 
-static void
-free_file(ClariStoreFile *file)
-{
-	free(file->buffer);
-	free(file->memory);
-	free(file);
-}
-
-ClariStoreFile *
-clari_store_create(const ClariKey *key, uint64_t generation, size_t memory_limit, ClariError *error)
-{
-	ClariStoreFile *file = calloc(1, sizeof(ClariStoreFile));
-
-	if (file != NULL)
-		file->buffer = malloc(WRITE_BUFFER);
-	if (file == NULL || file->buffer == NULL)
-	{
-		free(file);
-		clari_error_out_of_memory(error);
-		return NULL;
-	}
-	file->memory_limit = memory_limit;
-	file->fd = -1;
-	if (key_path(key, generation, file->path))
-		file->fd = create_temporary(file->temporary);
-	if (file->fd < 0)
-	{
-		io_error(error, "create a file in", file->temporary[0] != '\0' ? file->temporary : directory());
-		free_file(file);
-		return NULL;
-	}
-	return file;
-}
-
 bool
-clari_store_is_writable(const ClariKey *key, ClariError *error)
+clari_store_write(int fd, const char *path, const void *bytes, size_t length, ClariError *error)
 {
-	ClariStoreFile *file = clari_store_create(key, 0, 0, error);
+	const char *from = bytes;
 
-	if (file != NULL)
-		clari_store_abandon(file);
-	return file != NULL;
-}
-
-/* Writes all of it, or fails for good. */
-static bool
-write_out(ClariStoreFile *file, const char *bytes, size_t length, ClariError *error)
-{
 	while (length > 0)
 	{
 		ssize_t written;
 
 		errno = 0;
-		written = write(file->fd, bytes, length);
+		written = write(fd, from, length);
 		if (written > 0)
 		{
-			bytes += written;
+			from += written;
 			length -= written;
 		}
 		else if (written == 0 || errno != EINTR)
 		{
 			if (errno == 0)
 				errno = ENOSPC; /* as PostgreSQL assumes of a write that stops short */
-			file->failed = true;
-			return io_error(error, "write to", file->temporary);
+			return clari_store_io_error(error, "write to", path);
 		}
 	}
 	return true;
 }
 
-static bool
-flush(ClariStoreFile *file, ClariError *error)
-{
-	size_t length = file->buffered;
-
-	file->buffered = 0;
-	return write_out(file, file->buffer, length, error);
-}
-
-/* Keeps the bytes in memory too.  Out of memory is as good as over the limit: the file has them. */
-static void
-remember(ClariStoreFile *file, const void *bytes, size_t length)
-{
-	size_t wanted = file->length + length;
-	size_t size = Max(file->memory_size, 8192);
-	char *memory;
-
-	if (file->memory_limit == 0)
-		return;
-	if (wanted > file->memory_limit)
-		memory = NULL;
-	else
-	{
-		while (size < wanted)
-			size *= 2;
-		memory = size == file->memory_size ? file->memory : realloc(file->memory, size);
-	}
-	if (memory == NULL)
-	{
-		free(file->memory);
-		file->memory = NULL;
-		file->memory_limit = 0; /* from here on */
-		return;
-	}
-	file->memory = memory;
-	file->memory_size = size;
-	memcpy(file->memory + file->length, bytes, length);
-}
-
+/* As durable_rename(), with the cause in the error rather than in the log; the directory is the caller's to sync. */
 bool
-clari_store_append(void *arg, const void *bytes, size_t length, ClariError *error)
+clari_store_install(int fd, const char *temporary, const char *path, bool durable, ClariError *error)
 {
-	ClariStoreFile *file = arg;
+	bool done = true;
 
-	if (file->failed)
-		return clari_error_set(error, CLARI_ERROR_IO, "could not write to the rowset cache before");
-	if (length == 0)
-		return true;
-	remember(file, bytes, length);
-	file->length += length;
-	if (file->buffered + length > WRITE_BUFFER && !flush(file, error))
-		return false;
-	if (length >= WRITE_BUFFER)
-		return write_out(file, bytes, length, error);
-	memcpy(file->buffer + file->buffered, bytes, length);
-	file->buffered += length;
-	return true;
-}
-
-int
-clari_store_open_spill(void *arg, ClariError *error)
-{
-	char path[MAXPGPATH];
-	int fd = -1;
-
-	(void) arg;
-#ifdef O_TMPFILE
-	fd = open_in_directory(directory(), O_TMPFILE | O_EXCL);
-	if (fd >= 0)
-		return fd;
-#endif
-	/* not every file system has it; any other reason will come up again here */
-	fd = create_temporary(path);
-	if (fd < 0)
-		io_error(error, "create a temporary file in", path);
-	else
-		(void) unlink(path); /* the sweep's, if this fails */
-	return fd;
-}
-
-const void *
-clari_store_bytes(const ClariStoreFile *file, size_t *length)
-{
-	*length = file->length;
-	if (file->memory == NULL && (file->length > 0 || file->memory_limit == 0))
-		return NULL;
-	return file->memory != NULL ? file->memory : file->buffer;
-}
-
-/*
- * Makes the rename durable.  That this fails is nobody's concern: the rowset is
- * there to be read, and a crash that loses it costs an export.
- */
-static void
-sync_directory(const char *path)
-{
-	char parent[MAXPGPATH];
-	int fd;
-
-	strlcpy(parent, path, sizeof(parent));
-	*strrchr(parent, '/') = '\0';
-	fd = BasicOpenFile(parent[0] == '\0' ? "/" : parent, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return;
-	(void) pg_fsync(fd);
-	(void) close(fd);
-}
-
-/*
- * As durable_rename(), with the cause in the error rather than in the log.  The
- * bytes must be on disk before the name points to them.
- */
-bool
-clari_store_commit(ClariStoreFile *file, ClariError *error)
-{
-	bool done = !file->failed;
-
+	if (durable && pg_fsync(fd) != 0)
+		done = clari_store_io_error(error, "sync a file of", temporary);
+	if (done && rename(temporary, path) != 0)
+		done = clari_store_io_error(error, "rename a file of", temporary);
 	if (!done)
-		clari_error_set(error, CLARI_ERROR_IO, "could not write to the rowset cache before");
-	done = done && flush(file, error);
-	if (done && pg_fsync(file->fd) != 0)
-		done = io_error(error, "sync a file of", file->temporary);
-	if (close(file->fd) != 0 && done)
-		done = io_error(error, "close a file of", file->temporary);
-	if (done && rename(file->temporary, file->path) != 0)
-		done = io_error(error, "rename a file of", file->temporary);
-	if (done)
-		sync_directory(file->path);
-	else
-		(void) unlink(file->temporary);
-	free_file(file);
+		(void) unlink(temporary);
+	(void) close(fd); /* not before: with the lock gone, the temporary name is a sweep's */
 	return done;
 }
 
 void
-clari_store_abandon(ClariStoreFile *file)
+clari_store_discard(int fd, const char *temporary)
 {
-	(void) close(file->fd);
-	(void) unlink(file->temporary);
-	free_file(file);
+	(void) unlink(temporary);
+	(void) close(fd);
 }
 
-/* ------- reading and removing ------- */
-
-int
-clari_store_open(const ClariKey *key, uint64_t generation)
-{
-	char path[MAXPGPATH];
-
-	if (!key_path(key, generation, path))
-		return -1;
-	return BasicOpenFile(path, O_RDONLY | O_CLOEXEC | PG_BINARY);
-}
-
-bool
-clari_store_read(int fd, uint64_t offset, void *bytes, size_t length, ClariError *error)
-{
-	char *target = bytes;
-
-	while (length > 0)
-	{
-		ssize_t got = pread(fd, target, length, (off_t) offset);
-
-		if (got > 0)
-		{
-			target += got;
-			offset += got;
-			length -= got;
-		}
-		else if (got == 0)
-		{
-			clari_error_set(error, CLARI_ERROR_CORRUPT, "a file of the rowset cache is shorter than it says");
-			clari_error_detail(error, "It is in \"%s\", and ends at byte %llu.", directory(),
-							   (unsigned long long) offset);
-			return false;
-		}
-		else if (errno != EINTR)
-			return io_error(error, "read from", directory());
-	}
-	return true;
-}
+/* ------- removing ------- */
 
 void
-clari_store_remove(const ClariKey *key, uint64_t generation)
+clari_store_unlink(const char *path)
 {
-	char path[MAXPGPATH];
-
-	if (key_path(key, generation, path) && unlink(path) != 0 && errno != ENOENT)
+	if (unlink(path) != 0 && errno != ENOENT)
 		ereport(LOG, (errcode_for_file_access(), errmsg("could not remove file \"%s\": %m", path)));
+}
+
+/* Nobody writes it any more, and nobody will while we have it open. */
+static bool
+is_leftover(int fd)
+{
+	struct stat status;
+
+	if (fstat(fd, &status) != 0 || !S_ISREG(status.st_mode))
+		return false;
+	if (lock_file(fd))
+		return true;
+	return errno != EWOULDBLOCK && time(NULL) - status.st_mtime > UNLOCKED_AGE;
+}
+
+/* False with errno if there is a leftover that cannot be removed. */
+static bool
+sweep_file(const char *path)
+{
+	/* for writing, since NFS gives an exclusive lock to writers only; never waits, whatever has such a name */
+	int fd = BasicOpenFile(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | PG_BINARY);
+	bool done = true;
+	int saved;
+
+	if (fd < 0)
+		return errno == ENOENT || errno == ELOOP; /* a symbolic link is nobody's temporary file */
+	if (is_leftover(fd) && leads_to(path, fd))
+		done = unlink(path) == 0 || errno == ENOENT;
+	saved = errno;
+	(void) close(fd);
+	errno = saved;
+	return done;
 }
 
 void
 clari_store_sweep(void)
 {
-	DIR *dir = opendir(directory());
+	DIR *dir = opendir(current_directory);
+	char path[MAXPGPATH];
 	struct dirent *entry;
 	int failures = 0;
 	int cause = errno;
@@ -436,12 +417,14 @@ clari_store_sweep(void)
 	if (dir == NULL)
 	{
 		if (cause != ENOENT)
-			ereport(LOG, (errcode_for_file_access(), errmsg("could not open directory \"%s\": %m", directory())));
+			ereport(LOG, (errcode_for_file_access(), errmsg("could not open directory \"%s\": %m", current_directory)));
 		return;
 	}
 	while ((entry = readdir(dir)) != NULL)
 	{
-		if (is_ours(entry->d_name) && unlinkat(dirfd(dir), entry->d_name, 0) != 0 && errno != ENOENT)
+		if (!is_temporary(entry->d_name))
+			continue;
+		if (!fits(snprintf(path, MAXPGPATH, "%s/%s", current_directory, entry->d_name)) || !sweep_file(path))
 		{
 			failures++;
 			cause = errno;
@@ -452,6 +435,6 @@ clari_store_sweep(void)
 	{
 		errno = cause;
 		ereport(LOG, (errcode_for_file_access(),
-					  errmsg("could not remove %d files in directory \"%s\": %m", failures, directory())));
+					  errmsg("could not remove %d files in directory \"%s\": %m", failures, current_directory)));
 	}
 }

@@ -353,6 +353,9 @@ clari_sync(PG_FUNCTION_ARGS)
 	wait_for_exports(sync, &freshness);
 	if (sync->atomic)
 		raise_failures(sync->selection);
+	for (int i = 0; i < sync->selection->count; i++)
+		if (is_good(sync->selection, i))
+			clari_wanted_warn(&sync->selection->wanted[i]);
 	periods = good_periods(sync->selection, &ngood);
 	if (ngood > 0)
 	{

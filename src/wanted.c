@@ -54,15 +54,36 @@ clari_wanted_freshness(const ClariOptions *options, TimestampTz since)
 	return (ClariFreshness){.since = since,
 							.cache_ttl = options->cache_ttl,
 							.closed_period_ttl = options->closed_period_ttl,
+							.stale_while_revalidate = options->stale_while_revalidate,
+							.stale_if_error = options->stale_if_error,
 							.max_age = -1};
+}
+
+/* Looks it up, without a transport without queueing anything. */
+static void
+look_up(const ClariTransport *transport, const ClariFreshness *freshness, ClariWanted *wanted)
+{
+	ClariError refused;
+
+	wanted->state = clari_cache_lookup(&wanted->key, &wanted->request, transport, freshness, &wanted->flight,
+									   &wanted->version, &wanted->error);
+	wanted->stale_if_error = wanted->state == CLARI_LOOKUP_STALE_ERROR;
+	/* At once: the scan may have other rowsets to read first.  Who waits keeps asking if this fails. */
+	if (transport != NULL && (wanted->state == CLARI_LOOKUP_FLYING || wanted->state == CLARI_LOOKUP_STALE))
+		(void) clari_cache_start_workers(&refused);
+}
+
+static bool
+serves(ClariLookup state)
+{
+	return state == CLARI_LOOKUP_READY || state == CLARI_LOOKUP_STALE || state == CLARI_LOOKUP_STALE_ERROR;
 }
 
 bool
 clari_wanted_find(const ClariFreshness *freshness, ClariWanted *wanted)
 {
-	wanted->state = clari_cache_lookup(&wanted->key, &wanted->request, NULL, freshness, &wanted->flight,
-									   &wanted->version, &wanted->error);
-	return wanted->state == CLARI_LOOKUP_READY;
+	look_up(NULL, freshness, wanted);
+	return serves(wanted->state);
 }
 
 /* A quarter that has no rowset of its own may be the current one, exported without a period. */
@@ -76,31 +97,33 @@ serve_by_alias(const ClariOptions *options, const ClariFreshness *freshness, Cla
 	clari_wanted_init(options, "", &current);
 	if (!clari_wanted_find(freshness, &current) || strcmp(current.version.meta.answered, wanted->request.period) != 0)
 		return false;
+	if (current.state == CLARI_LOOKUP_STALE)
+		look_up(&options->transport, freshness, &current); /* to be renewed behind */
 	wanted->version = current.version;
-	wanted->state = CLARI_LOOKUP_READY;
-	return true;
+	wanted->error = current.error;
+	wanted->stale_if_error = current.stale_if_error;
+	return serves(current.state);
 }
 
 static void
 poll_one(const ClariOptions *options, const ClariFreshness *freshness, ClariWanted *wanted)
 {
 	const ClariWanted *pin = wanted->ignores_pin ? NULL : find_pinned(&wanted->key);
-	ClariError refused;
 
 	if (pin != NULL)
 	{
 		wanted->version = pin->version;
+		wanted->error.code = CLARI_ERROR_NONE;
 		wanted->state = CLARI_LOOKUP_READY;
 		return;
 	}
 	(void) clari_wanted_find(freshness, wanted);
-	if (wanted->state != CLARI_LOOKUP_ABSENT || serve_by_alias(options, freshness, wanted))
-		return;
-	wanted->state = clari_cache_lookup(&wanted->key, &wanted->request, &options->transport, freshness, &wanted->flight,
-									   &wanted->version, &wanted->error);
-	/* At once: the scan may have other rowsets to read first.  Who waits keeps asking if this fails. */
-	if (wanted->state == CLARI_LOOKUP_FLYING)
-		(void) clari_cache_start_workers(&refused);
+	if (wanted->state == CLARI_LOOKUP_ABSENT && serve_by_alias(options, freshness, wanted))
+		wanted->state = CLARI_LOOKUP_READY;
+	if (wanted->state == CLARI_LOOKUP_ABSENT || wanted->state == CLARI_LOOKUP_STALE)
+		look_up(&options->transport, freshness, wanted);
+	if (serves(wanted->state))
+		wanted->state = CLARI_LOOKUP_READY;
 }
 
 bool
@@ -160,6 +183,39 @@ clari_wanted_peek(const ClariOptions *options, const char *period, ClariVersion 
 		return true;
 	clari_wanted_init(options, "", &wanted);
 	return clari_cache_peek(&wanted.key, version) && strcmp(version->meta.answered, period) == 0;
+}
+
+/* "12 minutes", of microseconds. */
+static const char *
+age_text(int64 age)
+{
+	int64 seconds = Max(age, 0) / USECS_PER_SEC;
+
+	if (seconds < 2 * SECS_PER_MINUTE)
+		return psprintf(INT64_FORMAT " seconds", seconds);
+	if (seconds < 2 * SECS_PER_HOUR)
+		return psprintf(INT64_FORMAT " minutes", seconds / SECS_PER_MINUTE);
+	return psprintf(INT64_FORMAT " hours", seconds / SECS_PER_HOUR);
+}
+
+void
+clari_wanted_warn(const ClariWanted *wanted)
+{
+	const ClariRowsetMeta *meta = &wanted->version.meta;
+
+	if (wanted->error.code == CLARI_ERROR_NONE)
+		return;
+	if (!wanted->stale_if_error)
+	{
+		clari_error_report(WARNING, &wanted->error);
+		return;
+	}
+	ereport(WARNING, (errcode(ERRCODE_WARNING),
+					  errmsg("period %s of forecast \"%s\" is stale: it was exported %s ago", meta->answered,
+							 clari_report_text(meta->forecast), age_text(GetCurrentTimestamp() - meta->posted_at)),
+					  errdetail("The export failed: %s. %s", clari_report_text(wanted->error.message),
+								clari_report_text(wanted->error.detail)),
+					  errhint("Option \"stale_if_error\" says how long stale rows are shown instead of the error.")));
 }
 
 void

@@ -21,9 +21,10 @@ typedef struct ClariWanted
 	ClariKey key;
 	uint64 flight;        /* what it waits for, 0: nothing */
 	bool ignores_pin;     /* the pinned version turned out to be gone */
-	ClariLookup state;    /* after clari_wanted_poll() */
+	ClariLookup state;    /* after clari_wanted_poll(): ready (also when stale), failed, or still open */
 	ClariVersion version; /* when ready */
-	ClariError error;     /* when failed */
+	ClariError error;     /* when failed; when ready, with a code, what the export's waiting are to be warned of */
+	bool stale_if_error;  /* ready although the export failed, for the error's reason */
 } ClariWanted;
 
 /*
@@ -75,6 +76,12 @@ extern ClariPeriod clari_wanted_answered(const ClariWanted *wanted);
  */
 extern void clari_wanted_pin(const ClariWanted *wanted, int count);
 extern void clari_wanted_unpin(void);
+
+/*
+ * Warns of what there is to be said of a ready one: that it is stale, how old
+ * and why; or that it could not be cached as it should.
+ */
+extern void clari_wanted_warn(const ClariWanted *wanted);
 
 /* ------- for fetch ------- */
 

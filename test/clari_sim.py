@@ -70,6 +70,7 @@ DEFAULTS = {
     "post_status": 200,
     "post_shape": "jobId",      # jobId | job: {"job":{"id":...}}
     "wrapped": False,           # job objects as {"job":{...}}
+    "file_name": "always",      # always | finished: null while the job runs
     "rows_truncated": False, "cells_truncated": False,
     "end_time": "auto",         # or epoch ms, or null
     "clock_skew": 0,            # seconds the service's clock is ahead
@@ -654,7 +655,8 @@ class Job:
                "title": f"{self.forecast} {self.data.period}", "module": "FORECAST", "startTime": ms(self.created),
                "endTime": s["end_time"] if end and s["end_time"] != "auto" else end,
                "expiredTime": ms(self.created + 30 * 86400), "version": 1,
-               "fileName": f"clari_export_{self.forecast}_{self.data.period}{self.serial}_{started}.json",
+               "fileName": f"clari_export_{self.forecast}_{self.data.period}{self.serial}_{started}.json"
+                           if end or s["file_name"] == "always" else None,
                "fileType": "JSON", "status": self.state(), "viewed": self.downloads > 0,
                "cellsTruncated": s["cells_truncated"], "rowsTruncated": s["rows_truncated"],
                "downloads": self.downloads, "currency": self.data.currency}
@@ -1105,6 +1107,8 @@ class Connection:
         if headers.get("expect", "").lower() == "100-continue":
             self.sock.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
         length = headers.get("content-length", "0")
+        # A client that sends the body by itself waits 40 ms for the headers' ACK.
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
         body = self.file.read(int(length) if length.isdigit() else 0)
         return Request(line[0], line[1], headers, body, self.number, self.server.url.partition(":")[0])
 

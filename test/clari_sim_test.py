@@ -267,6 +267,34 @@ class TheService(Served):
         self.assertEqual(self.sim.json("GET", "/v4/export/jobs/" + job, None, {"apikey": "other"})[0], 404)
         self.assertEqual(self.sim.json("GET", "/v4/export/jobs", None, {"apikey": "other"})[1], [])
 
+    def test_the_list_tells_whose_job_it_is_and_what_of(self):
+        self.set(keys={"test-key": {"user": "me"}, "other": {"user": "you"}}, job_seconds="hold", file_name="finished")
+        mine = self.sim.post("2026_Q1", currency="EUR")[1]["jobId"]
+        body = {"timePeriod": "2026_Q2", "typesToExport": ["quota"]}
+        self.sim.raw("POST", "/v4/export/forecast/bookings", body, {"apikey": "other"})
+        jobs = self.sim.json("GET", "/v4/export/jobs")[1]
+        self.assertEqual([(j["userId"], j["currency"], j["fileName"]) for j in jobs],
+                         [("me", "EUR", None), ("you", None, None)])
+        self.sim.control("release", {})
+        jobs = self.sim.json("GET", "/v4/export/jobs", None, {"apikey": "other"})[1]
+        self.assertRegex(jobs[0]["fileName"], "^clari_export_net_arr_2026_Q1")
+        self.assertRegex(jobs[1]["fileName"], "^clari_export_bookings_2026_Q2")
+        self.assertEqual(self.sim.control("seen")["total"]["list"], 2)
+        self.set(file_name="always")
+        self.sim.post("2026_Q3")
+        self.assertIn("2026_Q3", self.sim.json("GET", "/v4/export/jobs")[1][2]["fileName"])
+        self.fault("list", status=503)
+        self.assertEqual(self.sim.raw("GET", "/v4/export/jobs")[0], 503)
+        self.assertEqual(mine, jobs[0]["jobId"])
+
+    def test_a_held_job_can_end_as_ordered(self):
+        self.set(job_seconds="hold")
+        self.fault("post", job={"end_state": "FAILED"})
+        job = self.sim.post("2026_Q1")[1]["jobId"]
+        self.assertIn(self.sim.json("GET", "/v4/export/jobs/" + job)[1]["status"], ("SCHEDULED", "STARTED"))
+        self.sim.control("release", {})
+        self.assertEqual(self.sim.wait(job)["status"], "FAILED")
+
     def test_every_way_of_sending_gives_the_same_bytes(self):
         self.set(owners=12000, wrapped=True, post_status=202)
         status, answer = self.sim.post("2026_Q1")

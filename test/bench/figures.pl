@@ -118,6 +118,41 @@ sub warm
 	return;
 }
 
+# ------- the first query after a restart -------
+
+# Milliseconds of planning and execution of a session's first query after a restart.
+sub after_restart
+{
+	my ($query) = @_;
+	my $data = $session->query('SHOW data_directory');
+	$session->quit;
+	system('pg_ctl', '-D', $data, '-m', 'fast', '-w', '-s', '-l', "$data/../server.log", 'restart') == 0 or die 'pg_ctl restart';
+	$session = ClariSession->new('Server');
+	my $plan = $session->query("EXPLAIN (ANALYZE, TIMING OFF) $query");
+	my ($planning) = $plan =~ /Planning Time: ([\d.]+)/ or die $plan;
+	my ($execution) = $plan =~ /Execution Time: ([\d.]+)/ or die $plan;
+	return $planning + $execution;
+}
+
+sub restart
+{
+	control('set', { settings => { job_seconds => 0 } });
+	control('set', { period => '2025_Q4', settings => { owners => 513000 } });
+	$session->query('SELECT count(*) FROM clari.forecasts; SELECT count(*) FROM clari.large');
+	my $entries = $session->query("SELECT rows FROM clari_cache WHERE time_period = '2025_Q4'");
+	my $before = posts();
+	my (@small, @large);
+	for (1 .. 9)
+	{
+		push @small, after_restart("SELECT * FROM clari.forecasts WHERE time_period = '2026_Q1'");
+		push @large, after_restart('SELECT * FROM clari.large LIMIT 1');
+	}
+	line('after a restart, first query, 500 owners: p50 of 9', sprintf('%.1f ms', median(@small)), '< 5');
+	line("  first row of $entries entries", sprintf('%.1f ms', median(@large)), '< 20');
+	line('  exports made meanwhile', posts() - $before, '0');
+	return;
+}
+
 # ------- a large scan against a heap's -------
 
 sub scan
@@ -199,7 +234,7 @@ sub memory
 	return;
 }
 
-my %figures = (cold => \&cold, warm => \&warm, scan => \&scan, memory => \&memory);
+my %figures = (cold => \&cold, warm => \&warm, restart => \&restart, scan => \&scan, memory => \&memory);
 $session = ClariSession->new('Server');
 $session->query("CREATE EXTENSION clari_fdw;
 	CREATE SERVER clari FOREIGN DATA WRAPPER clari_fdw
@@ -210,7 +245,7 @@ $session->query("CREATE EXTENSION clari_fdw;
 	CREATE FOREIGN TABLE clari.large (owner_name text, owner_email text, forecast_amount numeric, quota_amount numeric,
 		crm_total numeric, crm_closed numeric, adjustment_amount numeric, time_period text, exported_at timestamptz,
 		forecast_name text) SERVER clari OPTIONS (forecast 'net_arr', periods '2025_Q4')");
-for my $part (@parts ? @parts : qw(warm cold scan memory))
+for my $part (@parts ? @parts : qw(warm cold restart scan memory))
 {
 	die "no part \"$part\"\n" unless $figures{$part};
 	$figures{$part}->();

@@ -2,15 +2,17 @@
  * fuzz_json.c
  *		Any bytes whatever as an export file: the same items or the same error
  *		however they are cut, and nothing in them that could not be kept.  With
- *		-DCLARI_FUZZ_REPLY: any bytes as a reply.
+ *		-DCLARI_FUZZ_REPLY: any bytes as a reply, and as a list of jobs from which
+ *		one may be taken up.
  *
  *		clang -std=gnu11 -g -O1 -fsanitize=fuzzer,address,undefined -Isrc test/fuzz/fuzz_json.c src/json*.c \
- *			src/error.c src/attribute.c src/request.c src/digest.c -ljson-c -lcrypto -o build/fuzz_json
+ *			src/error.c src/attribute.c src/request.c src/digest.c src/adopt.c src/period.c -ljson-c -lcrypto -o build/fuzz_json
  *		build/fuzz_json -dict=test/fuzz/json.dict test/fuzz/corpus/json
  */
 #include <stdlib.h>
 #include <string.h>
 
+#include "adopt.h"
 #include "json.h"
 
 /* Promises hold, or the fuzzer stops here. */
@@ -177,6 +179,87 @@ require_line(const char *text, size_t size, bool word)
 		require((unsigned char) text[i] >= (word ? '!' : ' ') && text[i] != 0x7F);
 }
 
+/* What the adoption makes of a list, and what was in it. */
+typedef struct Gone
+{
+	ClariAdoption adoption;
+	char last_id[64];
+	uint32_t jobs;
+} Gone;
+
+static bool
+check_job(void *arg, const ClariListedJob *job)
+{
+	Gone *gone = arg;
+
+	require_line(job->job_id, sizeof(job->job_id), true);
+	require_line(job->user_id, sizeof(job->user_id), true);
+	require_line(job->currency, sizeof(job->currency), true);
+	require(strnlen(job->file_name, sizeof(job->file_name)) < sizeof(job->file_name));
+	require_text(job->file_name, strlen(job->file_name));
+	require(job->job_id[0] != '\0' && job->status <= CLARI_STATUS_UNKNOWN);
+	memcpy(gone->last_id, job->job_id, sizeof(gone->last_id));
+	gone->jobs++;
+	return clari_adopt_add(&gone->adoption, job);
+}
+
+static bool
+stop_at_once(void *arg, const ClariListedJob *job)
+{
+	(void) job;
+	++*(int *) arg;
+	return false;
+}
+
+static ClariVerdict
+go_through(const char *body, size_t size, const ClariSought *sought, Gone *gone, char job_id[64])
+{
+	memset(gone, 0, sizeof(*gone));
+	memset(job_id, 0xA5, 64);
+	clari_adopt_begin(&gone->adoption, sought);
+	if (!clari_json_read_jobs(body, size, check_job, gone))
+	{
+		require(gone->jobs == 0);
+		job_id[0] = '\0';
+		return CLARI_VERDICT_NONE;
+	}
+	return clari_adopt_verdict(&gone->adoption, job_id);
+}
+
+/* A list after the POST, beside an empty one before it and beside itself. */
+static void
+check_list(const char *body, size_t size)
+{
+	ClariRequest request = {.forecast = "net_arr", .types = CLARI_TYPES_ALL};
+	ClariKnownJobs known = {.complete = true};
+	ClariSought sought = {.request = &request, .period = "2026_Q1", .user_id = "", .known = &known};
+	Gone gone;
+	char job_id[64];
+	int stopped = 0;
+	ClariVerdict verdict = go_through(body, size, &sought, &gone, job_id);
+
+	require((verdict == CLARI_VERDICT_OURS) == (job_id[0] != '\0'));
+	if (verdict == CLARI_VERDICT_OURS)
+	{
+		require_line(job_id, sizeof(job_id), true);
+		require(gone.jobs > 1 || strcmp(job_id, gone.last_id) == 0);
+		/* it is nobody else's, or in another currency, only because it was asked for so */
+		sought.user_id = "somebody else";
+		require(go_through(body, size, &sought, &gone, job_id) != CLARI_VERDICT_OURS);
+		sought.user_id = "";
+		strcpy(request.currency, "XXX");
+		require(go_through(body, size, &sought, &gone, job_id) != CLARI_VERDICT_OURS);
+		request.currency[0] = '\0';
+	}
+	sought.known = NULL;
+	require(go_through(body, size, &sought, &gone, job_id) == CLARI_VERDICT_NONE);
+	clari_adopt_known(&gone.adoption, &known);
+	require(known.count <= CLARI_KNOWN_MAX && known.count <= gone.jobs);
+	sought.known = &known;
+	require(go_through(body, size, &sought, &gone, job_id) == CLARI_VERDICT_NONE && job_id[0] == '\0');
+	require(clari_json_read_jobs(body, size, stop_at_once, &stopped) ? stopped == (gone.jobs > 0) : stopped == 0);
+}
+
 static void
 check(const uint8_t *data, size_t size)
 {
@@ -185,10 +268,12 @@ check(const uint8_t *data, size_t size)
 
 	require(copy != NULL);
 	memcpy(copy, data, size);
+	check_list(copy, size);
 	memset(&reply, 0xA5, sizeof(reply));
 	clari_json_read_reply(copy, size, &reply);
 	free(copy);
 	require_line(reply.job_id, sizeof(reply.job_id), true);
+	require_line(reply.user_id, sizeof(reply.user_id), true);
 	require_line(reply.download_url, sizeof(reply.download_url), true);
 	require_line(reply.status_text, sizeof(reply.status_text), false);
 	require_line(reply.code, sizeof(reply.code), false);

@@ -59,6 +59,7 @@ repair(char *bytes, size_t size)
 				group->chunks[k].crc =
 					checksum(bytes + group->offset + group->chunks[k].offset, group->chunks[k].length);
 	}
+	memcpy(bytes, CLARI_ROWSET_MAGIC, sizeof(trailer->magic));
 	trailer->total_length = size;
 	trailer->index_offset = size - sizeof(*trailer) - index_length;
 	trailer->index_crc = checksum(index, index_length);
@@ -115,6 +116,26 @@ read_group(const char *bytes, const ClariGroupIndex *group)
 	}
 }
 
+/* What passes as a whole is read where it is, without further checks. */
+static void
+read_whole(const char *bytes, size_t size)
+{
+	const ClariRowsetTrailer *trailer = (const ClariRowsetTrailer *) (bytes + size - sizeof(*trailer));
+	const ClariGroupIndex *index;
+	ClariError error;
+	ClariChunk chunk;
+
+	if (!clari_rowset_check(bytes, size, &error))
+		return;
+	index = (const ClariGroupIndex *) (bytes + trailer->index_offset);
+	for (uint32_t i = 0; i < trailer->ngroups; i++)
+		for (int position = 0; position < CLARI_CHUNK_COUNT; position++)
+			if (clari_chunk_open(&index[i], position, bytes + index[i].offset + index[i].chunks[position].offset, false,
+								 &chunk, &error) &&
+				index[i].nrows < 100000)
+				read_so_far += read_chunk(&chunk, index[i].nruns);
+}
+
 static void
 read_rowset(const char *bytes, size_t size)
 {
@@ -146,8 +167,10 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	bytes = malloc(size);
 	memcpy(bytes, data, size);
 	read_rowset(bytes, size);
+	read_whole(bytes, size);
 	repair(bytes, size);
 	read_rowset(bytes, size);
+	read_whole(bytes, size);
 	free(bytes);
 	return 0;
 }

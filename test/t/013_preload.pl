@@ -108,6 +108,7 @@ subtest 'preloaded' => sub {
 	my $fresh = ClariSession->new($node);
 	is($fresh->query("ALTER SYSTEM SET clari_fdw.max_workers = 2"), '', 'ALTER SYSTEM takes them');
 	like($fresh->query("ALTER SYSTEM SET clari_fdw.max_workers = 0"), qr/ERROR:  22023/, 'if they are good');
+	$fresh->query('SELECT clari_invalidate()');
 	check_server($node);
 	check_worker($node);
 };

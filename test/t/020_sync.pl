@@ -203,18 +203,4 @@ subtest 'a long wait is told of' => sub {
 	like($out, qr/1 period synced/, 'and then it succeeds');
 };
 
-subtest 'a worker that was terminated' => sub {
-	$node->safe_psql('postgres', 'SELECT clari_invalidate()');
-	sim_reset();
-	sim_set({ job_seconds => 'hold' });
-	my $out = '';
-	my $query = start_query('SELECT count(*) FROM lax', \$out);
-	wait_until('the export runs', sub { sim_seen('total.poll') > 0 });
-	$node->safe_psql('postgres', q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'clari_fdw worker'});
-	$query->finish;
-	like($out, qr/the background worker that made the export was terminated/, 'the waiting session hears of it');
-	sim_set({ job_seconds => 0.05 });
-	is($node->safe_psql('postgres', 'SELECT count(*) FROM lax'), '500', 'and the next query exports at once');
-};
-
 done_testing();

@@ -15,7 +15,9 @@ use Test::More;
 use Time::HiRes qw(sleep time);
 
 our @EXPORT = qw(start_sim sim_set sim_fault sim_release sim_reset sim_seen sim_expected
-  start_node create_server import_tables table_csv same_csv is_as_generated wait_until query_error);
+  start_node create_server import_tables table_csv same_csv is_as_generated wait_until query_error
+  sim_posts sim_requests foreign_post forget_all digest_of last_line
+  children process_is_gone kill_postmaster kill_machine kill_child cache_files);
 
 my $simulator = "$FindBin::RealBin/../clari_sim.py";
 my ($sim, $sim_port);
@@ -65,6 +67,21 @@ sub sim_seen
 	my $text = $response->{content};
 	chomp $text;
 	return $text;
+}
+
+# How often it was asked to export, and for anything.
+sub sim_posts { return sim_seen('total.post'); }
+sub sim_requests { my $sum = 0; $sum += $_ for values %{ decode_json(sim_seen('total')) }; return $sum; }
+
+# A job that is not ours: a POST past the server.
+sub foreign_post
+{
+	my ($key, $period, %body) = @_;
+	my $forecast = delete $body{forecast} // 'net_arr';
+	my $response = $http->post("http://127.0.0.1:$sim_port/v4/export/forecast/$forecast",
+		{ content => encode_json({ timePeriod => $period, %body }), headers => { apikey => $key } });
+	die "foreign POST: $response->{content}" unless $response->{success};
+	return;
 }
 
 # The rows that a table must show, as CSV without header: sim_expected('period=2026_Q1&object=entries&order_by=…').
@@ -180,6 +197,96 @@ sub wait_until
 		sleep 0.02;
 	}
 	return;
+}
+
+# Everything forgotten on both sides, and nothing in flight; then the settings.
+sub forget_all
+{
+	my ($node, %settings) = @_;
+	wait_until('nothing is in flight', sub {
+		sim_release();
+		$node->safe_psql('postgres', 'SELECT count(*) FROM clari_exports') eq '0';
+	});
+	$node->safe_psql('postgres', 'SELECT clari_invalidate()');
+	sim_reset();
+	sim_set(\%settings);
+	return;
+}
+
+# A query of one line that tells any two versions of the rows apart.
+sub digest_of
+{
+	my ($table, $where) = @_;
+	return qq{SELECT count(*) || ' ' || coalesce(md5(string_agg(t::text, ';' ORDER BY t::text COLLATE "C")), '')
+		FROM $table t WHERE } . ($where // 'true');
+}
+
+# Of what psql printed: the answer behind the messages.
+sub last_line { return $_[0] =~ /([^\n]*)\z/ ? $1 : ''; }
+
+# The server's processes by title.
+sub children
+{
+	my ($node, $title) = @_;
+	my ($postmaster) = slurp_file($node->data_dir . '/postmaster.pid') =~ /^(\d+)/;
+	my @children;
+	for my $dir (glob '/proc/[0-9]*')
+	{
+		open(my $stat, '<', "$dir/stat") or next;
+		next unless (<$stat> // '') =~ /\) \S $postmaster /;
+		open(my $line, '<', "$dir/cmdline") or next;
+		push @children, $dir =~ s/.*\///r if (<$line> // '') =~ $title;
+	}
+	return @children;
+}
+
+# A zombie is gone, too.
+sub process_is_gone
+{
+	my ($pid) = @_;
+	open(my $stat, '<', "/proc/$pid/stat") or return 1;
+	my $line = <$stat> // '';
+	return $line eq '' || $line =~ /\) Z /;
+}
+
+# kill -9 of the postmaster, or of all processes at once as when the machine fails; then the server is started.
+sub kill_postmaster { return kill_server($_[0]); }
+sub kill_machine { return kill_server($_[0], 'all'); }
+
+sub kill_server
+{
+	my ($node, $all_at_once) = @_;
+	my $pid_file = $node->data_dir . '/postmaster.pid';
+	my ($postmaster, undef, undef, $port, $directory) = split /\n/, slurp_file($pid_file);
+	my @all = ($postmaster, children($node, qr/./));
+	kill 'STOP', @all if $all_at_once;    # so that none sees another go
+	kill 'KILL', $all_at_once ? @all : $postmaster;
+	wait_until('all of its processes are gone', sub { !grep { !process_is_gone($_) } @all });
+	# A zombie that nobody has waited for yet would keep the next from starting.
+	unlink $pid_file, "$directory/.s.PGSQL.$port.lock" if kill 0, $postmaster;
+	$node->_update_pid(-1);
+	$node->start;
+	return;
+}
+
+# kill -9 of one of its processes; then the server has restarted itself.
+sub kill_child
+{
+	my ($node, $pid) = @_;
+	my @all = ($pid, children($node, qr/checkpointer|clari_fdw worker/));
+	kill 'KILL', $pid;
+	wait_until('the others are gone', sub { !grep { !process_is_gone($_) } @all });
+	wait_until('the server is up again', sub { ($node->psql('postgres', 'SELECT 1'))[0] == 0 });
+	return;
+}
+
+# The files in a node's cache directory whose names match.
+sub cache_files
+{
+	my ($node, $pattern, $directory) = @_;
+	$directory //= $node->data_dir . '/pgsql_tmp_clari_fdw';
+	opendir(my $handle, $directory) or return;
+	return map { "$directory/$_" } sort grep { !/^\.\.?$/ && $_ =~ $pattern } readdir $handle;
 }
 
 # Runs a query that must fail; returns (SQLSTATE, all that psql printed).

@@ -1,6 +1,7 @@
 /*
  * test_job.c
- *		What job.h promises, one promise a function: the export as a state machine.
+ *		What job.h promises, one promise a function: the export as a state machine,
+ *		its ways past a POST of unknown outcome, an earlier life, and a cancel.
  */
 #include "unit.h"
 
@@ -117,6 +118,24 @@ decoded(ClariJob *job, int64_t now)
 	return clari_job_step(job, &event, now);
 }
 
+static ClariJobAction
+listed(ClariJob *job, ClariVerdict verdict, const char *job_id, int64_t now)
+{
+	ClariJobEvent event = {.kind = CLARI_EVENT_LISTED, .retry_after = -1, .verdict = verdict, .job_id = job_id};
+
+	return clari_job_step(job, &event, now);
+}
+
+static ClariJobAction
+cancel(ClariJob *job, int64_t now)
+{
+	ClariError error;
+	ClariJobEvent event = {.kind = CLARI_EVENT_CANCEL, .retry_after = -1, .error = &error};
+
+	clari_error_set(&error, CLARI_ERROR_CANCELLED, "the export was cancelled by alice");
+	return clari_job_step(job, &event, now);
+}
+
 /* Jobs that have come as far as the name says; accepted at START. */
 static ClariJob
 posting_job(void)
@@ -143,6 +162,54 @@ downloading_job(void)
 	ClariJob job = polling_job();
 
 	report(&job, CLARI_STATUS_DONE, "DONE", START + 300);
+	return job;
+}
+
+/* The same on the way of a job that can be told in a list. */
+static ClariJob
+listing_job(void)
+{
+	ClariJob job = new_job();
+
+	job.adoptable = true;
+	tick(&job, START);
+	return job;
+}
+
+static ClariJob
+listed_job(void)
+{
+	ClariJob job = listing_job();
+
+	listed(&job, CLARI_VERDICT_NONE, NULL, START);
+	return job;
+}
+
+static ClariJob
+unsure_job(void)
+{
+	ClariJob job = listed_job();
+
+	refuse(&job, 502, "", "", START);
+	return job;
+}
+
+static ClariJob
+looking_job(void)
+{
+	ClariJob job = unsure_job();
+
+	tick(&job, job.next_at);
+	return job;
+}
+
+static ClariJob
+resumed_job(void)
+{
+	ClariJob job = new_job();
+
+	job.adoptable = true;
+	clari_job_resume(&job, "6073683781a6da229df71e00", START);
 	return job;
 }
 
@@ -213,9 +280,15 @@ test_post_already_done(void)
 	ok(failed(&job, answer(&job, 202, &reply, START), CLARI_ERROR_JOB), "one that failed at once fails");
 	job = posting_job();
 	reply.job_id[0] = '\0';
-	ok(failed(&job, answer(&job, 200, &reply, START), CLARI_ERROR_REPLY), "an answer without a job id is an error");
+	ok(answer(&job, 200, &reply, START) == CLARI_ACTION_NONE && backs_off(&job, CLARI_JOB_NEW, 500, START) &&
+		   job.error.code == CLARI_ERROR_REPLY,
+	   "after an answer without a job id nobody knows: the POST is repeated");
+	transport.max_retries = 0;
 	job = posting_job();
-	ok(failed(&job, answer(&job, 200, NULL, START), CLARI_ERROR_REPLY), "no answer at all is one too");
+	ok(failed(&job, answer(&job, 200, NULL, START), CLARI_ERROR_REPLY) &&
+		   mentions(job.error.detail, "may have started an export"),
+	   "as after no answer at all, until the retries are used up");
+	set_defaults();
 }
 
 static void
@@ -390,9 +463,12 @@ test_broken_calls(void)
 	   "a POST that was never sent is sent again");
 	ok(tick(&job, job.next_at) == CLARI_ACTION_POST, "after a while");
 	job = posting_job();
-	ok(failed(&job, break_call(&job, false, true, START), CLARI_ERROR_CONNECTION) &&
-		   mentions(job.error.detail, "may have started an export"),
-	   "one that may have been received is not");
+	ok(break_call(&job, false, true, START) == CLARI_ACTION_NONE && backs_off(&job, CLARI_JOB_NEW, 500, START),
+	   "so is one that may have been received, where no list can tell");
+	job = posting_job();
+	ok(failed(&job, break_call(&job, false, false, START), CLARI_ERROR_CONNECTION) &&
+		   mentions(job.error.detail, "may have started"),
+	   "what cannot pass fails at once, also with the outcome unknown");
 	job = posting_job();
 	ok(failed(&job, break_call(&job, true, false, START), CLARI_ERROR_CONNECTION) &&
 		   strstr(job.error.detail, "may have started") == NULL,
@@ -413,30 +489,25 @@ test_broken_calls(void)
 static void
 test_server_errors(void)
 {
-	static const int unknown[] = {500, 502, 504, 520};
-	static const int passing[] = {429, 503};
-	ClariJob job;
+	static const int statuses[] = {429, 500, 502, 503, 504, 520};
 
-	for (size_t i = 0; i < sizeof(unknown) / sizeof(unknown[0]); i++)
+	for (size_t i = 0; i < sizeof(statuses) / sizeof(statuses[0]); i++)
 	{
-		job = posting_job();
-		ok(failed(&job, refuse(&job, unknown[i], "", "", START), CLARI_ERROR_REQUEST) &&
-			   mentions(job.error.detail, "may have started an export"),
-		   "a POST answered %d is not repeated", unknown[i]);
+		int status = statuses[i];
+		ClariJob job = posting_job();
+
+		refuse(&job, status, "", "", START);
+		ok(backs_off(&job, CLARI_JOB_NEW, 500, START), "a POST answered %d is repeated", status);
+		job = listed_job();
+		refuse(&job, status, "", "", START);
+		ok(status == 429 ? backs_off(&job, CLARI_JOB_NEW, 500, START)
+						 : job.state == CLARI_JOB_UNSURE && job.next_at == START + 500,
+		   "but where a list can tell what it made, that is looked at first, unless it certainly made nothing");
 		job = polling_job();
-		refuse(&job, unknown[i], "", "", START);
-		ok(backs_off(&job, CLARI_JOB_WAITING, 500, START), "a poll is");
+		refuse(&job, status, "", "", START);
+		ok(backs_off(&job, CLARI_JOB_WAITING, 500, START), "a poll is repeated");
 		job = downloading_job();
-		refuse(&job, unknown[i], "", "", START);
-		ok(backs_off(&job, CLARI_JOB_READY, 500, START), "and a download");
-	}
-	for (size_t i = 0; i < sizeof(passing) / sizeof(passing[0]); i++)
-	{
-		job = posting_job();
-		refuse(&job, passing[i], "", "", START);
-		ok(backs_off(&job, CLARI_JOB_NEW, 500, START), "a POST answered %d is repeated", passing[i]);
-		job = downloading_job();
-		refuse(&job, passing[i], "", "", START);
+		refuse(&job, status, "", "", START);
 		ok(backs_off(&job, CLARI_JOB_READY, 500, START), "and a download");
 	}
 }
@@ -522,14 +593,17 @@ static void
 test_longest_reply(void)
 {
 	ClariReply reply = {.is_json = true};
-	ClariJob job = posting_job();
+	ClariJob job;
 
+	transport.max_retries = 0;
+	job = posting_job();
 	memset(reply.code, 'c', sizeof(reply.code) - 1);
 	memset(reply.message, 'm', sizeof(reply.message) - 1);
 	memset(reply.error_id, 'e', sizeof(reply.error_id) - 1);
 	ok(failed(&job, answer(&job, 502, &reply, START), CLARI_ERROR_REQUEST) &&
 		   mentions(job.error.detail, "eee\". Clari may"),
 	   "the longest reply fits the detail");
+	set_defaults();
 }
 
 static void
@@ -580,30 +654,552 @@ test_timeout(void)
 static void
 test_files(void)
 {
-	static const ClariErrorCode hopeless[] = {CLARI_ERROR_LIMIT, CLARI_ERROR_OUT_OF_MEMORY, CLARI_ERROR_IO,
-											  CLARI_ERROR_RESOURCES, CLARI_ERROR_CANCELLED};
-	ClariJob job = downloading_job();
+	static const ClariErrorCode hopeless[] = {CLARI_ERROR_LIMIT, CLARI_ERROR_OUT_OF_MEMORY, CLARI_ERROR_RESOURCES,
+											  CLARI_ERROR_CANCELLED};
+	static const ClariErrorCode passing[] = {CLARI_ERROR_CONNECTION, CLARI_ERROR_TIMEOUT, CLARI_ERROR_DATA,
+											 CLARI_ERROR_REPLY};
+	ClariJob job;
 
-	for (int i = 0; i < 5; i++)
+	for (size_t k = 0; k < sizeof(passing) / sizeof(passing[0]); k++)
 	{
-		ok(refuse_file(&job, CLARI_ERROR_CONNECTION, START) == CLARI_ACTION_NONE &&
-			   backs_off(&job, CLARI_JOB_READY, INT64_C(500) << i, START),
-		   "a file that broke off is downloaded again (%d)", i + 1);
-		ok(tick(&job, job.next_at) == CLARI_ACTION_DOWNLOAD, "after a while");
+		job = downloading_job();
+		for (int i = 0; i < 5; i++)
+		{
+			ok(refuse_file(&job, passing[k], START) == CLARI_ACTION_NONE &&
+				   backs_off(&job, CLARI_JOB_READY, INT64_C(500) << i, START),
+			   "a file that broke off or is broken is downloaded again (%d)", i + 1);
+			ok(tick(&job, job.next_at) == CLARI_ACTION_DOWNLOAD, "after a while");
+		}
+		ok(failed(&job, refuse_file(&job, passing[k], START), passing[k]) && !job.forget,
+		   "max_retries times, and the job at Clari is not forgotten");
+		is(job.error.message, "no good file", "and the decoder's error is the job's");
 	}
-	ok(failed(&job, refuse_file(&job, CLARI_ERROR_CONNECTION, START), CLARI_ERROR_CONNECTION), "max_retries times");
-
-	job = downloading_job();
-	ok(refuse_file(&job, CLARI_ERROR_DATA, START) == CLARI_ACTION_NONE && job.state == CLARI_JOB_READY,
-	   "a broken document is downloaded again");
-	tick(&job, job.next_at);
-	ok(failed(&job, refuse_file(&job, CLARI_ERROR_DATA, START), CLARI_ERROR_DATA), "once");
-	is(job.error.message, "no good file", "and the decoder's error is the job's");
 	for (size_t i = 0; i < sizeof(hopeless) / sizeof(hopeless[0]); i++)
 	{
 		job = downloading_job();
 		ok(failed(&job, refuse_file(&job, hopeless[i], START), hopeless[i]), "what another download cannot help fails");
 	}
+}
+
+static void
+test_disk(void)
+{
+	ClariJob job = downloading_job();
+
+	ok(refuse_file(&job, CLARI_ERROR_IO, START + 300) == CLARI_ACTION_NONE && job.state == CLARI_JOB_READY &&
+		   job.next_at == START + 300 && job.io_failed && job.retries == 0 && job.total_retries == 0,
+	   "a disk that fails costs no retry: the download comes again at once, without the disk");
+	ok(tick(&job, START + 300) == CLARI_ACTION_DOWNLOAD, "from the same job");
+	ok(refuse_file(&job, CLARI_ERROR_DATA, START + 400) == CLARI_ACTION_NONE && job.retries == 1 && job.io_failed,
+	   "other failures are retried as ever");
+	tick(&job, job.next_at);
+	ok(failed(&job, refuse_file(&job, CLARI_ERROR_IO, START + 5000), CLARI_ERROR_IO) && !job.forget,
+	   "a disk that fails a second time in the job's life is an error");
+	transport.max_retries = 0;
+	job = downloading_job();
+	ok(refuse_file(&job, CLARI_ERROR_IO, START) == CLARI_ACTION_NONE && job.state == CLARI_JOB_READY,
+	   "also where nothing is retried");
+	set_defaults();
+}
+
+/* ---- lists ---- */
+
+static void
+test_list_before(void)
+{
+	ClariJob job = new_job();
+	ClariJob posting;
+
+	job.adoptable = true;
+	ok(tick(&job, START) == CLARI_ACTION_LIST && job.state == CLARI_JOB_LISTING && job.next_at == START + 5000,
+	   "where a job can be told in a list, one is read before the POST");
+	ok(tick(&job, START + 4999) == CLARI_ACTION_NONE && job.state == CLARI_JOB_LISTING, "and waited for");
+	posting = job;
+	ok(tick(&posting, START + 5000) == CLARI_ACTION_POST && posting.state == CLARI_JOB_POSTING && !posting.can_look,
+	   "but not for ever: the POST goes ahead of a list that does not come");
+	posting = job;
+	ok(break_call(&posting, true, false, START + 1) == CLARI_ACTION_POST && !posting.can_look &&
+		   posting.error.code == CLARI_ERROR_NONE,
+	   "or that broke, for whatever reason");
+	posting = job;
+	ok(refuse(&posting, 401, "", "", START + 1) == CLARI_ACTION_POST && !posting.can_look &&
+		   posting.error.code == CLARI_ERROR_NONE,
+	   "or that was refused: that tells on the POST, too");
+	for (int verdict = CLARI_VERDICT_NONE; verdict <= CLARI_VERDICT_UNCLEAR; verdict++)
+	{
+		posting = job;
+		ok(listed(&posting, (ClariVerdict) verdict, "x", START + 1) == CLARI_ACTION_POST && posting.can_look &&
+			   posting.state == CLARI_JOB_POSTING && posting.job_id[0] == '\0' && posting.retries == 0,
+		   "after the list comes the POST, whatever the verdict (%d)", verdict);
+	}
+	refuse(&posting, 429, "", "", START + 2);
+	ok(posting.state == CLARI_JOB_NEW && tick(&posting, posting.next_at) == CLARI_ACTION_POST,
+	   "one list serves all the job's POSTs");
+	posting = job;
+	ok(failed(&posting, listed(&posting, CLARI_VERDICT_NONE, NULL, START + TIMEOUT), CLARI_ERROR_TIMEOUT) &&
+		   posting.forget,
+	   "a list that comes after export_timeout is followed by nothing");
+	job = new_job();
+	ok(tick(&job, START) == CLARI_ACTION_POST, "where no job can be told, no list is read");
+	transport.export_timeout = 3000;
+	job = listing_job();
+	ok(job.next_at == START + 3000 && failed(&job, tick(&job, START + 3000), CLARI_ERROR_TIMEOUT),
+	   "the deadline brings a tick also to a list");
+	set_defaults();
+}
+
+static void
+test_unknown_outcome(void)
+{
+	ClariReply nothing = {.is_json = true};
+	ClariReply page = {.message = "<html>"};
+	ClariJob jobs[] = {listed_job(), listed_job(), listed_job(), listed_job(), listed_job()};
+	ClariJob job;
+
+	break_call(&jobs[0], false, true, START);
+	refuse(&jobs[1], 503, "", "", START);
+	answer(&jobs[2], 200, &nothing, START);
+	answer(&jobs[3], 202, &page, START);
+	answer(&jobs[4], 204, NULL, START);
+	for (size_t i = 0; i < sizeof(jobs) / sizeof(jobs[0]); i++)
+	{
+		ok(jobs[i].state == CLARI_JOB_UNSURE && jobs[i].next_at == START + 500 && jobs[i].in_doubt &&
+			   jobs[i].error.code != CLARI_ERROR_NONE,
+		   "a POST of unknown outcome (%d) is followed by a look", (int) i);
+		ok(tick(&jobs[i], START + 499) == CLARI_ACTION_NONE && tick(&jobs[i], START + 500) == CLARI_ACTION_LIST &&
+			   jobs[i].state == CLARI_JOB_LOOKING && jobs[i].next_at == START + TIMEOUT,
+		   "in its time");
+		ok(listed(&jobs[i], CLARI_VERDICT_OURS, "6073683781a6da229df71e77", START + 600) == CLARI_ACTION_NONE &&
+			   jobs[i].state == CLARI_JOB_WAITING && jobs[i].next_at == START + 600 && jobs[i].adopted &&
+			   !jobs[i].in_doubt && !jobs[i].resumed && jobs[i].accepted_at == START + 600 &&
+			   jobs[i].error.code == CLARI_ERROR_NONE && jobs[i].retries == 0,
+		   "the job that it made is taken up");
+		is(jobs[i].job_id, "6073683781a6da229df71e77", "by its id");
+		ok(tick(&jobs[i], START + 600) == CLARI_ACTION_POLL, "and polled at once");
+	}
+	ok(failed(&jobs[0], report(&jobs[0], CLARI_STATUS_ABORTED, "ABORTED", START + 700), CLARI_ERROR_JOB) &&
+		   jobs[0].forget,
+	   "a job taken up that ends badly fails like any other");
+	job = listed_job();
+	ok(break_call(&job, true, true, START) == CLARI_ACTION_NONE && backs_off(&job, CLARI_JOB_NEW, 500, START) &&
+		   !job.in_doubt,
+	   "a POST that was never sent needs no look");
+	job = listed_job();
+	ok(failed(&job, break_call(&job, false, false, START), CLARI_ERROR_CONNECTION) && !job.forget &&
+		   mentions(job.error.detail, "may have started"),
+	   "what cannot pass fails at once, in doubt");
+	job = listing_job();
+	tick(&job, START + 5000);
+	refuse(&job, 502, "", "", START + 6000);
+	ok(backs_off(&job, CLARI_JOB_NEW, 500, START + 6000) && tick(&job, job.next_at) == CLARI_ACTION_POST,
+	   "without the list before the POST, one after it could not tell: the POST is repeated");
+}
+
+static void
+test_post_again(void)
+{
+	ClariReply reply = {.is_json = true};
+	ClariJob job = looking_job();
+	int64_t now = START + 600;
+
+	for (int i = 1; i <= 5; i++)
+	{
+		ok(listed(&job, CLARI_VERDICT_NONE, NULL, now) == CLARI_ACTION_NONE &&
+			   backs_off(&job, CLARI_JOB_NEW, INT64_C(500) << (i - 1), now) && job.retries == i &&
+			   job.total_retries == i,
+		   "a POST that made no job is repeated, as a retry (%d)", i);
+		now = job.next_at;
+		ok(tick(&job, now) == CLARI_ACTION_POST, "without another list before it");
+		refuse(&job, 500 + i, "", "", now);
+		now = job.next_at;
+		ok(job.state == CLARI_JOB_UNSURE && job.looks == 0 && tick(&job, now) == CLARI_ACTION_LIST, "and looked for");
+	}
+	ok(failed(&job, listed(&job, CLARI_VERDICT_NONE, NULL, now), CLARI_ERROR_REQUEST) &&
+		   mentions(job.error.message, "505") && mentions(job.error.detail, "6 times") &&
+		   mentions(job.error.detail, "may have started an export nevertheless") && !job.forget,
+	   "when the retries are used up, the last POST's error is the job's, with the doubt");
+	job = looking_job();
+	listed(&job, CLARI_VERDICT_NONE, NULL, START + 600);
+	tick(&job, job.next_at);
+	accept_post(&job, START + 2000);
+	ok(job.state == CLARI_JOB_WAITING && job.retries == 0 && !job.in_doubt && job.accepted_at == START + 2000 &&
+		   !job.adopted,
+	   "a repeated POST that is accepted makes an ordinary job");
+	job = looking_job();
+	listed(&job, CLARI_VERDICT_NONE, NULL, START + 600);
+	tick(&job, job.next_at);
+	ok(failed(&job, refuse(&job, 400, "", "monthly", START + 2000), CLARI_ERROR_QUOTA) &&
+		   mentions(job.error.detail, "may have started") && !job.forget,
+	   "one that is refused leaves the first one's outcome open");
+
+	job = listed_job();
+	answer_after(&job, 503, &reply, 60000, START);
+	ok(job.state == CLARI_JOB_UNSURE && job.next_at == START + 500, "Retry-After of a 503 is no reason not to look");
+	tick(&job, START + 500);
+	listed(&job, CLARI_VERDICT_NONE, NULL, START + 600);
+	ok(job.state == CLARI_JOB_NEW && job.next_at >= START + 60000 && job.next_at <= START + 60125,
+	   "but not to POST again before");
+	job = listed_job();
+	answer_after(&job, 503, &reply, TIMEOUT + 1000, START);
+	tick(&job, START + 500);
+	ok(failed(&job, listed(&job, CLARI_VERDICT_NONE, NULL, START + 1000), CLARI_ERROR_TIMEOUT) &&
+		   mentions(job.error.detail, "900.0 s more") && mentions(job.error.detail, "may have started"),
+	   "nor at all, beyond the deadline");
+	job = posting_job();
+	ok(failed(&job, answer_after(&job, 503, &reply, INT64_MAX, START), CLARI_ERROR_TIMEOUT), "however far");
+}
+
+/* What comes of a look that does not tell. */
+static ClariJobAction
+look_in_vain(ClariJob *job, int how, int64_t now)
+{
+	switch (how)
+	{
+		case 0:
+			return listed(job, CLARI_VERDICT_UNCLEAR, NULL, now);
+		case 1:
+			return refuse(job, 500, "", "", now);
+		case 2:
+			return break_call(job, false, false, now);
+		case 3:
+			return listed(job, CLARI_VERDICT_OURS, "", now);
+		default:
+			return answer(job, 200, NULL, now);
+	}
+}
+
+static void
+test_looks(void)
+{
+	ClariReply reply = {.is_json = true};
+	ClariJob job;
+
+	for (int how = 0; how < 5; how++)
+	{
+		int64_t now = START + 600;
+
+		job = looking_job();
+		for (int i = 1; i < 5; i++)
+		{
+			ok(look_in_vain(&job, how, now) == CLARI_ACTION_NONE &&
+				   backs_off(&job, CLARI_JOB_UNSURE, INT64_C(500) << i, now) && job.retries == 0 &&
+				   mentions(job.error.message, "502"),
+			   "a look that does not tell (%d) is repeated (%d)", how, i);
+			now = job.next_at;
+			ok(tick(&job, now) == CLARI_ACTION_LIST && job.looks == i + 1, "after a while");
+		}
+		ok(look_in_vain(&job, how, now) == CLARI_ACTION_NONE && backs_off(&job, CLARI_JOB_NEW, 500, now) &&
+			   job.retries == 1,
+		   "max_retries times; then the POST is");
+		transport.max_retries = 0;
+		job = looking_job();
+		ok(failed(&job, look_in_vain(&job, how, START + 600), CLARI_ERROR_REQUEST) &&
+			   mentions(job.error.message, "502"),
+		   "one look is had in any case");
+		set_defaults();
+	}
+	job = looking_job();
+	answer_after(&job, 429, &reply, 7000, START + 600);
+	ok(job.state == CLARI_JOB_UNSURE && job.next_at >= START + 7600 && job.next_at <= START + 7725,
+	   "Retry-After is obeyed");
+	job = looking_job();
+	ok(tick(&job, START + TIMEOUT - 1) == CLARI_ACTION_NONE &&
+		   failed(&job, tick(&job, START + TIMEOUT), CLARI_ERROR_TIMEOUT) && !job.forget &&
+		   mentions(job.error.detail, "may have started"),
+	   "the deadline ends a look");
+	job = unsure_job();
+	ok(failed(&job, tick(&job, START + TIMEOUT), CLARI_ERROR_TIMEOUT) && !job.forget, "and the wait for one");
+	job = looking_job();
+	ok(listed(&job, CLARI_VERDICT_OURS, "6073683781a6da229df71e77", START + 2 * TIMEOUT) == CLARI_ACTION_NONE &&
+		   job.next_at == START + 2 * TIMEOUT && tick(&job, job.next_at) == CLARI_ACTION_POLL,
+	   "a job that is found is never too late");
+}
+
+/* ---- an earlier life ---- */
+
+static void
+test_resumed(void)
+{
+	static const struct
+	{
+		ClariJobStatus status;
+		const char *text;
+	} bad[] = {
+		{CLARI_STATUS_FAILED, "FAILED"}, {CLARI_STATUS_ABORTED, "ABORTED"}, {CLARI_STATUS_CANCELLED, "CANCELLED"}};
+	ClariJob job = resumed_job();
+	char long_id[65];
+
+	ok(job.state == CLARI_JOB_WAITING && job.next_at == START && job.accepted_at == START && job.resumed &&
+		   !job.adopted,
+	   "a job of an earlier life is taken up");
+	ok(tick(&job, START) == CLARI_ACTION_POLL, "and polled at once");
+	ok(report(&job, CLARI_STATUS_STARTED, "STARTED", START + 100) == CLARI_ACTION_NONE && job.next_at == START + 350,
+	   "polled on while it runs");
+	tick(&job, job.next_at);
+	ok(report(&job, CLARI_STATUS_DONE, "DONE", START + 400) == CLARI_ACTION_DOWNLOAD &&
+		   decoded(&job, START + 500) == CLARI_ACTION_PUBLISH,
+	   "downloaded and published");
+	job = resumed_job();
+	ok(failed(&job, tick(&job, START + TIMEOUT), CLARI_ERROR_TIMEOUT) && !job.forget,
+	   "export_timeout counts from the take-up");
+
+	for (size_t i = 0; i < 5; i++)
+	{
+		ClariJobAction action;
+
+		job = resumed_job();
+		tick(&job, START);
+		refuse(&job, 502, "", "", START);
+		tick(&job, job.next_at);
+		if (i == 4)
+			report(&job, CLARI_STATUS_DONE, "DONE", START + 900);
+		action =
+			i < 3 ? report(&job, bad[i].status, bad[i].text, START + 1000) : refuse(&job, 404, "", "", START + 1000);
+		ok(action == CLARI_ACTION_NONE && job.state == CLARI_JOB_NEW && job.next_at == START + 1000 && !job.resumed &&
+			   job.job_id[0] == '\0' && job.status_text[0] == '\0' && job.download_url[0] == '\0' &&
+			   job.accepted_at == 0 && job.retries == 0 && job.error.code == CLARI_ERROR_NONE && !job.forget,
+		   "a job of an earlier life that is of no use (%d) is started over", (int) i);
+		ok(tick(&job, START + 1000) == CLARI_ACTION_LIST &&
+			   listed(&job, CLARI_VERDICT_NONE, NULL, START + 1001) == CLARI_ACTION_POST &&
+			   job.next_at == START + 1000 + TIMEOUT,
+		   "with a list of its own, and all its time");
+		accept_post(&job, START + 2000);
+		tick(&job, job.next_at);
+		ok(failed(&job, refuse(&job, 404, "", "", START + 3000), CLARI_ERROR_JOB) && job.forget, "once");
+	}
+	job = resumed_job();
+	job.adoptable = false;
+	tick(&job, START);
+	refuse(&job, 404, "", "", START);
+	ok(tick(&job, START) == CLARI_ACTION_POST, "without a list where no job could be told in it");
+	ok(failed(&job, refuse(&job, 401, "", "", START), CLARI_ERROR_AUTH) && job.forget,
+	   "after that nothing is left of the earlier job");
+	job = resumed_job();
+	tick(&job, START);
+	ok(failed(&job, refuse(&job, 401, "", "", START), CLARI_ERROR_AUTH) && !job.forget,
+	   "a key that is refused says nothing about the job");
+
+	memset(long_id, 'x', 64);
+	long_id[64] = '\0';
+	job = new_job();
+	clari_job_resume(&job, long_id, START);
+	ok(job.state == CLARI_JOB_NEW && !job.resumed && job.job_id[0] == '\0', "what is no id is not taken up");
+	clari_job_resume(&job, "", START);
+	ok(job.state == CLARI_JOB_NEW && !job.resumed, "nor is none");
+}
+
+static void
+test_resumed_unsure(void)
+{
+	ClariJob job = new_job();
+
+	job.adoptable = true;
+	clari_job_resume_unsure(&job, START);
+	ok(job.state == CLARI_JOB_UNSURE && job.next_at == START && tick(&job, START) == CLARI_ACTION_LIST &&
+		   job.state == CLARI_JOB_LOOKING,
+	   "a POST of an earlier life whose outcome is not known is looked for at once");
+	ok(listed(&job, CLARI_VERDICT_OURS, "j", START) == CLARI_ACTION_NONE && job.adopted &&
+		   tick(&job, START) == CLARI_ACTION_POLL,
+	   "and its job taken up");
+	for (int adoptable = 0; adoptable < 2; adoptable++)
+	{
+		transport.max_retries = adoptable * 5;
+		job = new_job();
+		job.adoptable = adoptable == 1;
+		clari_job_resume_unsure(&job, START);
+		tick(&job, START);
+		if (adoptable == 1)
+			listed(&job, CLARI_VERDICT_NONE, NULL, START);
+		ok(job.state == CLARI_JOB_NEW && job.next_at == START && job.retries == 0 &&
+			   tick(&job, START) == CLARI_ACTION_POST,
+		   "where it has none, or none that can be told, this life's first POST follows at once, and is no retry");
+		ok(mentions(job.error.message, "the outcome of an earlier request for the export of period 2026_Q1"),
+		   "until then there is an error to tell");
+		ok(failed(&job, tick(&job, START + TIMEOUT), CLARI_ERROR_TIMEOUT) && !job.forget &&
+			   mentions(job.error.detail, "may have started"),
+		   "and the doubt remains");
+		set_defaults();
+	}
+	job = new_job();
+	job.adoptable = true;
+	clari_job_resume_unsure(&job, START);
+	ok(failed(&job, cancel(&job, START), CLARI_ERROR_CANCELLED) && !job.forget, "a cancel does not resolve it either");
+}
+
+/* ---- cancelling ---- */
+
+static void
+test_cancel_without_a_job(void)
+{
+	ClariJob jobs[] = {new_job(), listing_job(), unsure_job(), looking_job()};
+	bool in_doubt[] = {false, false, true, true};
+
+	for (size_t i = 0; i < sizeof(jobs) / sizeof(jobs[0]); i++)
+	{
+		const char *state = clari_job_state_name(jobs[i].state);
+
+		ok(failed(&jobs[i], cancel(&jobs[i], START + 1), CLARI_ERROR_CANCELLED) && jobs[i].forget == !in_doubt[i] &&
+			   (strstr(jobs[i].error.detail, "may have started") != NULL) == in_doubt[i],
+		   "cancelled while %s it ends at once", state);
+		is(jobs[i].error.message, "the export was cancelled by alice", "and says who did it");
+	}
+}
+
+static void
+test_cancel_while_posting(void)
+{
+	ClariReply reply = {.is_json = true};
+	ClariJob job = posting_job();
+	ClariJob copy;
+
+	ok(cancel(&job, START + 1) == CLARI_ACTION_NONE && job.state == CLARI_JOB_POSTING && job.next_at == START + TIMEOUT,
+	   "cancelled while posting, the POST is waited for: its answer names the job");
+	ok(cancel(&job, START + 2) == CLARI_ACTION_NONE && tick(&job, START + 3) == CLARI_ACTION_NONE, "as often as it is");
+	copy = job;
+	ok(accept_post(&copy, START + 100) == CLARI_ACTION_CANCEL && copy.state == CLARI_JOB_CANCELLING &&
+		   copy.job_id[0] != '\0' && copy.next_at == START + 10100,
+	   "that one is cancelled");
+	copy = job;
+	ok(failed(&copy, refuse(&copy, 400, "", "concurrent", START + 100), CLARI_ERROR_CANCELLED) && copy.forget,
+	   "a POST that is refused is not repeated");
+	copy = job;
+	ok(failed(&copy, refuse(&copy, 429, "", "", START + 100), CLARI_ERROR_CANCELLED) && copy.forget, "for no reason");
+	copy = job;
+	ok(failed(&copy, break_call(&copy, true, true, START + 100), CLARI_ERROR_CANCELLED) && copy.forget,
+	   "nor is one that was never sent");
+	for (int i = 0; i < 4; i++)
+	{
+		ClariJobAction action;
+
+		copy = job;
+		action = i == 0   ? break_call(&copy, false, true, START + 100)
+				 : i == 1 ? refuse(&copy, 502, "", "", START + 100)
+				 : i == 2 ? answer(&copy, 200, &reply, START + 100)
+						  : tick(&copy, START + TIMEOUT);
+		ok(failed(&copy, action, CLARI_ERROR_CANCELLED) && !copy.forget &&
+			   mentions(copy.error.detail, "may have started an export"),
+		   "one of unknown outcome (%d) leaves a doubt", i);
+		is(copy.error.message, "the export was cancelled by alice", "but the cancel is the error");
+	}
+}
+
+static void
+test_cancel_at_clari(void)
+{
+	ClariJob job = polling_job();
+	ClariJob copy;
+	ClariJobEvent plain = {.kind = CLARI_EVENT_BROKEN, .retry_after = -1};
+
+	report(&job, CLARI_STATUS_STARTED, "STARTED", START + 300);
+	ok(cancel(&job, START + 400) == CLARI_ACTION_CANCEL && job.state == CLARI_JOB_CANCELLING &&
+		   job.next_at == START + 10400,
+	   "cancelled while waiting, the job is cancelled at Clari");
+	job = polling_job();
+	ok(cancel(&job, START + 400) == CLARI_ACTION_CANCEL && job.state == CLARI_JOB_CANCELLING, "while polling, too");
+	ok(cancel(&job, START + 401) == CLARI_ACTION_NONE && tick(&job, START + 10399) == CLARI_ACTION_NONE &&
+		   job.state == CLARI_JOB_CANCELLING,
+	   "once");
+	copy = job;
+	ok(failed(&copy, report(&copy, CLARI_STATUS_CANCELLED, "CANCELLED", START + 500), CLARI_ERROR_CANCELLED) &&
+		   copy.forget,
+	   "a job that Clari cancelled is forgotten");
+	is(copy.error.message, "the export was cancelled by alice", "the error says who did it");
+	is(copy.error.detail, "", "and no more");
+	copy = job;
+	ok(failed(&copy, refuse(&copy, 400, "export_failed_to_cancel", "The job is finished.", START + 500),
+			  CLARI_ERROR_CANCELLED) &&
+		   !copy.forget,
+	   "a job that could not be cancelled is not: it may be of use");
+	is(copy.error.detail,
+	   "Clari did not cancel job 6073683781a6da229df71e00: it answered with HTTP status 400. Clari's answer has code "
+	   "\"export_failed_to_cancel\", message \"The job is finished.\".",
+	   "the error says why");
+	copy = job;
+	ok(failed(&copy, refuse(&copy, 404, "", "", START + 500), CLARI_ERROR_CANCELLED) && copy.forget,
+	   "a job that Clari does not know any more is forgotten");
+	copy = job;
+	ok(failed(&copy, break_call(&copy, false, true, START + 500), CLARI_ERROR_CANCELLED) && !copy.forget &&
+		   mentions(copy.error.detail, "6073683781a6da229df71e00: could not connect to Clari."),
+	   "a call that broke is not repeated");
+	copy = job;
+	ok(failed(&copy, clari_job_step(&copy, &plain, START + 500), CLARI_ERROR_CANCELLED), "with or without an error");
+	copy = job;
+	ok(failed(&copy, tick(&copy, START + 10400), CLARI_ERROR_CANCELLED) && !copy.forget &&
+		   mentions(copy.error.detail, "it has not answered"),
+	   "and one that does not end is not waited for");
+
+	job = downloading_job();
+	ok(failed(&job, cancel(&job, START + 400), CLARI_ERROR_CANCELLED) && !job.forget,
+	   "a download that is cancelled ends, and the job stays as it is");
+	job = downloading_job();
+	break_call(&job, false, true, START + 400);
+	ok(job.state == CLARI_JOB_READY && failed(&job, cancel(&job, START + 500), CLARI_ERROR_CANCELLED) && !job.forget,
+	   "and so does one that was to be repeated");
+	job = polling_job();
+	plain.kind = CLARI_EVENT_CANCEL;
+	clari_job_step(&job, &plain, START + 400);
+	report(&job, CLARI_STATUS_CANCELLED, "CANCELLED", START + 500);
+	is(job.error.message, "the export of period 2026_Q1 was cancelled", "a cancel without a name is one, too");
+}
+
+/* ---- what is kept ---- */
+
+static void
+test_forget(void)
+{
+	static const ClariReply truncated = {.is_json = true, .status = CLARI_STATUS_DONE, .rows_truncated = true};
+	ClariJob job = polling_job();
+
+	report(&job, CLARI_STATUS_FAILED, "FAILED", START);
+	ok(job.forget, "a job that failed at Clari is forgotten");
+	job = polling_job();
+	refuse(&job, 404, "", "", START);
+	ok(job.forget, "and one that Clari does not know");
+	job = downloading_job();
+	refuse(&job, 404, "", "", START);
+	ok(job.forget, "also when that shows late");
+	job = polling_job();
+	answer(&job, 200, &truncated, START);
+	ok(job.state == CLARI_JOB_FAILED && job.forget, "and one whose file is not whole");
+	job = posting_job();
+	refuse(&job, 400, "", "quota", START);
+	ok(job.forget, "and a POST that was refused");
+	job = posting_job();
+	break_call(&job, true, false, START);
+	ok(job.state == CLARI_JOB_FAILED && job.forget, "or never sent");
+	job = polling_job();
+	tick(&job, START + TIMEOUT);
+	ok(job.state == CLARI_JOB_FAILED && !job.forget, "a job that takes too long is not forgotten");
+	job = posting_job();
+	tick(&job, START + TIMEOUT);
+	ok(job.state == CLARI_JOB_FAILED && !job.forget, "nor a POST that does");
+	job = downloading_job();
+	refuse_file(&job, CLARI_ERROR_LIMIT, START);
+	ok(job.state == CLARI_JOB_FAILED && !job.forget, "nor a job whose download failed");
+	job = polling_job();
+	break_call(&job, false, false, START);
+	ok(job.state == CLARI_JOB_FAILED && !job.forget, "nor one that could not be asked about");
+}
+
+static void
+test_user(void)
+{
+	ClariReply reply = {.is_json = true, .job_id = "j", .user_id = "u-1"};
+	ClariJob job = posting_job();
+
+	ok(job.user_id[0] == '\0', "at first it is not known who we are");
+	answer(&job, 200, &reply, START);
+	is(job.user_id, "u-1", "the POST's answer may tell");
+	job = polling_job();
+	answer(&job, 200, &reply, START);
+	is(job.user_id, "u-1", "or a poll's");
+	tick(&job, job.next_at);
+	report(&job, CLARI_STATUS_STARTED, "STARTED", START + 600);
+	is(job.user_id, "u-1", "and then it stays known");
+	strcpy(reply.user_id, "u-2");
+	tick(&job, job.next_at);
+	answer(&job, 403, &reply, START + 900);
+	is(job.user_id, "u-1", "a refusal does not tell");
 }
 
 static void
@@ -626,10 +1222,13 @@ test_download_refusals(void)
 static void
 test_senseless_events(void)
 {
-	ClariJob jobs[] = {new_job(), posting_job(), polling_job(), downloading_job(), posting_job(), downloading_job()};
+	ClariJob jobs[] = {new_job(),     posting_job(), polling_job(), downloading_job(), posting_job(), downloading_job(),
+					   listing_job(), unsure_job(),  looking_job(), resumed_job(),     polling_job(), posting_job()};
 
 	accept_post(&jobs[4], START);
 	refuse_file(&jobs[5], CLARI_ERROR_DATA, START);
+	cancel(&jobs[10], START);
+	cancel(&jobs[11], START);
 	ok(decoded(&jobs[0], START) == CLARI_ACTION_NONE && jobs[0].state == CLARI_JOB_NEW, "NEW ignores a file");
 	ok(accept_post(&jobs[0], START) == CLARI_ACTION_NONE && jobs[0].state == CLARI_JOB_NEW, "and a reply");
 	ok(decoded(&jobs[1], START) == CLARI_ACTION_NONE && jobs[1].state == CLARI_JOB_POSTING, "POSTING ignores a file");
@@ -640,7 +1239,18 @@ test_senseless_events(void)
 	ok(break_call(&jobs[4], true, true, START) == CLARI_ACTION_NONE && jobs[4].state == CLARI_JOB_WAITING,
 	   "WAITING ignores what broke");
 	ok(decoded(&jobs[5], START) == CLARI_ACTION_NONE && jobs[5].state == CLARI_JOB_READY, "READY ignores a file");
-	for (int kind = CLARI_EVENT_TICK; kind <= CLARI_EVENT_REFUSED; kind++)
+	ok(decoded(&jobs[6], START) == CLARI_ACTION_NONE && jobs[6].state == CLARI_JOB_LISTING, "LISTING ignores a file");
+	ok(listed(&jobs[7], CLARI_VERDICT_OURS, "j", START) == CLARI_ACTION_NONE && jobs[7].state == CLARI_JOB_UNSURE,
+	   "UNSURE ignores a list");
+	ok(refuse_file(&jobs[8], CLARI_ERROR_DATA, START) == CLARI_ACTION_NONE && jobs[8].state == CLARI_JOB_LOOKING,
+	   "LOOKING ignores a file");
+	ok(listed(&jobs[9], CLARI_VERDICT_OURS, "j", START) == CLARI_ACTION_NONE && jobs[9].state == CLARI_JOB_WAITING,
+	   "WAITING ignores a list");
+	ok(decoded(&jobs[10], START) == CLARI_ACTION_NONE && jobs[10].state == CLARI_JOB_CANCELLING,
+	   "CANCELLING ignores a file");
+	ok(listed(&jobs[11], CLARI_VERDICT_OURS, "j", START) == CLARI_ACTION_NONE && jobs[11].state == CLARI_JOB_POSTING,
+	   "POSTING ignores a list, cancelled or not");
+	for (int kind = CLARI_EVENT_TICK; kind <= CLARI_EVENT_CANCEL; kind++)
 	{
 		ClariJobEvent event = {.kind = (ClariJobEventKind) kind, .status = 200, .retry_after = -1};
 		ClariJob done = downloading_job();
@@ -674,6 +1284,7 @@ test_names_and_secrets(void)
 
 	is(clari_job_state_name(CLARI_JOB_NEW), "new", "the first state has its name");
 	is(clari_job_state_name(CLARI_JOB_DOWNLOADING), "downloading", "a state in the midst too");
+	is(clari_job_state_name(CLARI_JOB_UNSURE), clari_job_state_name(CLARI_JOB_LOOKING), "looking is one thing");
 	is(clari_job_state_name(CLARI_JOB_FAILED), "failed", "and the last");
 	refuse(&job, 401, "", "", START);
 	for (size_t i = 0; i + 15 <= sizeof(job); i++)
@@ -700,6 +1311,18 @@ main(void)
 	test_longest_reply();
 	test_timeout();
 	test_files();
+	test_disk();
+	test_list_before();
+	test_unknown_outcome();
+	test_post_again();
+	test_looks();
+	test_resumed();
+	test_resumed_unsure();
+	test_cancel_without_a_job();
+	test_cancel_while_posting();
+	test_cancel_at_clari();
+	test_forget();
+	test_user();
 	test_download_refusals();
 	test_senseless_events();
 	test_names_and_secrets();

@@ -566,6 +566,9 @@ test_jobs(void)
 			   states[i].name);
 		}
 	ok(read_reply("{\"status\":404}").status == CLARI_STATUS_ABSENT, "a number is no job's status");
+	is(read_reply("{\"userId\":\"5d1f\"}").user_id, "5d1f", "whose it is");
+	is(read_reply("{\"job\":{\"jobId\":\"a\",\"userId\":17}}").user_id, "17", "wrapped, or as an integer");
+	is(read_reply("{\"userId\":\"a b\"}").user_id, "", "a user with a blank is none");
 	reply = read_reply("{\"job\":{\"startTime\":1767225600000,\"endTime\":1767225601000,\"rowsTruncated\":true,"
 					   "\"cellsTruncated\":false,\"downloadUrl\":\"https://x.example/a?b=c&d\"}}");
 	ok(reply.start_time == 1767225600000 && reply.end_time == 1767225601000, "its times");
@@ -625,6 +628,122 @@ test_errors(void)
 	ok(!read_reply("null").is_json && !read_reply("17").is_json, "nor is a scalar");
 }
 
+/* The jobs of a list, as they were given; gives up after the number that it wants. */
+typedef struct Listed
+{
+	ClariListedJob jobs[4];
+	int count;
+	int wanted;
+} Listed;
+
+static bool
+note_job(void *arg, const ClariListedJob *job)
+{
+	Listed *listed = arg;
+
+	if (listed->count < 4)
+		listed->jobs[listed->count] = *job;
+	return ++listed->count != listed->wanted;
+}
+
+/* How many jobs the sink is given, -1 for what is no list. */
+static int
+read_jobs(const char *body, Listed *listed)
+{
+	size_t length = strlen(body);
+	char *copy = malloc(length + 1);
+	bool understood;
+
+	memset(listed, 0, sizeof(*listed));
+	memcpy(copy, body, length);
+	understood = clari_json_read_jobs(copy, length, note_job, listed);
+	free(copy);
+	return understood ? listed->count : listed->count == 0 ? -1 : -2;
+}
+
+static void
+test_job_lists(void)
+{
+	static const char *const lists[] = {
+		"[{\"jobId\":\"a\",\"userId\":\"u\",\"currency\":\"USD\",\"fileName\":\"x y.json\",\"status\":\"DONE\"},"
+		"{\"jobId\":17}]",
+		" [{\"job\":{\"jobId\":\"a\",\"userId\":\"u\",\"currency\":{\"code\":\"USD\"},\"fileName\":\"x y.json\","
+		"\"status\":\"COMPLETED\"}},{\"job\":{\"id\":17,\"userId\":null,\"currency\":null,\"status\":null}}]\n",
+		"{\"jobs\":[{\"jobId\":\"a\",\"userId\":\"u\",\"currency\":\"USD\",\"fileName\":\"x y.json\","
+		"\"status\":\"DONE\"},{\"job\":{\"jobId\":\"17\",\"id\":\"b\",\"userId\":\"\",\"currency\":\"\","
+		"\"fileName\":\"\"}}]}"};
+	static const char *const none[] = {
+		"",
+		"[",
+		"[{\"jobId\":\"a\"}",
+		"[{\"jobId\":\"a\"}]]",
+		"[{\"jobId\":\"a\"}] x",
+		"null",
+		"17",
+		"\"jobs\"",
+		"{}",
+		"{\"jobs\":{}}",
+		"{\"jobs\":null}",
+		"{\"jobs\":{\"concurrentLimit\":3}}",
+		"{\"jobs\":[{\"jobId\":\"a\"}],\"nextLink\":\"/export/jobs?page=2\"}",
+		"{\"message\":\"no\"}",
+		"<html>",
+		"[null]",
+		"[17]",
+		"[[]]",
+		"[{}]",
+		"[{\"jobId\":\"a\"},{\"jobId\":\"\"}]",
+		"[{\"jobId\":\"a\"},{\"jobId\":\"a b\"}]",
+		"[{\"jobId\":\"a\"},{\"jobId\":null}]",
+		"[{\"jobId\":\"a\"},{\"jobId\":1.5}]",
+		"[{\"jobId\":\"a\"},{\"id\":\"b\"}]",
+		"[{\"jobId\":\"a\"},{\"job\":{}}]",
+		"[{\"jobId\":\"1234567890123456789012345678901234567890123456789012345678901234\"}]",
+		"[{\"jobId\":\"a\",\"userId\":\"u v\"}]",
+		"[{\"jobId\":\"a\",\"userId\":[]}]",
+		"[{\"jobId\":\"a\",\"userId\":1.5}]",
+		"[{\"jobId\":\"a\",\"currency\":\"US DOLLAR\"}]",
+		"[{\"jobId\":\"a\",\"currency\":123456789}]",
+		"[{\"jobId\":\"a\",\"currency\":{}}]",
+		"[{\"jobId\":\"a\",\"currency\":true}]",
+	};
+	char body[1024] = "[{\"jobId\":\"a\",\"fileName\":\"";
+	size_t start = strlen(body);
+	Listed listed;
+
+	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
+	{
+		ok(read_jobs(lists[i], &listed) == 2, "a list in its shape %d has its jobs", (int) i + 1);
+		is(listed.jobs[0].job_id, "a", "… with their ids");
+		is(listed.jobs[0].user_id, "u", "… their users");
+		is(listed.jobs[0].currency, "USD", "… their currencies");
+		is(listed.jobs[0].file_name, "x y.json", "… their files' names, as they are");
+		ok(listed.jobs[0].status == CLARI_STATUS_DONE, "… their states");
+		is(listed.jobs[1].job_id, "17", "… also an id that is an integer");
+		ok(listed.jobs[1].user_id[0] == '\0' && listed.jobs[1].currency[0] == '\0' &&
+			   listed.jobs[1].file_name[0] == '\0' && listed.jobs[1].status == CLARI_STATUS_ABSENT,
+		   "… what is absent, null or empty is empty");
+	}
+	ok(read_jobs("[]", &listed) == 0 && read_jobs("{\"jobs\":[]}", &listed) == 0, "a list may be empty");
+	for (size_t i = 0; i < sizeof(none) / sizeof(none[0]); i++)
+		ok(read_jobs(none[i], &listed) == -1, "no list, so no jobs: %s", none[i]);
+	ok(read_jobs("[{\"jobId\":\"a\",\"status\":\"PAUSED\"}]", &listed) == 1 &&
+		   listed.jobs[0].status == CLARI_STATUS_UNKNOWN,
+	   "a state not heard of");
+	ok(read_jobs("[{\"jobId\":\"a\",\"fileName\":\"a\\u0000b\"}]", &listed) == 1 && listed.jobs[0].file_name[0] == '\0',
+	   "a file's name with a NUL is none");
+	memset(body + start, 'f', 255);
+	strcpy(body + start + 255, "\"}]");
+	ok(read_jobs(body, &listed) == 1 && strlen(listed.jobs[0].file_name) == 255, "the longest file name");
+	strcpy(body + start + 255, "f\"}]");
+	ok(read_jobs(body, &listed) == 1 && listed.jobs[0].file_name[0] == '\0', "a longer one is left out, not cut");
+
+	memset(&listed, 0, sizeof(listed));
+	listed.wanted = 1;
+	ok(clari_json_read_jobs(lists[0], strlen(lists[0]), note_job, &listed) && listed.count == 1,
+	   "a sink that has enough is given no more");
+}
+
 static void
 test_body(void)
 {
@@ -664,6 +783,7 @@ main(void)
 	test_failures();
 	test_jobs();
 	test_errors();
+	test_job_lists();
 	test_body();
 	return done_testing();
 }

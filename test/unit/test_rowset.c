@@ -222,11 +222,14 @@ make_meta(ClariRowsetMeta *meta, const char *requested)
 	memset(meta, 0, sizeof(*meta));
 	meta->key.bytes[0] = 7;
 	meta->generation = 3;
+	snprintf(meta->base_url, sizeof(meta->base_url), "https://api.clari.com/v4");
 	snprintf(meta->forecast, sizeof(meta->forecast), "net_arr");
 	snprintf(meta->requested, sizeof(meta->requested), "%s", requested);
 	snprintf(meta->job_id, sizeof(meta->job_id), "6073683781a6da229df71e00");
 	meta->posted_at = 1;
 	meta->exported_at = 2;
+	meta->cache_ttl = 3;
+	meta->closed_period_ttl = 4;
 }
 
 /* Writes the items; made may be set up to fail. */
@@ -494,6 +497,7 @@ test_meta(void)
 
 	make(&made, "2026_Q1", PLENTY, items, count);
 	ok(made.done && load(&rowset, made.target.bytes, made.target.length, &made.error), "a rowset loads");
+	ok(clari_rowset_check(made.target.bytes, made.target.length, &made.error), "and passes as a whole");
 	ok(memcmp(&rowset.trailer.meta, &made.meta, sizeof(made.meta)) == 0, "the trailer holds the completed metadata");
 	is(made.meta.answered, "2026_Q1", "the answered quarter is that of the first time period");
 	ok(made.meta.period_end == 9586 && made.meta.flags == 0, "its end date is known");
@@ -1157,6 +1161,88 @@ test_flips(void)
 	drop(&made);
 }
 
+/* How many of n flipped bits, each alone, clari_rowset_check() refuses: n random ones, or with n of 0 each in turn. */
+static size_t
+refused_flips(Made *made, size_t n, ClariError *error)
+{
+	size_t bits = made->target.length * 8;
+	uint64_t random = UINT64_C(20260331);
+	size_t refused = 0;
+
+	for (size_t i = 0; i < (n == 0 ? bits : n); i++)
+	{
+		size_t bit = i;
+		char *byte;
+
+		random = random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+		if (n != 0)
+			bit = (size_t) (random >> 16) % bits;
+		byte = &made->target.bytes[bit / 8];
+		*byte ^= (char) (1 << bit % 8);
+		if (!clari_rowset_check(made->target.bytes, made->target.length, error) && error->code == CLARI_ERROR_CORRUPT)
+			refused++;
+		else
+			printf("# bit %zu of %zu\n", bit, bits);
+		*byte ^= (char) (1 << bit % 8);
+	}
+	return refused;
+}
+
+static void
+make_many_flat(Made *made, uint32_t n)
+{
+	ClariRowsetWriter *writer = open_writer(made, "", PLENTY);
+	char owner[64];
+	char amount[32];
+
+	made->done = true;
+	for (uint32_t i = 0; i < n && made->done; i++)
+	{
+		Item item = flat(owner, amount, "2026_Q1");
+
+		snprintf(owner, sizeof(owner), "Owner %u", i);
+		snprintf(amount, sizeof(amount), "%u.%02u", i * 7 % 100003, i % 100);
+		item.values[CLARI_ENTRY_OWNER_NAME] = text(owner);
+		item.values[CLARI_ENTRY_FORECAST_VALUE] = number(amount);
+		made->done = clari_rowset_writer_add(writer, CLARI_ENTRIES, item.values, &made->error);
+	}
+	make_meta(&made->meta, "");
+	made->done = made->done && clari_rowset_writer_finish(writer, &made->meta, &made->error);
+	clari_rowset_writer_close(writer);
+}
+
+/* What clari_rowset_check() passes is what was written, to the last bit. */
+static void
+test_whole_check(void)
+{
+	Item items[32];
+	size_t count = small_items(items);
+	Made made = {0};
+	size_t refused = 0;
+
+	make(&made, "2026_Q1", PLENTY, items, count);
+	ok(refused_flips(&made, 0, &made.error) == made.target.length * 8, "each flipped bit of a small rowset is refused");
+	for (size_t length = 0; length < made.target.length; length++)
+		refused += !clari_rowset_check(made.target.bytes, length, &made.error);
+	ok(refused == made.target.length, "each truncation is refused");
+	drop(&made);
+	make_many(&made, PLENTY, 20000, 1000, 5, true);
+	ok(clari_rowset_check(made.target.bytes, made.target.length, &made.error), "a v4 rowset passes");
+	ok(refused_flips(&made, 1000, &made.error) == 1000, "1000 flipped bits of its %zu bytes are refused",
+	   made.target.length);
+	drop(&made);
+	make_many_flat(&made, 20000);
+	ok(clari_rowset_check(made.target.bytes, made.target.length, &made.error), "a flat rowset passes");
+	ok(refused_flips(&made, 1000, &made.error) == 1000, "1000 flipped bits of its %zu bytes are refused",
+	   made.target.length);
+	drop(&made);
+	make(&made, "", PLENTY, NULL, 0);
+	ok(clari_rowset_check(made.target.bytes, made.target.length, &made.error) &&
+		   refused_flips(&made, 0, &made.error) == made.target.length * 8,
+	   "so does a rowset without rows");
+	drop(&made);
+}
+
 /* ------- speed and memory: without sanitizers only ------- */
 
 #ifndef SANITIZED
@@ -1221,30 +1307,14 @@ static void
 measure_flat(uint32_t n)
 {
 	Made made = {.target.discard = true};
-	ClariRowsetWriter *writer = open_writer(&made, "", PLENTY);
 	double begin = seconds();
-	char owner[64];
-	char amount[32];
 	long before;
 
 	before = reset_high_water();
-	made.done = true;
-	for (uint32_t i = 0; i < n && made.done; i++)
-	{
-		Item item = flat(owner, amount, "2026_Q1");
-
-		snprintf(owner, sizeof(owner), "Owner %u", i);
-		snprintf(amount, sizeof(amount), "%u.%02u", i * 7 % 100003, i % 100);
-		item.values[CLARI_ENTRY_OWNER_NAME] = text(owner);
-		item.values[CLARI_ENTRY_FORECAST_VALUE] = number(amount);
-		made.done = clari_rowset_writer_add(writer, CLARI_ENTRIES, item.values, &made.error);
-	}
-	make_meta(&made.meta, "");
-	made.done = made.done && clari_rowset_writer_finish(writer, &made.meta, &made.error);
+	make_many_flat(&made, n);
 	printf("# flat: %.2f s, %zu bytes, %ld kB more than before\n", seconds() - begin, made.target.length,
 		   high_water() - before);
 	ok(made.done && high_water() - before < 30 * 1024, "%u flat entries stay below 30 MB", n);
-	clari_rowset_writer_close(writer);
 	drop(&made);
 }
 #endif
@@ -1282,5 +1352,6 @@ main(void)
 	test_failures();
 	test_damaged_spill();
 	test_flips();
+	test_whole_check();
 	return done_testing();
 }

@@ -1,0 +1,102 @@
+/*
+ * cache_worker.h
+ *		The entry table as workers see it: claiming flights, telling of them,
+ *		making room, and giving back what came of them.
+ *
+ * For the worker and what runs in it alone; sessions have cache.h.
+ */
+#ifndef CLARI_CACHE_WORKER_H
+#define CLARI_CACHE_WORKER_H
+
+#include "cache.h"
+
+/* ------- flights ------- */
+
+/* A claimed flight: the worker's own copy, secret included. */
+typedef struct ClariOrder
+{
+	int index; /* of the flight */
+	ClariKey key;
+	ClariKey account;
+	uint64 generation; /* the version that it will make */
+	ClariRequest request;
+	ClariTransport transport;
+	TimestampTz fresh_since;   /* a job that was POSTed before serves only if it … */
+	TimestampTz running_since; /* … may still be running, and was POSTed after this */
+	int64 cache_ttl;
+	int64 closed_period_ttl;
+	ClariRowsetMeta known; /* of the last rowset: job_id is empty if there was none */
+} ClariOrder;
+
+/* What a worker tells about a flight. */
+typedef struct ClariProgress
+{
+	ClariJobState state;
+	char job_id[64];
+	int64 bytes;
+	int64 entries;
+	int32 polls;
+	int32 retries;
+	TimestampTz next_try_at;
+} ClariProgress;
+
+/* Takes the worker slot that the session reserved; false: somebody else has it, go away. */
+extern bool clari_cache_worker_begin(int slot);
+
+/* Gives the slot back if nothing is queued that this worker could take; else false. */
+extern bool clari_cache_worker_end(void);
+
+/*
+ * Takes the next queued flight whose account has fewer exports under way than
+ * its max_concurrent_exports, unless another worker has less to do.
+ */
+extern bool clari_cache_claim(ClariOrder *order);
+
+extern void clari_cache_progress(int index, const ClariProgress *progress);
+
+/* Which of this worker's flights somebody cancels, each told once, at most so many at a time. */
+#define CLARI_CANCELS_MAX 16
+
+typedef struct ClariCancel
+{
+	int index;
+	ClariError error; /* for the waiting: says who */
+} ClariCancel;
+
+extern int clari_cache_cancels(ClariCancel cancels[CLARI_CANCELS_MAX]);
+
+/* Does another entry, or another flight, have the job?  Or might another flight's POST, of the same account and forecast, have made it? */
+extern bool clari_cache_claims_job(int index, const char *job_id);
+extern bool clari_cache_is_contested(int index);
+
+/* ------- the tiers ------- */
+
+/*
+ * Room for a segment of so many bytes, by dropping others, expired ones first
+ * and then the least recently used; counted from now on.  False with the error
+ * empty: it is larger than the shared cache may be; or with CLARI_ERROR_IO:
+ * /dev/shm is full, of which a part is left to parallel queries.
+ */
+extern bool clari_cache_reserve_memory(Size bytes, ClariError *error);
+extern void clari_cache_release_memory(Size bytes);
+
+/* The same for files; false with CLARI_ERROR_IO: it is larger than disk_cache_size.  Removes files. */
+extern bool clari_cache_reserve_disk(uint64 bytes, ClariError *error);
+extern void clari_cache_release_disk(uint64 bytes);
+
+/* How many bytes the record of the flight's job has on disk now. */
+extern void clari_cache_count_record(int index, uint32 bytes);
+
+/* ------- the end of a flight ------- */
+
+/*
+ * The flight's rowset is there: wakes the waiting.  What it has of segment and
+ * file was reserved, and is the cache's from now on.  A warning (NULL: none) is
+ * for those who wait.
+ */
+extern void clari_cache_publish(int index, const ClariVersion *version, bool in_file, const ClariError *warning);
+
+/* The flight failed: remembered for ten seconds, the waiting are woken. */
+extern void clari_cache_fail(int index, const ClariError *error);
+
+#endif /* CLARI_CACHE_WORKER_H */

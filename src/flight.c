@@ -1,0 +1,586 @@
+/*
+ * flight.c
+ *		One claimed export in the worker's hands: see flight.h.
+ *
+ * Runs in the worker.  Takes no lock but within the cache's calls.
+ */
+#include "postgres.h"
+
+#include "flight.h"
+
+#include "digest.h"
+#include "download.h"
+#include "job.h"
+#include "json.h"
+#include "report.h"
+#include "takeup.h"
+
+#include "miscadmin.h"
+#include "utils/memutils.h"
+
+#include <time.h>
+
+struct ClariFlight
+{
+	ClariOrder order; /* holds the secret: wiped when the flight ends */
+	ClariHttp *http;
+	ClariJob job;
+	ClariRecord record;
+	bool in_doubt;           /* job.in_doubt before the step under way */
+	uint32 killed;           /* decodings of the job's file that ended with the process, in earlier lives */
+	ClariTransfer *transfer; /* under way, or NULL */
+	ClariDownload *download; /* under way, or NULL */
+	ClariProduct product;    /* of the download that is complete */
+	ClariError warning;      /* for the waiting: what could not be kept on disk, and why */
+	TimestampTz posted_at;   /* when this flight last POSTed */
+	TimestampTz done_at;     /* when the job was seen DONE */
+	bool over;
+};
+
+static void step(ClariFlight *flight, const ClariJobEvent *event);
+
+int64
+clari_flight_now(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64) now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* ------- telling ------- */
+
+void
+clari_flight_tell(const ClariFlight *flight)
+{
+	ClariProgress progress = {0};
+	const ClariJob *job = &flight->job;
+
+	progress.state = job->state;
+	strlcpy(progress.job_id, job->job_id, sizeof(progress.job_id));
+	progress.polls = job->polls;
+	progress.retries = job->total_retries;
+	if (flight->download != NULL)
+	{
+		progress.bytes = clari_download_bytes(flight->download);
+		progress.entries = clari_download_entries(flight->download);
+	}
+	if (flight->transfer == NULL && job->next_at != PG_INT64_MAX)
+		progress.next_try_at = GetCurrentTimestamp() + (job->next_at - clari_flight_now()) * 1000;
+	clari_cache_progress(flight->order.index, &progress);
+}
+
+/* Facts that every failure has in common, behind its own detail. */
+static void
+add_place(ClariError *error, const ClariFlight *flight)
+{
+	const ClariRequest *request = &flight->order.request;
+	char detail[sizeof(error->detail)];
+
+	memcpy(detail, error->detail, sizeof(detail));
+	clari_error_detail(error, "%s%sForecast \"%s\", %s%s%s%s.", detail, detail[0] != '\0' ? " " : "", request->forecast,
+					   request->period[0] != '\0' ? "period " : "the current quarter", request->period,
+					   flight->job.job_id[0] != '\0' ? ", job " : "", flight->job.job_id);
+}
+
+/* Something could not be kept as it should.  The first reason counts; the server's log has it once. */
+static void
+note_warning(ClariFlight *flight, const ClariError *error)
+{
+	if (error->code == CLARI_ERROR_NONE || flight->warning.code != CLARI_ERROR_NONE)
+		return;
+	flight->warning = *error;
+	add_place(&flight->warning, flight);
+	clari_error_report(LOG, &flight->warning);
+}
+
+/* ------- the record ------- */
+
+static void
+save_record(ClariFlight *flight, bool durable)
+{
+	ClariError error;
+
+	if (!clari_takeup_save(&flight->order, &flight->record, durable, &error))
+		note_warning(flight, &error);
+}
+
+/* Before the POST.  While one is in doubt whose job may yet be found, the record is as old as that. */
+static void
+record_intent(ClariFlight *flight, bool in_doubt)
+{
+	ClariRecord *record = &flight->record;
+
+	flight->posted_at = GetCurrentTimestamp();
+	flight->killed = 0;
+	record->job_id[0] = '\0';
+	record->attempts = 0;
+	record->settled = false;
+	if (!in_doubt || record->posted_at == 0)
+		record->posted_at = flight->posted_at;
+	save_record(flight, true);
+}
+
+/* As soon as the job's id is known. */
+static void
+record_job(ClariFlight *flight)
+{
+	ClariRecord *record = &flight->record;
+	const ClariJob *job = &flight->job;
+
+	if (job->user_id[0] != '\0')
+		strlcpy(record->user_id, job->user_id, sizeof(record->user_id));
+	if (job->job_id[0] == '\0' || strcmp(job->job_id, record->job_id) == 0)
+		return;
+	strlcpy(record->job_id, job->job_id, sizeof(record->job_id));
+	if (!job->adopted)
+		record->posted_at = flight->posted_at;
+	memset(&record->known, 0, sizeof(record->known));
+	save_record(flight, true);
+	clari_cache_count(job->adopted ? CLARI_COUNT_TAKEN_UP : CLARI_COUNT_EXPORTS, 1);
+}
+
+/* Before decoding: should that kill the process, whoever comes next knows. */
+static void
+record_attempt(ClariFlight *flight)
+{
+	if (flight->record.attempts == flight->killed + 1)
+		return;
+	flight->record.attempts = flight->killed + 1;
+	save_record(flight, true);
+}
+
+/* The job has ended, for us: nobody died of it. */
+static void
+record_end(ClariFlight *flight, bool published)
+{
+	ClariRecord *record = &flight->record;
+
+	if (record->posted_at == 0)
+		return;
+	record->settled = published || record->attempts > flight->killed;
+	record->attempts = published ? 0 : flight->killed;
+	save_record(flight, false);
+}
+
+/* ------- the end of a flight ------- */
+
+static void
+abandon_calls(ClariFlight *flight)
+{
+	if (flight->transfer != NULL)
+		clari_http_cancel(flight->transfer);
+	flight->transfer = NULL;
+	clari_download_close(flight->download);
+	flight->download = NULL;
+}
+
+static void
+fail_with(ClariFlight *flight, const ClariError *reason)
+{
+	ClariError error = *reason;
+
+	add_place(&error, flight);
+	clari_cache_fail(flight->order.index, &error);
+	flight->over = true;
+}
+
+static void
+fail(ClariFlight *flight)
+{
+	const ClariJob *job = &flight->job;
+
+	abandon_calls(flight);
+	if (job->forget)
+		clari_takeup_forget(&flight->order);
+	else
+		record_end(flight, false);
+	fail_with(flight, &job->error);
+}
+
+static void
+publish(ClariFlight *flight)
+{
+	const ClariProduct *product = &flight->product;
+
+	note_warning(flight, &product->warning);
+	record_end(flight, true);
+	clari_cache_count(CLARI_COUNT_BYTES, product->bytes);
+	clari_cache_count(CLARI_COUNT_ENTRIES, (int64) product->version.meta.rows[CLARI_ENTRIES]);
+	clari_cache_publish(flight->order.index, &product->version, product->in_file,
+						flight->warning.code != CLARI_ERROR_NONE ? &flight->warning : NULL);
+	flight->over = true;
+}
+
+static void
+fill_meta(const ClariFlight *flight, ClariRowsetMeta *meta)
+{
+	const ClariOrder *order = &flight->order;
+	const ClariJob *job = &flight->job;
+
+	memset(meta, 0, sizeof(*meta));
+	meta->key = order->key;
+	meta->generation = order->generation;
+	strlcpy(meta->base_url, order->request.base_url, sizeof(meta->base_url));
+	strlcpy(meta->forecast, order->request.forecast, sizeof(meta->forecast));
+	strlcpy(meta->requested, order->request.period, sizeof(meta->requested));
+	strlcpy(meta->job_id, job->job_id, sizeof(meta->job_id));
+	meta->posted_at = flight->record.posted_at;
+	meta->cache_ttl = order->cache_ttl;
+	meta->closed_period_ttl = order->closed_period_ttl;
+	/* Clari's endTime is epoch milliseconds. */
+	if (job->end_time > 0)
+		meta->exported_at =
+			(job->end_time - INT64CONST(1000) * SECS_PER_DAY * (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE)) * 1000;
+	else
+		meta->exported_at = flight->done_at;
+	if (job->truncated)
+		meta->flags |= CLARI_ROWSET_TRUNCATED;
+}
+
+/* ------- calls ------- */
+
+static void
+broken(ClariFlight *flight, const ClariHttpResult *result)
+{
+	ClariJobEvent event = {.kind = CLARI_EVENT_BROKEN, .retry_after = -1, .error = &result->error};
+
+	event.never_sent = result->never_sent;
+	event.may_pass = result->may_pass;
+	step(flight, &event);
+}
+
+/* ClariHttpDone */
+static void
+answered(void *arg, const ClariHttpResult *result)
+{
+	ClariFlight *flight = arg;
+	ClariReply reply;
+	ClariJobEvent event = {.kind = CLARI_EVENT_REPLY, .retry_after = result->retry_after, .status = result->status};
+
+	flight->transfer = NULL;
+	if (!result->answered)
+	{
+		broken(flight, result);
+		return;
+	}
+	clari_json_read_reply(result->body, result->length, &reply);
+	event.reply = &reply;
+	if (reply.status == CLARI_STATUS_DONE)
+		flight->done_at = GetCurrentTimestamp();
+	step(flight, &event);
+}
+
+static void
+call(ClariFlight *flight, ClariHttpRequest *request, ClariHttpSink sink, ClariHttpDone done)
+{
+	ClariHttpResult result = {.never_sent = true};
+
+	request->base_url = flight->order.request.base_url;
+	request->transport = &flight->order.transport;
+	/* The key goes in with the transport; a sink's argument is the flight, as done's. */
+	flight->transfer = clari_http_start(flight->http, request, sink, done, flight, &result.error);
+	if (flight->transfer == NULL)
+		broken(flight, &result);
+}
+
+/* A segment of a URL's path, palloc'd. */
+static char *
+escaped(const char *segment)
+{
+	char *text = clari_http_escape(segment);
+	char *copy;
+
+	if (text == NULL)
+		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
+	copy = pstrdup(text);
+	free(text);
+	return copy;
+}
+
+static char *
+job_url(const ClariFlight *flight, const char *rest)
+{
+	return psprintf("%s/export/jobs/%s%s", flight->order.request.base_url, escaped(flight->job.job_id), rest);
+}
+
+/* ClariHttpDone of a list: before the POST it is kept in mind, after one it is judged. */
+static void
+listed(void *arg, const ClariHttpResult *result)
+{
+	ClariFlight *flight = arg;
+	bool looking = flight->job.state == CLARI_JOB_LOOKING;
+	ClariJobEvent event = {.kind = CLARI_EVENT_LISTED, .retry_after = -1};
+	char job_id[sizeof(flight->job.job_id)];
+
+	if (!result->answered || result->status < 200 || result->status > 299)
+	{
+		if (!looking)
+			clari_takeup_note_list(&flight->order, &flight->record, NULL, 0);
+		answered(arg, result);
+		return;
+	}
+	flight->transfer = NULL;
+	event.job_id = job_id;
+	if (looking)
+		event.verdict = clari_takeup_judge_list(&flight->order, &flight->record, result->body, result->length, job_id);
+	else
+		clari_takeup_note_list(&flight->order, &flight->record, result->body, result->length);
+	step(flight, &event);
+}
+
+static void
+list_jobs(ClariFlight *flight)
+{
+	ClariHttpRequest request = {.method = CLARI_HTTP_GET, .max_body = CLARI_HTTP_MAX_LIST};
+
+	request.url = psprintf("%s/export/jobs", flight->order.request.base_url);
+	call(flight, &request, NULL, listed);
+}
+
+static void
+post(ClariFlight *flight)
+{
+	const ClariRequest *wanted = &flight->order.request;
+	ClariHttpRequest request = {.method = CLARI_HTTP_POST};
+	char *body = clari_json_export_body(wanted, flight->order.transport.schedule);
+
+	if (body == NULL)
+		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
+	request.url = psprintf("%s/export/forecast/%s", wanted->base_url, escaped(wanted->forecast));
+	request.body = body;
+	record_intent(flight, flight->in_doubt);
+	call(flight, &request, NULL, answered); /* copies the body */
+	free(body);
+}
+
+static void
+poll_job(ClariFlight *flight)
+{
+	ClariHttpRequest request = {.method = CLARI_HTTP_GET};
+
+	request.url = job_url(flight, "");
+	call(flight, &request, NULL, answered);
+}
+
+static void
+cancel_job(ClariFlight *flight)
+{
+	/* Clari's OpenAPI document: PATCH with this body frees the quota. */
+	ClariHttpRequest request = {.method = CLARI_HTTP_PATCH, .body = "{\"type\":\"CANCEL\"}"};
+
+	request.url = job_url(flight, "");
+	call(flight, &request, NULL, answered);
+}
+
+/* ------- the download ------- */
+
+/* ClariHttpSink, with the flight as arg. */
+static bool
+sink(void *arg, const char *bytes, size_t length, ClariError *error)
+{
+	return clari_download_sink(((ClariFlight *) arg)->download, bytes, length, error);
+}
+
+static void
+refuse_download(ClariFlight *flight, const ClariError *error)
+{
+	ClariJobEvent event = {.kind = CLARI_EVENT_REFUSED, .retry_after = -1, .error = error};
+
+	clari_download_close(flight->download);
+	flight->download = NULL;
+	if (error->code == CLARI_ERROR_IO)
+		note_warning(flight, error);
+	step(flight, &event);
+}
+
+/* ClariHttpDone */
+static void
+downloaded(void *arg, const ClariHttpResult *result)
+{
+	ClariFlight *flight = arg;
+	ClariJobEvent event = {.kind = CLARI_EVENT_DECODED, .retry_after = -1};
+	ClariError error = result->error;
+	ClariRowsetMeta meta;
+
+	if (!result->sink_refused && (!result->answered || result->status < 200 || result->status > 299))
+	{
+		clari_download_close(flight->download);
+		flight->download = NULL;
+		answered(arg, result);
+		return;
+	}
+	flight->transfer = NULL;
+	fill_meta(flight, &meta);
+	if (result->sink_refused || !clari_download_finish(flight->download, &meta, &flight->product, &error))
+	{
+		refuse_download(flight, &error);
+		return;
+	}
+	clari_download_close(flight->download);
+	flight->download = NULL;
+	step(flight, &event);
+}
+
+static void
+download(ClariFlight *flight)
+{
+	ClariHttpRequest request = {.method = CLARI_HTTP_GET, .foreign_redirects = true};
+	const ClariError *without_disk = flight->job.io_failed ? &flight->warning : NULL;
+	ClariError error;
+
+	record_attempt(flight);
+	clari_cache_count(CLARI_COUNT_DOWNLOADS, 1);
+	flight->download = clari_download_open(&flight->order, without_disk, &error);
+	if (flight->download == NULL)
+	{
+		refuse_download(flight, &error);
+		return;
+	}
+	request.foreign = flight->job.download_url[0] != '\0';
+	request.url = request.foreign ? flight->job.download_url : job_url(flight, "/results");
+	call(flight, &request, sink, downloaded);
+}
+
+/* ------- carrying out ------- */
+
+static void
+carry_out(ClariFlight *flight, ClariJobAction action)
+{
+	switch (action)
+	{
+		case CLARI_ACTION_LIST:
+			list_jobs(flight);
+			break;
+		case CLARI_ACTION_POST:
+			post(flight);
+			break;
+		case CLARI_ACTION_POLL:
+			poll_job(flight);
+			break;
+		case CLARI_ACTION_DOWNLOAD:
+			download(flight);
+			break;
+		case CLARI_ACTION_CANCEL:
+			cancel_job(flight);
+			break;
+		case CLARI_ACTION_PUBLISH:
+			publish(flight);
+			break;
+		case CLARI_ACTION_FAIL:
+			fail(flight);
+			break;
+		case CLARI_ACTION_NONE:
+			break;
+	}
+}
+
+static void
+step(ClariFlight *flight, const ClariJobEvent *event)
+{
+	int32 retries = flight->job.total_retries;
+	ClariJobAction action;
+
+	flight->in_doubt = flight->job.in_doubt;
+	action = clari_job_step(&flight->job, event, clari_flight_now());
+	clari_cache_count(CLARI_COUNT_RETRIES, flight->job.total_retries - retries);
+	record_job(flight);
+	/* An event can overtake a call. */
+	if (action != CLARI_ACTION_NONE)
+		abandon_calls(flight);
+	if (action != CLARI_ACTION_PUBLISH && action != CLARI_ACTION_FAIL)
+		clari_flight_tell(flight);
+	carry_out(flight, action);
+}
+
+/* ------- life ------- */
+
+ClariFlight *
+clari_flight_begin(const ClariOrder *order, ClariHttp *http)
+{
+	ClariFlight *flight = MemoryContextAllocZero(TopMemoryContext, sizeof(ClariFlight));
+	ClariJob *job = &flight->job;
+	ClariTakeup takeup;
+	ClariError error;
+
+	flight->order = *order;
+	flight->http = http;
+	clari_job_begin(job, &order->request, &order->transport, (uint32) order->generation ^ (uint32) MyProcPid,
+					clari_flight_now());
+	takeup = clari_takeup_find(order, &flight->record, &error);
+	flight->killed = flight->record.attempts;
+	job->adoptable = clari_takeup_is_listable(&flight->record, order);
+	if (takeup == CLARI_TAKEUP_JOB)
+	{
+		clari_job_resume(job, flight->record.job_id, clari_flight_now());
+		clari_cache_count(CLARI_COUNT_TAKEN_UP, 1);
+	}
+	else if (takeup == CLARI_TAKEUP_UNSURE)
+		clari_job_resume_unsure(job, clari_flight_now());
+	else if (takeup == CLARI_TAKEUP_GIVE_UP)
+		fail_with(flight, &error);
+	return flight;
+}
+
+bool
+clari_flight_is_over(const ClariFlight *flight)
+{
+	return flight->over;
+}
+
+int64
+clari_flight_next_at(const ClariFlight *flight)
+{
+	return flight->over ? 0 : flight->job.next_at;
+}
+
+void
+clari_flight_tick(ClariFlight *flight)
+{
+	ClariJobEvent tick = {.kind = CLARI_EVENT_TICK, .retry_after = -1};
+
+	if (!flight->over && flight->job.next_at <= clari_flight_now())
+		step(flight, &tick);
+}
+
+int
+clari_flight_index(const ClariFlight *flight)
+{
+	return flight->order.index;
+}
+
+const char *
+clari_flight_name(const ClariFlight *flight)
+{
+	const ClariRequest *request = &flight->order.request;
+
+	return psprintf("%s %s", request->forecast, request->period[0] != '\0' ? request->period : "current");
+}
+
+void
+clari_flight_cancel(ClariFlight *flight, const ClariError *error)
+{
+	ClariJobEvent event = {.kind = CLARI_EVENT_CANCEL, .retry_after = -1, .error = error};
+
+	if (!flight->over)
+		step(flight, &event);
+}
+
+void
+clari_flight_quit(ClariFlight *flight)
+{
+	if (flight->over || flight->download == NULL)
+		return;
+	clari_download_close(flight->download);
+	flight->download = NULL;
+	flight->record.attempts = flight->killed;
+	save_record(flight, false);
+}
+
+void
+clari_flight_end(ClariFlight *flight)
+{
+	abandon_calls(flight);
+	clari_wipe(flight, sizeof(*flight));
+	pfree(flight);
+}

@@ -1,0 +1,244 @@
+/*
+ * job_error.c
+ *		What a failed step of an export says: see job_error.h.
+ *
+ * Runs in the worker and in unit tests.  Takes no lock, allocates nothing; what
+ * does not fit an error's field is cut at a character.
+ */
+#include "job_error.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+/* "the export of period 2026_Q1", two arguments for "%s%s". */
+#define SUBJECT(job)                                                                                                   \
+	((job)->period[0] != '\0' ? "the export of period " : "the export of the current quarter"), (job)->period
+
+static void add_detail(ClariError *error, const char *format, ...) CLARI_PRINTF(2, 3);
+
+/* Adds a sentence to the detail. */
+static void
+add_detail(ClariError *error, const char *format, ...)
+{
+	char before[sizeof(error->detail)];
+	char sentence[sizeof(error->detail)];
+	va_list args;
+
+	memcpy(before, error->detail, sizeof(before));
+	va_start(args, format);
+	vsnprintf(sentence, sizeof(sentence), format, args);
+	va_end(args);
+	clari_error_detail(error, "%s%s%s", before, before[0] != '\0' && sentence[0] != '\0' ? " " : "", sentence);
+}
+
+/* What Clari said, as a sentence of facts in the detail. */
+static void
+add_reply(ClariError *error, const ClariReply *reply)
+{
+	const char *const names[] = {"code", "message", "errorId"};
+	const char *const values[] = {reply->code, reply->message, reply->error_id};
+	char facts[sizeof(reply->code) + sizeof(reply->message) + sizeof(reply->error_id) + 64];
+	size_t length = 0;
+
+	for (int i = 0; i < 3 && reply->is_json; i++)
+	{
+		if (values[i][0] != '\0')
+			length += (size_t) snprintf(facts + length, sizeof(facts) - length, "%s%s \"%s\"", length > 0 ? ", " : "",
+										names[i], values[i]);
+	}
+	if (length > 0)
+		add_detail(error, "Clari's answer has %s.", facts);
+	else if (reply->message[0] != '\0')
+		add_detail(error, "The answer begins \"%s\".", reply->message);
+}
+
+/* Does the error say anything? */
+static bool
+is_set(const ClariError *error)
+{
+	return error != NULL && error->code != CLARI_ERROR_NONE;
+}
+
+/* ---- calls ---- */
+
+void
+clari_job_error_broken(ClariJob *job, const ClariError *error)
+{
+	if (is_set(error))
+		job->error = *error;
+	else
+		clari_error_set(&job->error, CLARI_ERROR_CONNECTION, "the connection to Clari broke");
+}
+
+void
+clari_job_error_refused(ClariJob *job, int status, const ClariReply *reply)
+{
+	clari_error_set(&job->error, CLARI_ERROR_REQUEST, "Clari %s %s%s with HTTP status %d",
+					status >= 500 ? "answered" : "refused", SUBJECT(job), status);
+	add_reply(&job->error, reply);
+}
+
+void
+clari_job_error_unauthorized(ClariJob *job, bool no_optin)
+{
+	job->error.code = CLARI_ERROR_AUTH;
+	if (no_optin)
+		clari_error_hint(&job->error, "The API key is good, but its user may not see forecast \"%s\" at Clari.",
+						 job->forecast);
+	else
+		clari_error_hint(&job->error, "Check option \"api_key\" of the user mapping. A key that was revoked, or whose "
+									  "user was deactivated, is refused by every call.");
+}
+
+void
+clari_job_error_no_forecast(ClariJob *job, int status, const ClariReply *reply)
+{
+	clari_error_set(&job->error, CLARI_ERROR_NOT_FOUND, "Clari knows no forecast \"%s\"", job->forecast);
+	add_detail(&job->error, "It answered with HTTP status %d.", status);
+	add_reply(&job->error, reply);
+	clari_error_hint(&job->error, "Check option \"forecast\" of the foreign table, and \"base_url\" of the server.");
+}
+
+void
+clari_job_error_quota(ClariJob *job)
+{
+	job->error.code = CLARI_ERROR_QUOTA;
+	clari_error_hint(&job->error, "Clari counts the exports of the last 30 days, so the quota frees as they grow "
+								  "older than that. Raise option \"cache_ttl\" to spend less of it, or ask Clari "
+								  "for more.");
+}
+
+void
+clari_job_error_lost(ClariJob *job, int status, const ClariReply *reply)
+{
+	clari_error_set(&job->error, CLARI_ERROR_JOB, "Clari no longer knows the job of %s%s", SUBJECT(job));
+	add_detail(&job->error, "The job is %s.", job->job_id);
+	add_detail(&job->error, "Clari answered with HTTP status %d.", status);
+	add_reply(&job->error, reply);
+}
+
+/* ---- answers ---- */
+
+void
+clari_job_error_no_job(ClariJob *job, const ClariReply *reply)
+{
+	clari_error_set(&job->error, CLARI_ERROR_REPLY, "Clari's answer to %s%s names no job", SUBJECT(job));
+	add_reply(&job->error, reply);
+}
+
+void
+clari_job_error_no_state(ClariJob *job, const ClariReply *reply)
+{
+	clari_error_set(&job->error, CLARI_ERROR_REPLY, "Clari's answer about %s%s cannot be understood", SUBJECT(job));
+	add_reply(&job->error, reply);
+}
+
+void
+clari_job_error_truncated(ClariJob *job, const ClariReply *reply)
+{
+	clari_error_set(&job->error, CLARI_ERROR_LIMIT, "Clari truncated %s%s", SUBJECT(job));
+	clari_error_detail(&job->error, "Job %s has %s.", job->job_id,
+					   reply->rows_truncated && reply->cells_truncated ? "rowsTruncated and cellsTruncated"
+					   : reply->rows_truncated                         ? "rowsTruncated"
+																	   : "cellsTruncated");
+	clari_error_hint(&job->error, "Ask for less with a narrower option \"scope_id\" or fewer \"types\", or set "
+								  "option \"allow_truncated\" to take what there is.");
+}
+
+/* Clari's last word on the job, or else our own. */
+static const char *
+last_state(const ClariJob *job)
+{
+	return job->status_text[0] != '\0' ? job->status_text : clari_job_state_name(job->state);
+}
+
+void
+clari_job_error_ended(ClariJob *job, const ClariReply *reply)
+{
+	clari_error_set(&job->error, CLARI_ERROR_JOB, "%s%s ended in state %s at Clari", SUBJECT(job), last_state(job));
+	add_detail(&job->error, "The job is %s.", job->job_id);
+	add_reply(&job->error, reply);
+}
+
+void
+clari_job_error_file(ClariJob *job, const ClariError *error)
+{
+	if (is_set(error))
+		job->error = *error;
+	else
+		clari_error_set(&job->error, CLARI_ERROR_DATA, "the file of %s%s is broken", SUBJECT(job));
+}
+
+void
+clari_job_error_earlier(ClariJob *job)
+{
+	clari_error_set(&job->error, CLARI_ERROR_CONNECTION, "the outcome of an earlier request for %s%s is not known",
+					SUBJECT(job));
+}
+
+/* ---- the ends of patience ---- */
+
+void
+clari_job_error_timeout(ClariJob *job, int64_t taken, int64_t wait)
+{
+	ClariError last = job->error;
+
+	clari_error_set(&job->error, CLARI_ERROR_TIMEOUT, "%s%s did not finish in time", SUBJECT(job));
+	if (job->job_id[0] != '\0')
+		add_detail(&job->error, "Job %s has taken %.1f s and was last seen in state %s.", job->job_id,
+				   (double) taken / 1000, last_state(job));
+	else
+		add_detail(&job->error, "Clari has not accepted it within %.1f s.", (double) taken / 1000);
+	if (wait > 0)
+		add_detail(&job->error, "Clari asks to wait %.1f s more.", (double) wait / 1000);
+	/* before the last error's detail, which may be long: this is what matters */
+	clari_job_error_add_doubt(job);
+	if (last.code != CLARI_ERROR_NONE)
+	{
+		add_detail(&job->error, "The last attempt failed: %s.", last.message);
+		add_detail(&job->error, "%s", last.detail);
+	}
+	clari_error_hint(&job->error, "Raise option \"export_timeout\", which is %.1f s.",
+					 (double) job->export_timeout / 1000);
+}
+
+void
+clari_job_error_add_tries(ClariJob *job)
+{
+	if (job->retries > 0)
+		add_detail(&job->error, "It was tried %d times.", (int) job->retries + 1);
+	if (job->error.code == CLARI_ERROR_CONNECTION && job->error.hint[0] == '\0')
+		clari_error_hint(&job->error, "Check options \"base_url\" and \"proxy\" of the server.");
+}
+
+void
+clari_job_error_add_doubt(ClariJob *job)
+{
+	if (job->in_doubt && job->job_id[0] == '\0')
+		add_detail(&job->error, "Clari may have started an export nevertheless.");
+}
+
+/* ---- cancelling ---- */
+
+void
+clari_job_error_cancelled(const ClariJob *job, const ClariError *error, ClariError *cancelled)
+{
+	if (is_set(error))
+		*cancelled = *error;
+	else
+		clari_error_set(cancelled, CLARI_ERROR_CANCELLED, "%s%s was cancelled", SUBJECT(job));
+}
+
+void
+clari_job_error_add_uncancelled(ClariJob *job, int status, const ClariReply *reply, const ClariError *broken)
+{
+	if (reply != NULL)
+	{
+		add_detail(&job->error, "Clari did not cancel job %s: it answered with HTTP status %d.", job->job_id, status);
+		add_reply(&job->error, reply);
+	}
+	else
+		add_detail(&job->error, "Clari did not cancel job %s: %s.", job->job_id,
+				   is_set(broken) ? broken->message : "it has not answered");
+}

@@ -1,0 +1,211 @@
+/*
+ * takeup.c
+ *		What a worker knows of an export's job beyond its own life: see takeup.h.
+ *
+ * Runs in the worker; takes the cache's lock only within the cache's calls.
+ */
+#include "postgres.h"
+
+#include "takeup.h"
+
+#include "json.h"
+#include "store.h"
+
+#include "utils/memutils.h"
+
+/* ------- the record ------- */
+
+/*
+ * The quarter that Clari's list will show for the job.  For an export without a
+ * period: the current one, if an earlier answer told it and it is not over yet,
+ * in any time zone.
+ */
+static void
+fill_expected(const ClariOrder *order, ClariRecord *record)
+{
+	const ClariRowsetMeta *known = &order->known;
+
+	if (order->request.period[0] != '\0')
+		strlcpy(record->expected, order->request.period, sizeof(record->expected));
+	else if (known->job_id[0] != '\0' && known->period_end != CLARI_DATE_NONE &&
+			 GetCurrentTimestamp() < (known->period_end - 1) * USECS_PER_DAY)
+		strlcpy(record->expected, known->answered, sizeof(record->expected));
+}
+
+static void
+init_record(const ClariOrder *order, ClariRecord *record)
+{
+	memset(record, 0, sizeof(*record));
+	record->key = order->key;
+	record->account = order->account;
+	strlcpy(record->base_url, order->request.base_url, sizeof(record->base_url));
+	strlcpy(record->forecast, order->request.forecast, sizeof(record->forecast));
+	strlcpy(record->period, order->request.period, sizeof(record->period));
+	fill_expected(order, record);
+}
+
+/* The job of the last rowset, where no disk could keep a record of it. */
+static void
+fill_from_rowset(const ClariOrder *order, ClariRecord *record)
+{
+	strlcpy(record->job_id, order->known.job_id, sizeof(record->job_id));
+	record->posted_at = order->known.posted_at;
+	record->settled = true;
+}
+
+/* A settled job has come into the cache before, or failed: it must be as fresh as a rowset.  Another may be running. */
+static bool
+serves(const ClariOrder *order, const ClariRecord *record)
+{
+	TimestampTz since = record->settled ? order->fresh_since : order->running_since;
+
+	return record->posted_at > since && record->posted_at <= GetCurrentTimestamp();
+}
+
+ClariTakeup
+clari_takeup_find(const ClariOrder *order, ClariRecord *record, ClariError *error)
+{
+	bool found = clari_store_get_record(&order->key, record);
+
+	if (!found || memcmp(&record->key, &order->key, sizeof(ClariKey)) != 0)
+	{
+		init_record(order, record);
+		if (order->known.job_id[0] != '\0')
+			fill_from_rowset(order, record);
+	}
+	if (!serves(order, record))
+	{
+		init_record(order, record);
+		return CLARI_TAKEUP_NOTHING;
+	}
+	if (record->job_id[0] == '\0')
+		return CLARI_TAKEUP_UNSURE;
+	if (record->attempts < CLARI_MOST_ATTEMPTS)
+		return CLARI_TAKEUP_JOB;
+	clari_error_set(error, CLARI_ERROR_DATA, "the file of job %s is given up", record->job_id);
+	clari_error_detail(error, "The server died %u times while it was being decoded.", (unsigned) record->attempts);
+	clari_error_hint(error, "Please report it.  clari_refresh() exports anew.");
+	return CLARI_TAKEUP_GIVE_UP;
+}
+
+bool
+clari_takeup_save(const ClariOrder *order, const ClariRecord *record, bool durable, ClariError *error)
+{
+	if (!clari_store_put_record(record, durable, error))
+		return false;
+	clari_cache_count_record(order->index, (uint32) clari_record_length(record));
+	return true;
+}
+
+void
+clari_takeup_forget(const ClariOrder *order)
+{
+	clari_store_remove_record(&order->key);
+	clari_cache_count_record(order->index, 0);
+}
+
+/* ------- Clari's list ------- */
+
+bool
+clari_takeup_is_listable(const ClariRecord *record, const ClariOrder *order)
+{
+	return clari_adopt_is_possible(&order->request, record->expected);
+}
+
+void
+clari_takeup_note_list(const ClariOrder *order, ClariRecord *record, const char *body, size_t length)
+{
+	ClariSought sought = {.request = &order->request, .period = record->expected, .user_id = record->user_id};
+	ClariAdoption *adoption = palloc(sizeof(ClariAdoption));
+
+	memset(&record->known, 0, sizeof(record->known));
+	clari_adopt_begin(adoption, &sought);
+	if (body != NULL && clari_json_read_jobs(body, length, clari_adopt_add, adoption))
+		clari_adopt_known(adoption, &record->known);
+	pfree(adoption);
+}
+
+/* What the other records say about jobs, and about us. */
+typedef struct Survey
+{
+	const ClariOrder *order;
+	char user_id[64];
+	bool contested;
+	char (*claimed)[64];
+	int nclaimed;
+} Survey;
+
+#define MAX_CLAIMED 1024 /* as many as the cache has entries */
+
+/* So long before our POST another may have been sent whose job is listed after our first list. */
+#define CONTEST_MARGIN (10 * SECS_PER_MINUTE * USECS_PER_SEC)
+
+static void
+survey_one(Survey *survey, const ClariRecord *mine, const ClariRecord *other)
+{
+	if (memcmp(&other->account, &mine->account, sizeof(ClariKey)) == 0 && other->user_id[0] != '\0')
+		strlcpy(survey->user_id, other->user_id, sizeof(survey->user_id));
+	if (memcmp(&other->key, &mine->key, sizeof(ClariKey)) == 0)
+		return;
+	if (other->job_id[0] != '\0')
+	{
+		if (survey->nclaimed < MAX_CLAIMED)
+			strlcpy(survey->claimed[survey->nclaimed++], other->job_id, 64);
+	}
+	else if (other->posted_at > mine->posted_at - CONTEST_MARGIN && strcmp(other->forecast, mine->forecast) == 0 &&
+			 (other->expected[0] == '\0' || mine->expected[0] == '\0' || strcmp(other->expected, mine->expected) == 0))
+		survey->contested = true;
+}
+
+/* False: the records cannot be read. */
+static bool
+survey_records(Survey *survey, const ClariRecord *mine)
+{
+	ClariStoreFound *found = palloc(sizeof(ClariStoreFound));
+	ClariStoreWalk *walk = clari_store_walk_begin();
+
+	survey->claimed = palloc(MAX_CLAIMED * sizeof(*survey->claimed));
+	while (walk != NULL && clari_store_walk_next(walk, found))
+		if (found->is_record && found->good)
+			survey_one(survey, mine, &found->record);
+	clari_store_walk_end(walk);
+	pfree(found);
+	return walk != NULL;
+}
+
+/* ClariSought.is_claimed */
+static bool
+is_claimed(void *arg, const char *job_id)
+{
+	const Survey *survey = arg;
+
+	for (int i = 0; i < survey->nclaimed; i++)
+		if (strcmp(survey->claimed[i], job_id) == 0)
+			return true;
+	return clari_cache_claims_job(survey->order->index, job_id);
+}
+
+ClariVerdict
+clari_takeup_judge_list(const ClariOrder *order, const ClariRecord *record, const char *body, size_t length,
+						char job_id[64])
+{
+	Survey survey = {.order = order};
+	ClariAdoption *adoption = palloc(sizeof(ClariAdoption));
+	ClariSought sought = {.request = &order->request, .period = record->expected, .known = &record->known};
+	ClariVerdict verdict = CLARI_VERDICT_UNCLEAR;
+
+	strlcpy(survey.user_id, record->user_id, sizeof(survey.user_id));
+	if (!survey_records(&survey, record))
+		return CLARI_VERDICT_UNCLEAR;
+	sought.user_id = survey.user_id;
+	sought.contested = survey.contested || clari_cache_is_contested(order->index);
+	sought.is_claimed = is_claimed;
+	sought.arg = &survey;
+	clari_adopt_begin(adoption, &sought);
+	job_id[0] = '\0';
+	if (clari_json_read_jobs(body, length, clari_adopt_add, adoption))
+		verdict = clari_adopt_verdict(adoption, job_id);
+	pfree(survey.claimed);
+	pfree(adoption);
+	return verdict;
+}
