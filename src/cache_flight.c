@@ -393,7 +393,7 @@ clari_cache_publish(int index, const ClariVersion *version, bool in_file, const 
 	entry->in_file = in_file;
 	entry->ttl = clari_rowset_ttl(&version->meta, version->meta.cache_ttl, version->meta.closed_period_ttl);
 	entry->failed_flight = 0;
-	if (warning != NULL)
+	if (warning->code != CLARI_ERROR_NONE)
 	{
 		entry->error = *warning;
 		entry->warned_flight = version->meta.generation;

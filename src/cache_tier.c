@@ -286,7 +286,8 @@ clari_cache_reserve_disk(uint64 bytes, ClariError *error)
 	if (fits)
 		return true;
 	clari_error_set(error, CLARI_ERROR_IO, "the export does not fit into the cache on disk");
-	clari_error_hint(error, "Raise clari_fdw.disk_cache_size, which is %d kB.", clari_disk_cache_size);
+	clari_error_detail(error, "clari_fdw.disk_cache_size is %d kB.", clari_disk_cache_size);
+	clari_error_hint(error, "Raise clari_fdw.disk_cache_size.");
 	return false;
 }
 

@@ -91,8 +91,8 @@ extern void clari_cache_count_record(int index, uint32 bytes);
 
 /*
  * The flight's rowset is there: wakes the waiting.  What it has of segment and
- * file was reserved, and is the cache's from now on.  A warning (NULL: none) is
- * for those who wait.
+ * file was reserved, and is the cache's from now on.  The warning, if it has
+ * a code, is for those who wait.
  */
 extern void clari_cache_publish(int index, const ClariVersion *version, bool in_file, const ClariError *warning);
 

@@ -90,8 +90,7 @@ note_warning(ClariFlight *flight, const ClariError *error)
 	if (error->code == CLARI_ERROR_NONE || flight->warning.code != CLARI_ERROR_NONE)
 		return;
 	flight->warning = *error;
-	add_place(&flight->warning, flight);
-	clari_error_report(LOG, &flight->warning);
+	clari_error_report(LOG, error);
 }
 
 /* ------- the record ------- */
@@ -207,8 +206,9 @@ publish(ClariFlight *flight)
 	record_end(flight, true);
 	clari_cache_count(CLARI_COUNT_BYTES, product->bytes);
 	clari_cache_count(CLARI_COUNT_ENTRIES, (int64) product->version.meta.rows[CLARI_ENTRIES]);
-	clari_cache_publish(flight->order.index, &product->version, product->in_file,
-						flight->warning.code != CLARI_ERROR_NONE ? &flight->warning : NULL);
+	if (flight->warning.code != CLARI_ERROR_NONE)
+		add_place(&flight->warning, flight);
+	clari_cache_publish(flight->order.index, &product->version, product->in_file, &flight->warning);
 	flight->over = true;
 }
 

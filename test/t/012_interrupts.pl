@@ -224,33 +224,6 @@ subtest 'fast shutdown while decoding' => sub {
 	sim_set({ owners => 500 }, period => '2026_Q1');
 };
 
-subtest 'a session that is killed' => sub {
-	start_over();
-	my $session = ClariSession->new($node)->start($query);
-	wait_until('the session waits', sub { is_waiting(qr/^(waiting|polling)$/) });
-	kill 'KILL', $session->{pid};
-	like($session->finish, qr/connection/, 'takes the server with it');
-	$boss->quit;
-	$node->poll_query_until('postgres', 'SELECT true');
-	$boss = ClariSession->new($node);
-	is($boss->query('SELECT count(*) FROM clari_cache'), 0, 'the cache starts empty');
-	sim_set({ job_seconds => 0 });
-	is($boss->query($query), 500, 'and the query works again');
-};
-
-subtest 'a worker that is terminated' => sub {
-	start_over();
-	my $session = ClariSession->new($node)->start($query);
-	wait_until('the session waits', sub { is_waiting(qr/^(waiting|polling)$/) });
-	my $begin = time;
-	$boss->query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'clari_fdw worker'");
-	like($session->finish, qr/ERROR: .*worker.*terminated/, 'is an error');
-	cmp_ok(time - $begin, '<', 5, 'soon');
-	sim_set({ job_seconds => 0 });
-	$boss->query('SELECT clari_invalidate()');
-	is($session->query($query), 500, 'the next query starts another one');
-};
-
 subtest 'nothing leaks' => sub {
 	start_over();
 	sim_set({ job_seconds => 0 });

@@ -265,7 +265,8 @@ subtest 'clari_stats' => sub {
 
 subtest 'pg_stat_activity shows what the worker does' => sub {
 	forget_all($node, %defaults, job_seconds => 'hold');
-	my $activity = "SELECT string_agg(query, E'\\n') FROM pg_stat_activity WHERE backend_type = 'clari_fdw worker'";
+	my $activity = "SELECT string_agg(query, E'\\n') FROM pg_stat_activity
+		WHERE backend_type = 'clari_fdw worker' AND state = 'active'";
 	sql("SELECT clari_prefetch('clari.forecasts', '{2026_Q1}')");
 	wait_until('one export is shown', sub { sql($activity) =~ /exporting net_arr 2026_Q1/ });
 	sql("SELECT clari_prefetch('clari.forecasts')");
