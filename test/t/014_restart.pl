@@ -164,6 +164,23 @@ for my $loss (@losses)
 	};
 }
 
+# Each strikes the first two downloads of a period; four periods at a time.
+my @spoilt = ({ status => 500 }, { reset => JSON::PP::true }, { reset_after => 5000 }, { close_after => 5000 }, { cut => 5000 },
+	{ replace => [ '"userId"', '"userId' ] }, { gzip => 'broken' }, { gzip => 'truncated' });
+for my $faults ([ @spoilt[ 0 .. 3 ] ], [ @spoilt[ 4 .. 7 ] ])
+{
+	subtest 'downloads that go wrong twice: ' . join(', ', map { keys %$_ } @$faults) => sub {
+		forget_all($node, job_seconds => 0);
+		sim_fault($faults->[$_], step => 'results', period => $periods[$_], times => 2) for 0 .. 3;
+		my $start = time;
+		is(sql('SELECT count(*) FROM clari.forecasts'), 4100, 'all rows come');
+		cmp_ok(time - $start, '>=', 0.9, 'after waiting between the trials');
+		is_as_generated($node, 'clari.entries', 'entries', $_) for @periods;
+		is(sim_posts(), 4, 'of one POST for each period');
+		is(sim_seen("periods.$_.results"), 3, "three downloads of $_") for @periods;
+	};
+}
+
 my %killers = ('the worker' => $ends{'kill -9 of the worker'}, 'the machine' => $ends{'a failure of the machine'});
 for my $victim (sort keys %killers)
 {

@@ -138,7 +138,8 @@ SKIP:
 	skip $no_small_disks, 3 unless $small_disks;
 	my $server = new_node('small', "clari_fdw.cache_directory = '$small/cache'");
 	subtest 'a disk that is full' => sub {
-		check_unwritable($server, "$small/cache", qr/No space left on device/, sub { fill($small, 49152) }, sub { unlink "$small/ballast" });
+		check_unwritable($server, "$small/cache", qr/No space left on device/, sub { fill($small, 49152) },
+			sub { unlink "$small/ballast" });
 	};
 	subtest 'a disk that is full to the last byte' => sub {
 		check_unwritable($server, "$small/cache", qr/No space left on device/, sub { fill($small, 0) }, sub { unlink "$small/ballast" });

@@ -12,7 +12,8 @@ use Test::More;
 
 my ($true, $false) = (JSON::PP::true, JSON::PP::false);
 my %defaults = (job_seconds => 0, owners => 200);
-start_sim(%defaults, concurrent_limit => 100, monthly_quota => 100_000, known_periods => [ map { ("2025_Q$_", "2026_Q$_") } 1 .. 4 ],
+start_sim(%defaults, concurrent_limit => 100, monthly_quota => 100_000,
+	known_periods => [ map { ("2025_Q$_", "2026_Q$_") } 1 .. 4 ],
 	keys => { 'test-key' => {}, 'other-key' => { user => 'other', tenant => 'org-2', seed => 2 } });
 my $node = start_node('steering', "clari_fdw.shared_cache_size = '1MB'");
 create_server($node, max_concurrent_exports => 4, max_retries => 1);
@@ -134,7 +135,8 @@ for my $what (sort keys %late)
 }
 
 subtest 'cancelling when Clari does not answer well' => sub {
-	for my $fault ({ status => 500 }, { status => 400, json => { code => 'export_failed_to_cancel' } }, { reset => $true }, { status => 404 })
+	for my $fault ({ status => 500 }, { status => 404 }, { reset => $true },
+		{ status => 400, json => { code => 'export_failed_to_cancel' } })
 	{
 		forget_all($node, %defaults, job_seconds => 'hold');
 		sim_fault($fault, step => 'patch');
@@ -253,7 +255,8 @@ subtest 'clari_stats' => sub {
 	is($boss->query("SELECT stats_since > '$since' AND stats_since <= now() FROM clari_stats"), 't', 'and since when');
 
 	my $as = sub { my ($role, $sql) = @_; my $one = ClariSession->new($node, user => $role); return $one->query($sql) };
-	like($as->('nobody', $_), qr/ERROR:  42501: /, "$_ is not for everybody") for 'SELECT * FROM clari_stats', 'SELECT clari_stats_reset()';
+	like($as->('nobody', $_), qr/ERROR:  42501: /, "$_ is not for everybody")
+		for 'SELECT * FROM clari_stats', 'SELECT clari_stats_reset()';
 	sql('GRANT pg_monitor TO nobody');
 	like($as->('nobody', 'SELECT hits FROM clari_stats'), qr/^\d+$/, 'members of pg_monitor see it');
 	like($as->('nobody', 'SELECT clari_stats_reset()'), qr/ERROR:  42501: /, 'but do not reset it');
@@ -283,7 +286,8 @@ subtest 'an idle worker goes, a busy one does not' => sub {
 	$node->append_conf('postgresql.conf', "clari_fdw.worker_idle_timeout = '100ms'\nclari_fdw.max_workers = 1\n");
 	$node->reload;
 	my ($session) = waiting_sessions(1, 'waiting|polling');
-	wait_until('the other exports are through', sub { sql("SELECT count(*) FROM clari.forecasts WHERE time_period > '2026_Q1'") eq '600' });
+	wait_until('the other exports are through', sub {
+		sql("SELECT count(*) FROM clari.forecasts WHERE time_period > '2026_Q1'") eq '600' });
 	my @workers = children($node, qr/clari_fdw worker/);
 	ok(!$session->is_finished(0.5), 'a job runs for much longer than the timeout');
 	is(join(',', children($node, qr/clari_fdw worker/)), join(',', @workers), 'and its worker stays');
