@@ -132,11 +132,6 @@ clari_adopt_add(void *arg, const ClariListedJob *job)
 	const ClariSought *sought = &adoption->sought;
 	bool named = job->file_name[0] != '\0';
 
-	if (adoption->first_user[0] == '\0')
-		memcpy(adoption->first_user, job->user_id, sizeof(adoption->first_user));
-	else if (job->user_id[0] != '\0' && strcmp(adoption->first_user, job->user_id) != 0)
-		adoption->several_users = true;
-
 	if (!adoption->possible || (named && !names_export(job->file_name, sought->request->forecast, sought->period)))
 		return true;
 	if (sought->known == NULL)
@@ -168,17 +163,14 @@ clari_adopt_known(const ClariAdoption *adoption, ClariKnownJobs *known)
 /* ------- the verdict ------- */
 
 /*
- * Is the sole candidate our user's?  Where it is not known who we are (no job of
- * ours has been seen yet), a list in which all jobs are one user's shows that
- * nobody else exports, so that the new job can only be ours.  A job that names no
- * user will not name one later.
+ * Is the sole candidate our user's?  Where it is not known who we are, as no job of
+ * ours has been seen yet, nobody can say; a job that names no user will not name
+ * one later.
  */
 static bool
 is_of_our_user(const ClariAdoption *adoption)
 {
-	if (adoption->candidate.user_id[0] == '\0')
-		return false;
-	return adoption->sought.user_id[0] != '\0' || !adoption->several_users;
+	return adoption->sought.user_id[0] != '\0' && adoption->candidate.user_id[0] != '\0';
 }
 
 /* It made the choice, as any candidate does, but there is nothing to be had from it. */

@@ -51,8 +51,6 @@ typedef struct ClariAdoption
 {
 	ClariSought sought;
 	bool possible;
-	bool several_users;       /* the list names more than one */
-	char first_user[64];      /* the first that it names */
 	bool nameless;            /* a new job that could be ours has no file name (yet) */
 	int32_t candidates;       /* new jobs that could be ours by all that they say; 2: two or more */
 	ClariListedJob candidate; /* the first of them */

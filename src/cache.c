@@ -1,6 +1,6 @@
 /*
  * cache.c
- *		The entry table as sessions see it: look-ups, the single flight, views.
+ *		The entry table as sessions see it: look-ups, the single flight, forgetting.
  *
  * Runs in sessions, and its small helpers in workers.  Everything in shared
  * memory is read and written under root->lock (an LWLock), which is never held
@@ -82,10 +82,38 @@ attach_root(void)
 	control = main_control;
 }
 
+/* dsm_create(), with a hint where /dev/shm is full. */
+static dsm_segment *
+create_segment(Size size)
+{
+	MemoryContext context = CurrentMemoryContext;
+	dsm_segment *segment = NULL;
+
+	PG_TRY();
+	{
+		segment = dsm_create(size, 0);
+	}
+	PG_CATCH();
+	{
+		ErrorData *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		if (error->hint == NULL)
+			error->hint =
+				pstrdup("clari_fdw needs this much shared memory for its table of exports.  Free space in /dev/shm, "
+						"or put clari_fdw into shared_preload_libraries.");
+		ReThrowError(error);
+	}
+	PG_END_TRY();
+	return segment;
+}
+
 static dsm_segment *
 make_control(void)
 {
-	dsm_segment *segment = dsm_create(sizeof(ClariControl), 0);
+	dsm_segment *segment = create_segment(sizeof(ClariControl));
 
 	init_control(dsm_segment_address(segment));
 	dsm_pin_segment(segment);
@@ -154,6 +182,16 @@ clari_entry_find_locked(const ClariKey *key)
 		if (memcmp(&control->entries[i].key, key, sizeof(*key)) == 0)
 			return &control->entries[i];
 	return NULL;
+}
+
+void
+clari_entry_describe_locked(ClariEntryShared *entry, const char *base_url, const char *forecast, const char *period)
+{
+	ClariRowsetMeta *meta = &entry->version.meta;
+
+	strlcpy(meta->base_url, base_url, sizeof(meta->base_url));
+	strlcpy(meta->forecast, forecast, sizeof(meta->forecast));
+	strlcpy(meta->requested, period, sizeof(meta->requested));
 }
 
 /* The entry goes with all that it has. */
@@ -256,12 +294,13 @@ queue_flight_locked(ClariEntryShared *entry, const ClariRequest *request, const 
 }
 
 static ClariLookup
-serve_locked(ClariEntryShared *entry, const ClariFreshness *freshness, ClariVersion *version, ClariLookup how)
+serve_locked(ClariEntryShared *entry, const ClariFreshness *freshness, bool waited, ClariVersion *version,
+			 ClariLookup how)
 {
 	entry->ttl = clari_rowset_ttl(&entry->version.meta, freshness->cache_ttl, freshness->closed_period_ttl);
 	entry->used_at = ++control->clock;
 	entry->hits += how != CLARI_LOOKUP_STALE; /* which is looked up once more, to be renewed */
-	if (how == CLARI_LOOKUP_READY)
+	if (how == CLARI_LOOKUP_READY && !waited)
 		control->stats.counts[CLARI_COUNT_HITS]++;
 	else if (how == CLARI_LOOKUP_STALE_ERROR)
 		control->stats.counts[CLARI_COUNT_STALE_HITS]++;
@@ -278,20 +317,37 @@ serves_stale_locked(const ClariEntryShared *entry, const ClariFreshness *freshne
 	return clari_entry_is_younger(entry, freshness, clari_freshness_age(&entry->version.meta, freshness) + window);
 }
 
-/*
- * The export failed.  What says that the caller may not see the rows, or has
- * asked for them wrongly, is not masked; nor is what somebody did on purpose.
- */
+/* What says that the caller may not see the rows, or has asked for them wrongly, is not masked; nor is a cancellation. */
+static bool
+is_masked(ClariErrorCode code)
+{
+	return code != CLARI_ERROR_AUTH && code != CLARI_ERROR_NOT_FOUND && code != CLARI_ERROR_OPTION &&
+		   !clari_error_is_cancel(code);
+}
+
 static ClariLookup
 failed_locked(ClariEntryShared *entry, const ClariFreshness *freshness, ClariVersion *version, ClariError *error)
 {
-	ClariErrorCode code = entry->error.code;
-
 	*error = entry->error;
-	if (code == CLARI_ERROR_AUTH || code == CLARI_ERROR_NOT_FOUND || code == CLARI_ERROR_OPTION ||
-		code == CLARI_ERROR_CANCELLED || !serves_stale_locked(entry, freshness, freshness->stale_if_error))
+	if (!is_masked(entry->error.code) || !serves_stale_locked(entry, freshness, freshness->stale_if_error))
 		return CLARI_LOOKUP_FAILED;
-	return serve_locked(entry, freshness, version, CLARI_LOOKUP_STALE_ERROR);
+	return serve_locked(entry, freshness, false, version, CLARI_LOOKUP_STALE_ERROR);
+}
+
+/*
+ * Who waits for a flight takes what it brings, as the POST was sent, or the job
+ * was running, while he waited.  But a flight that downloads a finished job again
+ * brings what is as old as the first who asked allows; and one that was POSTed
+ * before an invalidation is not for a statement that began after it.
+ */
+static bool
+serves_waiting_locked(const ClariEntryShared *entry, const ClariFreshness *freshness)
+{
+	const ClariRowsetMeta *meta = &entry->version.meta;
+
+	if (entry->taken_up)
+		return clari_entry_is_younger(entry, freshness, clari_freshness_age(meta, freshness));
+	return meta->posted_at > entry->invalidated_at || freshness->since <= entry->invalidated_at;
 }
 
 /* What became of the flight that the caller waited for; ABSENT: nobody knows any more. */
@@ -301,9 +357,11 @@ waited_for_locked(ClariEntryShared *entry, const ClariFreshness *freshness, uint
 {
 	if (clari_entry_has_rowset(entry) && entry->version.meta.generation >= flight)
 	{
+		if (!serves_waiting_locked(entry, freshness))
+			return CLARI_LOOKUP_ABSENT;
 		if (entry->warned_flight == entry->version.meta.generation)
 			*error = entry->error;
-		return serve_locked(entry, freshness, version, CLARI_LOOKUP_READY);
+		return serve_locked(entry, freshness, true, version, CLARI_LOOKUP_READY);
 	}
 	if (entry->flight != CLARI_NOBODY && control->flights[entry->flight].generation == flight)
 		return CLARI_LOOKUP_FLYING;
@@ -316,8 +374,11 @@ waited_for_locked(ClariEntryShared *entry, const ClariFreshness *freshness, uint
 static bool
 failed_just_now_locked(const ClariEntryShared *entry)
 {
-	return entry->failed_flight != 0 && entry->error.code != CLARI_ERROR_CANCELLED &&
-		   entry->failed_at > GetCurrentTimestamp() - CLARI_FAILURE_MEMORY;
+	TimestampTz now = GetCurrentTimestamp();
+
+	/* not from the future: the clock may have been set back */
+	return entry->failed_flight != 0 && !clari_error_is_cancel(entry->error.code) &&
+		   entry->failed_at > now - CLARI_FAILURE_MEMORY && entry->failed_at <= now;
 }
 
 static ClariLookup
@@ -333,9 +394,14 @@ lookup_locked(ClariEntryShared *entry, const ClariFreshness *freshness, uint64 *
 		*flight = 0;
 	}
 	if (clari_entry_is_younger(entry, freshness, clari_freshness_age(&entry->version.meta, freshness)))
-		return serve_locked(entry, freshness, version, CLARI_LOOKUP_READY);
-	if (serves_stale_locked(entry, freshness, freshness->stale_while_revalidate))
-		return serve_locked(entry, freshness, version, CLARI_LOOKUP_STALE);
+		return serve_locked(entry, freshness, false, version, CLARI_LOOKUP_READY);
+	if (serves_stale_locked(entry, freshness, freshness->stale_while_revalidate) &&
+		(entry->failed_flight == 0 || is_masked(entry->error.code)))
+	{
+		if (entry->failed_flight != 0)
+			*error = entry->error; /* the export behind failed: as good as stale-if-error, and told */
+		return serve_locked(entry, freshness, false, version, CLARI_LOOKUP_STALE);
+	}
 	if (entry->flight != CLARI_NOBODY)
 	{
 		*flight = control->flights[entry->flight].generation;
@@ -364,9 +430,7 @@ queue_locked(ClariEntryShared *entry, const Question *question, ClariDropped *dr
 
 	if (entry == NULL && (entry = clari_entry_insert_locked(question->key, dropped)) == NULL)
 		return false;
-	strlcpy(entry->base_url, request->base_url, sizeof(entry->base_url));
-	strlcpy(entry->forecast, request->forecast, sizeof(entry->forecast));
-	strlcpy(entry->period, request->period, sizeof(entry->period));
+	clari_entry_describe_locked(entry, request->base_url, request->forecast, request->period);
 	return queue_flight_locked(entry, request, question->transport, question->freshness, &question->account);
 }
 
@@ -505,7 +569,11 @@ clari_cache_forget(const ClariKey *key, uint64 generation)
 	clari_tier_dispose(&dropped);
 }
 
-/* True if there was something to forget. */
+/*
+ * True if there was something to forget.  The entry stays: it tells that what was
+ * POSTed before now does not serve who asks from now on.  The record of a flight
+ * is its worker's.
+ */
 static bool
 invalidate_locked(ClariEntryShared *entry, ClariDropped *dropped)
 {
@@ -513,12 +581,11 @@ invalidate_locked(ClariEntryShared *entry, ClariDropped *dropped)
 
 	clari_tier_drop_segment_locked(entry, dropped);
 	clari_tier_drop_file_locked(entry, dropped);
-	clari_tier_drop_record_locked(entry, dropped);
-	memset(&entry->version.meta, 0, sizeof(entry->version.meta));
+	if (entry->flight == CLARI_NOBODY)
+		clari_tier_drop_record_locked(entry, dropped);
+	entry->version.meta.job_id[0] = '\0';
 	entry->failed_flight = 0;
 	entry->invalidated_at = GetCurrentTimestamp();
-	if (entry->flight == CLARI_NOBODY)
-		remove_entry_locked(entry, dropped);
 	return had;
 }
 
@@ -536,13 +603,36 @@ next_meant_locked(const ClariKey *key, int *index)
 	return NULL;
 }
 
+/* Files that no entry knows of, as the directory could not be read when they should have been loaded. */
+static int
+remove_strays(TimestampTz until)
+{
+	ClariStoreFound *found = palloc(sizeof(ClariStoreFound));
+	ClariError error;
+	ClariStoreWalk *walk = clari_store_walk_begin(&error);
+	int left = 0;
+
+	while (walk != NULL && clari_store_walk_next(walk, found))
+	{
+		if (found->is_record)
+			left += !clari_store_remove_record(&found->key, until);
+		else if (!found->good || found->meta.posted_at <= until)
+			left += !clari_store_remove(&found->key, found->generation);
+	}
+	clari_store_walk_end(walk);
+	pfree(found);
+	return left;
+}
+
 int64
 clari_cache_invalidate(const ClariKey *key)
 {
+	TimestampTz until = GetCurrentTimestamp();
 	ClariEntryShared *entry = NULL;
 	ClariDropped dropped;
 	int64 count = 0;
 	int index = 0;
+	int left = 0;
 
 	clari_cache_open();
 	do
@@ -553,7 +643,14 @@ clari_cache_invalidate(const ClariKey *key)
 		while (dropped.nfiles < CLARI_DROP_BATCH && (entry = next_meant_locked(key, &index)) != NULL)
 			count += invalidate_locked(entry, &dropped);
 		clari_cache_unlock();
-		clari_tier_dispose(&dropped);
+		left += clari_tier_dispose(&dropped);
 	} while (entry != NULL);
+	if (key == NULL)
+		left += remove_strays(until);
+	if (left > 0)
+		ereport(WARNING,
+				(errcode(ERRCODE_IO_ERROR), errmsg("could not remove %d files of the rowset cache", left),
+				 errdetail("They are in directory \"%s\"; the server's log tells why.", clari_store_directory()),
+				 errhint("Remove them before the next restart, which would find them.")));
 	return count;
 }

@@ -56,7 +56,7 @@ typedef struct ClariVersion
 typedef enum ClariLookup
 {
 	CLARI_LOOKUP_READY,       /* *version serves; with an error code, *error is a warning from its export */
-	CLARI_LOOKUP_STALE,       /* *version serves, but is to be exported anew: stale-while-revalidate */
+	CLARI_LOOKUP_STALE,       /* the same, but it is to be exported anew: stale-while-revalidate */
 	CLARI_LOOKUP_STALE_ERROR, /* *version serves, as the export failed: *error says why; stale-if-error */
 	CLARI_LOOKUP_FLYING,      /* an export is under way or queued: *flight tells which */
 	CLARI_LOOKUP_FAILED,      /* *error says why, now or within the last ten seconds */
@@ -116,18 +116,18 @@ extern int64 clari_cache_invalidate(const ClariKey *key);
  */
 extern uint64 clari_cache_cancel(const ClariKey *key, const char *role);
 
+/* The error with which the key's flight ended, if it did and was its last. */
+extern bool clari_cache_failure(const ClariKey *key, uint64 flight, ClariError *error);
+
 /* Is the flight still queued or under way? */
 extern bool clari_cache_is_flying(uint64 flight);
 
 /* A row of the view clari_cache. */
 typedef struct ClariEntryInfo
 {
-	char base_url[CLARI_URL_SIZE];
-	char forecast[CLARI_NAME_SIZE];
-	char period[CLARI_PERIOD_TEXT_SIZE]; /* requested; empty: current */
-	const char *state;                   /* queued, exporting, downloading, ready, failed */
+	const char *state; /* queued, exporting, downloading, ready, failed */
 	bool has_rowset;
-	ClariVersion version;
+	ClariVersion version; /* without a rowset, the metadata's base_url, forecast and requested hold */
 	TimestampTz expires_at;
 	int64 hits;
 	ClariError error;
@@ -154,7 +154,7 @@ typedef struct ClariFlightInfo
 /* What is counted; the order of the columns of clari_stats. */
 typedef enum ClariCounter
 {
-	CLARI_COUNT_HITS,             /* look-ups that a fresh rowset served */
+	CLARI_COUNT_HITS,             /* look-ups that a fresh rowset served at once */
 	CLARI_COUNT_STALE_HITS,       /* … that a stale one did */
 	CLARI_COUNT_MISSES,           /* … that queued an export */
 	CLARI_COUNT_EXPORTS,          /* POSTs that Clari accepted: quota */

@@ -1,7 +1,7 @@
 /*
  * cache_flight.c
- *		The entry table as workers see it: starting, claiming, publishing; and
- *		the bounds of the memory tier.
+ *		The entry table as workers see it: starting, claiming, publishing,
+ *		cancelling.
  *
  * Sessions start workers here and reserve their slots; the rest runs in
  * workers.  Locks as in cache.c.
@@ -24,6 +24,9 @@
 #define STARTING_GRACE (1 * USECS_PER_SEC)
 
 static int my_slot = CLARI_NOBODY;
+
+static void fail_locked(int index, const ClariError *error);
+static void cancelled_error(const ClariFlightShared *flight, ClariError *error);
 
 /* All but this process, if it is one. */
 static void
@@ -60,7 +63,7 @@ count_workers_locked(ClariControl *control, int *vacant)
 	{
 		ClariWorkerShared *worker = &control->workers[i];
 
-		if (worker->state == CLARI_WORKER_STARTING && worker->since < now - STARTING_LIMIT)
+		if (worker->state == CLARI_WORKER_STARTING && (worker->since < now - STARTING_LIMIT || worker->since > now))
 			worker->state = CLARI_WORKER_FREE;
 		if (worker->state == CLARI_WORKER_FREE)
 			*vacant = i;
@@ -74,10 +77,11 @@ count_workers_locked(ClariControl *control, int *vacant)
 static bool
 is_stuck_locked(ClariControl *control)
 {
-	TimestampTz long_ago = GetCurrentTimestamp() - STARTING_LIMIT;
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz long_ago = now - STARTING_LIMIT;
 	bool waiting = false;
 
-	if (control->worker_at > long_ago)
+	if (control->worker_at > long_ago && control->worker_at <= now)
 		return false;
 	for (int i = 0; i < CLARI_MAX_WORKERS; i++)
 		if (control->workers[i].state == CLARI_WORKER_RUNNING)
@@ -166,6 +170,22 @@ clari_cache_start_workers(ClariError *error)
 
 /* ------- a worker's life ------- */
 
+/* Cancelled ones end here. */
+static void
+requeue_locked(ClariFlightShared *flight)
+{
+	ClariError error;
+
+	if (flight->cancelled_by[0] != '\0')
+	{
+		cancelled_error(flight, &error);
+		fail_locked((int) (flight - clari_cache_control()->flights), &error);
+		return;
+	}
+	flight->worker = CLARI_NOBODY;
+	memset(&flight->progress, 0, sizeof(flight->progress));
+}
+
 /* The worker goes with flights in hand: whoever claims them next takes their jobs up. */
 static void
 leave_slot(int code pg_attribute_unused(), Datum arg pg_attribute_unused())
@@ -177,10 +197,7 @@ leave_slot(int code pg_attribute_unused(), Datum arg pg_attribute_unused())
 	clari_cache_lock(LW_EXCLUSIVE);
 	for (int i = 0; i < CLARI_MAX_FLIGHTS; i++)
 		if (control->flights[i].used && control->flights[i].worker == my_slot)
-		{
-			control->flights[i].worker = CLARI_NOBODY;
-			memset(&control->flights[i].progress, 0, sizeof(ClariProgress));
-		}
+			requeue_locked(&control->flights[i]);
 	control->workers[my_slot].state = CLARI_WORKER_FREE;
 	control->worker_at = GetCurrentTimestamp();
 	my_slot = CLARI_NOBODY;
@@ -321,7 +338,34 @@ clari_cache_progress(int index, const ClariProgress *progress)
 	clari_cache_unlock();
 }
 
+bool
+clari_cache_failure(const ClariKey *key, uint64 flight, ClariError *error)
+{
+	const ClariEntryShared *entry;
+	bool failed;
+
+	clari_cache_lock(LW_SHARED);
+	entry = clari_entry_find_locked(key);
+	failed = entry != NULL && entry->failed_flight == flight;
+	if (failed)
+		*error = entry->error;
+	clari_cache_unlock();
+	return failed;
+}
+
 /* ------- whose is a job? ------- */
+
+bool
+clari_cache_is_invalidated(int index, TimestampTz posted_at)
+{
+	ClariControl *control = clari_cache_control();
+	bool invalidated;
+
+	clari_cache_lock(LW_SHARED);
+	invalidated = posted_at <= control->entries[control->flights[index].entry].invalidated_at;
+	clari_cache_unlock();
+	return invalidated;
+}
 
 bool
 clari_cache_claims_job(int index, const char *job_id)
@@ -378,7 +422,7 @@ end_flight_locked(int index)
 }
 
 void
-clari_cache_publish(int index, const ClariVersion *version, bool in_file, const ClariError *warning)
+clari_cache_publish(int index, const ClariVersion *version, bool in_file, bool taken_up, const ClariError *warning)
 {
 	ClariControl *control = clari_cache_control();
 	ClariDropped dropped;
@@ -390,7 +434,8 @@ clari_cache_publish(int index, const ClariVersion *version, bool in_file, const 
 	clari_tier_drop_segment_locked(entry, &dropped);
 	clari_tier_drop_file_locked(entry, &dropped);
 	entry->version = *version;
-	entry->in_file = in_file;
+	entry->in_file = in_file && !control->flights[index].moved;
+	entry->taken_up = taken_up;
 	entry->ttl = clari_rowset_ttl(&version->meta, version->meta.cache_ttl, version->meta.closed_period_ttl);
 	entry->failed_flight = 0;
 	if (warning->code != CLARI_ERROR_NONE)
@@ -414,7 +459,7 @@ fail_locked(int index, const ClariError *error)
 	entry->failed_flight = control->flights[index].generation;
 	entry->failed_at = GetCurrentTimestamp();
 	entry->error = *error;
-	control->stats.counts[error->code == CLARI_ERROR_CANCELLED ? CLARI_COUNT_CANCELLATIONS : CLARI_COUNT_FAILURES]++;
+	control->stats.counts[clari_error_is_cancel(error->code) ? CLARI_COUNT_CANCELLATIONS : CLARI_COUNT_FAILURES]++;
 	end_flight_locked(index);
 }
 
@@ -454,7 +499,8 @@ clari_cache_cancel(const ClariKey *key, const char *role)
 		ClariFlightShared *flight = &control->flights[entry->flight];
 
 		generation = flight->generation;
-		strlcpy(flight->cancelled_by, role, sizeof(flight->cancelled_by));
+		if (flight->cancelled_by[0] == '\0')
+			strlcpy(flight->cancelled_by, role, sizeof(flight->cancelled_by));
 		cancelled_error(flight, &error);
 		/* Nothing has been asked of Clari yet; else it is for the worker to tell Clari. */
 		if (flight->worker == CLARI_NOBODY)
@@ -478,11 +524,11 @@ clari_cache_cancels(ClariCancel cancels[CLARI_CANCELS_MAX])
 	{
 		ClariFlightShared *flight = &control->flights[i];
 
-		if (!flight->used || flight->worker != my_slot || flight->cancelled_by[0] == '\0')
+		if (!flight->used || flight->worker != my_slot || flight->cancelled_by[0] == '\0' || flight->cancel_told)
 			continue;
 		cancels[count].index = i;
 		cancelled_error(flight, &cancels[count++].error);
-		flight->cancelled_by[0] = '\0';
+		flight->cancel_told = true;
 	}
 	clari_cache_unlock();
 	return count;

@@ -19,15 +19,18 @@
 #include "storage/ipc.h"
 #include "utils/guc.h"
 
+/* A directory that could not be read is tried again so much later. */
+#define LOAD_AGAIN (10 * USECS_PER_SEC)
+
 /* ------- one file ------- */
 
 static void
 remove_found(const ClariStoreFound *found)
 {
 	if (found->is_record)
-		clari_store_remove_record(&found->key);
+		(void) clari_store_remove_record(&found->key, PG_INT64_MAX);
 	else
-		clari_store_remove(&found->key, found->generation);
+		(void) clari_store_remove(&found->key, found->generation);
 }
 
 static void
@@ -35,17 +38,13 @@ warn_of_damage(const ClariStoreFound *found)
 {
 	ClariError error = found->error;
 
-	clari_error_hint(&error, "The file is removed. What it held is exported again when it is asked for.");
+	if (error.code == CLARI_ERROR_CORRUPT)
+	{
+		clari_error_hint(&error,
+						 "The file is removed.  What it held is downloaded or exported again when it is asked for.");
+		clari_cache_count(CLARI_COUNT_DAMAGED_FILES, 1);
+	}
 	clari_error_report(WARNING, &error);
-	clari_cache_count(CLARI_COUNT_DAMAGED_FILES, 1);
-}
-
-static void
-describe_locked(ClariEntryShared *entry, const char *base_url, const char *forecast, const char *period)
-{
-	strlcpy(entry->base_url, base_url, sizeof(entry->base_url));
-	strlcpy(entry->forecast, forecast, sizeof(entry->forecast));
-	strlcpy(entry->period, period, sizeof(entry->period));
 }
 
 static void
@@ -59,7 +58,6 @@ insert_rowset_locked(ClariEntryShared *entry, const ClariStoreFound *found, Clar
 	entry->version.bytes = found->bytes;
 	entry->ttl = clari_rowset_ttl(meta, meta->cache_ttl, meta->closed_period_ttl);
 	entry->used_at = Max((uint64) meta->posted_at, entry->used_at);
-	describe_locked(entry, meta->base_url, meta->forecast, meta->requested);
 }
 
 static void
@@ -69,7 +67,7 @@ insert_record_locked(ClariEntryShared *entry, const ClariStoreFound *found)
 
 	entry->record_bytes = (uint32) found->bytes;
 	entry->used_at = Max((uint64) record->posted_at, entry->used_at);
-	describe_locked(entry, record->base_url, record->forecast, record->period);
+	clari_entry_describe_locked(entry, record->base_url, record->forecast, record->period);
 }
 
 /* False: it is not wanted, and to be removed. */
@@ -92,7 +90,8 @@ insert_locked(const ClariStoreFound *found, ClariDropped *dropped)
 	else
 		insert_rowset_locked(entry, found, dropped);
 	control->disk_bytes += found->bytes;
-	control->next_generation = Max(control->next_generation, found->generation + 1);
+	if (!found->is_record)
+		control->next_generation = Max(control->next_generation, found->generation + 1);
 	return true;
 }
 
@@ -100,10 +99,11 @@ static void
 load_one(const ClariStoreFound *found)
 {
 	ClariDropped dropped;
-	bool wanted = found->good;
+	/* One that cannot be read just now stays for the next start: it may hold what was paid for. */
+	bool wanted = found->error.code != CLARI_ERROR_CORRUPT;
 
 	clari_dropped_init(&dropped);
-	if (wanted)
+	if (found->good)
 	{
 		clari_cache_lock(LW_EXCLUSIVE);
 		wanted = insert_locked(found, &dropped);
@@ -138,15 +138,27 @@ stop_loading(int code pg_attribute_unused(), Datum arg pg_attribute_unused())
 	end_walk(CLARI_LOADING_NEEDED);
 }
 
+/* The directory cannot be read: the cache begins without it, and somebody tries again later. */
+static void
+put_off(const ClariError *error)
+{
+	clari_error_report(WARNING, error);
+	clari_cache_lock(LW_EXCLUSIVE);
+	clari_cache_control()->load_at = GetCurrentTimestamp() + LOAD_AGAIN;
+	clari_cache_unlock();
+	end_walk(CLARI_LOADING_NEEDED);
+}
+
 static void
 load(void)
 {
 	ClariStoreFound *found = palloc(sizeof(ClariStoreFound));
+	ClariError error;
 
 	PG_ENSURE_ERROR_CLEANUP(stop_loading, (Datum) 0);
 	{
 		clari_store_sweep();
-		walk = clari_store_walk_begin();
+		walk = clari_store_walk_begin(&error);
 		while (walk != NULL && clari_store_walk_next(walk, found))
 		{
 			CHECK_FOR_INTERRUPTS();
@@ -154,7 +166,10 @@ load(void)
 		}
 	}
 	PG_END_ENSURE_ERROR_CLEANUP(stop_loading, (Datum) 0);
-	end_walk(CLARI_LOADING_DONE);
+	if (error.code == CLARI_ERROR_NONE)
+		end_walk(CLARI_LOADING_DONE);
+	else
+		put_off(&error);
 	pfree(found);
 }
 
@@ -168,6 +183,11 @@ leave_directory_locked(ClariControl *control)
 	{
 		control->entries[i].in_file = false;
 		control->entries[i].record_bytes = 0;
+	}
+	for (int i = 0; i < CLARI_MAX_FLIGHTS; i++)
+	{
+		control->flights[i].moved = control->flights[i].used;
+		control->flights[i].disk_bytes = 0;
 	}
 	control->disk_bytes = 0;
 }
@@ -192,6 +212,7 @@ follow_directory_locked(ClariControl *control)
 	control->directory_at = PgReloadTime;
 	control->directory_generation++;
 	control->loading = CLARI_LOADING_NEEDED;
+	control->load_at = 0;
 }
 
 /* True: this process is to load, and nobody else does. */
@@ -209,12 +230,20 @@ begin_loading_locked(ClariControl *control)
 }
 
 static bool
+is_put_off(const ClariControl *control)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	return control->loading == CLARI_LOADING_NEEDED && control->load_at > now && control->load_at <= now + LOAD_AGAIN;
+}
+
+static bool
 is_loaded(ClariControl *control)
 {
 	bool loaded;
 
 	clari_cache_lock(LW_SHARED);
-	loaded = control->loading == CLARI_LOADING_DONE && !is_to_follow(control);
+	loaded = !is_to_follow(control) && (control->loading == CLARI_LOADING_DONE || is_put_off(control));
 	clari_cache_unlock();
 	return loaded;
 }

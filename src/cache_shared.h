@@ -33,13 +33,12 @@ typedef struct ClariEntryShared
 	bool used;
 	int next; /* in the bucket's or the free list, or CLARI_NOBODY */
 	ClariKey key;
-	char base_url[CLARI_URL_SIZE]; /* these three for the view */
-	char forecast[CLARI_NAME_SIZE];
-	char period[CLARI_PERIOD_TEXT_SIZE];
-	bool in_file;         /* the version has a file … */
-	ClariVersion version; /* … or a segment; with neither, its metadata tell the job that it can be had from again */
-	uint32 record_bytes;  /* of its job's record on disk, 0: none */
-	int64 ttl;            /* as the last look-up counted it: when it expires */
+	bool taken_up; /* the version is of a job that an earlier flight had brought to its end */
+	bool in_file;  /* the version has a file … */
+	ClariVersion
+		version; /* … or a segment; with neither, its metadata name the export, and the job it can be had from again */
+	uint32 record_bytes; /* of its job's record on disk, 0: none */
+	int64 ttl;           /* as the last look-up counted it: when it expires */
 	int64 hits;
 	uint64 used_at;       /* of control->clock: least recently used goes first */
 	int flight;           /* index, or CLARI_NOBODY */
@@ -64,6 +63,9 @@ typedef struct ClariFlightShared
 	int64 cache_ttl;           /* of who asked, for the rowset's metadata */
 	int64 closed_period_ttl;
 	char cancelled_by[NAMEDATALEN]; /* role, or empty */
+	bool cancel_told;               /* to the worker */
+	bool moved;                     /* another directory was set meanwhile: its file is not found */
+	uint64 disk_bytes;              /* reserved for its file */
 	ClariProgress progress;
 	ClariRequest request;
 	ClariTransport transport; /* wiped when the flight ends */
@@ -96,6 +98,7 @@ typedef struct ClariControl
 	uint64 clock;                /* counts uses, for LRU; begins with the time, as the next */
 	uint64 next_generation;      /* no two servers' lives share one */
 	ClariLoading loading;        /* of what the directory holds */
+	TimestampTz load_at;         /* not before: it could not be read a moment ago */
 	char directory[MAXPGPATH];   /* the one in effect, which is not every process's GUC during a reload */
 	TimestampTz directory_at;    /* of the reload that set it */
 	uint64 directory_generation; /* counts its changes */
@@ -103,7 +106,7 @@ typedef struct ClariControl
 	int free_entry;
 	int nsegments;
 	Size segment_bytes;
-	uint64 disk_bytes;         /* of rowsets and records, those being written included */
+	uint64 disk_bytes;         /* of rowsets and records, those being written included; not what a sort spills */
 	TimestampTz worker_at;     /* when a worker last came up or went */
 	ConditionVariable changed; /* broadcast without the lock */
 	ClariStats stats;
@@ -132,6 +135,7 @@ typedef struct ClariDropped
 	int nsegments;
 	int nfiles;
 	uint64 file_bytes;
+	TimestampTz at; /* a record that is newer stays */
 	dsm_handle segments[CLARI_DROP_MAX];
 	struct
 	{
@@ -146,18 +150,13 @@ clari_entry_has_rowset(const ClariEntryShared *entry)
 	return entry->in_file || entry->version.segment != DSM_HANDLE_INVALID;
 }
 
-static inline bool
-clari_entry_knows_job(const ClariEntryShared *entry)
-{
-	return entry->version.meta.job_id[0] != '\0';
-}
-
 /* Dropped things begin so: an initialiser would clear all of the arrays. */
 static inline void
 clari_dropped_init(ClariDropped *dropped)
 {
 	dropped->nsegments = dropped->nfiles = 0;
 	dropped->file_bytes = 0;
+	dropped->at = GetCurrentTimestamp();
 }
 
 /* The process's own view of both, attached at the first call. */
@@ -169,6 +168,10 @@ extern void clari_cache_wake_sessions(void);
 /* ------- entries (cache.c); with the lock held exclusively ------- */
 
 extern ClariEntryShared *clari_entry_find_locked(const ClariKey *key);
+
+/* What the views show of an entry that has no rowset. */
+extern void
+clari_entry_describe_locked(ClariEntryShared *entry, const char *base_url, const char *forecast, const char *period);
 
 /* A new entry, all zero but its key; NULL: every entry has a flight.  What had to go for it is in *dropped. */
 extern ClariEntryShared *clari_entry_insert_locked(const ClariKey *key, ClariDropped *dropped);
@@ -193,8 +196,8 @@ extern void clari_tier_drop_record_locked(ClariEntryShared *entry, ClariDropped 
 /* Drops what exceeds the bounds, as far as there is room in *dropped. */
 extern void clari_tier_trim_locked(ClariDropped *dropped);
 
-/* Without the lock: what was dropped goes; a segment with its last reader. */
-extern void clari_tier_dispose(const ClariDropped *dropped);
+/* Without the lock: what was dropped goes; a segment with its last reader.  Returns how many files could not be removed. */
+extern int clari_tier_dispose(const ClariDropped *dropped);
 
 /* Loads what the directory holds, or waits until it is loaded; follows a change of the directory. */
 extern void clari_cache_open(void);

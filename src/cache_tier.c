@@ -61,26 +61,41 @@ clari_tier_drop_file_locked(ClariEntryShared *entry, ClariDropped *dropped)
 void
 clari_tier_drop_record_locked(ClariEntryShared *entry, ClariDropped *dropped)
 {
-	if (entry->record_bytes == 0)
-		return;
+	/* Known or not: the directory may not have been readable when it was loaded. */
 	note_file(dropped, &entry->key, 0, entry->record_bytes);
 	entry->record_bytes = 0;
 }
 
-void
+/* There can be less, as another directory may have been set meanwhile. */
+static void
+uncount_locked(ClariControl *control, uint64 bytes)
+{
+	control->disk_bytes -= Min(bytes, control->disk_bytes);
+}
+
+int
 clari_tier_dispose(const ClariDropped *dropped)
 {
+	int left = 0;
+
 	for (int i = 0; i < dropped->nfiles; i++)
 	{
-		if (dropped->files[i].generation == 0)
-			clari_store_remove_record(&dropped->files[i].key);
-		else
-			clari_store_remove(&dropped->files[i].key, dropped->files[i].generation);
+		const ClariKey *key = &dropped->files[i].key;
+		uint64 generation = dropped->files[i].generation;
+
+		left += generation == 0 ? !clari_store_remove_record(key, dropped->at) : !clari_store_remove(key, generation);
 	}
 	if (dropped->file_bytes > 0)
-		clari_cache_release_disk(dropped->file_bytes);
+	{
+		ClariControl *control = clari_cache_control();
+
+		clari_cache_lock(LW_EXCLUSIVE);
+		uncount_locked(control, dropped->file_bytes);
+		clari_cache_unlock();
+	}
 	for (int i = 0; i < dropped->nsegments; i++)
 		dsm_unpin_segment(dropped->segments[i]);
+	return left;
 }
 
 /* ------- choosing ------- */
@@ -267,8 +282,9 @@ clari_cache_release_memory(Size bytes)
 }
 
 bool
-clari_cache_reserve_disk(uint64 bytes, ClariError *error)
+clari_cache_reserve_disk(int index, uint64 bytes, ClariError *error)
 {
+	ClariControl *control = clari_cache_control();
 	ClariDropped dropped;
 	bool fits;
 
@@ -279,7 +295,10 @@ clari_cache_reserve_disk(uint64 bytes, ClariError *error)
 		fits = make_room_on_disk_locked(bytes, &dropped);
 		/* counted only once what had to go for it has gone */
 		if (fits && dropped.nfiles == 0)
-			clari_cache_control()->disk_bytes += bytes;
+		{
+			control->disk_bytes += bytes;
+			control->flights[index].disk_bytes += bytes;
+		}
 		clari_cache_unlock();
 		clari_tier_dispose(&dropped);
 	} while (dropped.nfiles > 0);
@@ -292,13 +311,15 @@ clari_cache_reserve_disk(uint64 bytes, ClariError *error)
 }
 
 void
-clari_cache_release_disk(uint64 bytes)
+clari_cache_release_disk(int index, uint64 bytes)
 {
 	ClariControl *control = clari_cache_control();
+	ClariFlightShared *flight = &control->flights[index];
 
 	clari_cache_lock(LW_EXCLUSIVE);
-	/* less, if the directory was changed meanwhile */
-	control->disk_bytes -= Min(bytes, control->disk_bytes);
+	bytes = Min(bytes, flight->disk_bytes); /* none, if another directory was set */
+	flight->disk_bytes -= bytes;
+	uncount_locked(control, bytes);
 	clari_cache_unlock();
 }
 
@@ -310,8 +331,8 @@ clari_cache_count_record(int index, uint32 bytes)
 
 	clari_cache_lock(LW_EXCLUSIVE);
 	entry = &control->entries[control->flights[index].entry];
+	uncount_locked(control, entry->record_bytes);
 	control->disk_bytes += bytes;
-	control->disk_bytes -= Min(entry->record_bytes, control->disk_bytes);
 	entry->record_bytes = bytes;
 	clari_cache_unlock();
 }

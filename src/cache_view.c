@@ -41,9 +41,6 @@ has_error(const ClariEntryShared *entry)
 static void
 describe_entry(const ClariEntryShared *entry, ClariEntryInfo *info)
 {
-	memcpy(info->base_url, entry->base_url, sizeof(info->base_url));
-	memcpy(info->forecast, entry->forecast, sizeof(info->forecast));
-	memcpy(info->period, entry->period, sizeof(info->period));
 	info->state = entry_state(entry);
 	info->has_rowset = clari_entry_has_rowset(entry);
 	info->version = entry->version;

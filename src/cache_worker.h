@@ -65,6 +65,9 @@ typedef struct ClariCancel
 
 extern int clari_cache_cancels(ClariCancel cancels[CLARI_CANCELS_MAX]);
 
+/* Was the flight's export invalidated at or after the time? */
+extern bool clari_cache_is_invalidated(int index, TimestampTz posted_at);
+
 /* Does another entry, or another flight, have the job?  Or might another flight's POST, of the same account and forecast, have made it? */
 extern bool clari_cache_claims_job(int index, const char *job_id);
 extern bool clari_cache_is_contested(int index);
@@ -80,9 +83,9 @@ extern bool clari_cache_is_contested(int index);
 extern bool clari_cache_reserve_memory(Size bytes, ClariError *error);
 extern void clari_cache_release_memory(Size bytes);
 
-/* The same for files; false with CLARI_ERROR_IO: it is larger than disk_cache_size.  Removes files. */
-extern bool clari_cache_reserve_disk(uint64 bytes, ClariError *error);
-extern void clari_cache_release_disk(uint64 bytes);
+/* The same for the flight's file; false with CLARI_ERROR_IO: it is larger than disk_cache_size.  Removes files. */
+extern bool clari_cache_reserve_disk(int index, uint64 bytes, ClariError *error);
+extern void clari_cache_release_disk(int index, uint64 bytes);
 
 /* How many bytes the record of the flight's job has on disk now. */
 extern void clari_cache_count_record(int index, uint32 bytes);
@@ -90,11 +93,13 @@ extern void clari_cache_count_record(int index, uint32 bytes);
 /* ------- the end of a flight ------- */
 
 /*
- * The flight's rowset is there: wakes the waiting.  What it has of segment and
+ * The flight's rowset is there: wakes the waiting.  taken_up: of a job that an
+ * earlier flight had brought to its end, so that it is not for all of them.  What it has of segment and
  * file was reserved, and is the cache's from now on.  The warning, if it has
  * a code, is for those who wait.
  */
-extern void clari_cache_publish(int index, const ClariVersion *version, bool in_file, const ClariError *warning);
+extern void
+clari_cache_publish(int index, const ClariVersion *version, bool in_file, bool taken_up, const ClariError *warning);
 
 /* The flight failed: remembered for ten seconds, the waiting are woken. */
 extern void clari_cache_fail(int index, const ClariError *error);

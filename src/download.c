@@ -36,7 +36,7 @@ struct ClariDownload
 	bool on_disk;
 	uint64 length;                 /* appended to the file */
 	uint64 reserved;               /* of the disk */
-	ClariError disk_error;         /* why it does without, if it does */
+	int index;                     /* of the flight */
 	MemoryContext numeric_context; /* of one encoded number */
 };
 
@@ -97,6 +97,14 @@ encode_numeric(void *arg, const char *text, size_t length, const void **datum, s
 
 /* ------- life ------- */
 
+/* A shutdown is noticed with each piece that comes in, or goes out while a large rowset is being finished. */
+static bool
+keep_on(ClariError *error)
+{
+	return !ShutdownRequestPending ||
+		   clari_error_set(error, CLARI_ERROR_CANCELLED, "the background worker was told to stop");
+}
+
 static bool
 reserve_disk(ClariDownload *download, size_t length, ClariError *error)
 {
@@ -106,29 +114,22 @@ reserve_disk(ClariDownload *download, size_t length, ClariError *error)
 		return true;
 	missing = download->length + length - download->reserved;
 	missing = Max(missing, Min(DISK_STEP, download->reserved)); /* a small one takes what it needs */
-	if (!clari_cache_reserve_disk(missing, error))
+	if (!clari_cache_reserve_disk(download->index, missing, error))
 		return false;
 	download->reserved += missing;
 	return true;
 }
 
-/* ClariRowsetOutput.append: also where a shutdown is noticed while a large rowset is being finished. */
+/* ClariRowsetOutput.append */
 static bool
 append_bytes(void *arg, const void *bytes, size_t length, ClariError *error)
 {
 	ClariDownload *download = arg;
 
-	if (ShutdownRequestPending)
-		return clari_error_set(error, CLARI_ERROR_CANCELLED, "the background worker was told to stop");
-	if (!reserve_disk(download, length, error))
+	if (!keep_on(error) || !reserve_disk(download, length, error))
 		return false;
 	download->length += length;
-	if (clari_store_append(download->file, bytes, length, error))
-		return true;
-	if (!download->on_disk)
-		clari_error_detail(error, "The disk cache cannot be used: %s. %s", download->disk_error.message,
-						   download->disk_error.detail);
-	return false;
+	return clari_store_append(download->file, bytes, length, error);
 }
 
 /* ClariRowsetOutput.open_spill */
@@ -157,7 +158,7 @@ open_parts(ClariDownload *download, const ClariOrder *order, ClariError *error)
 }
 
 ClariDownload *
-clari_download_open(const ClariOrder *order, const ClariError *without_disk, ClariError *error)
+clari_download_open(const ClariOrder *order, bool on_disk, ClariError *error)
 {
 	ClariDownload *download = calloc(1, sizeof(ClariDownload));
 
@@ -167,9 +168,8 @@ clari_download_open(const ClariOrder *order, const ClariError *without_disk, Cla
 		return NULL;
 	}
 	download->numeric_context = AllocSetContextCreate(TopMemoryContext, "clari_fdw numeric", ALLOCSET_SMALL_SIZES);
-	download->on_disk = without_disk == NULL;
-	if (without_disk != NULL)
-		download->disk_error = *without_disk;
+	download->on_disk = on_disk;
+	download->index = order->index;
 	if (!open_parts(download, order, error))
 	{
 		clari_download_close(download);
@@ -190,7 +190,7 @@ clari_download_close(ClariDownload *download)
 	if (download->file != NULL)
 		clari_store_abandon(download->file);
 	if (download->reserved > 0)
-		clari_cache_release_disk(download->reserved);
+		clari_cache_release_disk(download->index, download->reserved);
 	MemoryContextDelete(download->numeric_context);
 	free(download);
 }
@@ -200,7 +200,7 @@ clari_download_close(ClariDownload *download)
 bool
 clari_download_sink(void *download, const char *bytes, size_t length, ClariError *error)
 {
-	return clari_document_push(((ClariDownload *) download)->document, bytes, length, error);
+	return keep_on(error) && clari_document_push(((ClariDownload *) download)->document, bytes, length, error);
 }
 
 int64
@@ -276,7 +276,7 @@ keep_on_disk(ClariDownload *download, ClariError *error)
 		return false;
 	if (!download->on_disk)
 		return true;
-	clari_cache_release_disk(download->reserved - download->length);
+	clari_cache_release_disk(download->index, download->reserved - download->length);
 	download->reserved = 0;
 	return true;
 }

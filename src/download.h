@@ -26,13 +26,15 @@ typedef struct ClariProduct
 } ClariProduct;
 
 /*
- * A download for the order, malloc'd; NULL with the error filled.  Where the
- * disk has failed, without_disk says why, and the rowset is made in shared
- * memory alone; otherwise NULL.
+ * A download for the order, malloc'd; NULL with the error filled.  Without
+ * on_disk the rowset is made in shared memory alone.
  */
-extern ClariDownload *clari_download_open(const ClariOrder *order, const ClariError *without_disk, ClariError *error);
+extern ClariDownload *clari_download_open(const ClariOrder *order, bool on_disk, ClariError *error);
 
-/* Takes decoded bytes of the file; fits ClariHttpSink, with the download as arg. */
+/*
+ * Takes decoded bytes of the file; fits ClariHttpSink, with the download as arg.
+ * False with CLARI_ERROR_CANCELLED when the worker is to stop.
+ */
 extern bool clari_download_sink(void *download, const char *bytes, size_t length, ClariError *error);
 
 /* So far. */

@@ -37,6 +37,7 @@ struct ClariStatement
 	MemoryContext context;
 	Item *items;
 	ClariFetch *fetches;
+	char *warned;         /* of what could not be cached, or NULL: once is enough, also for many periods */
 	ClariStatement *next; /* of the session's statements */
 };
 
@@ -276,6 +277,22 @@ lose_item(Item *item, ClariError *error)
 	item->wanted.flight = 0;
 }
 
+static void
+warn_once(ClariStatement *statement, const ClariWanted *wanted)
+{
+	const char *message = wanted->error.message;
+
+	if (wanted->error.code == CLARI_ERROR_NONE)
+		return;
+	if (!wanted->stale_if_error)
+	{
+		if (statement->warned != NULL && strcmp(statement->warned, message) == 0)
+			return;
+		statement->warned = MemoryContextStrdup(statement->context, message);
+	}
+	clari_wanted_warn(wanted);
+}
+
 /* Opens the item's version; false if it is gone by now, and the item is to be looked up again. */
 static bool
 open_item(ClariFetch *fetch, Item *item)
@@ -297,7 +314,7 @@ open_item(ClariFetch *fetch, Item *item)
 		lose_item(item, &error);
 		return false;
 	}
-	clari_wanted_warn(&item->wanted);
+	warn_once(fetch->statement, &item->wanted);
 	warn_of_wrong_period(&version->meta);
 	return true;
 }

@@ -16,9 +16,13 @@
 #include "takeup.h"
 
 #include "miscadmin.h"
+#include "postmaster/interrupt.h"
 #include "utils/memutils.h"
 
 #include <time.h>
+
+/* A disk that is full is so for each export. */
+#define LOG_INTERVAL 60000 /* ms */
 
 struct ClariFlight
 {
@@ -34,6 +38,7 @@ struct ClariFlight
 	ClariError warning;      /* for the waiting: what could not be kept on disk, and why */
 	TimestampTz posted_at;   /* when this flight last POSTed */
 	TimestampTz done_at;     /* when the job was seen DONE */
+	bool taken_up;           /* the job's, which an earlier flight had brought to its end */
 	bool over;
 };
 
@@ -70,26 +75,38 @@ clari_flight_tell(const ClariFlight *flight)
 	clari_cache_progress(flight->order.index, &progress);
 }
 
+static void
+add_detail(ClariError *error, const char *sentence)
+{
+	char detail[sizeof(error->detail)];
+
+	memcpy(detail, error->detail, sizeof(detail));
+	clari_error_detail(error, "%s%s%s", detail, detail[0] != '\0' ? " " : "", sentence);
+}
+
 /* Facts that every failure has in common, behind its own detail. */
 static void
 add_place(ClariError *error, const ClariFlight *flight)
 {
 	const ClariRequest *request = &flight->order.request;
-	char detail[sizeof(error->detail)];
 
-	memcpy(detail, error->detail, sizeof(detail));
-	clari_error_detail(error, "%s%sForecast \"%s\", %s%s%s%s.", detail, detail[0] != '\0' ? " " : "", request->forecast,
-					   request->period[0] != '\0' ? "period " : "the current quarter", request->period,
-					   flight->job.job_id[0] != '\0' ? ", job " : "", flight->job.job_id);
+	add_detail(error, psprintf("Forecast \"%s\", %s%s%s%s.", request->forecast,
+							   request->period[0] != '\0' ? "period " : "the current quarter", request->period,
+							   flight->job.job_id[0] != '\0' ? ", job " : "", flight->job.job_id));
 }
 
-/* Something could not be kept as it should.  The first reason counts; the server's log has it once. */
+/* Something could not be kept as it should.  The first reason counts; the server's log has it once a minute. */
 static void
 note_warning(ClariFlight *flight, const ClariError *error)
 {
+	static int64 logged_at = 0;
+
 	if (error->code == CLARI_ERROR_NONE || flight->warning.code != CLARI_ERROR_NONE)
 		return;
 	flight->warning = *error;
+	if (logged_at != 0 && clari_flight_now() - logged_at < LOG_INTERVAL)
+		return;
+	logged_at = clari_flight_now();
 	clari_error_report(LOG, error);
 }
 
@@ -112,6 +129,7 @@ record_intent(ClariFlight *flight, bool in_doubt)
 
 	flight->posted_at = GetCurrentTimestamp();
 	flight->killed = 0;
+	flight->taken_up = false;
 	record->job_id[0] = '\0';
 	record->attempts = 0;
 	record->settled = false;
@@ -157,9 +175,15 @@ record_end(ClariFlight *flight, bool published)
 
 	if (record->posted_at == 0)
 		return;
-	record->settled = published || record->attempts > flight->killed;
+	if (clari_cache_is_invalidated(flight->order.index, record->posted_at))
+	{
+		clari_takeup_forget(&flight->order);
+		return;
+	}
+	/* A file that is bad stays so; but one that could not be fetched, or kept, may be had yet. */
+	record->settled = published || flight->job.error.code == CLARI_ERROR_DATA;
 	record->attempts = published ? 0 : flight->killed;
-	save_record(flight, false);
+	save_record(flight, !published);
 }
 
 /* ------- the end of a flight ------- */
@@ -207,8 +231,11 @@ publish(ClariFlight *flight)
 	clari_cache_count(CLARI_COUNT_BYTES, product->bytes);
 	clari_cache_count(CLARI_COUNT_ENTRIES, (int64) product->version.meta.rows[CLARI_ENTRIES]);
 	if (flight->warning.code != CLARI_ERROR_NONE)
+	{
 		add_place(&flight->warning, flight);
-	clari_cache_publish(flight->order.index, &product->version, product->in_file, &flight->warning);
+		add_detail(&flight->warning, "Its rows are complete; only the cache suffers.");
+	}
+	clari_cache_publish(flight->order.index, &product->version, product->in_file, flight->taken_up, &flight->warning);
 	flight->over = true;
 }
 
@@ -226,6 +253,9 @@ fill_meta(const ClariFlight *flight, ClariRowsetMeta *meta)
 	strlcpy(meta->requested, order->request.period, sizeof(meta->requested));
 	strlcpy(meta->job_id, job->job_id, sizeof(meta->job_id));
 	meta->posted_at = flight->record.posted_at;
+	/* Only for those who waited before, and not for a later life of the server. */
+	if (clari_cache_is_invalidated(order->index, meta->posted_at))
+		meta->posted_at = 0;
 	meta->cache_ttl = order->cache_ttl;
 	meta->closed_period_ttl = order->closed_period_ttl;
 	/* Clari's endTime is epoch milliseconds. */
@@ -382,15 +412,34 @@ sink(void *arg, const char *bytes, size_t length, ClariError *error)
 	return clari_download_sink(((ClariFlight *) arg)->download, bytes, length, error);
 }
 
+/* It was too large for shared memory, but would not have been for the disk. */
+static void
+blame_disk(const ClariFlight *flight, const ClariError *error, ClariError *blamed)
+{
+	const ClariError *disk = &flight->warning;
+
+	*blamed = *error;
+	clari_error_detail(blamed, "It was to be kept in shared memory because of this: %s. %s", disk->message,
+					   disk->detail);
+	if (disk->hint[0] != '\0')
+		clari_error_hint(blamed, "%s", disk->hint);
+}
+
 static void
 refuse_download(ClariFlight *flight, const ClariError *error)
 {
 	ClariJobEvent event = {.kind = CLARI_EVENT_REFUSED, .retry_after = -1, .error = error};
+	ClariError blamed;
 
 	clari_download_close(flight->download);
 	flight->download = NULL;
 	if (error->code == CLARI_ERROR_IO)
 		note_warning(flight, error);
+	if (error->code == CLARI_ERROR_LIMIT && flight->job.io_failed)
+	{
+		blame_disk(flight, error, &blamed);
+		event.error = &blamed;
+	}
 	step(flight, &event);
 }
 
@@ -414,7 +463,8 @@ downloaded(void *arg, const ClariHttpResult *result)
 	fill_meta(flight, &meta);
 	if (result->sink_refused || !clari_download_finish(flight->download, &meta, &flight->product, &error))
 	{
-		refuse_download(flight, &error);
+		if (!ShutdownRequestPending) /* else the next worker takes the job up */
+			refuse_download(flight, &error);
 		return;
 	}
 	clari_download_close(flight->download);
@@ -426,12 +476,11 @@ static void
 download(ClariFlight *flight)
 {
 	ClariHttpRequest request = {.method = CLARI_HTTP_GET, .foreign_redirects = true};
-	const ClariError *without_disk = flight->job.io_failed ? &flight->warning : NULL;
 	ClariError error;
 
 	record_attempt(flight);
 	clari_cache_count(CLARI_COUNT_DOWNLOADS, 1);
-	flight->download = clari_download_open(&flight->order, without_disk, &error);
+	flight->download = clari_download_open(&flight->order, !flight->job.io_failed, &error);
 	if (flight->download == NULL)
 	{
 		refuse_download(flight, &error);
@@ -513,6 +562,7 @@ clari_flight_begin(const ClariOrder *order, ClariHttp *http)
 	if (takeup == CLARI_TAKEUP_JOB)
 	{
 		clari_job_resume(job, flight->record.job_id, clari_flight_now());
+		flight->taken_up = flight->record.settled;
 		clari_cache_count(CLARI_COUNT_TAKEN_UP, 1);
 	}
 	else if (takeup == CLARI_TAKEUP_UNSURE)
@@ -569,7 +619,7 @@ clari_flight_cancel(ClariFlight *flight, const ClariError *error)
 void
 clari_flight_quit(ClariFlight *flight)
 {
-	if (flight->over || flight->download == NULL)
+	if (flight->over || flight->record.attempts == flight->killed)
 		return;
 	clari_download_close(flight->download);
 	flight->download = NULL;

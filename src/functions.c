@@ -1,6 +1,7 @@
 /*
  * functions.c
- *		SQL-callable functions: prefetch, refresh, invalidate, and the views' rows.
+ *		SQL-callable functions: prefetch, refresh, invalidate, cancel, and the views'
+ *		rows.
  *
  * Runs in sessions, with the caller's rights.  Exports are asked for through
  * fetch; nothing here knows HTTP or a rowset's bytes.
@@ -292,8 +293,26 @@ clari_invalidate(PG_FUNCTION_ARGS)
 typedef struct Cancelled
 {
 	int count;
-	uint64 *flights;
+	uint64 *flights; /* count */
+	ClariKey *keys;  /* of them */
 } Cancelled;
+
+/* Whoever has cancelled is to know where Clari did not. */
+static void
+warn_of_uncancelled(const Cancelled *cancelled)
+{
+	for (int i = 0; i < cancelled->count; i++)
+	{
+		ClariError error;
+
+		if (clari_cache_failure(&cancelled->keys[i], cancelled->flights[i], &error) &&
+			error.code == CLARI_ERROR_UNCANCELLED)
+		{
+			clari_error_hint(&error, "The job is taken up by the next query for it.");
+			clari_error_report(WARNING, &error);
+		}
+	}
+}
 
 static bool
 cancelled_settled(void *arg)
@@ -317,16 +336,20 @@ clari_cancel(PG_FUNCTION_ARGS)
 {
 	ClariSelection *selection = clari_select(relation_argument(fcinfo), periods_argument(fcinfo));
 	const char *role = GetUserNameFromId(GetUserId(), false);
-	Cancelled cancelled = {0, palloc(sizeof(uint64) * (selection->count + 1))};
+	Cancelled cancelled = {0, palloc(sizeof(uint64) * (selection->count + 1)),
+						   palloc(sizeof(ClariKey) * (selection->count + 1))};
 
 	for (int i = 0; i <= selection->count; i++) /* the last is the one that tells the current quarter */
 	{
 		uint64 flight = clari_cache_cancel(&selection->wanted[i].key, role);
 
-		if (flight != 0)
-			cancelled.flights[cancelled.count++] = flight;
+		if (flight == 0)
+			continue;
+		cancelled.keys[cancelled.count] = selection->wanted[i].key;
+		cancelled.flights[cancelled.count++] = flight;
 	}
 	(void) clari_wanted_sleep(cancelled_settled, &cancelled, NULL, 0, -1);
+	warn_of_uncancelled(&cancelled);
 	PG_RETURN_INT64(cancelled.count);
 }
 
@@ -393,9 +416,9 @@ clari_cache_entries(PG_FUNCTION_ARGS)
 		const ClariRowsetMeta *meta = &entry->version.meta;
 		Row row = {.count = 0};
 
-		add_text(&row, entry->base_url);
-		add_text(&row, entry->forecast);
-		add_text(&row, shown_period(entry->period));
+		add_text(&row, meta->base_url);
+		add_text(&row, meta->forecast);
+		add_text(&row, shown_period(meta->requested));
 		add_text(&row, entry->state);
 		add_text(&row, tier_name(entry));
 		add_value(&row, Int64GetDatum(meta->rows[CLARI_ENTRIES]), !entry->has_rowset);

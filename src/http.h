@@ -45,10 +45,9 @@ typedef struct ClariHttpResult
 {
 	bool answered;    /* a whole HTTP answer came; otherwise error says what happened */
 	int status;       /* HTTP status, 0 if none came */
-	const char *body; /* NUL-terminated, at most the request's max_body bytes, the transfer's; for a 2xx
+	const char *body; /* NUL-terminated, at most the request's max_body bytes (a longer 2xx is not answered); for a 2xx
 								 * with a sink, empty */
 	size_t length;
-	bool cut;            /* the body was longer than that: a 2xx is then not answered, with CLARI_ERROR_REPLY */
 	int64_t retry_after; /* ms from now, -1: no such header (or not understood) */
 	bool never_sent;     /* not answered: the request certainly never reached the service */
 	bool may_pass;       /* not answered: trying again can help */

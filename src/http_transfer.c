@@ -15,7 +15,7 @@
 
 #include "digest.h"
 
-#define SINK_BUFFER (256 * 1024L)
+#define SINK_BUFFER (32 * 1024L)
 #define RETRY_AFTER_MAX (24 * 60 * 60 * INT64_C(1000))
 #define SHOWN_URL_SIZE 256
 
@@ -536,7 +536,6 @@ begin_result(ClariTransfer *transfer, ClariHttpResult *result)
 	result->body = "";
 	result->retry_after = -1;
 	result->status = http_status(transfer);
-	result->cut = transfer->reply_cut;
 }
 
 static void

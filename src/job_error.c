@@ -233,12 +233,14 @@ clari_job_error_cancelled(const ClariJob *job, const ClariError *error, ClariErr
 void
 clari_job_error_add_uncancelled(ClariJob *job, int status, const ClariReply *reply, const ClariError *broken)
 {
+	if (status != 404) /* which is as good */
+		job->error.code = CLARI_ERROR_UNCANCELLED;
 	if (reply != NULL)
 	{
-		add_detail(&job->error, "Clari did not cancel job %s: it answered with HTTP status %d.", job->job_id, status);
+		add_detail(&job->error, "Clari did not cancel the job: it answered with HTTP status %d.", status);
 		add_reply(&job->error, reply);
 	}
 	else
-		add_detail(&job->error, "Clari did not cancel job %s: %s.", job->job_id,
+		add_detail(&job->error, "Clari did not cancel the job: %s.",
 				   is_set(broken) ? broken->message : "it has not answered");
 }

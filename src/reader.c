@@ -119,10 +119,23 @@ serve_from(ClariReader *reader, const char *bytes)
 	const ClariRowsetTrailer *trailer =
 		(const ClariRowsetTrailer *) (bytes + reader->version.bytes - sizeof(ClariRowsetTrailer));
 
-	Assert(trailer->meta.generation == reader->version.meta.generation);
 	reader->base = bytes;
 	reader->ngroups = (int) trailer->ngroups;
 	reader->groups = (const ClariGroupIndex *) (bytes + trailer->index_offset);
+}
+
+/* A handle can have been evicted, and given out again, since it was looked up. */
+static bool
+is_the_version(const ClariReader *reader, dsm_segment *segment)
+{
+	const ClariVersion *version = &reader->version;
+	const ClariRowsetTrailer *trailer;
+
+	if (dsm_segment_map_length(segment) < version->bytes)
+		return false;
+	trailer = (const ClariRowsetTrailer *) ((const char *) dsm_segment_address(segment) + version->bytes) - 1;
+	return trailer->meta.generation == version->meta.generation &&
+		   memcmp(&trailer->meta.key, &version->meta.key, sizeof(ClariKey)) == 0;
 }
 
 static bool
@@ -136,8 +149,14 @@ open_segment(ClariReader *reader)
 	if (segment == NULL)
 		return false;
 	reader->attached = true;
-	serve_from(reader, dsm_segment_address(segment));
-	return true;
+	if (is_the_version(reader, segment))
+	{
+		serve_from(reader, dsm_segment_address(segment));
+		return true;
+	}
+	detach_segment(reader->version.segment);
+	reader->attached = false;
+	return false;
 }
 
 static bool

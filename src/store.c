@@ -123,16 +123,6 @@ open_in_directory(const char *path, int flags)
 	return BasicOpenFilePerm(path, flags | O_RDWR | O_CLOEXEC | PG_BINARY, pg_file_create_mode);
 }
 
-DIR *
-clari_store_open_directory(void)
-{
-	DIR *dir = opendir(current_directory);
-
-	if (dir == NULL && errno != ENOENT)
-		ereport(LOG, (errcode_for_file_access(), errmsg("could not open directory \"%s\": %m", current_directory)));
-	return dir;
-}
-
 /* ------- names ------- */
 
 static bool
@@ -237,6 +227,9 @@ clari_store_io_error(ClariError *error, const char *what, const char *path)
 	clari_error_detail(error, "The file is \"%s\".", path);
 	if (saved == ENOSPC || saved == EDQUOT)
 		clari_error_hint(error, "Free space there, or let clari_fdw.cache_directory name another place.");
+	else if (saved == EACCES || saved == EPERM || saved == EROFS)
+		clari_error_hint(error, "Let the server's user read and write there, or let clari_fdw.cache_directory name "
+								"another place.");
 	errno = saved;
 	return false;
 }
@@ -366,11 +359,13 @@ clari_store_discard(int fd, const char *temporary)
 
 /* ------- removing ------- */
 
-void
+bool
 clari_store_unlink(const char *path)
 {
-	if (unlink(path) != 0 && errno != ENOENT)
-		ereport(LOG, (errcode_for_file_access(), errmsg("could not remove file \"%s\": %m", path)));
+	if (unlink(path) == 0 || errno == ENOENT)
+		return true;
+	ereport(LOG, (errcode_for_file_access(), errmsg("could not remove file \"%s\": %m", path)));
+	return false;
 }
 
 /* Nobody writes it any more, and nobody will while we have it open. */
@@ -412,14 +407,10 @@ clari_store_sweep(void)
 	char path[MAXPGPATH];
 	struct dirent *entry;
 	int failures = 0;
-	int cause = errno;
+	int cause = 0;
 
 	if (dir == NULL)
-	{
-		if (cause != ENOENT)
-			ereport(LOG, (errcode_for_file_access(), errmsg("could not open directory \"%s\": %m", current_directory)));
-		return;
-	}
+		return; /* the walk, which comes next, says why */
 	while ((entry = readdir(dir)) != NULL)
 	{
 		if (!is_temporary(entry->d_name))

@@ -24,8 +24,6 @@
 #include "request.h"
 #include "rowset.h"
 
-#define CLARI_RECORD_SIZE 4096 /* what a record takes of a disk, at most */
-
 /* GUC clari_fdw.cache_directory, defined by _PG_init; the store goes by clari_store_set_directory() alone. */
 extern char *clari_cache_directory;
 
@@ -91,8 +89,8 @@ extern bool clari_store_read(int fd, uint64_t offset, void *bytes, size_t length
 /* Adds to the error's detail which file the version is in. */
 extern void clari_store_name_file(const ClariKey *key, uint64_t generation, ClariError *error);
 
-/* Removes the version's file; no error if there is none, a line in the log if it cannot be. */
-extern void clari_store_remove(const ClariKey *key, uint64_t generation);
+/* Removes the version's file.  False, and a line in the log, if it is still there. */
+extern bool clari_store_remove(const ClariKey *key, uint64_t generation);
 
 /* ------- records of running jobs ------- */
 
@@ -106,8 +104,12 @@ extern bool clari_store_put_record(const ClariRecord *record, bool durable, Clar
 /* False: there is none, or none that can be read; a damaged one is warned about and removed. */
 extern bool clari_store_get_record(const ClariKey *key, ClariRecord *record);
 
-/* As clari_store_remove(); not durable: after a crash of the machine it may be there again. */
-extern void clari_store_remove_record(const ClariKey *key);
+/*
+ * As clari_store_remove(), unless the record is of a job that was POSTed after
+ * the time (µs from 2000-01-01 UTC).  Not durable: after a crash of the machine
+ * it may be there again.
+ */
+extern bool clari_store_remove_record(const ClariKey *key, int64_t posted_until);
 
 /* ------- what there is ------- */
 
@@ -127,13 +129,13 @@ typedef struct ClariStoreFound
 
 /*
  * A walk through the directory's rowsets and records, in no order; malloc'd.
- * NULL when there is no directory, or none that can be read: a line in the log.
+ * NULL when there is no directory, or with an error code when it cannot be read.
  * Files may come and go meanwhile, and the caller may remove them.
  * clari_store_walk_next() is false after the last; it passes over files that
  * vanish and over names that the store would not give.  clari_store_walk_end()
  * takes NULL too.
  */
-extern ClariStoreWalk *clari_store_walk_begin(void);
+extern ClariStoreWalk *clari_store_walk_begin(ClariError *error);
 extern bool clari_store_walk_next(ClariStoreWalk *walk, ClariStoreFound *found);
 extern void clari_store_walk_end(ClariStoreWalk *walk);
 

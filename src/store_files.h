@@ -47,11 +47,8 @@ extern void clari_store_discard(int fd, const char *temporary);
 
 /* ------- the rest ------- */
 
-/* opendir() of the directory as it is now; NULL: there is none, or, with a line in the log, none that can be read. */
-extern DIR *clari_store_open_directory(void);
-
 /* Removes a file for good; a line in the log if that fails, but for want of it. */
-extern void clari_store_unlink(const char *path);
+extern bool clari_store_unlink(const char *path);
 
 /* "could not … the rowset cache", by errno, which is left as it was.  Returns false. */
 extern bool clari_store_io_error(ClariError *error, const char *what, const char *path);

@@ -15,8 +15,6 @@
 
 #include "storage/fd.h"
 
-StaticAssertDecl(CLARI_RECORD_MAX_SIZE <= CLARI_RECORD_SIZE, "a record must not take more than it is counted for");
-
 struct ClariStoreWalk
 {
 	DIR *dir;
@@ -105,31 +103,38 @@ clari_store_get_record(const ClariKey *key, ClariRecord *record)
 	return false;
 }
 
-void
-clari_store_remove_record(const ClariKey *key)
+bool
+clari_store_remove_record(const ClariKey *key, int64 posted_until)
 {
 	char path[MAXPGPATH];
+	ClariRecord record;
 
-	if (clari_store_record_path(key, path))
-		clari_store_unlink(path);
+	if (!clari_store_record_path(key, path))
+		return true;
+	if (posted_until < PG_INT64_MAX && clari_store_get_record(key, &record) && record.posted_at > posted_until)
+		return true;
+	return clari_store_unlink(path);
 }
 
 /* ------- the walk ------- */
 
 ClariStoreWalk *
-clari_store_walk_begin(void)
+clari_store_walk_begin(ClariError *error)
 {
 	ClariStoreWalk *walk = malloc(sizeof(ClariStoreWalk));
 
 	if (walk == NULL)
 	{
-		ereport(LOG, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
+		clari_error_out_of_memory(error);
 		return NULL;
 	}
+	error->code = CLARI_ERROR_NONE;
 	strlcpy(walk->directory, clari_store_directory(), sizeof(walk->directory));
-	walk->dir = clari_store_open_directory();
+	walk->dir = opendir(walk->directory);
 	if (walk->dir != NULL)
 		return walk;
+	if (errno != ENOENT)
+		clari_store_io_error(error, "read the directory of", walk->directory);
 	free(walk);
 	return NULL;
 }

@@ -251,7 +251,7 @@ clari_store_read(int fd, uint64_t offset, void *bytes, size_t length, ClariError
 		else if (got == 0)
 		{
 			clari_error_set(error, CLARI_ERROR_CORRUPT, "a file of the rowset cache is shorter than it should be");
-			clari_error_detail(error, "It ends at byte %llu.", (unsigned long long) offset);
+			clari_error_detail(error, "There is nothing at byte %llu of it.", (unsigned long long) offset);
 			return false;
 		}
 		else if (errno != EINTR)
@@ -269,11 +269,10 @@ clari_store_name_file(const ClariKey *key, uint64_t generation, ClariError *erro
 		clari_store_add_path(error, path);
 }
 
-void
+bool
 clari_store_remove(const ClariKey *key, uint64_t generation)
 {
 	char path[MAXPGPATH];
 
-	if (clari_store_rowset_path(key, generation, path))
-		clari_store_unlink(path);
+	return !clari_store_rowset_path(key, generation, path) || clari_store_unlink(path);
 }

@@ -57,7 +57,8 @@ fill_from_rowset(const ClariOrder *order, ClariRecord *record)
 static bool
 serves(const ClariOrder *order, const ClariRecord *record)
 {
-	TimestampTz since = record->settled ? order->fresh_since : order->running_since;
+	bool ended = record->settled || record->attempts >= CLARI_MOST_ATTEMPTS;
+	TimestampTz since = ended ? order->fresh_since : order->running_since;
 
 	return record->posted_at > since && record->posted_at <= GetCurrentTimestamp();
 }
@@ -65,13 +66,13 @@ serves(const ClariOrder *order, const ClariRecord *record)
 ClariTakeup
 clari_takeup_find(const ClariOrder *order, ClariRecord *record, ClariError *error)
 {
-	bool found = clari_store_get_record(&order->key, record);
-
-	if (!found || memcmp(&record->key, &order->key, sizeof(ClariKey)) != 0)
+	if (!clari_store_get_record(&order->key, record))
+		init_record(order, record);
+	/* The record may be missing, or older, where the disk could not take it. */
+	if (order->known.job_id[0] != '\0' && order->known.posted_at > record->posted_at)
 	{
 		init_record(order, record);
-		if (order->known.job_id[0] != '\0')
-			fill_from_rowset(order, record);
+		fill_from_rowset(order, record);
 	}
 	if (!serves(order, record))
 	{
@@ -83,7 +84,8 @@ clari_takeup_find(const ClariOrder *order, ClariRecord *record, ClariError *erro
 	if (record->attempts < CLARI_MOST_ATTEMPTS)
 		return CLARI_TAKEUP_JOB;
 	clari_error_set(error, CLARI_ERROR_DATA, "the file of job %s is given up", record->job_id);
-	clari_error_detail(error, "The server died %u times while it was being decoded.", (unsigned) record->attempts);
+	clari_error_detail(error, "The server died %u times while it was being downloaded and decoded.",
+					   (unsigned) record->attempts);
 	clari_error_hint(error, "Please report it.  clari_refresh() exports anew.");
 	return CLARI_TAKEUP_GIVE_UP;
 }
@@ -100,7 +102,7 @@ clari_takeup_save(const ClariOrder *order, const ClariRecord *record, bool durab
 void
 clari_takeup_forget(const ClariOrder *order)
 {
-	clari_store_remove_record(&order->key);
+	(void) clari_store_remove_record(&order->key, PG_INT64_MAX);
 	clari_cache_count_record(order->index, 0);
 }
 
@@ -162,7 +164,9 @@ static bool
 survey_records(Survey *survey, const ClariRecord *mine)
 {
 	ClariStoreFound *found = palloc(sizeof(ClariStoreFound));
-	ClariStoreWalk *walk = clari_store_walk_begin();
+	ClariError error;
+	ClariStoreWalk *walk = clari_store_walk_begin(&error);
+	bool readable = walk != NULL;
 
 	survey->claimed = palloc(MAX_CLAIMED * sizeof(*survey->claimed));
 	while (walk != NULL && clari_store_walk_next(walk, found))
@@ -170,7 +174,7 @@ survey_records(Survey *survey, const ClariRecord *mine)
 			survey_one(survey, mine, &found->record);
 	clari_store_walk_end(walk);
 	pfree(found);
-	return walk != NULL;
+	return readable;
 }
 
 /* ClariSought.is_claimed */
@@ -194,6 +198,7 @@ clari_takeup_judge_list(const ClariOrder *order, const ClariRecord *record, cons
 	ClariSought sought = {.request = &order->request, .period = record->expected, .known = &record->known};
 	ClariVerdict verdict = CLARI_VERDICT_UNCLEAR;
 
+	job_id[0] = '\0';
 	strlcpy(survey.user_id, record->user_id, sizeof(survey.user_id));
 	if (!survey_records(&survey, record))
 		return CLARI_VERDICT_UNCLEAR;
@@ -202,7 +207,6 @@ clari_takeup_judge_list(const ClariOrder *order, const ClariRecord *record, cons
 	sought.is_claimed = is_claimed;
 	sought.arg = &survey;
 	clari_adopt_begin(adoption, &sought);
-	job_id[0] = '\0';
 	if (clari_json_read_jobs(body, length, clari_adopt_add, adoption))
 		verdict = clari_adopt_verdict(adoption, job_id);
 	pfree(survey.claimed);

@@ -67,7 +67,7 @@ look_up(const ClariTransport *transport, const ClariFreshness *freshness, ClariW
 
 	wanted->state = clari_cache_lookup(&wanted->key, &wanted->request, transport, freshness, &wanted->flight,
 									   &wanted->version, &wanted->error);
-	wanted->stale_if_error = wanted->state == CLARI_LOOKUP_STALE_ERROR;
+	wanted->stale_if_error = wanted->state == CLARI_LOOKUP_STALE_ERROR || wanted->state == CLARI_LOOKUP_STALE;
 	/* At once: the scan may have other rowsets to read first.  Who waits keeps asking if this fails. */
 	if (transport != NULL && (wanted->state == CLARI_LOOKUP_FLYING || wanted->state == CLARI_LOOKUP_STALE))
 		(void) clari_cache_start_workers(&refused);

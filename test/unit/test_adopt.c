@@ -291,9 +291,7 @@ test_users(void)
 		{"us", "us", "them", CLARI_VERDICT_OURS, "our user's job is ours"},
 		{"us", "them", "them", CLARI_VERDICT_NONE, "another's is not"},
 		{"us", "", "us", CLARI_VERDICT_NONE, "nor one that is nobody's"},
-		{"", "us", "us", CLARI_VERDICT_OURS, "where nobody else is seen to export, a new job can only be ours"},
-		{"", "us", "", CLARI_VERDICT_OURS, "jobs that name nobody do not speak against it"},
-		{"", "us", "them", CLARI_VERDICT_NONE, "where somebody else is, it may be theirs"},
+		{"", "us", "us", CLARI_VERDICT_NONE, "nor any, where it is not known who we are"},
 		{"", "", "", CLARI_VERDICT_NONE, "a job that names nobody is never certain"},
 	};
 	ClariListedJob jobs[3];

@@ -1107,24 +1107,24 @@ test_cancel_at_clari(void)
 	is(copy.error.detail, "", "and no more");
 	copy = job;
 	ok(failed(&copy, refuse(&copy, 400, "export_failed_to_cancel", "The job is finished.", START + 500),
-			  CLARI_ERROR_CANCELLED) &&
+			  CLARI_ERROR_UNCANCELLED) &&
 		   !copy.forget,
 	   "a job that could not be cancelled is not: it may be of use");
 	is(copy.error.detail,
-	   "Clari did not cancel job 6073683781a6da229df71e00: it answered with HTTP status 400. Clari's answer has code "
+	   "Clari did not cancel the job: it answered with HTTP status 400. Clari's answer has code "
 	   "\"export_failed_to_cancel\", message \"The job is finished.\".",
 	   "the error says why");
 	copy = job;
 	ok(failed(&copy, refuse(&copy, 404, "", "", START + 500), CLARI_ERROR_CANCELLED) && copy.forget,
 	   "a job that Clari does not know any more is forgotten");
 	copy = job;
-	ok(failed(&copy, break_call(&copy, false, true, START + 500), CLARI_ERROR_CANCELLED) && !copy.forget &&
+	ok(failed(&copy, break_call(&copy, false, true, START + 500), CLARI_ERROR_UNCANCELLED) && !copy.forget &&
 		   mentions(copy.error.detail, "6073683781a6da229df71e00: could not connect to Clari."),
 	   "a call that broke is not repeated");
 	copy = job;
-	ok(failed(&copy, clari_job_step(&copy, &plain, START + 500), CLARI_ERROR_CANCELLED), "with or without an error");
+	ok(failed(&copy, clari_job_step(&copy, &plain, START + 500), CLARI_ERROR_UNCANCELLED), "with or without an error");
 	copy = job;
-	ok(failed(&copy, tick(&copy, START + 10400), CLARI_ERROR_CANCELLED) && !copy.forget &&
+	ok(failed(&copy, tick(&copy, START + 10400), CLARI_ERROR_UNCANCELLED) && !copy.forget &&
 		   mentions(copy.error.detail, "it has not answered"),
 	   "and one that does not end is not waited for");
 
