@@ -45,6 +45,9 @@ typedef struct ClariFreshness
 	bool anew;                    /* whatever is cached, and even if it failed a moment ago */
 } ClariFreshness;
 
+/* How old a rowset with these metadata may be at the statement's start. */
+extern int64 clari_freshness_age(const ClariRowsetMeta *meta, const ClariFreshness *freshness);
+
 /* One version of a rowset, and where it is. */
 typedef struct ClariVersion
 {

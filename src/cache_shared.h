@@ -181,9 +181,6 @@ extern ClariEntryShared *clari_entry_insert_locked(const ClariKey *key, ClariDro
 /* How long the rowset is fresh for those who exported it, or for a statement. */
 extern int64 clari_rowset_ttl(const ClariRowsetMeta *meta, int64 cache_ttl, int64 closed_period_ttl);
 
-/* How old a rowset with these metadata may be at the statement's start. */
-extern int64 clari_freshness_age(const ClariRowsetMeta *meta, const ClariFreshness *freshness);
-
 /* Its POST was sent after (since - age), it was not invalidated, and it is not from the future. */
 extern bool clari_entry_is_younger(const ClariEntryShared *entry, const ClariFreshness *freshness, int64 age);
 

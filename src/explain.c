@@ -20,21 +20,31 @@ append_item(StringInfo list, const char *item)
 	appendStringInfo(list, "%s%s", list->len > 0 ? ", " : "", item);
 }
 
-/* "2026_Q1 (memory, 500 entries)" to one list, or the period to the other. */
-static void
-describe_period(const ClariOptions *options, ClariPeriod period, bool authenticated, StringInfo cached,
-				StringInfo missing)
+/* What the cache has of the periods. */
+typedef struct Lists
 {
+	StringInfoData cached;
+	StringInfoData stale; /* older than the table takes it: the scan exports anew */
+	StringInfoData missing;
+} Lists;
+
+/* "2026_Q1 (memory, 500 entries)" to one of the lists. */
+static void
+describe_period(const ClariOptions *options, ClariPeriod period, bool authenticated, Lists *lists)
+{
+	ClariFreshness freshness = clari_wanted_freshness(options, GetCurrentTimestamp());
 	char text[CLARI_PERIOD_TEXT_SIZE];
 	ClariVersion version;
+	bool fresh;
 
 	clari_period_format(period, text);
 	if (!authenticated || !clari_wanted_peek(options, text, &version))
 	{
-		append_item(missing, text);
+		append_item(&lists->missing, text);
 		return;
 	}
-	append_item(cached,
+	fresh = version.meta.posted_at > freshness.since - clari_freshness_age(&version.meta, &freshness);
+	append_item(fresh ? &lists->cached : &lists->stale,
 				psprintf("%s (%s, " UINT64_FORMAT " entries)", text,
 						 version.segment != DSM_HANDLE_INVALID ? "memory" : "disk", version.meta.rows[CLARI_ENTRIES]));
 }
@@ -44,16 +54,16 @@ clariExplainForeignScan(ForeignScanState *node, ExplainState *es)
 {
 	ClariPeriod periods[CLARI_EXTENT_MAX_PERIODS];
 	StringInfoData all;
-	StringInfoData cached;
-	StringInfoData missing;
+	Lists lists;
 	const ClariOptions *options;
 	bool authenticated;
 	char *forecast;
 	int count;
 
 	initStringInfo(&all);
-	initStringInfo(&cached);
-	initStringInfo(&missing);
+	initStringInfo(&lists.cached);
+	initStringInfo(&lists.stale);
+	initStringInfo(&lists.missing);
 	options = clari_scan_describe(node, periods, &count, &authenticated);
 	forecast = pg_any_to_server(options->request.forecast, strlen(options->request.forecast), PG_UTF8);
 	ExplainPropertyText("Forecast", forecast, es);
@@ -68,11 +78,13 @@ clariExplainForeignScan(ForeignScanState *node, ExplainState *es)
 
 		clari_period_format(periods[i], text);
 		append_item(&all, text);
-		describe_period(options, periods[i], authenticated, &cached, &missing);
+		describe_period(options, periods[i], authenticated, &lists);
 	}
 	ExplainPropertyText("Periods", count > 0 ? all.data : "none", es);
-	if (cached.len > 0)
-		ExplainPropertyText("Cached", cached.data, es);
-	if (missing.len > 0)
-		ExplainPropertyText("Not Cached", missing.data, es);
+	if (lists.cached.len > 0)
+		ExplainPropertyText("Cached", lists.cached.data, es);
+	if (lists.stale.len > 0)
+		ExplainPropertyText("Stale", lists.stale.data, es);
+	if (lists.missing.len > 0)
+		ExplainPropertyText("Not Cached", lists.missing.data, es);
 }

@@ -419,8 +419,8 @@ blame_disk(const ClariFlight *flight, const ClariError *error, ClariError *blame
 	const ClariError *disk = &flight->warning;
 
 	*blamed = *error;
-	clari_error_detail(blamed, "It was to be kept in shared memory because of this: %s. %s", disk->message,
-					   disk->detail);
+	clari_error_detail(blamed, "clari_fdw.shared_cache_size is %d kB, and the disk cannot be used: %s. %s",
+					   clari_shared_cache_size, disk->message, disk->detail);
 	if (disk->hint[0] != '\0')
 		clari_error_hint(blamed, "%s", disk->hint);
 }
