@@ -355,6 +355,52 @@ clari_cache_failure(const ClariKey *key, uint64 flight, ClariError *error)
 
 /* ------- whose is a job? ------- */
 
+static ClariAccountShared *
+find_account_locked(const ClariKey *account)
+{
+	ClariControl *control = clari_cache_control();
+
+	for (int i = 0; i < CLARI_MAX_ACCOUNTS; i++)
+		if (control->accounts[i].user_id[0] != '\0' &&
+			memcmp(&control->accounts[i].account, account, sizeof(*account)) == 0)
+			return &control->accounts[i];
+	return NULL;
+}
+
+void
+clari_account_note_locked(const ClariKey *account, const char *user_id)
+{
+	ClariControl *control = clari_cache_control();
+	ClariAccountShared *place = find_account_locked(account);
+
+	if (place == NULL)
+	{
+		place = &control->accounts[control->next_account];
+		control->next_account = (control->next_account + 1) % CLARI_MAX_ACCOUNTS;
+	}
+	place->account = *account;
+	strlcpy(place->user_id, user_id, sizeof(place->user_id));
+}
+
+void
+clari_cache_note_user(const ClariKey *account, const char *user_id)
+{
+	clari_cache_lock(LW_EXCLUSIVE);
+	clari_account_note_locked(account, user_id);
+	clari_cache_unlock();
+}
+
+void
+clari_cache_user(const ClariKey *account, char user_id[64])
+{
+	const ClariAccountShared *place;
+
+	clari_cache_lock(LW_SHARED);
+	place = find_account_locked(account);
+	strlcpy(user_id, place != NULL ? place->user_id : "", 64);
+	clari_cache_unlock();
+}
+
 bool
 clari_cache_is_invalidated(int index, TimestampTz posted_at)
 {

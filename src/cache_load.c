@@ -65,6 +65,8 @@ insert_record_locked(ClariEntryShared *entry, const ClariStoreFound *found)
 {
 	const ClariRecord *record = &found->record;
 
+	if (record->user_id[0] != '\0')
+		clari_account_note_locked(&record->account, record->user_id);
 	entry->record_bytes = (uint32) found->bytes;
 	entry->used_at = Max((uint64) record->posted_at, entry->used_at);
 	clari_entry_describe_locked(entry, record->base_url, record->forecast, record->period);

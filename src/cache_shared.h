@@ -22,6 +22,7 @@
 #define CLARI_MAX_FLIGHTS 256
 #define CLARI_MAX_WORKERS 32
 #define CLARI_MAX_SEGMENTS 128
+#define CLARI_MAX_ACCOUNTS 64
 #define CLARI_BUCKETS 1024
 #define CLARI_NOBODY (-1)
 
@@ -71,6 +72,13 @@ typedef struct ClariFlightShared
 	ClariTransport transport; /* wiped when the flight ends */
 } ClariFlightShared;
 
+/* Whom Clari takes a key for; known once a job of it has been seen. */
+typedef struct ClariAccountShared
+{
+	ClariKey account;
+	char user_id[64]; /* empty: unused */
+} ClariAccountShared;
+
 typedef enum ClariWorkerState
 {
 	CLARI_WORKER_FREE,
@@ -110,6 +118,8 @@ typedef struct ClariControl
 	TimestampTz worker_at;     /* when a worker last came up or went */
 	ConditionVariable changed; /* broadcast without the lock */
 	ClariStats stats;
+	int next_account; /* the one that goes next, when all are used */
+	ClariAccountShared accounts[CLARI_MAX_ACCOUNTS];
 	ClariWorkerShared workers[CLARI_MAX_WORKERS];
 	ClariFlightShared flights[CLARI_MAX_FLIGHTS];
 	ClariEntryShared entries[CLARI_MAX_ENTRIES];
@@ -175,6 +185,9 @@ clari_entry_describe_locked(ClariEntryShared *entry, const char *base_url, const
 
 /* A new entry, all zero but its key; NULL: every entry has a flight.  What had to go for it is in *dropped. */
 extern ClariEntryShared *clari_entry_insert_locked(const ClariKey *key, ClariDropped *dropped);
+
+/* The account's jobs are of this user. */
+extern void clari_account_note_locked(const ClariKey *account, const char *user_id);
 
 /* ------- freshness (cache_freshness.c) ------- */
 

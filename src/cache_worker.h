@@ -65,6 +65,13 @@ typedef struct ClariCancel
 
 extern int clari_cache_cancels(ClariCancel cancels[CLARI_CANCELS_MAX]);
 
+/*
+ * Whom Clari takes the account's key for, as its jobs tell: to note, and to look
+ * up (empty: not known).  Each at most 63 bytes.
+ */
+extern void clari_cache_note_user(const ClariKey *account, const char *user_id);
+extern void clari_cache_user(const ClariKey *account, char user_id[64]);
+
 /* Was the flight's export invalidated at or after the time? */
 extern bool clari_cache_is_invalidated(int index, TimestampTz posted_at);
 

@@ -41,6 +41,7 @@ init_record(const ClariOrder *order, ClariRecord *record)
 	strlcpy(record->base_url, order->request.base_url, sizeof(record->base_url));
 	strlcpy(record->forecast, order->request.forecast, sizeof(record->forecast));
 	strlcpy(record->period, order->request.period, sizeof(record->period));
+	clari_cache_user(&order->account, record->user_id);
 	fill_expected(order, record);
 }
 
@@ -127,11 +128,10 @@ clari_takeup_note_list(const ClariOrder *order, ClariRecord *record, const char 
 	pfree(adoption);
 }
 
-/* What the other records say about jobs, and about us. */
+/* What the other records say about jobs. */
 typedef struct Survey
 {
 	const ClariOrder *order;
-	char user_id[64];
 	bool contested;
 	char (*claimed)[64];
 	int nclaimed;
@@ -145,14 +145,14 @@ typedef struct Survey
 static void
 survey_one(Survey *survey, const ClariRecord *mine, const ClariRecord *other)
 {
-	if (memcmp(&other->account, &mine->account, sizeof(ClariKey)) == 0 && other->user_id[0] != '\0')
-		strlcpy(survey->user_id, other->user_id, sizeof(survey->user_id));
 	if (memcmp(&other->key, &mine->key, sizeof(ClariKey)) == 0)
 		return;
 	if (other->job_id[0] != '\0')
 	{
 		if (survey->nclaimed < MAX_CLAIMED)
 			strlcpy(survey->claimed[survey->nclaimed++], other->job_id, 64);
+		else
+			survey->contested = true;
 	}
 	else if (other->posted_at > mine->posted_at - CONTEST_MARGIN && strcmp(other->forecast, mine->forecast) == 0 &&
 			 (other->expected[0] == '\0' || mine->expected[0] == '\0' || strcmp(other->expected, mine->expected) == 0))
@@ -197,12 +197,13 @@ clari_takeup_judge_list(const ClariOrder *order, const ClariRecord *record, cons
 	ClariAdoption *adoption = palloc(sizeof(ClariAdoption));
 	ClariSought sought = {.request = &order->request, .period = record->expected, .known = &record->known};
 	ClariVerdict verdict = CLARI_VERDICT_UNCLEAR;
+	char user_id[64];
 
 	job_id[0] = '\0';
-	strlcpy(survey.user_id, record->user_id, sizeof(survey.user_id));
 	if (!survey_records(&survey, record))
 		return CLARI_VERDICT_UNCLEAR;
-	sought.user_id = survey.user_id;
+	clari_cache_user(&order->account, user_id);
+	sought.user_id = user_id;
 	sought.contested = survey.contested || clari_cache_is_contested(order->index);
 	sought.is_claimed = is_claimed;
 	sought.arg = &survey;
