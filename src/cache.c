@@ -46,15 +46,13 @@ clari_cache_init(void)
 static void
 init_control(ClariControl *fresh)
 {
-	memset(fresh, 0, sizeof(*fresh));
+	memset(fresh, 0, offsetof(ClariControl, flights)); /* the rest when it is used: a first query waits for this */
 	fresh->clock = fresh->next_generation = (uint64) GetCurrentTimestamp();
 	fresh->stats.since = GetCurrentTimestamp();
 	ConditionVariableInit(&fresh->changed);
 	for (int i = 0; i < CLARI_BUCKETS; i++)
 		fresh->buckets[i] = CLARI_NOBODY;
-	for (int i = 0; i < CLARI_MAX_ENTRIES; i++)
-		fresh->entries[i].next = i + 1 < CLARI_MAX_ENTRIES ? i + 1 : CLARI_NOBODY;
-	fresh->free_entry = 0;
+	fresh->free_entry = CLARI_NOBODY;
 }
 
 /* Preloaded, the control segment lies in the main one: a full /dev/shm cannot prevent it. */
@@ -218,7 +216,7 @@ oldest_entry_locked(void)
 {
 	ClariEntryShared *oldest = NULL;
 
-	for (int i = 0; i < CLARI_MAX_ENTRIES; i++)
+	for (int i = 0; i < control->nentries; i++)
 	{
 		ClariEntryShared *entry = &control->entries[i];
 
@@ -234,15 +232,20 @@ clari_entry_insert_locked(const ClariKey *key, ClariDropped *dropped)
 	ClariEntryShared *entry;
 	int *bucket = bucket_of(key);
 
-	if (control->free_entry == CLARI_NOBODY)
+	if (control->free_entry == CLARI_NOBODY && control->nentries == CLARI_MAX_ENTRIES)
 	{
 		entry = oldest_entry_locked();
 		if (entry == NULL)
 			return NULL;
 		remove_entry_locked(entry, dropped);
 	}
-	entry = &control->entries[control->free_entry];
-	control->free_entry = entry->next;
+	if (control->free_entry == CLARI_NOBODY)
+		entry = &control->entries[control->nentries++];
+	else
+	{
+		entry = &control->entries[control->free_entry];
+		control->free_entry = entry->next;
+	}
 	memset(entry, 0, sizeof(*entry));
 	entry->used = true;
 	entry->key = *key;
@@ -283,7 +286,7 @@ void
 clari_cache_count_waiter(uint64 flight, int change)
 {
 	clari_cache_lock(LW_EXCLUSIVE);
-	for (int i = 0; i < CLARI_MAX_FLIGHTS; i++)
+	for (int i = 0; i < control->nflights; i++)
 		if (control->flights[i].used && control->flights[i].generation == flight)
 			control->flights[i].waiters += change;
 	clari_cache_unlock();
@@ -295,7 +298,7 @@ clari_cache_is_flying(uint64 flight)
 	bool flying = false;
 
 	clari_cache_lock(LW_SHARED);
-	for (int i = 0; i < CLARI_MAX_FLIGHTS; i++)
+	for (int i = 0; i < control->nflights; i++)
 		flying = flying || (control->flights[i].used && control->flights[i].generation == flight);
 	clari_cache_unlock();
 	return flying;
@@ -346,7 +349,7 @@ invalidate_locked(ClariEntryShared *entry, ClariDropped *dropped)
 static ClariEntryShared *
 next_meant_locked(const ClariKey *key, int *index)
 {
-	while (*index < CLARI_MAX_ENTRIES)
+	while (*index < control->nentries)
 	{
 		ClariEntryShared *entry = &control->entries[(*index)++];
 

@@ -46,7 +46,7 @@ count_flights_locked(ClariControl *control)
 {
 	int count = 0;
 
-	for (int i = 0; i < CLARI_MAX_FLIGHTS; i++)
+	for (int i = 0; i < control->nflights; i++)
 		count += control->flights[i].used;
 	return count;
 }
@@ -86,7 +86,7 @@ is_stuck_locked(ClariControl *control)
 	for (int i = 0; i < CLARI_MAX_WORKERS; i++)
 		if (control->workers[i].state == CLARI_WORKER_RUNNING)
 			return false;
-	for (int i = 0; i < CLARI_MAX_FLIGHTS; i++)
+	for (int i = 0; i < control->nflights; i++)
 		waiting = waiting || (control->flights[i].used && control->flights[i].queued_at < long_ago);
 	return waiting;
 }
@@ -195,7 +195,7 @@ leave_slot(int code pg_attribute_unused(), Datum arg pg_attribute_unused())
 	if (my_slot == CLARI_NOBODY)
 		return;
 	clari_cache_lock(LW_EXCLUSIVE);
-	for (int i = 0; i < CLARI_MAX_FLIGHTS; i++)
+	for (int i = 0; i < control->nflights; i++)
 		if (control->flights[i].used && control->flights[i].worker == my_slot)
 			requeue_locked(&control->flights[i]);
 	control->workers[my_slot].state = CLARI_WORKER_FREE;
@@ -235,7 +235,7 @@ clari_cache_worker_end(void)
 	bool queued = false;
 
 	clari_cache_lock(LW_EXCLUSIVE);
-	for (int i = 0; i < CLARI_MAX_FLIGHTS; i++)
+	for (int i = 0; i < control->nflights; i++)
 		queued = queued || (control->flights[i].used && control->flights[i].worker == CLARI_NOBODY);
 	if (!queued)
 	{
@@ -272,7 +272,7 @@ account_has_room_locked(ClariControl *control, const ClariFlightShared *flight)
 {
 	int active = 0;
 
-	for (int i = 0; i < CLARI_MAX_FLIGHTS; i++)
+	for (int i = 0; i < control->nflights; i++)
 	{
 		const ClariFlightShared *other = &control->flights[i];
 
@@ -289,7 +289,7 @@ next_flight_locked(ClariControl *control)
 {
 	ClariFlightShared *next = NULL;
 
-	for (int i = 0; i < CLARI_MAX_FLIGHTS; i++)
+	for (int i = 0; i < control->nflights; i++)
 	{
 		ClariFlightShared *flight = &control->flights[i];
 
@@ -420,9 +420,9 @@ clari_cache_claims_job(int index, const char *job_id)
 	bool claimed = false;
 
 	clari_cache_lock(LW_SHARED);
-	for (int i = 0; i < CLARI_MAX_ENTRIES; i++)
+	for (int i = 0; i < control->nentries; i++)
 		claimed = claimed || (control->entries[i].used && strcmp(control->entries[i].version.meta.job_id, job_id) == 0);
-	for (int i = 0; i < CLARI_MAX_FLIGHTS; i++)
+	for (int i = 0; i < control->nflights; i++)
 		claimed = claimed ||
 				  (i != index && control->flights[i].used && strcmp(control->flights[i].progress.job_id, job_id) == 0);
 	clari_cache_unlock();
@@ -437,7 +437,7 @@ clari_cache_is_contested(int index)
 	bool contested = false;
 
 	clari_cache_lock(LW_SHARED);
-	for (int i = 0; i < CLARI_MAX_FLIGHTS; i++)
+	for (int i = 0; i < control->nflights; i++)
 	{
 		const ClariFlightShared *other = &control->flights[i];
 
@@ -566,7 +566,7 @@ clari_cache_cancels(ClariCancel cancels[CLARI_CANCELS_MAX])
 	int count = 0;
 
 	clari_cache_lock(LW_EXCLUSIVE);
-	for (int i = 0; i < CLARI_MAX_FLIGHTS && count < CLARI_CANCELS_MAX; i++)
+	for (int i = 0; i < control->nflights && count < CLARI_CANCELS_MAX; i++)
 	{
 		ClariFlightShared *flight = &control->flights[i];
 

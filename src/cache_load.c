@@ -79,7 +79,7 @@ insert_locked(const ClariStoreFound *found, ClariDropped *dropped)
 	ClariControl *control = clari_cache_control();
 	ClariEntryShared *entry = clari_entry_find_locked(&found->key);
 
-	if (entry == NULL && control->free_entry != CLARI_NOBODY)
+	if (entry == NULL && (control->free_entry != CLARI_NOBODY || control->nentries < CLARI_MAX_ENTRIES))
 		entry = clari_entry_insert_locked(&found->key, dropped);
 	if (entry == NULL)
 		return false;
@@ -181,12 +181,12 @@ load(void)
 static void
 leave_directory_locked(ClariControl *control)
 {
-	for (int i = 0; i < CLARI_MAX_ENTRIES; i++)
+	for (int i = 0; i < control->nentries; i++)
 	{
 		control->entries[i].in_file = false;
 		control->entries[i].record_bytes = 0;
 	}
-	for (int i = 0; i < CLARI_MAX_FLIGHTS; i++)
+	for (int i = 0; i < control->nflights; i++)
 	{
 		control->flights[i].moved = control->flights[i].used;
 		control->flights[i].disk_bytes = 0;

@@ -14,10 +14,10 @@ free_flight_locked(void)
 {
 	ClariControl *control = clari_cache_control();
 
-	for (int i = 0; i < CLARI_MAX_FLIGHTS; i++)
+	for (int i = 0; i < control->nflights; i++)
 		if (!control->flights[i].used)
 			return &control->flights[i];
-	return NULL;
+	return control->nflights < CLARI_MAX_FLIGHTS ? &control->flights[control->nflights++] : NULL;
 }
 
 static bool

@@ -111,7 +111,9 @@ typedef struct ClariControl
 	TimestampTz directory_at;    /* of the reload that set it */
 	uint64 directory_generation; /* counts its changes */
 	int buckets[CLARI_BUCKETS];
-	int free_entry;
+	int nentries;   /* those below have been made */
+	int nflights;   /* the same */
+	int free_entry; /* the first that was given back, or CLARI_NOBODY */
 	int nsegments;
 	Size segment_bytes;
 	uint64 disk_bytes;         /* of rowsets and records, those being written included; not what a sort spills */

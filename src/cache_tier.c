@@ -121,7 +121,7 @@ victim_locked(bool (*has)(const ClariEntryShared *entry))
 	ClariEntryShared *victim = NULL;
 	bool victim_expired = false;
 
-	for (int i = 0; i < CLARI_MAX_ENTRIES; i++)
+	for (int i = 0; i < control->nentries; i++)
 	{
 		ClariEntryShared *entry = &control->entries[i];
 		bool expired;

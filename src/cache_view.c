@@ -70,7 +70,7 @@ clari_cache_entries_copy(int *count)
 	clari_cache_open();
 	clari_cache_lock(LW_EXCLUSIVE);
 	clari_tier_trim_locked(&dropped); /* the bounds may have been lowered */
-	for (int i = 0; i < CLARI_MAX_ENTRIES; i++)
+	for (int i = 0; i < control->nentries; i++)
 		if (is_shown(&control->entries[i]))
 			describe_entry(&control->entries[i], &infos[(*count)++]);
 	clari_cache_unlock();
@@ -104,7 +104,7 @@ clari_cache_flights(int *count)
 
 	*count = 0;
 	clari_cache_lock(LW_SHARED);
-	for (int i = 0; i < CLARI_MAX_FLIGHTS; i++)
+	for (int i = 0; i < control->nflights; i++)
 		if (control->flights[i].used)
 			describe_flight(&control->flights[i], &infos[(*count)++]);
 	clari_cache_unlock();
