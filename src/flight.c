@@ -8,6 +8,7 @@
 
 #include "flight.h"
 
+#include "clock.h"
 #include "digest.h"
 #include "download.h"
 #include "job.h"
@@ -18,8 +19,6 @@
 #include "miscadmin.h"
 #include "postmaster/interrupt.h"
 #include "utils/memutils.h"
-
-#include <time.h>
 
 /* A disk that is full is so for each export. */
 #define LOG_INTERVAL 60000 /* ms */
@@ -44,15 +43,6 @@ struct ClariFlight
 
 static void step(ClariFlight *flight, const ClariJobEvent *event);
 
-int64
-clari_flight_now(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64) now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 /* ------- telling ------- */
 
 void
@@ -71,7 +61,7 @@ clari_flight_tell(const ClariFlight *flight)
 		progress.entries = clari_download_entries(flight->download);
 	}
 	if (flight->transfer == NULL && job->next_at != PG_INT64_MAX)
-		progress.next_try_at = GetCurrentTimestamp() + (job->next_at - clari_flight_now()) * 1000;
+		progress.next_try_at = GetCurrentTimestamp() + (job->next_at - clari_clock_now()) * 1000;
 	clari_cache_progress(flight->order.index, &progress);
 }
 
@@ -104,9 +94,9 @@ note_warning(ClariFlight *flight, const ClariError *error)
 	if (error->code == CLARI_ERROR_NONE || flight->warning.code != CLARI_ERROR_NONE)
 		return;
 	flight->warning = *error;
-	if (logged_at != 0 && clari_flight_now() - logged_at < LOG_INTERVAL)
+	if (logged_at != 0 && clari_clock_now() - logged_at < LOG_INTERVAL)
 		return;
-	logged_at = clari_flight_now();
+	logged_at = clari_clock_now();
 	clari_error_report(LOG, error);
 }
 
@@ -388,6 +378,15 @@ post(ClariFlight *flight)
 }
 
 static void
+ask_limits(ClariFlight *flight)
+{
+	ClariHttpRequest request = {.method = CLARI_HTTP_GET};
+
+	request.url = psprintf("%s/admin/limits", flight->order.request.base_url);
+	call(flight, &request, NULL, answered);
+}
+
+static void
 poll_job(ClariFlight *flight)
 {
 	ClariHttpRequest request = {.method = CLARI_HTTP_GET};
@@ -507,6 +506,9 @@ carry_out(ClariFlight *flight, ClariJobAction action)
 		case CLARI_ACTION_POST:
 			post(flight);
 			break;
+		case CLARI_ACTION_LIMITS:
+			ask_limits(flight);
+			break;
 		case CLARI_ACTION_POLL:
 			poll_job(flight);
 			break;
@@ -534,7 +536,7 @@ step(ClariFlight *flight, const ClariJobEvent *event)
 	ClariJobAction action;
 
 	flight->in_doubt = flight->job.in_doubt;
-	action = clari_job_step(&flight->job, event, clari_flight_now());
+	action = clari_job_step(&flight->job, event, clari_clock_now());
 	clari_cache_count(CLARI_COUNT_RETRIES, flight->job.total_retries - retries);
 	record_job(flight);
 	/* An event can overtake a call. */
@@ -558,18 +560,18 @@ clari_flight_begin(const ClariOrder *order, ClariHttp *http)
 	flight->order = *order;
 	flight->http = http;
 	clari_job_begin(job, &order->request, &order->transport, (uint32) order->generation ^ (uint32) MyProcPid,
-					clari_flight_now());
+					clari_clock_now());
 	takeup = clari_takeup_find(order, &flight->record, &error);
 	flight->killed = flight->record.attempts;
 	job->adoptable = clari_takeup_is_listable(&flight->record, order);
 	if (takeup == CLARI_TAKEUP_JOB)
 	{
-		clari_job_resume(job, flight->record.job_id, clari_flight_now());
+		clari_job_resume(job, flight->record.job_id, clari_clock_now());
 		flight->taken_up = flight->record.settled;
 		clari_cache_count(CLARI_COUNT_TAKEN_UP, 1);
 	}
 	else if (takeup == CLARI_TAKEUP_UNSURE)
-		clari_job_resume_unsure(job, clari_flight_now());
+		clari_job_resume_unsure(job, clari_clock_now());
 	else if (takeup == CLARI_TAKEUP_GIVE_UP)
 		fail_with(flight, &error);
 	return flight;
@@ -592,7 +594,7 @@ clari_flight_tick(ClariFlight *flight)
 {
 	ClariJobEvent tick = {.kind = CLARI_EVENT_TICK, .retry_after = -1};
 
-	if (!flight->over && flight->job.next_at <= clari_flight_now())
+	if (!flight->over && flight->job.next_at <= clari_clock_now())
 		step(flight, &tick);
 }
 

@@ -26,7 +26,7 @@ extern ClariFlight *clari_flight_begin(const ClariOrder *order, ClariHttp *http)
 /* Has it been published, or failed?  Then it is to be ended, and nothing else. */
 extern bool clari_flight_is_over(const ClariFlight *flight);
 
-/* When it wants a tick, in milliseconds of clari_flight_now(). */
+/* When it wants a tick, in milliseconds of clari_clock_now(). */
 extern int64 clari_flight_next_at(const ClariFlight *flight);
 extern void clari_flight_tick(ClariFlight *flight);
 
@@ -45,8 +45,5 @@ extern void clari_flight_quit(ClariFlight *flight);
 
 /* Frees it, and wipes the secret. */
 extern void clari_flight_end(ClariFlight *flight);
-
-/* Milliseconds of a clock that nobody sets. */
-extern int64 clari_flight_now(void);
 
 #endif /* CLARI_FLIGHT_H */

@@ -98,7 +98,7 @@ on_timer(CURLM *multi, long timeout_ms, void *arg)
 	ClariHttp *http = arg;
 
 	(void) multi;
-	http->timer_at = timeout_ms < 0 ? INT64_MAX : clari_http_now() + timeout_ms;
+	http->timer_at = timeout_ms < 0 ? INT64_MAX : clari_clock_now() + timeout_ms;
 	return 0;
 }
 
@@ -252,7 +252,7 @@ log_transfer(ClariTransfer *transfer, const ClariHttpResult *result)
 
 	clari_origin_redact(transfer->url, url, sizeof(url));
 	elog(DEBUG2, "clari_fdw: %s %s: status %d, " UINT64_FORMAT " bytes, %d ms%s", clari_transfer_method(transfer), url,
-		 result->status, transfer->decoded, (int) (clari_http_now() - transfer->begun_at),
+		 result->status, transfer->decoded, (int) (clari_clock_now() - transfer->begun_at),
 		 result->answered ? "" : ", broken off");
 }
 
@@ -322,7 +322,7 @@ expire(ClariHttp *http)
 {
 	ClariTransfer *transfer = http->transfers;
 	ClariHttpResult result;
-	int64_t now = clari_http_now();
+	int64_t now = clari_clock_now();
 
 	while (transfer != NULL)
 	{
@@ -380,7 +380,7 @@ build_waits(ClariHttp *http)
 static long
 shortest_wait(const ClariHttp *http, long timeout_ms)
 {
-	int64_t now = clari_http_now();
+	int64_t now = clari_clock_now();
 	int64_t until = timeout_ms < 0 ? INT64_MAX : now + timeout_ms;
 
 	until = Min(until, http->timer_at);
@@ -418,7 +418,7 @@ clari_http_wait(ClariHttp *http, long timeout_ms, uint32_t wait_event_info)
 		if (ready != 0)
 			socket_action(http, events[i].fd, ready);
 	}
-	if (http->timer_at <= clari_http_now())
+	if (http->timer_at <= clari_clock_now())
 	{
 		http->timer_at = INT64_MAX;
 		socket_action(http, CURL_SOCKET_TIMEOUT, 0);

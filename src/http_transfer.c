@@ -100,7 +100,7 @@ on_body(char *bytes, size_t size, size_t count, void *arg)
 	size_t length = size * count;
 	int32_t limit = transfer->transport->max_export_size;
 
-	transfer->progress_at = clari_http_now();
+	transfer->progress_at = clari_clock_now();
 	transfer->decoded += length;
 	if (limit > 0 && transfer->decoded > (uint64_t) limit * 1024)
 	{
@@ -125,7 +125,7 @@ on_header(char *bytes, size_t size, size_t count, void *arg)
 	ClariTransfer *transfer = arg;
 
 	(void) bytes;
-	transfer->progress_at = clari_http_now();
+	transfer->progress_at = clari_clock_now();
 	return size * count;
 }
 
@@ -140,7 +140,7 @@ on_progress(void *arg, curl_off_t to_load, curl_off_t loaded, curl_off_t to_send
 	if (loaded + sent != transfer->moved)
 	{
 		transfer->moved = loaded + sent;
-		transfer->progress_at = clari_http_now();
+		transfer->progress_at = clari_clock_now();
 	}
 	return 0;
 }
@@ -355,7 +355,7 @@ clari_transfer_open(const ClariHttpRequest *request, ClariHttpSink sink, void *a
 	transfer->sink = sink;
 	transfer->arg = arg;
 	transfer->keyed = true;
-	transfer->begun_at = transfer->progress_at = clari_http_now();
+	transfer->begun_at = transfer->progress_at = clari_clock_now();
 	if (!set_up(transfer, request, user_agent, error))
 	{
 		clari_transfer_close(transfer);
@@ -422,7 +422,7 @@ clari_transfer_follow(ClariTransfer *transfer, ClariError *error)
 	transfer->reply_length = 0;
 	transfer->reply_cut = false;
 	transfer->cause[0] = '\0';
-	transfer->progress_at = clari_http_now();
+	transfer->progress_at = clari_clock_now();
 	return CLARI_FOLLOW_NEXT;
 }
 

@@ -9,8 +9,8 @@
 #define CLARI_HTTP_TRANSFER_H
 
 #include <curl/curl.h>
-#include <time.h>
 
+#include "clock.h"
 #include "http.h"
 #include "http_origin.h"
 
@@ -43,7 +43,7 @@ struct ClariTransfer
 	bool keyed;                 /* with the key */
 	int hops;                   /* redirects followed */
 
-	int64_t begun_at;    /* these two on the clock of clari_http_now() */
+	int64_t begun_at;    /* these two on the clock of clari_clock_now() */
 	int64_t progress_at; /* when a byte last moved */
 	curl_off_t moved;    /* bytes of body either way, as they are on the wire */
 	uint64_t decoded;    /* bytes of body, decoded */
@@ -64,16 +64,6 @@ typedef enum ClariFollow
 	CLARI_FOLLOW_NEXT, /* the transfer is set up for the next hop */
 	CLARI_FOLLOW_ERROR /* must not, or cannot: the error says why */
 } ClariFollow;
-
-/* Milliseconds that never go backwards. */
-static inline int64_t
-clari_http_now(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t) now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 /*
  * A transfer whose handle is ready for the multi handle.  NULL with the error

@@ -17,6 +17,7 @@
 
 #define LIST_PATIENCE 5000 /* ms for the list before the POST: it must not cost the export */
 #define CANCEL_PATIENCE 10000
+#define LIMITS_PATIENCE 5000 /* ms for the limits: the refusal's own words have to do then */
 
 typedef ClariJobAction (*StateFunction)(ClariJob *job, const ClariJobEvent *event, int64_t now);
 
@@ -24,6 +25,8 @@ static const ClariReply empty_reply;
 
 static const char *const state_names[] = {
 	[CLARI_JOB_NEW] = "new",
+	[CLARI_JOB_BLOCKED] = "waiting for a slot",
+	[CLARI_JOB_ASKING] = "waiting for a slot",
 	[CLARI_JOB_LISTING] = "listing",
 	[CLARI_JOB_POSTING] = "posting",
 	[CLARI_JOB_UNSURE] = "looking",
@@ -85,17 +88,33 @@ reply_contains(const ClariReply *reply, const char *word)
 	return contains(reply->code, word) || contains(reply->message, word);
 }
 
+/* Clari refuses by 400 what exceeds a limit, the one that passes and the one that does not: which, it tells when asked. */
+static bool
+speaks_of_limits(const ClariReply *reply)
+{
+	return reply_contains(reply, "limit") || reply_contains(reply, "concurrent") || reply_contains(reply, "quota") ||
+		   reply_contains(reply, "monthly") || reply_contains(reply, "too many");
+}
+
+static ClariJobAction
+ask_limits(ClariJob *job, int64_t now)
+{
+	clari_job_enter(job, CLARI_JOB_ASKING, now + LIMITS_PATIENCE);
+	return CLARI_ACTION_LIMITS;
+}
+
 /* 400 and 404 mean something of their own for a POST. */
 static ClariJobAction
-post_refused(ClariJob *job, int status, const ClariReply *reply, int64_t retry_after, int64_t now)
+post_refused(ClariJob *job, int status, const ClariReply *reply, int64_t now)
 {
 	if (status == 404)
 		clari_job_error_no_forecast(job, status, reply);
-	else if (status == 400 && reply_contains(reply, "concurrent"))
-		return clari_job_wait_for_others(job, retry_after, now);
-	else if (status == 400 && (reply_contains(reply, "quota") || reply_contains(reply, "monthly")))
-		clari_job_error_quota(job);
-	return clari_job_fail(job);
+	if (status != 400 || !speaks_of_limits(reply))
+		return clari_job_fail(job);
+	job->blocked = false;
+	job->slot_words = reply_contains(reply, "concurrent") || reply_contains(reply, "too many");
+	job->quota_words = !job->slot_words && (reply_contains(reply, "quota") || reply_contains(reply, "monthly"));
+	return ask_limits(job, now);
 }
 
 /* The POST, poll or download under way was answered, but not with 2xx. */
@@ -116,7 +135,7 @@ call_refused(ClariJob *job, const ClariJobEvent *event, const ClariReply *reply,
 		return clari_job_fail(job);
 	}
 	if (posting)
-		return post_refused(job, status, reply, event->retry_after, now);
+		return post_refused(job, status, reply, now);
 	if (status != 404)
 		return clari_job_fail(job);
 	if (job->resumed)
@@ -303,6 +322,68 @@ step_new(ClariJob *job, const ClariJobEvent *event, int64_t now)
 	return CLARI_ACTION_LIST;
 }
 
+/* The limits did not come, or say nothing: the refusal's own words have to do. */
+static ClariJobAction
+limits_unknown(ClariJob *job, int64_t now)
+{
+	if (!job->quota_words)
+		return clari_job_wait_for_slot(job, CLARI_JOB_NEW, now);
+	clari_job_error_quota(job, &empty_reply);
+	return clari_job_fail(job);
+}
+
+static ClariJobAction
+limits_reported(ClariJob *job, const ClariReply *limits, int64_t now)
+{
+	if (limits->available_monthly == 0)
+	{
+		clari_job_error_quota(job, limits);
+		return clari_job_fail(job);
+	}
+	if (limits->available_concurrent == 0)
+	{
+		job->blocked = true;
+		return clari_job_wait_for_slot(job, CLARI_JOB_BLOCKED, now);
+	}
+	if (limits->available_concurrent < 0)
+		return limits_unknown(job, now);
+	if (job->blocked)
+	{
+		/* What was waited for. */
+		clari_job_enter(job, CLARI_JOB_NEW, now);
+		return CLARI_ACTION_NONE;
+	}
+	/* There is room again already; but where the refusal may have meant something else, not for ever. */
+	return job->slot_words ? clari_job_wait_for_slot(job, CLARI_JOB_NEW, now) : clari_job_post_again(job, now);
+}
+
+static ClariJobAction
+step_blocked(ClariJob *job, const ClariJobEvent *event, int64_t now)
+{
+	if (event->kind != CLARI_EVENT_TICK || now < job->next_at)
+		return CLARI_ACTION_NONE;
+	return clari_job_is_late(job, now) ? clari_job_fail_time_out(job, 0, now) : ask_limits(job, now);
+}
+
+/* job->error stays the POST's: that is what was refused. */
+static ClariJobAction
+step_asking(ClariJob *job, const ClariJobEvent *event, int64_t now)
+{
+	switch (event->kind)
+	{
+		case CLARI_EVENT_REPLY:
+			return is_success(event) ? limits_reported(job, reply_of(event), now) : limits_unknown(job, now);
+		case CLARI_EVENT_BROKEN:
+			return limits_unknown(job, now);
+		case CLARI_EVENT_TICK:
+			if (clari_job_is_late(job, now))
+				return clari_job_fail_time_out(job, 0, now);
+			return now < job->next_at ? CLARI_ACTION_NONE : limits_unknown(job, now);
+		default:
+			return CLARI_ACTION_NONE;
+	}
+}
+
 /* Whatever comes of the list before the POST, the POST comes next. */
 static ClariJobAction
 step_listing(ClariJob *job, const ClariJobEvent *event, int64_t now)
@@ -409,9 +490,9 @@ step_polling(ClariJob *job, const ClariJobEvent *event, int64_t now)
 
 	if (!call_succeeded(job, event, now, &action))
 		return action;
-	if (!reply->is_json)
+	if (!reply->is_json || reply->status == CLARI_STATUS_ABSENT)
 	{
-		/* Not Clari but something between: it may go away. */
+		/* Not Clari but something between, or not well: it may pass. */
 		clari_job_error_no_state(job, reply);
 		return clari_job_retry(job, event->retry_after, now);
 	}
@@ -553,6 +634,8 @@ clari_job_step(ClariJob *job, const ClariJobEvent *event, int64_t now)
 {
 	static const StateFunction steps[] = {
 		[CLARI_JOB_NEW] = step_new,
+		[CLARI_JOB_BLOCKED] = step_blocked,
+		[CLARI_JOB_ASKING] = step_asking,
 		[CLARI_JOB_LISTING] = step_listing,
 		[CLARI_JOB_POSTING] = step_posting,
 		[CLARI_JOB_UNSURE] = step_unsure,

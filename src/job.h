@@ -19,6 +19,8 @@
 typedef enum ClariJobState
 {
 	CLARI_JOB_NEW,     /* nothing sent yet, or the POST is to be sent (again) at next_at */
+	CLARI_JOB_BLOCKED, /* a limit refused the POST: the limits are asked for (again) at next_at */
+	CLARI_JOB_ASKING,  /* the limits are being asked for, and waited for until next_at */
 	CLARI_JOB_LISTING, /* the list before the POST is under way, and waited for until next_at */
 	CLARI_JOB_POSTING, /* the POST is under way */
 	CLARI_JOB_UNSURE,  /* the POST may have made a job: the list is asked for at next_at */
@@ -37,6 +39,7 @@ typedef enum ClariJobAction
 	CLARI_ACTION_NONE, /* wait: until next_at, or for what is under way */
 	CLARI_ACTION_LIST, /* GET /export/jobs: LISTING wants what is known, LOOKING a verdict (adopt.h) */
 	CLARI_ACTION_POST,
+	CLARI_ACTION_LIMITS, /* GET /admin/limits */
 	CLARI_ACTION_POLL,
 	CLARI_ACTION_DOWNLOAD,
 	CLARI_ACTION_CANCEL,  /* PATCH /export/jobs/{job_id} */
@@ -74,9 +77,9 @@ typedef struct ClariJob
 	char period[CLARI_PERIOD_TEXT_SIZE]; /* for messages; empty: the current quarter */
 	char forecast[CLARI_NAME_SIZE];
 	char job_id[64];
-	char user_id[64];        /* whom Clari takes us for, or empty: not known yet */
-	char status_text[32];    /* Clari's last word on the job's state, or empty */
-	char download_url[1024]; /* empty: the job's own results */
+	char user_id[64];                   /* whom Clari takes us for, or empty: not known yet */
+	char status_text[32];               /* Clari's last word on the job's state, or empty */
+	char download_url[CLARI_LINK_SIZE]; /* empty: the job's own results */
 	bool allow_truncated;
 	bool truncated;
 	bool adoptable; /* set by the caller after begin: a job of this request can be told in a list */
@@ -101,7 +104,10 @@ typedef struct ClariJob
 	int32_t looks;   /* lists after the last POST */
 	int32_t retries; /* of the step under way */
 	int32_t total_retries;
-	int32_t refusals;     /* POSTs refused because too many exports were running */
+	int32_t refusals;     /* how often no slot was free for the POST */
+	bool slot_words;      /* the refusal spoke of exports at a time */
+	bool quota_words;     /* … of the quota */
+	bool blocked;         /* and since then no slot was free */
 	uint32_t jitter;      /* seed of the back-off's jitter, advanced by use */
 	ClariError error;     /* FAILED: why; before that, why the last call is to be repeated, if it is */
 	ClariError cancelled; /* what error becomes, once the POST under way is answered; NONE: not cancelled */

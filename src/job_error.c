@@ -101,9 +101,12 @@ clari_job_error_no_forecast(ClariJob *job, int status, const ClariReply *reply)
 }
 
 void
-clari_job_error_quota(ClariJob *job)
+clari_job_error_quota(ClariJob *job, const ClariReply *limits)
 {
 	job->error.code = CLARI_ERROR_QUOTA;
+	if (limits->monthly_quota > 0)
+		add_detail(&job->error, "Of %lld exports in 30 days %lld are left.", (long long) limits->monthly_quota,
+				   (long long) limits->available_monthly);
 	clari_error_hint(&job->error, "Clari counts the exports of the last 30 days, so the quota frees as they grow "
 								  "older than that. Raise option \"cache_ttl\" to spend less of it, or ask Clari "
 								  "for more.");

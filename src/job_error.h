@@ -20,7 +20,7 @@ extern void clari_job_error_refused(ClariJob *job, int status, const ClariReply 
 /* These three add to clari_job_error_refused(), or replace it, where the refusal has a meaning of its own. */
 extern void clari_job_error_unauthorized(ClariJob *job, bool no_optin); /* the key's user may not see the forecast */
 extern void clari_job_error_no_forecast(ClariJob *job, int status, const ClariReply *reply);
-extern void clari_job_error_quota(ClariJob *job);
+extern void clari_job_error_quota(ClariJob *job, const ClariReply *limits);
 
 /* Clari has forgotten the job: 404. */
 extern void clari_job_error_lost(ClariJob *job, int status, const ClariReply *reply);

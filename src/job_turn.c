@@ -13,7 +13,7 @@
 
 #define RETRY_DELAY 500 /* ms, doubled by each retry of the step */
 #define RETRY_LIMIT 30000
-#define REFUSAL_DELAY 1000 /* the same while too many exports are running */
+#define REFUSAL_DELAY 1000 /* the same while no slot is free */
 #define REFUSAL_LIMIT 10000
 #define POLL_SHARE 10 /* a poll each time that the job is a tenth older */
 
@@ -38,6 +38,8 @@ clari_job_enter(ClariJob *job, ClariJobState state, int64_t next_at)
 	switch (state)
 	{
 		case CLARI_JOB_NEW:
+		case CLARI_JOB_BLOCKED:
+		case CLARI_JOB_ASKING:
 		case CLARI_JOB_LISTING:
 		case CLARI_JOB_UNSURE:
 		case CLARI_JOB_WAITING:
@@ -225,10 +227,9 @@ clari_job_retry(ClariJob *job, int64_t retry_after, int64_t now)
 }
 
 ClariJobAction
-clari_job_wait_for_others(ClariJob *job, int64_t retry_after, int64_t now)
+clari_job_wait_for_slot(ClariJob *job, ClariJobState state, int64_t now)
 {
-	return back_off(job, CLARI_JOB_NEW, back_off_delay(job, REFUSAL_DELAY, REFUSAL_LIMIT, job->refusals++), retry_after,
-					now);
+	return back_off(job, state, back_off_delay(job, REFUSAL_DELAY, REFUSAL_LIMIT, job->refusals++), -1, now);
 }
 
 /* ---- a POST of unknown outcome ---- */

@@ -41,8 +41,8 @@ extern ClariJobAction clari_job_start_over(ClariJob *job, int64_t now);
 /* Repeats the call under way, at most max_retries times, after a growing delay or retry_after (ms, if above 0). */
 extern ClariJobAction clari_job_retry(ClariJob *job, int64_t retry_after, int64_t now);
 
-/* Somebody's exports are running: the POST is sent again, however often, and is nobody's failure. */
-extern ClariJobAction clari_job_wait_for_others(ClariJob *job, int64_t retry_after, int64_t now);
+/* Somebody's exports are running, which is nobody's failure: waits in the state (NEW, BLOCKED), however often. */
+extern ClariJobAction clari_job_wait_for_slot(ClariJob *job, ClariJobState state, int64_t now);
 
 /* The POST under way may have made a job: a list may tell, or else it is sent again. */
 extern ClariJobAction clari_job_outcome_unknown(ClariJob *job, int64_t retry_after, int64_t now);

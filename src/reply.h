@@ -11,6 +11,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#define CLARI_LINK_SIZE 4096 /* pre-signed links carry whole session tokens */
+
 typedef enum ClariJobStatus
 {
 	CLARI_STATUS_ABSENT, /* the reply has no status */
@@ -34,7 +36,7 @@ typedef struct ClariReply
 	int64_t end_time;
 	bool rows_truncated;
 	bool cells_truncated;
-	char download_url[1024]; /* or empty */
+	char download_url[CLARI_LINK_SIZE]; /* or empty */
 	/* errors, in whichever of the shapes they came */
 	char code[64];
 	char error_id[64];

@@ -9,6 +9,7 @@
 
 #include "wanted.h"
 
+#include "clock.h"
 #include "report.h"
 
 #include "access/xact.h"
@@ -16,7 +17,7 @@
 #include "storage/ipc.h"
 
 /* How long to keep asking for a worker slot. */
-#define WORKER_PATIENCE (10 * USECS_PER_SEC)
+#define WORKER_PATIENCE 10000 /* ms */
 
 /* Sleeps end by themselves so often, to see whether a worker must be started again. */
 #define LONGEST_SLEEP 1000L /* ms */
@@ -256,15 +257,15 @@ stop_waiting(int code pg_attribute_unused(), Datum arg)
 
 /* Raises once no worker could be had for so long; *refused_at is when that began. */
 static void
-keep_workers_running(TimestampTz *refused_at)
+keep_workers_running(int64 *refused_at)
 {
 	ClariError error;
 
 	if (clari_cache_start_workers(&error))
 		*refused_at = 0;
 	else if (*refused_at == 0)
-		*refused_at = GetCurrentTimestamp();
-	else if (GetCurrentTimestamp() - *refused_at > WORKER_PATIENCE)
+		*refused_at = clari_clock_now();
+	else if (clari_clock_now() - *refused_at > WORKER_PATIENCE)
 		clari_error_report(ERROR, &error);
 }
 
@@ -272,13 +273,13 @@ keep_workers_running(TimestampTz *refused_at)
 static bool
 sleep_until(ClariSettled settled, void *arg, long timeout_ms)
 {
-	TimestampTz deadline = timeout_ms < 0 ? PG_INT64_MAX : GetCurrentTimestamp() + timeout_ms * 1000;
-	TimestampTz refused_at = 0;
+	int64 deadline = clari_clock_now() + timeout_ms;
+	int64 refused_at = 0;
 
 	clari_cache_wait_begin();
 	while (!settled(arg))
 	{
-		long left = timeout_ms < 0 ? LONGEST_SLEEP : (long) ((deadline - GetCurrentTimestamp()) / 1000);
+		long left = timeout_ms < 0 ? LONGEST_SLEEP : (long) (deadline - clari_clock_now());
 
 		CHECK_FOR_INTERRUPTS();
 		if (left <= 0)

@@ -12,6 +12,7 @@
 #include "worker.h"
 
 #include "cache_worker.h"
+#include "clock.h"
 #include "compat.h"
 #include "digest.h"
 #include "flight.h"
@@ -67,9 +68,9 @@ tell_all_progress(void)
 	static int64 told_at = 0;
 	dlist_iter iter;
 
-	if (clari_flight_now() - told_at < PROGRESS_INTERVAL)
+	if (clari_clock_now() - told_at < PROGRESS_INTERVAL)
 		return;
-	told_at = clari_flight_now();
+	told_at = clari_clock_now();
 	dlist_foreach(iter, &flights) clari_flight_tell(dlist_container(Claimed, node, iter.cur)->flight);
 }
 
@@ -153,12 +154,12 @@ end_flights(void)
 static long
 turn_length(void)
 {
-	int64 next = clari_flight_now() + LONGEST_TURN;
+	int64 next = clari_clock_now() + LONGEST_TURN;
 	dlist_iter iter;
 
 	dlist_foreach(iter, &flights) next =
 		Min(next, clari_flight_next_at(dlist_container(Claimed, node, iter.cur)->flight));
-	return (long) Max(next - clari_flight_now(), 0);
+	return (long) Max(next - clari_clock_now(), 0);
 }
 
 static void
@@ -195,13 +196,13 @@ clari_fdw_worker_main(Datum slot)
 	before_shmem_exit(quit_flights, (Datum) 0);
 	turn_context = AllocSetContextCreate(TopMemoryContext, "clari_fdw turn", ALLOCSET_DEFAULT_SIZES);
 	http = clari_http_open();
-	busy_at = clari_flight_now();
+	busy_at = clari_clock_now();
 	while (!ShutdownRequestPending)
 	{
 		turn();
 		if (!dlist_is_empty(&flights))
-			busy_at = clari_flight_now();
-		else if (clari_flight_now() - busy_at >= clari_worker_idle_timeout && clari_cache_worker_end())
+			busy_at = clari_clock_now();
+		else if (clari_clock_now() - busy_at >= clari_worker_idle_timeout && clari_cache_worker_end())
 			return;
 	}
 	proc_exit(0);

@@ -512,34 +512,96 @@ test_server_errors(void)
 	}
 }
 
-static void
-test_limits(void)
+/* What GET /admin/limits says; -1: nothing of that. */
+static ClariJobAction
+tell_limits(ClariJob *job, int concurrent, int monthly, int64_t now)
+{
+	ClariReply reply = {.is_json = true, .concurrent_limit = 3, .monthly_quota = 1000};
+
+	reply.available_concurrent = concurrent;
+	reply.available_monthly = monthly;
+	return answer(job, 200, &reply, now);
+}
+
+/* A refusal by a limit asks which. */
+static ClariJob
+asking_job(const char *code, const char *message)
 {
 	ClariJob job = posting_job();
+
+	ok(refuse(&job, 400, code, message, START) == CLARI_ACTION_LIMITS && job.state == CLARI_JOB_ASKING &&
+		   job.next_at == START + 5000,
+	   "\"%s%s\" asks for the limits", code, message);
+	return job;
+}
+
+static void
+test_slots(void)
+{
+	ClariJob job = asking_job("CONCURRENT_LIMIT", "");
 	int64_t now = START;
 	int64_t base = 1000;
 
 	for (int i = 0; i < 8; i++)
 	{
-		ok(refuse(&job, 400, i % 2 ? "CONCURRENT_LIMIT" : "limit", "Max Concurrent exports running", now) ==
-				   CLARI_ACTION_NONE &&
-			   backs_off(&job, CLARI_JOB_NEW, base, now) && job.retries == 0,
-		   "refusal %d for concurrency waits about %d ms, and is no retry", i + 1, (int) base);
+		ok(tell_limits(&job, 0, 10, now) == CLARI_ACTION_NONE && backs_off(&job, CLARI_JOB_BLOCKED, base, now) &&
+			   job.retries == 0,
+		   "without a slot, question %d waits about %d ms, and is no retry", i + 1, (int) base);
 		base = base * 2 < 10000 ? base * 2 : 10000;
 		now = job.next_at;
-		tick(&job, now);
+		ok(tick(&job, now) == CLARI_ACTION_LIMITS, "and asks again");
 	}
+	ok(tell_limits(&job, 1, 10, now) == CLARI_ACTION_NONE && tick(&job, now) == CLARI_ACTION_POST,
+	   "with a slot it POSTs at once");
 	refuse(&job, 400, "", "concurrent", START + TIMEOUT - 1);
+	tell_limits(&job, 0, 10, START + TIMEOUT - 1);
 	ok(job.next_at == START + TIMEOUT && failed(&job, tick(&job, job.next_at), CLARI_ERROR_TIMEOUT) &&
 		   mentions(job.error.detail, "has not accepted") && mentions(job.error.detail, "concurrent"),
 	   "until export_timeout is over, and the error says why");
 
-	job = posting_job();
-	ok(failed(&job, refuse(&job, 400, "export_limit", "Monthly limit reached", START), CLARI_ERROR_QUOTA) &&
-		   mentions(job.error.hint, "30 days") && mentions(job.error.hint, "cache_ttl"),
+	job = asking_job("", "Too many jobs");
+	tell_limits(&job, 2, 10, START);
+	ok(backs_off(&job, CLARI_JOB_NEW, 1000, START) && job.retries == 0, "a slot that was free again already is tried");
+	job = asking_job("", "concurrent");
+	break_call(&job, true, true, START);
+	ok(backs_off(&job, CLARI_JOB_NEW, 1000, START), "where the limits do not come, its words tell that it can pass");
+	job = asking_job("", "limit");
+	ok(tick(&job, START + 4999) == CLARI_ACTION_NONE && tick(&job, START + 5000) == CLARI_ACTION_NONE &&
+		   backs_off(&job, CLARI_JOB_NEW, 1000, START + 5000),
+	   "nor are they waited for long");
+	job = asking_job("", "limit");
+	tell_limits(&job, -1, -1, START);
+	ok(backs_off(&job, CLARI_JOB_NEW, 1000, START), "or they say nothing");
+	job = asking_job("", "a name over the limit of 40 characters");
+	for (int i = 0; i < 5; i++)
+	{
+		tell_limits(&job, 2, 10, START);
+		tick(&job, job.next_at);
+		refuse(&job, 400, "", "a name over the limit of 40 characters", START);
+	}
+	ok(failed(&job, tell_limits(&job, 2, 10, START), CLARI_ERROR_REQUEST) && job.forget,
+	   "a refusal that means something else is not tried for ever");
+	job = asking_job("", "concurrent");
+	ok(failed(&job, cancel(&job, START), CLARI_ERROR_CANCELLED) && job.forget, "a cancel ends the questions");
+	job = asking_job("", "concurrent");
+	tell_limits(&job, 0, 10, START);
+	ok(failed(&job, cancel(&job, START), CLARI_ERROR_CANCELLED) && job.forget, "and the wait");
+}
+
+static void
+test_limits(void)
+{
+	ClariJob job = asking_job("export_limit", "Monthly limit reached");
+
+	ok(failed(&job, tell_limits(&job, 3, 0, START), CLARI_ERROR_QUOTA) && job.forget &&
+		   mentions(job.error.hint, "30 days") && mentions(job.error.hint, "cache_ttl") &&
+		   mentions(job.error.detail, "Of 1000 exports in 30 days 0 are left."),
 	   "the monthly quota does not pass by waiting");
-	job = posting_job();
-	ok(failed(&job, refuse(&job, 400, "QUOTA_EXCEEDED", "", START), CLARI_ERROR_QUOTA), "whichever word tells");
+	job = asking_job("", "limit reached");
+	ok(failed(&job, tell_limits(&job, 0, 0, START), CLARI_ERROR_QUOTA), "whatever the refusal says, and slots too");
+	job = asking_job("QUOTA_EXCEEDED", "");
+	ok(failed(&job, refuse(&job, 500, "", "", START), CLARI_ERROR_QUOTA) && !mentions(job.error.detail, "are left"),
+	   "where the limits do not come, its words tell");
 	job = posting_job();
 	ok(failed(&job, refuse(&job, 400, "bad_request", "no such type", START), CLARI_ERROR_REQUEST),
 	   "any other 400 is a refusal");
@@ -828,7 +890,7 @@ test_post_again(void)
 	job = looking_job();
 	listed(&job, CLARI_VERDICT_NONE, NULL, START + 600);
 	tick(&job, job.next_at);
-	ok(failed(&job, refuse(&job, 400, "", "monthly", START + 2000), CLARI_ERROR_QUOTA) &&
+	ok(failed(&job, refuse(&job, 400, "", "no such type", START + 2000), CLARI_ERROR_REQUEST) &&
 		   mentions(job.error.detail, "may have started") && !job.forget,
 	   "one that is refused leaves the first one's outcome open");
 
@@ -1162,7 +1224,7 @@ test_forget(void)
 	answer(&job, 200, &truncated, START);
 	ok(job.state == CLARI_JOB_FAILED && job.forget, "and one whose file is not whole");
 	job = posting_job();
-	refuse(&job, 400, "", "quota", START);
+	refuse(&job, 400, "", "no such type", START);
 	ok(job.forget, "and a POST that was refused");
 	job = posting_job();
 	break_call(&job, true, false, START);
@@ -1306,6 +1368,7 @@ main(void)
 	test_retry_after();
 	test_broken_calls();
 	test_server_errors();
+	test_slots();
 	test_limits();
 	test_refusals();
 	test_longest_reply();

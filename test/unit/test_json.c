@@ -543,7 +543,7 @@ test_jobs(void)
 				  {"DONE", CLARI_STATUS_DONE},           {"COMPLETED", CLARI_STATUS_DONE},
 				  {"FAILED", CLARI_STATUS_FAILED},       {"CANCELLED", CLARI_STATUS_CANCELLED},
 				  {"ABORTED", CLARI_STATUS_ABORTED},     {"PAUSED", CLARI_STATUS_UNKNOWN}};
-	char body[4096];
+	char body[CLARI_LINK_SIZE + 100];
 	ClariReply reply = read_reply("{\"jobId\": \"6073683781a6da229df71e00\"}\n");
 
 	ok(reply.is_json && reply.status == CLARI_STATUS_ABSENT, "a job accepted");
@@ -576,11 +576,11 @@ test_jobs(void)
 	is(reply.download_url, "https://x.example/a?b=c&d", "its link");
 	ok(read_reply("{\"cellsTruncated\":12}").cells_truncated, "a count of what was truncated counts as true");
 	ok(!read_reply("{\"cellsTruncated\":null}").cells_truncated, "null does not");
-	memset(body, 'u', 2000);
+	memset(body, 'u', sizeof(body));
 	memcpy(body, "{\"downloadUrl\":\"", 16);
-	strcpy(body + 16 + 1023, "\"}");
-	ok(strlen(read_reply(body).download_url) == 1023, "the longest link");
-	strcpy(body + 16 + 1023, "u\"}");
+	strcpy(body + 16 + CLARI_LINK_SIZE - 1, "\"}");
+	ok(strlen(read_reply(body).download_url) == CLARI_LINK_SIZE - 1, "the longest link");
+	strcpy(body + 16 + CLARI_LINK_SIZE - 1, "u\"}");
 	is(read_reply(body).download_url, "", "a longer one is left out");
 	reply = read_reply("{\"jobs\":{\"concurrentLimit\":3,\"monthlyQuota\":1000,\"runningJobIds\":[],"
 					   "\"availableConcurrentLimit\":0}}");
