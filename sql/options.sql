@@ -189,7 +189,7 @@ JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = 
 ORDER BY p.proname COLLATE "C";
 SELECT v, has_table_privilege('regress_clari_owner', v, 'SELECT') AS public,
 	has_table_privilege('pg_monitor', v, 'SELECT') AS monitor
-FROM unnest('{clari_cache,clari_exports}'::text[]) AS v;
+FROM unnest('{clari_cache,clari_exports,clari_stats}'::text[]) AS v;
 
 SET client_min_messages = warning;
 DROP EXTENSION clari_fdw CASCADE;

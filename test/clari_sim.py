@@ -24,6 +24,7 @@ import hashlib
 import http.client
 import json
 import os
+import random
 import re
 import select
 import signal
@@ -613,7 +614,7 @@ def expected_csv(kind, data, header=True, order_by=(), **fields):
 STEPS = ("post", "poll", "results", "list", "patch", "limits", "download")
 FAULT_NAMES = {"status", "headers", "body", "json", "redirect", "carry_out", "delay", "delay_before", "stall_after",
                "stall_seconds", "reset", "reset_after", "close", "close_after", "content_length", "gzip", "trickle",
-               "cut", "replace", "append", "job"}
+               "cut", "replace", "append", "flood", "merge", "job"}
 JOB_NAMES = {"end_state", "never", "lost", "download_url", "job_seconds"}
 
 
@@ -675,8 +676,9 @@ class State:
         self.scopes = {}                # (forecast or None, period or None) -> settings
         self.connections = set()
         self.serial = 0
-        self.faults = []
+        self.faults, self.storm_used = [], []
         self.holds = []                 # (forecast, period's names, eventfd) of answers that wait
+        self.storm = None               # faults at random, see set_storm
         self.reset({})
 
     def reset(self, what):
@@ -690,6 +692,7 @@ class State:
             self.last = collections.deque(maxlen=2000)
             if what.get("faults", True):
                 self.faults.clear()
+                self.storm = None
             if what.get("settings"):
                 self.scopes.clear()
             self.release({})
@@ -712,19 +715,43 @@ class State:
             self.scopes.setdefault((what.get("forecast"), what.get("period")), {}).update(what["settings"])
         return {}
 
-    def add_fault(self, what):
+    def check_fault(self, what):
         fault = what.get("fault", {})
         wrong = (set(what) - {"step", "forecast", "period", "times", "skip", "key", "fault"} | set(fault) - FAULT_NAMES
                  | set(fault.get("job", {})) - JOB_NAMES)
         if wrong or what.get("step") not in STEPS or not fault:
             raise ValueError(f"bad fault {sorted(wrong)}: a step of {STEPS} and a fault of {sorted(FAULT_NAMES)}")
+
+    def add_fault(self, what):
+        self.check_fault(what)
         with self.lock:
             self.faults.append({"times": None, "skip": 0, "used": 0, **what})
         return {}
 
+    def set_storm(self, what):
+        """{"seed","share","faults":[{"step","fault"},...]}: so many of the requests, each with one of its step's
+        faults; the same ones for the same order of requests.  {}: no more."""
+        for fault in what.get("faults", []):
+            self.check_fault(fault)
+        with self.lock:
+            self.storm = {**what, "random": random.Random(what["seed"])} if what else None
+            self.storm_used = [0] * len(what.get("faults", [])) if what else self.storm_used
+        return {}
+
+    def take_storm(self, step):
+        """A fault of the storm, or {}."""
+        some = [i for i, fault in enumerate(self.storm["faults"]) if fault["step"] == step]
+        if not some or self.storm["random"].random() >= self.storm["share"]:
+            return {}
+        chosen = self.storm["random"].choice(some)
+        self.storm_used[chosen] += 1
+        return self.storm["faults"][chosen]["fault"]
+
     def take_fault(self, step, forecast, names, key):
         """The first fault that is for this request, or {}."""
         with self.lock:
+            if self.storm:
+                return self.take_storm(step)
             for fault in self.faults:
                 here = (fault["step"] == step and fault.get("forecast") in (None, forecast)
                         and (fault.get("period") is None or fault["period"] in names)
@@ -760,7 +787,8 @@ class State:
                 self.by_forecast[forecast][step] += 1
             self.last.append({"kind": step, "method": request.method, "path": request.target, "time": request.time,
                               "forecast": forecast, "period": period, "headers": request.headers,
-                              "body": request.body.decode("utf-8", "replace"), "connection": request.connection})
+                              "body": request.body.decode("utf-8", "replace"), "connection": request.connection,
+                              "port": request.at, "resumed": request.resumed})
             self.lock.notify_all()
 
     def running(self, tenant=None):
@@ -777,7 +805,7 @@ class State:
                     "most_connections_at_once": self.most_connections,
                     "jobs": [{"jobId": j.id, "forecast": j.forecast, "period": j.asked or "current",
                               "status": j.state(), "downloads": j.downloads} for j in self.jobs.values()],
-                    "faults": [dict(f) for f in self.faults],
+                    "faults": [dict(f) for f in self.faults], "storm": list(self.storm_used),
                     "last": list(self.last)[-last:] if last else []}
 
     def limits(self, key):
@@ -941,9 +969,10 @@ class Service:
         verb = request.path[len("/_control/"):]
         state = self.state
         try:
-            if request.method == "POST" and verb in ("reset", "set", "fault", "release"):
-                body = request.json(strict=True)
-                act = {"reset": state.reset, "set": state.set, "fault": state.add_fault, "release": state.release}[verb]
+            acts = {"reset": state.reset, "set": state.set, "fault": state.add_fault, "storm": state.set_storm,
+                    "release": state.release}
+            if request.method == "POST" and verb in acts:
+                body, act = request.json(strict=True), acts[verb]
                 for item in body if isinstance(body, list) else [body]:
                     result = act(item)
                 return Answer(200, result)
@@ -955,7 +984,7 @@ class Service:
                 return self.control_expected(query)
         except (ValueError, KeyError, IndexError, TypeError, Failure) as error:
             return Answer(400, {"error": f"{type(error).__name__}: {error}"})
-        return Answer(404, {"error": "seen, settings, expected; POST reset, set, fault, release"})
+        return Answer(404, {"error": "seen, settings, expected; POST reset, set, fault, storm, release"})
 
     def control_seen(self, query):
         """The counters; with step and at_least, waits for them; with get, one value as text."""
@@ -1020,7 +1049,8 @@ def zipped(pieces):
 
 
 class Request:
-    def __init__(self, method, target, headers, body, connection, scheme):
+    def __init__(self, method, target, headers, body, connection, server, resumed=None):
+        scheme, self.at, self.resumed = server.url.partition(":")[0], server.port, resumed
         self.method, self.target, self.headers, self.body = method, target, headers, body
         self.path, _, self.query = target.partition("?")
         self.time, self.connection = time.time(), connection
@@ -1110,7 +1140,8 @@ class Connection:
         # A client that sends the body by itself waits 40 ms for the headers' ACK.
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
         body = self.file.read(int(length) if length.isdigit() else 0)
-        return Request(line[0], line[1], headers, body, self.number, self.server.url.partition(":")[0])
+        resumed = self.sock.session_reused if self.server.tls else None
+        return Request(line[0], line[1], headers, body, self.number, self.server, resumed)
 
     def serve(self):
         """Answers one request; false when the connection is to end."""
@@ -1145,8 +1176,12 @@ class Connection:
             answer = failure.answer
         if replaced:
             headers = {"Location": fault["redirect"]} if "redirect" in fault else {}
-            body = fault["body"].encode() if "body" in fault else None
+            body = raw(fault["body"]) if "body" in fault else None
             answer = Answer(fault.get("status", 302 if headers else 200), fault.get("json", {}), headers, body)
+        if "merge" in fault:                # into the answer's object
+            value = json.loads(answer.body)
+            value.get("job", value).update(fault["merge"])
+            answer.body = json.dumps(value).encode()
         for name, value in fault.get("headers", {}).items():
             if value.startswith("@+"):      # a date, so many seconds from now
                 value = email.utils.formatdate(time.time() + float(value[2:]), usegmt=True)
@@ -1177,7 +1212,11 @@ class Connection:
     def send(self, request, answer, fault, settings):
         packed = settings["gzip"] and "gzip" in request.headers.get("accept-encoding", "") or fault.get("gzip")
         transfer = settings["transfer"] if answer.data else "length"
-        body = self.body(answer, packed and fault.get("gzip") != "plain", transfer == "length")
+        if "flood" in fault:
+            body, transfer = flood(*fault["flood"]), "chunked"
+            body = zipped(body) if packed else body
+        else:
+            body = self.body(answer, packed and fault.get("gzip") != "plain", transfer == "length")
         if set(fault) & {"cut", "replace", "append", "gzip", "content_length"}:
             body, transfer = self.spoil(body, fault), "length" if "content_length" in fault else transfer
         headers = {"Date": email.utils.formatdate(time.time() + settings["clock_skew"], usegmt=True), **answer.headers}
@@ -1223,8 +1262,8 @@ class Connection:
         packed = body[:2] == b"\x1f\x8b"
         body = gzip.decompress(body) if packed else body
         if "replace" in fault:
-            body = body.replace(*(text.encode() for text in fault["replace"]), 1)
-        body = body[:fault.get("cut")] + fault.get("append", "").encode()
+            body = body.replace(*map(raw, fault["replace"]), 1)
+        body = body[:fault.get("cut")] + raw(fault.get("append", ""))
         body = gzip.compress(body, 1) if packed else body
         middle = len(body) // 2
         if fault.get("gzip") == "broken":
@@ -1288,6 +1327,20 @@ class Connection:
             raise HangUp(name == "reset_after")
 
 
+def raw(text):
+    """As bytes; U+DC80 to U+DCFF stand for the bytes that no UTF-8 has."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def flood(head, unit, size, tail):
+    """So many bytes of the unit, and what is around them, without holding them."""
+    piece = raw(unit) * (65536 // len(raw(unit)) or 1)
+    yield raw(head)
+    for _ in range(size // len(piece)):
+        yield piece
+    yield raw(unit) * (size % len(piece) // len(raw(unit))) + raw(tail)
+
+
 class Server:
     def __init__(self, state, host="127.0.0.1", port=0, base_path="/v4", tls=None):
         self.state, self.service, self.cache = state, Service(state, base_path), BodyCache()
@@ -1295,9 +1348,10 @@ class Server:
         if tls:
             self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self.tls.load_cert_chain(*tls)
-        self.listener = socket.create_server((host, port), backlog=1024)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self.listener = socket.create_server((host, port), family=family, backlog=1024)
         self.host, self.port = self.listener.getsockname()[:2]
-        self.url = f"{'https' if tls else 'http'}://{self.host}:{self.port}"
+        self.url = f"{'https' if tls else 'http'}://{f'[{host}]' if ':' in host else self.host}:{self.port}"
 
     def serve_forever(self):
         threading.stack_size(512 * 1024)
@@ -1329,6 +1383,8 @@ def parse_command(argv):
     serve.add_argument("--port-file")
     serve.add_argument("--base-path", default="/v4")
     serve.add_argument("--tls", nargs=2, metavar=("CERT", "KEY"))
+    serve.add_argument("--also", nargs="+", action="append", default=[], metavar=("HOST", "CERT KEY"),
+                       help="listen there, too, on a port of its own, the next line of the port file")
     serve.add_argument("--exit-with-parent", action="store_true")
     expected = commands.add_parser("expected", help="print what a foreign table must hold, as CSV")
     expected.add_argument("--object", choices=list(COLUMNS), default="forecasts")
@@ -1378,6 +1434,9 @@ def watch_parent(parent):
 def serve_command(args):
     parent = os.getppid()
     server = Server(configured_state(args), args.host, args.port, args.base_path, args.tls)
+    others = [Server(server.state, host, 0, args.base_path, tls) for host, *tls in args.also]
+    for other in others:
+        threading.Thread(target=other.serve_forever, daemon=True).start()
 
     def leave(*_):
         if args.port_file and os.path.exists(args.port_file):
@@ -1389,7 +1448,7 @@ def serve_command(args):
         threading.Thread(target=watch_parent, args=(parent,), daemon=True).start()
     if args.port_file:
         with open(args.port_file + ".new", "w", encoding="ascii") as file:
-            file.write(f"{server.port}\n")
+            file.write("".join(f"{each.port}\n" for each in [server, *others]))
         os.rename(args.port_file + ".new", args.port_file)
     print(f"listening on {server.url}", flush=True)
     server.serve_forever()

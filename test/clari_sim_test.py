@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -403,6 +404,38 @@ class TheFaults(Served):
         self.assertEqual(self.results(job)[2], right)
         self.assertEqual(self.results(job)[2], right[:-10])
 
+    def test_bytes_that_no_utf8_has_can_be_ordered(self):
+        self.fault("results", replace=['"entries"', '"\udcff\udc80"'])
+        self.assertIn(b'"\xff\x80"', self.results()[2])
+
+    def test_an_answer_can_be_changed_and_a_flood_made_on_the_way(self):
+        for wrapped in (False, True):
+            self.set(wrapped=wrapped)
+            job = self.job()
+            self.fault("poll", merge={"status": "PURPLE"})
+            answer = self.sim.json("GET", "/v4/export/jobs/" + job)[1]
+            answer = answer.get("job", answer)
+            self.assertEqual((answer["status"], answer["jobId"]), ("PURPLE", job))
+        for encoding in ("identity", "gzip"):
+            self.fault("results", flood=['{"x":"', "ab", 10_000_000, '"}'])
+            _, _, body = self.results(job, headers={**KEY, "Accept-Encoding": encoding})
+            body = gzip.decompress(body) if encoding == "gzip" else body
+            self.assertEqual((len(body), json.loads(body)["x"]), (10_000_008, "ab" * 5_000_000))
+
+    def test_a_storm_is_the_same_each_time_until_a_reset(self):
+        get = lambda: self.sim.raw("GET", "/v4/admin/limits")[0]
+        storm = {"seed": 7, "share": 0.5, "faults": [{"step": "limits", "fault": {"status": status}}
+                                                     for status in (429, 503)]}
+        runs = []
+        for _ in range(2):
+            self.sim.control("storm", storm)
+            runs.append([get() for _ in range(40)])
+        self.assertEqual(runs[0], runs[1])
+        self.assertEqual(set(runs[0]), {200, 429, 503})
+        self.assertEqual(self.sim.control("seen")["storm"], [runs[0].count(429), runs[0].count(503)])
+        self.sim.control("reset", {})
+        self.assertEqual([get() for _ in range(20)], [200] * 20)
+
     def test_redirects_and_delays(self):
         self.fault("poll", redirect="http://elsewhere.example/x")
         status, headers, _ = self.sim.raw("GET", "/v4/export/jobs/any")
@@ -424,6 +457,28 @@ class ComingAndGoing(unittest.TestCase):
         with socket.create_connection(("127.0.0.1", sim.port)):
             self.assertEqual(sim.stop(), 0)
         self.assertFalse(os.path.exists(port_file))
+
+    def test_it_listens_where_else_it_is_told(self):
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        port_file, cert, key = (os.path.join(directory.name, name) for name in ("port", "cert", "key"))
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+                        "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", key,
+                        "-out", cert], check=True, capture_output=True)
+        sim = Sim("--port-file", port_file, "--also", "127.0.0.1", cert, key, "--also", "127.0.0.1")
+        with open(port_file, encoding="ascii") as file:
+            ports = [int(line) for line in file]
+        self.assertEqual(ports[0], sim.port)
+        for connection in (http.client.HTTPSConnection("localhost", ports[1], timeout=10,
+                                                       context=ssl.create_default_context(cafile=cert)),
+                           http.client.HTTPConnection("127.0.0.1", ports[2], timeout=10)):
+            connection.request("GET", "/v4/admin/limits", headers=KEY)
+            self.assertEqual(connection.getresponse().status, 200)
+            connection.close()
+        seen = sim.control("seen")
+        self.assertEqual([(each["port"], each["resumed"]) for each in seen["last"]],
+                         [(ports[1], False), (ports[2], None)])
+        sim.stop()
 
     def test_it_goes_with_its_parent(self):
         script = f"{sys.executable} {SIM} --exit-with-parent & read line"

@@ -124,7 +124,7 @@ subtest 'hot standby' => sub {
 	set_up($primary, 'postgres');
 	$primary->safe_psql('postgres', 'SELECT clari_create_tables()');
 	is($primary->safe_psql('postgres', $one), 500, 'the primary exports');
-	my @files = glob($primary->data_dir . '/pgsql_tmp_clari_fdw/*');
+	my @files = glob($primary->data_dir . '/pgsql_tmp_clari_fdw/*.rowset');
 	is(scalar @files, 1, 'into a file');
 	$primary->backup('backup');
 	my $standby = PostgreSQL::Test::Cluster->new('standby');

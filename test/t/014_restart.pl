@@ -100,8 +100,7 @@ for my $phase (sort keys %phases)
 		push @sessions, map { ClariSession->new($node)->start($query) } 1 .. 2;
 		wait_until('all wait', sub { sql('SELECT sum(waiters) FROM clari_exports') eq '3' });
 		my ($worker) = children($node, qr/clari_fdw worker/);
-		sql("SELECT pg_terminate_backend($worker)");
-		wait_until('it is gone', sub { process_is_gone($worker) });
+		terminate_workers($node);
 		let_go();
 		like($_->finish, qr/^500 \w+$/, 'a waiting session gets its rows') for @sessions;
 		is(sim_posts(), 1, 'of one POST');
@@ -115,12 +114,70 @@ subtest 'a worker that is terminated with exports queued' => sub {
 	sql("ALTER SERVER clari OPTIONS (SET max_concurrent_exports '2')");
 	my $session = ClariSession->new($node)->start('SELECT count(*) FROM clari.forecasts');
 	wait_until('two run', sub { sql("SELECT count(*) FROM clari_exports WHERE job_id <> ''") eq '2' });
-	sql("SELECT pg_terminate_backend($_)") for children($node, qr/clari_fdw worker/);
+	terminate_workers($node);
 	let_go();
 	is($session->finish, 4100, 'the session gets all rows');
 	is(sim_posts(), 4, 'one POST for each period');
 	sql("ALTER SERVER clari OPTIONS (SET max_concurrent_exports '4')");
 };
+
+# Thrice, so that it is not taken for a file that kills who decodes it.
+subtest 'a worker that is terminated while it decodes a large export' => sub {
+	forget_all($node, job_seconds => 0);
+	sim_set({ owners => 100_000 }, period => '2026_Q3');
+	my $session = ClariSession->new($node)->start($query =~ s/2026_Q1/2026_Q3/r);
+	for my $time (1 .. 3)
+	{
+		wait_until('entries come', sub { sql('SELECT coalesce(max(entries), 0) FROM clari_exports') > 0 });
+		terminate_workers($node);
+		ok(!$session->is_finished, 'the session waits on');
+	}
+	like($session->finish, qr/^100000 \w+$/, 'and gets its rows');
+	is(sim_posts(), 1, 'of one POST');
+	is(sim_seen('total.results'), 4, 'downloaded as often as it was begun');
+	sim_set({ owners => 500 }, period => '2026_Q3');
+};
+
+# Whatever happens between.
+my %between = ('without a restart' => sub { }, 'before a restart' => $ends{'a fast restart'});
+for my $phase (sort keys %phases)
+{
+	for my $when (sort keys %between)
+	{
+		subtest "an export that is invalidated while it is $phase, $when" => sub {
+			forget_all($node, job_seconds => 0, version => 0);
+			my $session = waiting_session($phase);
+			sql("SELECT clari_invalidate('clari.forecasts', '{2026_Q1}')");
+			sim_set({ version => 1 });
+			let_go();
+			my $rows = $session->finish;
+			like($rows, qr/^500 \w+$/, 'who waits for it gets its rows');
+			$between{$when}->();
+			isnt(sql($query), $rows, 'the next query does not');
+			is_as_generated($node, 'clari.forecasts', 'forecasts', '2026_Q1', name => 'but the new ones');
+			is(sim_posts(), 2, 'of a POST of its own');
+			sim_set({ version => 0 });
+		};
+	}
+}
+
+sql('SELECT clari_create_tables()');
+for my $call ("CALL clari_sync('clari.forecasts', '{2026_Q1}')", "SELECT clari_refresh('clari.forecasts', '{2026_Q1}')")
+{
+	subtest "a download that fails for good under $call" => sub {
+		forget_all($node, job_seconds => 0);
+		sql("ALTER SERVER clari OPTIONS (ADD max_retries '0')");
+		sim_fault({ reset_after => 5000 }, step => 'results', times => 1);
+		my $session = ClariSession->new($node);
+		like($session->query($call), qr/ERROR: .*2026_Q1/s, 'is an error');
+		# clari_sync minds the ten seconds for which that is remembered.
+		wait_until('it is none any more', sub { $session->query($call) !~ /ERROR/ });
+		is_as_generated($node, 'clari.forecasts', 'forecasts', '2026_Q1');
+		is(sim_posts(), 1, 'of one POST');
+		is(sim_seen('total.results'), 2, 'whose job is downloaded again');
+		sql('ALTER SERVER clari OPTIONS (DROP max_retries)');
+	};
+}
 
 # Each: what becomes of the job while nobody looks, what it needs at the POST.
 my %gone = (
@@ -182,9 +239,10 @@ for my $faults ([ @spoilt[ 0 .. 3 ] ], [ @spoilt[ 4 .. 7 ] ])
 }
 
 my %killers = ('the worker' => $ends{'kill -9 of the worker'}, 'the machine' => $ends{'a failure of the machine'});
-for my $victim (sort keys %killers)
+for my $case (map { my $victim = $_; map { [ $victim, $_ ] } qw(clari_invalidate clari_refresh) } sort keys %killers)
 {
-	subtest "a file that kills $victim" => sub {
+	my ($victim, $remedy) = @$case;
+	subtest "a file that kills $victim, until $remedy" => sub {
 		forget_all($node, job_seconds => 0);
 		for my $time (1, 2)
 		{
@@ -199,7 +257,7 @@ for my $victim (sort keys %killers)
 		is(sim_seen('total.results'), 2, 'without a third download');
 		is(sim_posts(), 1, 'or a second export');
 		like($session->query($query), qr/ERROR: .*(twice|given up)/si, 'and stays one');
-		is($session->query("SELECT clari_invalidate('clari.forecasts', '{2026_Q1}')"), 1, 'until it is invalidated');
+		is($session->query("SELECT $remedy('clari.forecasts', '{2026_Q1}')"), 1, "until $remedy");
 		is_as_generated($node, 'clari.forecasts', 'forecasts', '2026_Q1');
 		is(sim_posts(), 2, 'which makes a new export');
 	};

@@ -106,6 +106,11 @@ sub check_unwritable
 	is(sim_posts(), 1, 'one POST');
 	is_tidy($server, $where);
 
+	$answer = $session->query("SELECT count(*) FROM clari.forecasts WHERE time_period BETWEEN '2025_Q1' AND '2025_Q4'");
+	is(last_line($answer), 800, 'a query over four periods has its rows, too');
+	is(scalar(() = $answer =~ /WARNING:/g), 1, 'and warns once');
+	like($answer, $cause, 'of the cause');
+
 	my $error = $session->query(count_of('2026_Q2'));
 	like($error, qr/ERROR:  \w{5}: .*2026_Q2/s, 'a rowset that is too large for memory is an error');
 	like($error, qr/shared_cache_size/, 'that says so');
@@ -131,6 +136,76 @@ subtest 'a file where the directory should be' => sub {
 	check_unwritable($node, $directory, qr/Not a directory|File exists/,
 		sub { rename($directory, "$directory.away"); append_to_file($directory, 'in the way') },
 		sub { unlink $directory or die $!; rename("$directory.away", $directory) or die $! });
+};
+
+subtest 'invalidating what cannot be removed' => sub {
+	forget_all($node, job_seconds => 0, version => 0);
+	my $session = ClariSession->new($node);
+	$session->query(count_of('2026_Q1'));
+	chmod 0500, $directory or die $!;
+	like($session->query("SELECT clari_invalidate('clari.forecasts', '{2026_Q1}')"),
+		qr/WARNING: .*could not remove 2 files.*pgsql_tmp_clari_fdw.*HINT: .*^1$/ms, 'warns that the files are left, and where');
+	sim_set({ version => 1 });
+	is_as_generated($node, 'clari.forecasts', 'forecasts', '2026_Q1', name => 'a query has new rows all the same');
+	is(sim_posts(), 2, 'by an export');
+	chmod 0700, $directory or die $!;
+	cmp_ok(scalar cache_files($node, qr/./), '>', 0, 'files are left');
+	unlike($session->query('SELECT clari_invalidate()'), qr/WARNING/, 'which go with all others');
+	is(join(' ', cache_files($node, qr/./)), '', 'once they can be removed');
+	sim_set({ version => 0 });
+};
+
+# Stops the server, which starts again to find a mode; what its first session is told, and the session.
+sub start_with
+{
+	my ($mode, @files) = @_;
+	$node->stop;
+	chmod($mode, @files) == @files or die $!;
+	$node->start;
+	my $session = ClariSession->new($node);
+	return ($session->query('SELECT count(*) FROM clari_cache'), $session);
+}
+
+# Once the directory can be read again: in time, and at once.
+my %readable = (
+	'is loaded soon' => sub {
+		my ($session) = @_;
+		my $requests = sim_requests();
+		wait_until('its rowset is known', sub { $session->query('SELECT count(*) FROM clari_cache') eq '1' });
+		is($session->query(count_of('2026_Q2')), 3000, 'what was there serves');
+		is(sim_requests(), $requests, 'without asking Clari for anything');
+	},
+	'can be emptied' => sub { });
+for my $what (sort keys %readable)
+{
+	subtest "a directory that cannot be read when the server starts $what when it can" => sub {
+		forget_all($node, job_seconds => 0);
+		$node->safe_psql('postgres', count_of('2026_Q2'));
+		my ($answer, $session) = start_with(0000, $directory);
+		like($answer, qr/WARNING: .*Permission denied.*^0$/ms, 'its first session warns');
+		chmod 0700, $directory or die $!;
+		is(scalar cache_files($node, qr/\.(rowset|job)$/), 2, 'no file is removed');
+		$readable{$what}->($session);
+		unlike($session->query('SELECT clari_invalidate()'), qr/WARNING/, 'all can be invalidated');
+		is(join(' ', cache_files($node, qr/./)), '', 'and no file is left');
+	};
+}
+
+subtest 'files that cannot be read when the server starts' => sub {
+	forget_all($node, job_seconds => 0);
+	$node->safe_psql('postgres', count_of('2026_Q2'));
+	my @files = cache_files($node, qr/\.(rowset|job)$/);
+	my ($answer, $session) = start_with(0000, @files);
+	is(scalar(() = $answer =~ /WARNING: .*?Permission denied/gs), 2, 'its first session warns of a rowset and a record');
+	is(join(' ', cache_files($node, qr/./)), join(' ', @files), 'which are not removed');
+	$session->quit;
+	my $requests = sim_requests();
+	(undef, $session) = start_with(0600, @files);
+	is($session->query(count_of('2026_Q2')), 3000, 'once they can be read, the rowset serves');
+	is(sim_requests(), $requests, 'without asking Clari for anything');
+	unlink grep { /rowset$/ } @files;
+	is(last_line($session->query(count_of('2026_Q2'))), 3000, 'and, when that is lost, the record');
+	is(sim_posts(), 1, 'without an export');
 };
 
 SKIP:

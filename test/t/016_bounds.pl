@@ -216,6 +216,7 @@ subtest 'an export larger than disk_cache_size' => sub {
 	$answer = ClariSession->new($node)->query("SELECT count(*) FROM wide_forecasts WHERE time_period = '2014_Q2'");
 	like($answer, qr/ERROR: .*2014_Q2/s, 'if it does not fit there either, it is an error');
 	like($answer, qr/$_/, "that names $_") for qw(disk_cache_size shared_cache_size);
+	like($answer, qr/HINT: .*disk_cache_size/, 'of which the hint says which to set');
 	cmp_ok(on_disk(), '<=', MB, 'the bound holds');
 	is(join(' ', cache_files($node, qr/^pgsql_tmp|\.tmp$/)), '', 'and no temporary file is left');
 	is(sql("SELECT count(*) FROM late_forecasts WHERE time_period = '2026_Q1'"), 1000, 'others are served');

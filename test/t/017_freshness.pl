@@ -50,6 +50,7 @@ table('forgiving', '300ms', "stale_if_error '1h'");
 table('too_late_to_forgive', '300ms', "stale_if_error '100ms'");
 table('lenient', '300ms', "stale_while_revalidate '1h'", "stale_if_error '1h'");
 table('zero', '0');
+query('SET client_min_messages = warning; SELECT clari_create_tables(); RESET client_min_messages');
 
 # Which version of the data a table shows; in the answer to a query.
 my %version;
@@ -270,8 +271,32 @@ for my $case (@precedence)
 	};
 }
 
+# The file is lost, and its job is downloaded again for who takes old rows: that is not for who joins him.
+my %strict = ('a query with a shorter TTL' => rows_query('clari.short'),
+	'clari_refresh' => "SELECT clari_refresh('clari.forecasts', '{2026_Q1}')",
+	'clari_sync' => "CALL clari_sync('clari.short', '{2026_Q1}')");
+subtest 'who joins a download that serves another' => sub {
+	make_old(0);
+	unlink cache_files($node, qr/\.rowset$/);
+	restart(); # nor is it in memory
+	sim_fault({ delay => 'hold' }, step => 'results', times => 1);
+	my $downloads = sim_seen('total.results');
+	my $first = ClariSession->new($node)->start(rows_query('clari.forecasts'));
+	wait_until('the job is downloaded again', sub { sim_seen('total.results') == $downloads + 1 });
+	my %sessions = map { $_ => ClariSession->new($node)->start($strict{$_}) } keys %strict;
+	wait_until('all wait', sub { sql('SELECT sum(waiters) FROM clari_exports') eq '4' });
+	is(posts(), 0, 'without a POST');
+	sim_release();
+	is(shown($first->finish), 0, 'who asked for it gets the old rows');
+	my %answers = map { $_ => $sessions{$_}->finish } sort keys %sessions;
+	is(shown($answers{'a query with a shorter TTL'}), 1, 'a query with a shorter TTL has the new ones');
+	unlike($answers{$_}, qr/ERROR|WARNING/, "$_ ends well") for sort keys %answers;
+	is(version_in('forecasts'), 1, 'all have by now');
+	is(shown(query(rows_query('clari_forecasts'))), 1, 'as what was synced has');
+	is(posts(), 1, 'of one POST');
+};
+
 subtest 'who asks for new rows never gets old ones' => sub {
-	query('SET client_min_messages = warning; SELECT clari_create_tables(); RESET client_min_messages');
 	for my $call ("SELECT clari_refresh('clari.lenient', '{2026_Q1}')", "CALL clari_sync('clari.lenient', '{2026_Q1}')")
 	{
 		make_old(0);

@@ -12,7 +12,7 @@ use Time::HiRes qw(sleep time);
 
 my ($true, $false) = (JSON::PP::true, JSON::PP::false);
 my %same = (typesToExport => [qw(forecast quota forecast_updated adjustment crm_total crm_closed)]);
-my $cases = 60;
+my $cases = 70;
 
 # Each case has a tenant of its own: its key, one of the same user in another program, and one of another user.
 my %keys = ('test-key' => { tenant => 'org', user => 'me' });
@@ -49,6 +49,18 @@ sub new_tenant
 	return;
 }
 
+# The same, but one of its exports is through: it is known which user's the key is.
+sub known_tenant
+{
+	my (%settings) = @_;
+	new_tenant(%settings);
+	sql("SELECT count(*) FROM clari.entries WHERE time_period = '2026_Q4'");
+	return;
+}
+
+# Jobs of the period, whoever made them.
+sub jobs { return scalar grep { $_->{period} eq '2026_Q1' } @{ decode_json(sim_seen('jobs')) }; }
+
 # POSTs of the period that were ours.
 sub our_posts
 {
@@ -76,18 +88,18 @@ for my $outcome (@outcomes)
 {
 	my ($what, $fault, $posts, $jobs, $timeout) = @$outcome;
 	subtest "a POST $what" => sub {
-		new_tenant();
+		known_tenant();
 		sql("ALTER SERVER clari OPTIONS (ADD request_timeout '$timeout')") if $timeout;
 		sim_fault($fault, step => 'post', times => 1);
 		is_right('', 'the rows are right');
 		is(our_posts(), $posts, 'POSTs');
-		is(scalar @{ decode_json(sim_seen('jobs')) }, $jobs, 'jobs');
+		is(jobs(), $jobs, 'jobs');
 		sql('ALTER SERVER clari OPTIONS (DROP request_timeout)') if $timeout;
 	};
 }
 
 subtest 'a POST that is never answered' => sub {
-	new_tenant();
+	known_tenant();
 	sql("ALTER SERVER clari OPTIONS (SET max_retries '1')");
 	sim_fault({ reset => $true }, step => 'post');
 	my ($sqlstate, $error) = query_error($node, "SELECT * FROM clari.forecasts WHERE time_period = '2026_Q1'");
@@ -99,14 +111,16 @@ subtest 'a POST that is never answered' => sub {
 
 subtest 'four POSTs at once that are reset behind the door' => sub {
 	new_tenant(job_seconds => 0.2);
+	sql("SELECT count(*) FROM clari.narrow_entries WHERE time_period = '2026_Q4'");    # whose key it is, is known
 	sim_fault({ reset => $true, carry_out => $true }, step => 'post', times => 4);
 	is(sql('SELECT count(*) FROM clari.forecasts'), 400, 'all rows come');
 	is_as_generated($node, 'clari.entries', 'entries', "2026_Q$_") for 1 .. 4;
-	is(sim_posts(), 4, 'of four POSTs');
+	is(sim_posts(), 5, 'of four POSTs and the one before');
 };
 
-# What comes before our POST and, while its answer is held back, after it; then the connection is reset.  carry_out: ours
-# has made a job.  known: the key has exported before, so that its user is known.  foreign: POSTs of 2026_Q1 by others.
+# What comes before our POST and, while its answer is held back, after it; then the connection is reset, or what else
+# fault says.  carry_out: ours has made a job.  unknown: the key has not exported before, so that nobody knows whose it
+# is.  foreign: POSTs of 2026_Q1 by others.
 my @others = (
 	{ name => 'a job that was there before', before => sub { foreign_post("same-$number", '2026_Q1', %same) },
 		carry_out => $false, foreign => 1, posts => 2 },
@@ -125,17 +139,22 @@ my @others = (
 	{ name => 'a new job of the same user in another currency',
 		during => sub { foreign_post("same-$number", '2026_Q1', currency => 'EUR', %same) },
 		carry_out => $false, foreign => 1, posts => 2 },
-	{ name => 'a new job of another user, ours unknown', during => sub { foreign_post("other-$number", '2026_Q1', %same) },
+	{ name => 'our own new job, ours unknown', unknown => 1, carry_out => $true, posts => 2 },
+	{ name => 'a new job of another user, ours unknown', unknown => 1,
+		during => sub { foreign_post("other-$number", '2026_Q1', %same) },
 		carry_out => $true, foreign => 1, posts => 2 },
-	{ name => 'a new job of another user alone, ours known', known => 1,
+	{ name => 'a new job of another user alone, ours unknown', unknown => 1,
+		during => sub { foreign_post("other-$number", '2026_Q1', %same) },
+		fault => { status => 503 }, carry_out => $false, foreign => 1, posts => 2 },
+	{ name => 'a new job of another user alone, ours known',
 		during => sub { foreign_post("other-$number", '2026_Q1', %same) },
 		carry_out => $false, foreign => 1, posts => 2 },
-	{ name => 'new jobs of both, ours known', known => 1,
+	{ name => 'new jobs of both, ours known',
 		during => sub { foreign_post("other-$number", '2026_Q1', %same) },
 		carry_out => $true, foreign => 1, posts => 1 },
-	{ name => 'an old job of another user, ours unknown', before => sub { foreign_post("other-$number", '2025_Q1', %same) },
+	{ name => 'an old job of another user, ours unknown', unknown => 1, before => sub { foreign_post("other-$number", '2025_Q1', %same) },
 		carry_out => $true, posts => 2 },
-	{ name => 'an old job of another user, ours known', known => 1,
+	{ name => 'an old job of another user, ours known',
 		before => sub { foreign_post("other-$number", '2025_Q1', %same) },
 		carry_out => $true, posts => 1 },
 	{ name => 'three hundred old jobs', before => sub { foreign_post("same-$number", '2025_Q1', %same) for 1 .. 300 },
@@ -146,16 +165,14 @@ my @others = (
 for my $case (@others)
 {
 	subtest "in the list: $case->{name}" => sub {
-		new_tenant();
-		sql("SELECT count(*) FROM clari.entries WHERE time_period = '2026_Q4'") if $case->{known};
+		$case->{unknown} ? new_tenant() : known_tenant();
 		$case->{before}->() if $case->{before};
 		my $foreign_before = sim_seen('periods.2026_Q1.post');
-		sim_fault({ delay => 'hold', reset => $true, carry_out => $case->{carry_out} },
+		sim_fault({ delay => 'hold', carry_out => $case->{carry_out}, %{ $case->{fault} // { reset => $true } } },
 			step => 'post', period => '2026_Q1', times => 1);
 		my $session = ClariSession->new($node)->start("SELECT count(*) FROM clari.entries WHERE time_period = '2026_Q1'");
 		wait_until('our POST is there', sub { sim_seen('periods.2026_Q1.post') == $foreign_before + 1 });
-		my $jobs = sub { scalar grep { $_->{period} eq '2026_Q1' } @{ decode_json(sim_seen('jobs')) } };
-		wait_until('it is carried out', sub { $jobs->() == $foreign_before + 1 }) if $case->{carry_out};
+		wait_until('it is carried out', sub { jobs() == $foreign_before + 1 }) if $case->{carry_out};
 		$case->{during}->() if $case->{during};
 		wait_until('its answer is let go', sub { sim_release()->{answers} });
 		$session->finish;
@@ -168,10 +185,11 @@ subtest 'what the list cannot tell apart is not looked for' => sub {
 	for my $prefix ('', sort keys %tables)
 	{
 		my $recognisable = $prefix =~ /^(euro_)?$/;
-		new_tenant();
+		known_tenant();
+		my $lists = sim_seen('total.list');
 		is_right($prefix, "${prefix}entries are right");
-		is(sim_seen('total.list'), $recognisable ? 1 : 0, 'requests for the list');
-		sql('SELECT clari_invalidate()');
+		is(sim_seen('total.list') - $lists, $recognisable ? 1 : 0, 'requests for the list');
+		sql('SELECT clari_invalidate()');    # which does not forget whose key it is
 		sim_fault({ reset => $true, carry_out => $true }, step => 'post', times => 1);
 		is_right($prefix, "${prefix}entries are right after a reset");
 		is(our_posts(), $recognisable ? 2 : 3, 'POSTs');
@@ -192,7 +210,7 @@ for my $case (@lists)
 	subtest "a list that $what" => sub {
 		for my $lost ($false, $true)
 		{
-			new_tenant();
+			known_tenant();
 			sim_fault($fault, step => 'list', skip => $skip, times => $times);
 			sim_fault({ reset => $true, carry_out => $true }, step => 'post', times => 1) if $lost;
 			is_right('', $lost ? 'with the answer lost the rows come all the same' : 'the rows come');
@@ -202,7 +220,7 @@ for my $case (@lists)
 }
 
 subtest 'a list without names of files for jobs that run' => sub {
-	new_tenant(job_seconds => 0.3, file_name => 'finished');
+	known_tenant(job_seconds => 0.3, file_name => 'finished');
 	sim_fault({ reset => $true, carry_out => $true }, step => 'post', times => 1);
 	is_right('', 'the rows are right');
 	cmp_ok(our_posts(), '<=', 2, 'after two POSTs at most');
@@ -214,26 +232,21 @@ my %ends = (
 	'kill -9 of the worker' => sub { kill_child($node, (children($node, qr/clari_fdw worker/))[0]) },
 	'kill -9 of the postmaster' => sub { kill_postmaster($node) },
 	'a fast restart' => sub { $node->restart },
-	'pg_terminate_backend of the worker' => sub {
-		my ($worker) = children($node, qr/clari_fdw worker/);
-		sql("SELECT pg_terminate_backend($worker)");
-		wait_until('it is gone', sub { process_is_gone($worker) });
-	});
+	'pg_terminate_backend of the worker' => sub { terminate_workers($node) });
 for my $end (sort keys %ends)
 {
 	for my $carried_out ($true, $false)
 	{
 		subtest "$end between a POST and its answer" . ($carried_out ? '' : ', at the door') => sub {
-			new_tenant();
+			known_tenant();
 			sim_fault({ ($carried_out ? 'delay' : 'delay_before') => 'hold' }, step => 'post', times => 1);
 			my $session = ClariSession->new($node)->start("SELECT count(*) FROM clari.forecasts WHERE time_period = '2026_Q1'");
-			my $jobs = sub { scalar @{ decode_json(sim_seen('jobs')) } };
-			wait_until('the POST is there', sub { our_posts() == 1 && (!$carried_out || $jobs->() == 1) });
+			wait_until('the POST is there', sub { our_posts() == 1 && (!$carried_out || jobs() == 1) });
 			$ends{$end}->();
 			is($session->finish, 100, 'the waiting session gets its rows') if $end =~ /^pg_/;
 			is_right('', 'the rows are right');
 			is(our_posts(), $carried_out ? 1 : 2, 'POSTs');
-			is($jobs->(), 1, 'one job');
+			is(jobs(), 1, 'one job');
 		};
 	}
 }

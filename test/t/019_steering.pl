@@ -126,8 +126,10 @@ for my $what (sort keys %late)
 		$arrange->();
 		my @sessions = waiting_sessions(2, $phase);
 		$canceller->start($cancel);
+		wait_until('it is cancelled', sub { $canceller->is_finished
+			  || $boss->query("SELECT wait_event_type FROM pg_stat_activity WHERE pid = $canceller->{pid}") eq 'Extension' });
 		wait_until('all are told', sub { sim_release(); !grep { !$_->is_finished } @sessions, $canceller });
-		is($canceller->finish, 1, 'concerns one export');
+		is(last_line($canceller->finish), 1, 'concerns one export');
 		are_cancelled(@sessions);
 		is(sql($query), 200, 'the next query has its rows at once');
 		cmp_ok(sim_seen('periods.2026_Q1.post'), '<=', $posts, 'POSTs');
@@ -135,18 +137,37 @@ for my $what (sort keys %late)
 }
 
 subtest 'cancelling when Clari does not answer well' => sub {
-	for my $fault ({ status => 500 }, { status => 404 }, { reset => $true },
-		{ status => 400, json => { code => 'export_failed_to_cancel' } })
+	for my $fault ({ status => 500 }, { reset => $true },
+		{ status => 400, json => { code => 'export_failed_to_cancel' } }, { status => 404 })
 	{
 		forget_all($node, %defaults, job_seconds => 'hold');
 		sim_fault($fault, step => 'patch');
 		my @sessions = waiting_sessions(1, 'waiting|polling');
-		is($canceller->query($cancel), 1, 'concerns one export');
+		my $answer = $canceller->query($cancel);
+		is(last_line($answer), 1, 'concerns one export');
+		($fault->{status} // 0) == 404
+		  ? unlike($answer, qr/WARNING/, 'and does not warn of a job that is not there')
+		  : like($answer, qr/WARNING: .*2026_Q1.*Clari did not cancel/s, 'and warns that Clari did not cancel it');
 		are_cancelled(@sessions);
 		sim_set({ job_seconds => 0 });
 		sim_release();
 		is(sql($query), 200, 'the next query has its rows');
 	}
+};
+
+subtest 'cancelling, and the worker is terminated before Clari answers' => sub {
+	forget_all($node, %defaults, job_seconds => 'hold');
+	sim_fault({ delay_before => 'hold' }, step => 'patch', times => 1);
+	my @sessions = waiting_sessions(2, 'waiting|polling');
+	$canceller->start($cancel);
+	wait_until('Clari is told', sub { sim_seen('total.patch') == 1 });
+	terminate_workers($node);
+	are_cancelled(@sessions);
+	is(last_line($canceller->finish), 1, 'concerns one export');
+	is(sim_posts(), 1, 'which is not made again');
+	sim_set({ job_seconds => 0 });
+	sim_release();
+	works_again(1);
 };
 
 subtest 'who may cancel' => sub {

@@ -16,29 +16,33 @@ use Time::HiRes qw(sleep time);
 
 our @EXPORT = qw(start_sim sim_set sim_fault sim_release sim_reset sim_seen sim_expected
   start_node create_server import_tables table_csv same_csv is_as_generated wait_until query_error
+  sim_other_ports sim_storm sim_last private_memory
   sim_posts sim_requests foreign_post forget_all digest_of last_line
-  children process_is_gone kill_postmaster kill_machine kill_child cache_files);
+  children process_is_gone terminate_workers kill_postmaster kill_machine kill_child cache_files);
 
 my $simulator = "$FindBin::RealBin/../clari_sim.py";
-my ($sim, $sim_port);
+my ($sim, $sim_port, @other_ports);
 my $http = HTTP::Tiny->new(timeout => 120);
 
-# Starts the simulator with settings (see clari_sim.py); it goes when the test does.
+# Starts the simulator with settings (see clari_sim.py); it goes when the test does.  also => [[host, certificate, key],
+# …]: it listens there, too, on sim_other_ports.
 sub start_sim
 {
 	my (%settings) = @_;
+	my @also = map { ('--also', @$_) } @{ delete $settings{also} // [] };
 	my $dir = PostgreSQL::Test::Utils::tempdir();
 	open(my $config, '>', "$dir/sim.json") or die $!;
 	print $config encode_json({ settings => \%settings });
 	close $config;
 	$sim = IPC::Run::start(
-		[ '/usr/bin/python3', $simulator, '--config', "$dir/sim.json", '--port-file', "$dir/port", '--exit-with-parent' ],
+		[ '/usr/bin/python3', $simulator, '--config', "$dir/sim.json", '--port-file', "$dir/port", '--exit-with-parent', @also ],
 		'<', \undef, '>', "$dir/sim.out", '2>', "$dir/sim.err");
 	wait_until('the simulator listens', sub { -s "$dir/port" });
-	$sim_port = slurp_file("$dir/port");
-	chomp $sim_port;
+	($sim_port, @other_ports) = split /\n/, slurp_file("$dir/port");
 	return $sim_port;
 }
+
+sub sim_other_ports { return @other_ports; }
 
 sub control
 {
@@ -53,6 +57,10 @@ sub control
 sub sim_set { my ($settings, %scope) = @_; return control('set', { %scope, settings => $settings }); }
 # One fault: sim_fault({status => 503}, step => 'results', times => 1).
 sub sim_fault { my ($fault, %where) = @_; return control('fault', { %where, fault => $fault }); }
+# Faults at random from now on: sim_storm(seed => 1, share => 0.3, faults => [{step => …, fault => …}, …]).
+sub sim_storm { my (%storm) = @_; return control('storm', \%storm); }
+# The last requests, as it noted them.
+sub sim_last { return @{ decode_json(sim_seen('last&last=2000')) }; }
 # Finishes held jobs.
 sub sim_release { my (%scope) = @_; return control('release', \%scope); }
 # Forgets counters, jobs and faults.
@@ -247,6 +255,29 @@ sub process_is_gone
 	open(my $stat, '<', "/proc/$pid/stat") or return 1;
 	my $line = <$stat> // '';
 	return $line eq '' || $line =~ /\) Z /;
+}
+
+# The private memory of processes in kB.
+sub private_memory
+{
+	my $sum = 0;
+	for my $pid (@_)
+	{
+		open(my $status, '<', "/proc/$pid/status") or next;
+		my ($private) = join('', <$status>) =~ /^RssAnon:\s+(\d+)/m;
+		$sum += $private // 0;
+	}
+	return $sum;
+}
+
+# Workers are told to stop, and have.
+sub terminate_workers
+{
+	my ($node) = @_;
+	my @workers = children($node, qr/clari_fdw worker/);
+	$node->safe_psql('postgres', "SELECT pg_terminate_backend($_)") for @workers;
+	wait_until('the workers are gone', sub { !grep { !process_is_gone($_) } @workers });
+	return;
 }
 
 # kill -9 of the postmaster, or of all processes at once as when the machine fails; then the server is started.
