@@ -1175,7 +1175,7 @@ class Connection:
         except Failure as failure:
             answer = failure.answer
         if replaced:
-            headers = {"Location": fault["redirect"]} if "redirect" in fault else {}
+            headers = {"Location": fault["redirect"].replace("{job}", job.id if job else "")} if "redirect" in fault else {}
             body = raw(fault["body"]) if "body" in fault else None
             answer = Answer(fault.get("status", 302 if headers else 200), fault.get("json", {}), headers, body)
         if "merge" in fault:                # into the answer's object
