@@ -7,6 +7,8 @@
  */
 #include "digest.h"
 
+#include <string.h>
+
 #include <limits.h>
 
 #include <openssl/crypto.h>
@@ -31,4 +33,14 @@ void
 clari_wipe(void *data, size_t length)
 {
 	OPENSSL_cleanse(data, length);
+}
+
+void
+clari_wipe_text(char *text, size_t length, const char *secret)
+{
+	size_t size = strlen(secret);
+
+	for (size_t at = 0; size > 0 && at + size <= length; at++)
+		if (memcmp(text + at, secret, size) == 0)
+			memset(text + at, '*', size);
 }

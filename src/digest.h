@@ -22,4 +22,7 @@ clari_hmac(const void *key, size_t key_length, const void *data, size_t length, 
 /* Overwrites memory that held a secret, in a way no compiler removes. */
 extern void clari_wipe(void *data, size_t length);
 
+/* Overwrites each occurrence of the secret in the text with asterisks; an empty secret is nowhere. */
+extern void clari_wipe_text(char *text, size_t length, const char *secret);
+
 #endif /* CLARI_DIGEST_H */

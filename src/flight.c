@@ -273,6 +273,24 @@ broken(ClariFlight *flight, const ClariHttpResult *result)
 	step(flight, &event);
 }
 
+/* What stands between us and Clari may send our own key back, and what it says is shown. */
+static void
+read_reply(const ClariFlight *flight, const ClariHttpResult *result, ClariReply *reply)
+{
+	const char *key = flight->order.transport.api_key;
+	char *body = MemoryContextAllocHuge(CurrentMemoryContext, result->length + 1);
+
+	memcpy(body, result->body, result->length);
+	body[result->length] = '\0';
+	clari_wipe_text(body, result->length, key);
+	clari_json_read_reply(body, result->length, reply);
+	/* in JSON it may have been written in escapes */
+	clari_wipe_text(reply->code, strlen(reply->code), key);
+	clari_wipe_text(reply->message, strlen(reply->message), key);
+	clari_wipe_text(reply->error_id, strlen(reply->error_id), key);
+	pfree(body);
+}
+
 /* ClariHttpDone */
 static void
 answered(void *arg, const ClariHttpResult *result)
@@ -287,7 +305,7 @@ answered(void *arg, const ClariHttpResult *result)
 		broken(flight, result);
 		return;
 	}
-	clari_json_read_reply(result->body, result->length, &reply);
+	read_reply(flight, result, &reply);
 	event.reply = &reply;
 	if (reply.status == CLARI_STATUS_DONE)
 		flight->done_at = GetCurrentTimestamp();

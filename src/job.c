@@ -131,7 +131,7 @@ call_refused(ClariJob *job, const ClariJobEvent *event, const ClariReply *reply,
 		return clari_job_retry(job, event->retry_after, now);
 	if (status == 401 || status == 403)
 	{
-		clari_job_error_unauthorized(job, contains(reply->code, "no_optin"));
+		clari_job_error_unauthorized(job, status, contains(reply->code, "no_optin"));
 		return clari_job_fail(job);
 	}
 	if (posting)
@@ -415,7 +415,7 @@ step_posting(ClariJob *job, const ClariJobEvent *event, int64_t now)
 		return action;
 	if (reply->job_id[0] == '\0')
 	{
-		clari_job_error_no_job(job, reply);
+		clari_job_error_no_job(job, event->status, reply);
 		return clari_job_outcome_unknown(job, event->retry_after, now);
 	}
 	clari_job_accepted(job, reply->job_id, now);
@@ -493,7 +493,7 @@ step_polling(ClariJob *job, const ClariJobEvent *event, int64_t now)
 	if (!reply->is_json || reply->status == CLARI_STATUS_ABSENT)
 	{
 		/* Not Clari but something between, or not well: it may pass. */
-		clari_job_error_no_state(job, reply);
+		clari_job_error_no_state(job, event->status, reply);
 		return clari_job_retry(job, event->retry_after, now);
 	}
 	clari_job_step_succeeded(job);

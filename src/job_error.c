@@ -49,8 +49,10 @@ add_reply(ClariError *error, const ClariReply *reply)
 	}
 	if (length > 0)
 		add_detail(error, "Clari's answer has %s.", facts);
-	else if (reply->message[0] != '\0')
-		add_detail(error, "The answer begins \"%s\".", reply->message);
+	else if (reply->first_line[0] != '\0')
+		add_detail(error, "The answer begins \"%s\".", reply->first_line);
+	else
+		add_detail(error, "The answer is empty.");
 }
 
 /* Does the error say anything? */
@@ -80,12 +82,16 @@ clari_job_error_refused(ClariJob *job, int status, const ClariReply *reply)
 }
 
 void
-clari_job_error_unauthorized(ClariJob *job, bool no_optin)
+clari_job_error_unauthorized(ClariJob *job, int status, bool no_optin)
 {
 	job->error.code = CLARI_ERROR_AUTH;
 	if (no_optin)
 		clari_error_hint(&job->error, "The API key is good, but its user may not see forecast \"%s\" at Clari.",
 						 job->forecast);
+	else if (status == 403)
+		clari_error_hint(&job->error,
+						 "The API key is known, but its user may not do this at Clari; or something between "
+						 "refuses, such as a proxy.");
 	else
 		clari_error_hint(&job->error, "Check option \"api_key\" of the user mapping. A key that was revoked, or whose "
 									  "user was deactivated, is refused by every call.");
@@ -124,16 +130,18 @@ clari_job_error_lost(ClariJob *job, int status, const ClariReply *reply)
 /* ---- answers ---- */
 
 void
-clari_job_error_no_job(ClariJob *job, const ClariReply *reply)
+clari_job_error_no_job(ClariJob *job, int status, const ClariReply *reply)
 {
 	clari_error_set(&job->error, CLARI_ERROR_REPLY, "Clari's answer to %s%s names no job", SUBJECT(job));
+	add_detail(&job->error, "It has HTTP status %d.", status);
 	add_reply(&job->error, reply);
 }
 
 void
-clari_job_error_no_state(ClariJob *job, const ClariReply *reply)
+clari_job_error_no_state(ClariJob *job, int status, const ClariReply *reply)
 {
 	clari_error_set(&job->error, CLARI_ERROR_REPLY, "Clari's answer about %s%s cannot be understood", SUBJECT(job));
+	add_detail(&job->error, "It has HTTP status %d.", status);
 	add_reply(&job->error, reply);
 }
 

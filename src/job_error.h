@@ -18,7 +18,8 @@ extern void clari_job_error_broken(ClariJob *job, const ClariError *error);
 extern void clari_job_error_refused(ClariJob *job, int status, const ClariReply *reply);
 
 /* These three add to clari_job_error_refused(), or replace it, where the refusal has a meaning of its own. */
-extern void clari_job_error_unauthorized(ClariJob *job, bool no_optin); /* the key's user may not see the forecast */
+extern void
+clari_job_error_unauthorized(ClariJob *job, int status, bool no_optin); /* the key's user may not see the forecast */
 extern void clari_job_error_no_forecast(ClariJob *job, int status, const ClariReply *reply);
 extern void clari_job_error_quota(ClariJob *job, const ClariReply *limits);
 
@@ -26,10 +27,10 @@ extern void clari_job_error_quota(ClariJob *job, const ClariReply *limits);
 extern void clari_job_error_lost(ClariJob *job, int status, const ClariReply *reply);
 
 /* A POST was answered 2xx, but by whom? */
-extern void clari_job_error_no_job(ClariJob *job, const ClariReply *reply);
+extern void clari_job_error_no_job(ClariJob *job, int status, const ClariReply *reply);
 
 /* The same of a poll. */
-extern void clari_job_error_no_state(ClariJob *job, const ClariReply *reply);
+extern void clari_job_error_no_state(ClariJob *job, int status, const ClariReply *reply);
 
 /* The job is done, but its file is not whole. */
 extern void clari_job_error_truncated(ClariJob *job, const ClariReply *reply);

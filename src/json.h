@@ -61,8 +61,8 @@ extern void clari_document_close(ClariDocument *document);
 /*
  * Reads a small reply of whichever kind: the job accepted ({"jobId"},
  * {"job":{"id"}}), a job's state (flat or under "job"), limits, and errors in
- * Clari's three shapes.  A body that is not a JSON object gives is_json = false
- * and its first line, tags and control characters removed, as message.  Never
+ * Clari's three shapes.  A body that is not a JSON object gives is_json = false.
+ * first_line has tags and control characters removed.  Never
  * fails.  Texts are valid UTF-8 on one line, cut at a character where they do
  * not fit; a job's id or link that does not fit, or holds anything but visible
  * ASCII, is left empty: cut it would be another one.

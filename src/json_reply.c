@@ -317,10 +317,10 @@ clari_json_read_reply(const char *body, size_t length, ClariReply *reply)
 	reply->concurrent_limit = reply->available_concurrent = -1;
 	reply->monthly_quota = reply->available_monthly = -1;
 	reply->is_json = json_object_is_type(object, json_type_object);
+	read_first_line(body, length, reply->first_line, sizeof(reply->first_line));
 	if (!reply->is_json)
 	{
 		json_object_put(object);
-		read_first_line(body, length, reply->message, sizeof(reply->message));
 		return;
 	}
 	read_error(object, reply);

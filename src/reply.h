@@ -40,7 +40,8 @@ typedef struct ClariReply
 	/* errors, in whichever of the shapes they came */
 	char code[64];
 	char error_id[64];
-	char message[256]; /* for a body that is not JSON: its first line */
+	char message[256];
+	char first_line[128]; /* of the body, whatever it is; empty: so was that */
 	/* GET /admin/limits; -1 when absent */
 	int64_t concurrent_limit;
 	int64_t available_concurrent;

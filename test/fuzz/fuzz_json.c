@@ -281,6 +281,7 @@ check(const uint8_t *data, size_t size)
 	require_line(reply.code, sizeof(reply.code), false);
 	require_line(reply.error_id, sizeof(reply.error_id), false);
 	require_line(reply.message, sizeof(reply.message), false);
+	require_line(reply.first_line, sizeof(reply.first_line), false);
 	require(reply.is_json || (reply.job_id[0] == '\0' && reply.status == CLARI_STATUS_ABSENT));
 }
 

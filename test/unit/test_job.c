@@ -321,7 +321,7 @@ test_job_states(void)
 	} bad[] = {
 		{CLARI_STATUS_FAILED, "FAILED"}, {CLARI_STATUS_ABORTED, "ABORTED"}, {CLARI_STATUS_CANCELLED, "CANCELLED"}};
 	ClariJob job;
-	ClariReply html = {.is_json = false, .message = "<html>Sign in</html>"};
+	ClariReply html = {.is_json = false, .first_line = "<html>Sign in</html>"};
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 	{
@@ -613,7 +613,7 @@ static void
 test_refusals(void)
 {
 	ClariJob job = posting_job();
-	ClariReply html = {.is_json = false, .message = "<!DOCTYPE html>"};
+	ClariReply html = {.is_json = false, .first_line = "<!DOCTYPE html>"};
 	ClariReply full = {.is_json = true, .code = "bad_type", .message = "No such type", .error_id = "e-17"};
 
 	ok(failed(&job, refuse(&job, 401, "unauthorized", "", START), CLARI_ERROR_AUTH) &&

@@ -616,12 +616,12 @@ test_errors(void)
 	reply = read_reply("\r\n <!DOCTYPE html><html>\n<head><style>b > a {}\n</style><script>1 < 2</script>\n"
 					   "<title>502 Bad\tGateway &amp; more</title></head>\n<body>x</body>");
 	ok(!reply.is_json, "a page is not JSON");
-	is(reply.message, "502 Bad Gateway &amp; more", "its first line of text is the message");
-	is(read_reply("a < b\x01\x02 <b>c</b>\xFF\xC3\nsecond").message, "a < b c ??", "tags go, stray bytes become ?");
-	is(read_reply("<unclosed tag").message, "", "a tag without end");
-	is(read_reply("<script>for ever").message, "", "a script without end");
-	is(read_reply("<").message, "<", "a bare <");
-	is(read_reply("").message, "", "an empty body");
+	is(reply.first_line, "502 Bad Gateway &amp; more", "its first line of text is the message");
+	is(read_reply("a < b\x01\x02 <b>c</b>\xFF\xC3\nsecond").first_line, "a < b c ??", "tags go, stray bytes become ?");
+	is(read_reply("<unclosed tag").first_line, "", "a tag without end");
+	is(read_reply("<script>for ever").first_line, "", "a script without end");
+	is(read_reply("<").first_line, "<", "a bare <");
+	is(read_reply("").first_line, "", "an empty body");
 	ok(!read_reply("[{\"jobId\":\"a\"}]").is_json, "an array is not an object");
 	ok(!read_reply("{\"jobId\":\"a\"").is_json && !read_reply("{\"jobId\":\"a\"}}").is_json, "nor is broken JSON");
 	ok(!read_reply("{\"jobId\":\"a\"").job_id[0], "… and nothing is taken from it");

@@ -82,6 +82,14 @@ test_wipe(void)
 
 	clari_wipe(secret, sizeof(secret));
 	ok(memcmp(secret, zeros, sizeof(secret)) == 0, "a wiped secret is gone");
+
+	char text[] = "the key key is no key";
+
+	clari_wipe_text(text, strlen(text), "key");
+	is(text, "the *** *** is no ***", "a secret in a text is overwritten wherever it stands");
+	clari_wipe_text(text, strlen(text), "");
+	clari_wipe_text(text, 2, "the");
+	is(text, "the *** *** is no ***", "an empty one, or one that does not fit, is nowhere");
 }
 
 static void
