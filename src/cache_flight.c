@@ -408,7 +408,7 @@ clari_cache_is_invalidated(int index, TimestampTz posted_at)
 	bool invalidated;
 
 	clari_cache_lock(LW_SHARED);
-	invalidated = posted_at <= control->entries[control->flights[index].entry].invalidated_at;
+	invalidated = posted_at <= clari_entry_invalidated_at(&control->entries[control->flights[index].entry]);
 	clari_cache_unlock();
 	return invalidated;
 }

@@ -32,12 +32,19 @@ clari_freshness_age(const ClariRowsetMeta *meta, const ClariFreshness *freshness
 	return clari_rowset_ttl(meta, freshness->cache_ttl, freshness->closed_period_ttl);
 }
 
+TimestampTz
+clari_entry_invalidated_at(const ClariEntryShared *entry)
+{
+	/* One in the future tells of a clock that was set back, and would hold for as long as that. */
+	return entry->invalidated_at <= GetCurrentTimestamp() ? entry->invalidated_at : 0;
+}
+
 bool
 clari_entry_is_younger(const ClariEntryShared *entry, const ClariFreshness *freshness, int64 age)
 {
 	TimestampTz posted_at = entry->version.meta.posted_at;
 
 	/* One from the future (the clock was set back) does not count: rather a needless export than none for years. */
-	return clari_entry_has_rowset(entry) && posted_at > freshness->since - age && posted_at > entry->invalidated_at &&
-		   posted_at <= GetCurrentTimestamp();
+	return clari_entry_has_rowset(entry) && posted_at > freshness->since - age &&
+		   posted_at > clari_entry_invalidated_at(entry) && posted_at <= GetCurrentTimestamp();
 }

@@ -27,6 +27,7 @@ queue_flight_locked(ClariEntryShared *entry, const ClariRequest *request, const 
 	ClariControl *control = clari_cache_control();
 	ClariFlightShared *flight = free_flight_locked();
 	int64 age = clari_freshness_age(&entry->version.meta, freshness);
+	TimestampTz invalidated_at = clari_entry_invalidated_at(entry);
 
 	if (flight == NULL)
 		return false;
@@ -37,9 +38,9 @@ queue_flight_locked(ClariEntryShared *entry, const ClariRequest *request, const 
 	flight->worker = CLARI_NOBODY;
 	flight->account = *account;
 	flight->queued_at = GetCurrentTimestamp();
-	flight->fresh_since = Max(freshness->since - age, entry->invalidated_at);
-	flight->running_since = Max(Min(flight->fresh_since, freshness->since - (int64) transport->export_timeout * 1000),
-								entry->invalidated_at);
+	flight->fresh_since = Max(freshness->since - age, invalidated_at);
+	flight->running_since =
+		Max(Min(flight->fresh_since, freshness->since - (int64) transport->export_timeout * 1000), invalidated_at);
 	flight->cache_ttl = freshness->cache_ttl;
 	flight->closed_period_ttl = freshness->closed_period_ttl;
 	flight->request = *request;
@@ -106,7 +107,7 @@ serves_waiting_locked(const ClariEntryShared *entry, const ClariFreshness *fresh
 
 	if (entry->taken_up)
 		return clari_entry_is_younger(entry, freshness, clari_freshness_age(meta, freshness));
-	return meta->posted_at > entry->invalidated_at || freshness->since <= entry->invalidated_at;
+	return meta->posted_at > clari_entry_invalidated_at(entry) || freshness->since <= clari_entry_invalidated_at(entry);
 }
 
 /* What became of the flight that the caller waited for; ABSENT: nobody knows any more. */

@@ -196,6 +196,9 @@ extern void clari_account_note_locked(const ClariKey *account, const char *user_
 /* How long the rowset is fresh for those who exported it, or for a statement. */
 extern int64 clari_rowset_ttl(const ClariRowsetMeta *meta, int64 cache_ttl, int64 closed_period_ttl);
 
+/* When the entry was last invalidated; 0: not that it mattered. */
+extern TimestampTz clari_entry_invalidated_at(const ClariEntryShared *entry);
+
 /* Its POST was sent after (since - age), it was not invalidated, and it is not from the future. */
 extern bool clari_entry_is_younger(const ClariEntryShared *entry, const ClariFreshness *freshness, int64 age);
 

@@ -37,6 +37,7 @@ typedef struct ClariSocket
 struct ClariHttp
 {
 	CURLM *multi;
+	CURLSH *share; /* TLS sessions: a POST has a connection of its own, but no whole handshake */
 	char user_agent[64];
 	ClariTransfer *transfers; /* those under way */
 	int64_t timer_at;         /* when libcurl wants to be called, INT64_MAX: need not */
@@ -185,6 +186,10 @@ clari_http_open(void)
 	http->multi = curl_multi_init();
 	if (http->multi == NULL)
 		ereport(ERROR, (errcode(ERRCODE_FDW_OUT_OF_MEMORY), errmsg("out of memory")));
+	http->share = curl_share_init();
+	if (http->share == NULL ||
+		curl_share_setopt(http->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION) != CURLSHE_OK)
+		ereport(ERROR, (errcode(ERRCODE_FDW_OUT_OF_MEMORY), errmsg("out of memory")));
 	curl_multi_setopt(http->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
 	curl_multi_setopt(http->multi, CURLMOPT_SOCKETDATA, http);
 	curl_multi_setopt(http->multi, CURLMOPT_TIMERFUNCTION, on_timer);
@@ -208,6 +213,7 @@ clari_http_start(ClariHttp *http, const ClariHttpRequest *request, ClariHttpSink
 		return NULL;
 	transfer->http = http;
 	transfer->done = done;
+	curl_easy_setopt(transfer->easy, CURLOPT_SHARE, http->share);
 	if (!add_to_multi(http, transfer, error))
 	{
 		clari_transfer_close(transfer);

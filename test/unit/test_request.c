@@ -79,12 +79,10 @@ test_wipe(void)
 {
 	char secret[32] = "a secret that is thirty-one long";
 	static const char zeros[sizeof(secret)];
+	char text[] = "the key key is no key";
 
 	clari_wipe(secret, sizeof(secret));
 	ok(memcmp(secret, zeros, sizeof(secret)) == 0, "a wiped secret is gone");
-
-	char text[] = "the key key is no key";
-
 	clari_wipe_text(text, strlen(text), "key");
 	is(text, "the *** *** is no ***", "a secret in a text is overwritten wherever it stands");
 	clari_wipe_text(text, strlen(text), "");

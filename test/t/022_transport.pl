@@ -1,0 +1,580 @@
+# How it gets there: addresses, names, TLS, redirects, proxies, connections and clocks, without the key going astray.
+use strict;
+use warnings FATAL => 'all';
+
+# The test runs in a namespace with a network and a resolver of its own, where the system lets an ordinary user make one.
+BEGIN
+{
+	if (!$^C && !$ENV{CLARI_OWN_NETWORK} && system('unshare -Urmn true 2>/dev/null') == 0)
+	{
+		$ENV{CLARI_OWN_NETWORK} = 1;
+		my $setup = 'ip link set lo up && echo 53 > /proc/sys/net/ipv4/ip_unprivileged_port_start && f=$(mktemp) && '
+		  . 'echo nameserver 127.0.0.1 > $f && chmod 644 $f && mount --bind $f /etc/resolv.conf && rm $f';
+		my $me = "unshare -U --map-user=$< --map-group=" . ($( + 0);
+		exec('unshare', '-Urmn', 'sh', '-c', "PATH=\$PATH:/usr/sbin:/sbin; $setup || CLARI_OWN_NETWORK=; exec $me \"\$@\"",
+			'sh', $^X, (map { "-I$_" } @INC), $0);
+	}
+}
+
+use FindBin;
+use lib $FindBin::RealBin;
+use ClariSession;
+use ClariTest;
+use IPC::Run;
+use JSON::PP;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(sleep time);
+
+my $own_network = $ENV{CLARI_OWN_NETWORK};
+my ($true, $false) = (JSON::PP::true, JSON::PP::false);
+my $dir = PostgreSQL::Test::Utils::tempdir();
+my @peers;
+END { local $?; $_->kill_kill for @peers; }
+
+# Starts a peer of peers.py; returns its port and its log.
+sub start_peer
+{
+	my ($kind) = @_;
+	my ($port, $log) = map { "$dir/$kind." . @peers . $_ } '.port', '.log';
+	push @peers, IPC::Run::start([ '/usr/bin/python3', "$FindBin::RealBin/peers.py", $kind, $port, $log ]);
+	wait_until("$kind listens", sub { -s $port });
+	return (slurp_file($port) + 0, $log);
+}
+
+# ---- certificates: of an authority, and one that nobody knows ----
+
+sub openssl { run_log([ 'openssl', @_ ]) or die "openssl @_"; return; }
+
+my @new_key = (qw(-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes));
+for my $ca ('ca', 'stranger')
+{
+	openssl('req', '-x509', @new_key, '-subj', "/CN=clari_fdw test $ca", '-keyout', "$dir/$ca.key", '-out', "$dir/$ca.crt");
+}
+
+# Files of a certificate and its key.
+sub certificate
+{
+	my ($name, $names, %how) = @_;
+	my $ca = $how{ca} // 'ca';
+	append_to_file("$dir/$name.ext", "subjectAltName=$names\n");
+	openssl('req', @new_key, '-subj', "/CN=$name", '-keyout', "$dir/$name.key", '-out', "$dir/$name.csr");
+	openssl('x509', '-req', '-in', "$dir/$name.csr", '-CA', "$dir/$ca.crt", '-CAkey', "$dir/$ca.key", '-CAcreateserial',
+		'-days', $how{days} // 2, '-extfile', "$dir/$name.ext", '-out', "$dir/$name.crt");
+	return ("$dir/$name.crt", "$dir/$name.key");
+}
+
+my @good = certificate('good', 'DNS:localhost,IP:127.0.0.1');
+my $plain_port = start_sim(
+	job_seconds => 0.05, owners => 50, concurrent_limit => 100, monthly_quota => 100_000,
+	also => [
+		[ '127.0.0.1', @good ], [ '127.0.0.1', @good ], ['127.0.0.1'], ['::1'],
+		[ '127.0.0.1', certificate('elsewhere', 'DNS:elsewhere.example') ],
+		[ '127.0.0.1', certificate('expired', 'DNS:localhost', days => -1) ],
+		[ '127.0.0.1', certificate('unknown', 'DNS:localhost', ca => 'stranger') ] ]);
+my ($tls, $other_tls, $other_plain, $ipv6, $elsewhere, $expired, $unknown) = sim_other_ports();
+my ($full) = start_peer('full');
+my ($mute) = start_peer('mute');
+my ($proxy, $proxy_log) = start_peer('proxy');
+my ($denial) = start_peer('denial');
+start_peer('dns') if $own_network;
+
+# What the environment says of proxies does not count.
+my $node;
+{
+	local @ENV{qw(http_proxy https_proxy ALL_PROXY no_proxy)} = (('http://127.0.0.1:1') x 3, '');
+	$node = start_node('transport', 'log_min_messages = debug2', 'log_statement = none',
+		'log_min_error_statement = panic', 'clari_fdw.max_workers = 1');
+}
+my ($session, $other, $boss) = map { ClariSession->new($node) } 1 .. 3;
+
+my $columns = join(', ', split ' ', $ClariTest::columns{entries});
+my ($servers, $table) = (0);
+
+# A new server, and its table, which rows() and error() read; nothing of it is cached.
+sub new_server
+{
+	my ($base_url, %options) = @_;
+	my %all = (base_url => $base_url, poll_interval => '20ms', max_retries => 1, export_timeout => '10s', %options);
+	my $key = delete $all{api_key} // 'test-key';
+	my $list = join(', ', map { "$_ '$all{$_}'" } sort keys %all);
+	my $name = 's' . ++$servers;
+	$table = "$name.entries";
+	my $answer = $boss->query("CREATE SERVER $name FOREIGN DATA WRAPPER clari_fdw OPTIONS ($list);
+		CREATE USER MAPPING FOR CURRENT_USER SERVER $name OPTIONS (api_key '$key');
+		CREATE SCHEMA $name;
+		IMPORT FOREIGN SCHEMA net_arr FROM SERVER $name INTO $name OPTIONS (periods '2024_Q1..2026_Q4')");
+	die $answer if $answer =~ /ERROR/;
+	return $table;
+}
+
+sub query { return "SELECT $columns FROM $table WHERE time_period = '" . ($_[0] // '2026_Q1') . q{'}; }
+
+sub rows_come { my ($name) = @_; return is_as_generated($node, $table, 'entries', '2026_Q1', name => $name); }
+
+# The error of a query, and the seconds until it came.
+sub error
+{
+	my $begin = time;
+	my $error = $session->query(query());
+	return ($error, time - $begin);
+}
+
+sub start_over
+{
+	sim_reset();
+	wait_until('nothing is in flight', sub { $boss->query('SELECT count(*) FROM clari_exports') eq '0' });
+	$boss->query('SELECT clari_invalidate()');
+	return;
+}
+
+# ---- not getting there ----
+
+my $name_error = qr/resolve/i;
+my $no_such_name = ('n' x 64) . '.invalid';    # no label is so long: nobody is asked
+# [what, base_url, options, what it tells, whether another attempt is made]
+my @unreachable = (
+	[ 'a connection that is refused', 'http://127.0.0.1:1/v4', {}, [ qr{http://127\.0\.0\.1:1\b}, qr/connect|refused/i ], 1 ],
+	[ 'a name that is none', "https://$no_such_name/v4", {}, [ qr{\Q$no_such_name\E|n{40}}, $name_error ], 1 ],
+	[ 'a connection that does not come about', "https://127.0.0.1:$full/v4", { connect_timeout => '300ms' },
+		[ qr{https://127\.0\.0\.1:$full\b}, qr/tim(e|ed)[ -]?out/i ], 1 ],
+	[ 'a server that is mute', "https://127.0.0.1:$mute/v4", { connect_timeout => '300ms' },
+		[ qr{https://127\.0\.0\.1:$mute\b}, qr/tim(e|ed)[ -]?out/i ], 1 ],
+	[ 'a server that is mute, without TLS', "http://127.0.0.1:$mute/v4", { request_timeout => '300ms' },
+		[ qr{http://127\.0\.0\.1:$mute\b}, qr/nothing for 0\.3 s/ ], 1 ],
+	[ 'a certificate of an authority that nobody knows', "https://localhost:$unknown/v4", { ca_file => "$dir/ca.crt" },
+		[ qr{https://localhost:$unknown\b}, qr/certificate/, qr/HINT:  .*ca_file/ ], 0 ],
+	[ 'an authority that the system does not know', "https://localhost:$tls/v4", {},
+		[ qr{https://localhost:$tls\b}, qr/certificate/, qr/HINT:  .*ca_file/ ], 0 ],
+	[ 'a certificate of another host', "https://localhost:$elsewhere/v4", { ca_file => "$dir/ca.crt" },
+		[ qr{https://localhost:$elsewhere\b}, qr/certificate|subject name/ ], 0 ],
+	[ 'a certificate that is expired', "https://localhost:$expired/v4", { ca_file => "$dir/ca.crt" },
+		[ qr{https://localhost:$expired\b}, qr/expired/ ], 0 ],
+	[ 'a ca_file that is not there', "https://localhost:$tls/v4", { ca_file => '/nowhere/ca.crt' },
+		[ qr{https://localhost:$tls\b}, qr/certificate/, qr/ca_file/ ], 0 ],
+	[ 'a proxy that is not there', "https://localhost:$tls/v4", { ca_file => "$dir/ca.crt", proxy => 'http://127.0.0.1:1' },
+		[ qr/proxy|127\.0\.0\.1/i, qr/connect|refused/i ], 1 ],
+	[ 'a proxy that asks who we are', "https://localhost:$tls/v4",
+		{ ca_file => "$dir/ca.crt", proxy => "http://127.0.0.1:$denial" }, [ qr/proxy/i, qr/407/ ] ]);
+push @unreachable, [ 'a name that is not there', 'https://nothing.invalid/v4', {}, [ qr{https://nothing\.invalid}, $name_error ], 1 ]
+  if $own_network;
+for my $case (@unreachable)
+{
+	my ($what, $base_url, $options, $tells, $again) = @$case;    # $again: undef, either will do
+	subtest $what => sub {
+		start_over();
+		new_server($base_url, %$options);
+		my ($error, $took) = error();
+		like($error, qr/^ERROR:  HV00N: /m, 'an error with SQLSTATE HV00N');
+		like($error, qr/2026_Q1/, 'it names the period');
+		like($error, $_, "it tells $_") for @$tells;
+		unlike($error, qr/may have started/, 'it leaves no doubt') unless $what =~ /without TLS|who we are/;
+		unlike($error, qr/sEcret|test-key/, 'it tells no secret');
+		if (defined $again)
+		{
+			$again ? like($error, qr/tried 2 times/, 'there was another attempt') : unlike($error, qr/tried/, 'there was no other attempt');
+			cmp_ok($took, '<', 0.3, 'at once') unless $again;
+		}
+		is(sim_posts(), 0, 'no POST');
+		is($boss->query('SELECT state, rows FROM clari_cache'), 'failed|', 'nothing is cached');
+	};
+}
+
+# ---- slow names ----
+
+SKIP:
+{
+	skip 'no resolver of our own: "unshare -Urmn" is not allowed here', 1 unless $own_network;
+	subtest 'a name for which no answer comes' => sub {
+		start_over();
+		my $slow = new_server('https://slow.invalid/v4', connect_timeout => '1s');
+		$session->start(query());
+		wait_until('it is under way', sub { $boss->query(
+			"SELECT count(*) FROM clari_exports WHERE base_url ~ 'slow' AND phase <> 'queued'") eq '1' });
+		my $begin = time;
+		for (1 .. 3)
+		{
+			new_server("http://127.0.0.1:$plain_port/v4");
+			like($other->query("SELECT count(*) FROM $table WHERE time_period = '2026_Q1'"), qr/^\d+$/, 'another export comes');
+		}
+		cmp_ok(time - $begin, '<', 1, 'at once');
+		my $error = $session->finish;
+		like($error, qr/^ERROR:  HV00N: .*\n.*slow\.invalid.*tim(e|ed)[ -]?out/im, 'then connect_timeout acts');
+
+		new_server('https://slow2.invalid/v4', connect_timeout => '1min');
+		$session->start(query());
+		wait_until('it is under way', sub { $boss->query(
+			"SELECT count(*) FROM clari_exports WHERE base_url ~ 'slow2' AND waiters = 1 AND phase <> 'queued'") eq '1' });
+		$begin = time;
+		$boss->query("SELECT pg_cancel_backend($session->{pid})");
+		like($session->finish, qr/57014/, 'the query can be cancelled');
+		cmp_ok(time - $begin, '<', 0.1, 'at once');
+		is($boss->query("SELECT clari_cancel('$table')"), 1, 'and the export');
+		$session->start(query());
+		wait_until('it is under way again', sub { $boss->query(
+			"SELECT count(*) FROM clari_exports WHERE base_url ~ 'slow2' AND waiters = 1 AND phase <> 'queued'") eq '1' });
+		$begin = time;
+		terminate_workers($node);
+		cmp_ok(time - $begin, '<', 0.5, 'the worker ends without the answer');
+		$boss->query("SELECT pg_cancel_backend($session->{pid})");
+		$session->finish;
+		$boss->query("SELECT clari_cancel('$table')");
+	};
+}
+
+# ---- TLS, IPv6, proxies ----
+
+sub headers_at { my ($step) = @_; return map { $_->{headers} } grep { $_->{kind} eq $step } sim_last(); }
+
+subtest 'a private authority that ca_file names' => sub {
+	start_over();
+	new_server("https://localhost:$tls/v4", ca_file => "$dir/ca.crt");
+	rows_come('the rows come');
+	is(scalar(grep { $_->{port} != $tls } sim_last()), 0, 'from there');
+	my ($post) = headers_at('post');
+	like($post->{'user-agent'}, qr{^clari_fdw/\d+\.\d+}, 'the User-Agent has the version');
+	is($post->{apikey}, 'test-key', 'the key is in its header');
+};
+
+subtest 'IPv6' => sub {
+	start_over();
+	new_server("http://[::1]:$ipv6/v4");
+	rows_come('the rows come');
+	is(scalar(grep { $_->{port} != $ipv6 } sim_last()), 0, 'from there');
+};
+
+subtest 'a proxy, to https' => sub {
+	start_over();
+	new_server("https://localhost:$tls/v4", ca_file => "$dir/ca.crt", proxy => "http://127.0.0.1:$proxy");
+	rows_come('the rows come');
+	my $log = slurp_file($proxy_log);
+	like($log, qr/^CONNECT localhost:$tls HTTP/m, 'through a tunnel');
+	unlike($log, qr/apikey|test-key|GET|POST/, 'into which the proxy cannot see');
+};
+
+subtest 'a proxy, to http' => sub {
+	start_over();
+	new_server("http://127.0.0.1:$plain_port/v4", proxy => "http://127.0.0.1:$proxy");
+	rows_come('the rows come');
+	like(slurp_file($proxy_log), qr{^POST http://127\.0\.0\.1:$plain_port/v4/export/forecast/net_arr HTTP}m, 'through the proxy');
+};
+
+subtest 'many periods, one connection' => sub {
+	start_over();
+	new_server("https://localhost:$tls/v4", ca_file => "$dir/ca.crt", max_concurrent_exports => 2);
+	is($session->query("SELECT count(DISTINCT time_period) FROM $table"), 12, 'twelve periods come');
+	my @requests = sim_last();
+	my %connections = map { $_->{connection} => $_ } @requests;
+	my %gets = map { $_->{connection} => 1 } grep { $_->{method} eq 'GET' } @requests;
+	my $handshakes = grep { !$_->{resumed} } values %connections;
+	note(scalar(@requests) . ' requests over ' . keys(%connections) . " connections, $handshakes full handshakes");
+	cmp_ok(scalar keys %gets, '<=', 12 + 2, 'connections are used again');
+	cmp_ok($handshakes, '<=', 2, 'one TLS handshake for each that may be at work at once');
+};
+
+# ---- redirects ----
+
+# Requests that went to anywhere but the origin of base_url, and what of the key was in them.
+sub check_recorder
+{
+	my ($home, $others) = @_;
+	my @requests = sim_last();
+	my @strangers = grep { lc $_->{headers}{host} ne $home } @requests;
+	my @leaks = grep { exists $_->{headers}{apikey} || JSON::PP->new->encode($_) =~ /test-key/ } @strangers;
+	is(scalar @leaks, 0, 'nobody else has seen the key');
+	is(scalar(grep { lc $_->{headers}{host} eq $home && ($_->{headers}{apikey} // '') ne 'test-key' && $_->{kind} ne 'download' } @requests),
+		0, 'Clari has seen it each time');
+	$others ? cmp_ok(scalar @strangers, '>=', 1, 'the other origin was asked') : is(scalar @strangers, 0, 'nobody else was asked');
+	return;
+}
+
+my $home = "localhost:$tls";
+# [what, Location at the step (and at the results), its status, answered by rows at post and poll, at the results]
+my @redirects = (
+	[ 'to the same origin', '?again', '?again', 307, 1, 1 ],
+	[ 'to the same origin, in full', "https://localhost:$tls/v4/admin/limits", "https://LOCALHOST:$tls/download/{job}", 307, undef, 1 ],
+	[ 'to another host', "https://127.0.0.1:$tls/v4/admin/limits", "https://127.0.0.1:$tls/download/{job}", 307, 0, 2 ],
+	[ 'to another port', "https://localhost:$other_tls/v4/admin/limits", "https://localhost:$other_tls/download/{job}", 308, 0, 2 ],
+	[ 'to another host without TLS', "http://127.0.0.1:$plain_port/v4/admin/limits", "http://127.0.0.1:$plain_port/download/{job}", 307, 0, 0 ],
+	[ 'to itself without TLS', "http://localhost:$plain_port/v4/admin/limits", "http://localhost:$plain_port/download/{job}", 302, 0, 0 ],
+	[ 'to a host with a bad certificate', "https://localhost:$unknown/v4/admin/limits", "https://localhost:$unknown/download/{job}", 307, 0, 0 ],
+	[ 'with somebody\'s password', "https://me:pw\@localhost:$tls/v4/admin/limits", "https://me:pw\@localhost:$tls/download/{job}", 307, 0, 0 ],
+	[ 'to a file', 'file:///etc/passwd', 'file:///etc/passwd', 302, 0, 0 ],
+	[ 'to another protocol', "gopher://localhost:$tls/", "ftp://localhost:$tls/", 307, 0, 0 ],
+	[ 'to nothing', 'https://', 'https://', 307, 0, 0 ]);
+for my $case (@redirects)
+{
+	my ($what, $location, $file, $status, $at_call, $at_results) = @$case;
+	for my $step (qw(post poll results))
+	{
+		my $rows = $step eq 'results' ? $at_results : $at_call;
+		next unless defined $rows;
+		subtest "a redirect $what at the $step" => sub {
+			start_over();
+			new_server("https://$home/v4", ca_file => "$dir/ca.crt");
+			sim_fault({ redirect => $step eq 'results' ? $file : $location, status => $status }, step => $step, $rows ? (times => 1) : ());
+			if ($rows)
+			{
+				rows_come('is followed');
+				is(sim_seen('total.post'), $step eq 'post' ? 2 : 1, 'POSTs');
+			}
+			else
+			{
+				my ($error) = error();
+				like($error, qr/^ERROR:  HV00N: /m, 'is an error with SQLSTATE HV00N');
+				like($error, qr/2026_Q1/, 'it names the period');
+				unlike($error, qr/root:|me:pw/, 'it tells no secret');
+				is(sim_seen('periods.2026_Q1.post'), 1, 'one POST');
+				is($boss->query('SELECT state, rows FROM clari_cache'), 'failed|', 'nothing is cached');
+			}
+			check_recorder($home, $step eq 'results' && $rows == 2);
+		};
+	}
+}
+for my $step (qw(post poll results))
+{
+	subtest "redirects in a circle at the $step" => sub {
+		start_over();
+		new_server("https://$home/v4", ca_file => "$dir/ca.crt");
+		sim_fault({ redirect => '?again', status => 307 }, step => $step);
+		my ($error) = error();
+		like($error, qr/^ERROR:  HV00N: .*redirects/m, 'are an error');
+		cmp_ok(sim_seen("total.$step"), '<=', 20, 'soon');
+		check_recorder($home, 0);
+	};
+}
+for my $status (301, 302, 303)
+{
+	subtest "a POST that is answered with $status" => sub {
+		start_over();
+		new_server("https://$home/v4", ca_file => "$dir/ca.crt");
+		sim_fault({ redirect => '?again', status => $status }, step => 'post');
+		my ($error) = error();
+		like($error, qr/^ERROR:  HV00N: .*redirect/m, 'is an error');
+		is(sim_requests() - sim_seen('total.list'), 1, 'it does not become a GET');
+	};
+}
+# [where the file is, whether rows come: 2 of another origin]
+for my $case ([ "https://127.0.0.1:$other_tls/download/{job}", 2 ], [ "https://localhost:$tls/download/{job}", 1 ],
+	[ "http://127.0.0.1:$plain_port/download/{job}", 0 ], [ 'file:///etc/passwd', 0 ], [ "https://localhost:$unknown/download/{job}", 0 ])
+{
+	my ($url, $rows) = @$case;
+	subtest "a downloadUrl $url" => sub {
+		start_over();
+		new_server("https://$home/v4", ca_file => "$dir/ca.crt");
+		sim_fault({ job => { download_url => $url } }, step => 'post');
+		if ($rows)
+		{
+			rows_come('is followed');
+		}
+		else
+		{
+			my ($error) = error();
+			like($error, qr/^ERROR:  HV00N: /m, 'is an error');
+			unlike($error, qr/root:/, 'it tells no secret');
+		}
+		is(sim_posts(), 1, 'one POST');
+		check_recorder($home, $rows == 2);
+	};
+}
+
+# ---- who may set what, and what a file option tells ----
+
+subtest 'options that reach files and other hosts are not for everybody' => sub {
+	$boss->query('CREATE ROLE app LOGIN; CREATE ROLE reader LOGIN; GRANT pg_read_server_files TO reader;
+		GRANT USAGE ON FOREIGN DATA WRAPPER clari_fdw TO app, reader');
+	append_to_file("$dir/secret", "line-one-SeCrEt\nline-two-SeCrEt\n");
+	# [option, value, whether a member of pg_read_server_files may]
+	for my $case ([ 'allow_http', 'true', 0 ], [ 'proxy', 'http://127.0.0.1:1', 0 ], [ 'ca_file', "$dir/secret", 1 ])
+	{
+		my ($option, $value, $for_readers) = @$case;
+		for my $role (qw(app reader))
+		{
+			my $answer = $boss->query("SET ROLE $role; CREATE SERVER of_$role FOREIGN DATA WRAPPER clari_fdw OPTIONS ($option '$value');
+				DROP SERVER IF EXISTS of_$role; RESET ROLE");
+			my $allowed = $role eq 'reader' && $for_readers;
+			$allowed ? unlike($answer, qr/ERROR/, "$role may set $option") : like($answer, qr/ERROR:  42501: .*$option/, "$role may not set $option");
+			$boss->query('RESET ROLE');
+			unlike($answer, qr/SeCrEt/, 'the file is not shown');
+		}
+	}
+	for my $role (qw(app reader))
+	{
+		my $answer = $boss->query("SET ROLE $role; CREATE SERVER of_$role FOREIGN DATA WRAPPER clari_fdw;
+			CREATE USER MAPPING FOR CURRENT_USER SERVER of_$role OPTIONS (api_key_file '$dir/secret')");
+		$role eq 'reader' ? unlike($answer, qr/ERROR/, "$role may set api_key_file") : like($answer, qr/ERROR:  42501: /, "$role may not set api_key_file");
+		$boss->query("RESET ROLE; DROP SERVER of_$role CASCADE");
+	}
+};
+
+subtest 'what is in a file that an option names is never told' => sub {
+	my %files = (
+		'two lines' => "$dir/secret", 'a long line' => "$dir/long", 'nothing' => "$dir/empty", 'binary' => "$dir/binary",
+		'a directory' => $dir, 'no file' => "$dir/nowhere", 'a device' => '/dev/zero');
+	append_to_file($files{'a long line'}, 'SeCrEt' x 100_000);
+	append_to_file($files{'nothing'}, '');
+	append_to_file($files{'binary'}, "SeCrEt\0\xff\x01SeCrEt");
+	for my $what (sort keys %files)
+	{
+		my $made = $boss->query("DROP SERVER IF EXISTS filed CASCADE;
+			CREATE SERVER filed FOREIGN DATA WRAPPER clari_fdw OPTIONS (base_url 'http://127.0.0.1:$plain_port/v4', max_retries '0');
+			CREATE USER MAPPING FOR CURRENT_USER SERVER filed OPTIONS (api_key_file '$files{$what}');
+			CREATE FOREIGN TABLE filed (owner_name text) SERVER filed OPTIONS (forecast 'net_arr', periods '2026_Q1')");
+		my $answer = $boss->query('SELECT * FROM filed');
+		like("$made$answer", qr/ERROR:  /, "$what: an error");
+		unlike("$made$answer", qr/SeCrEt/, "which does not tell it");
+		my $trusted = $boss->query("ALTER SERVER filed OPTIONS (SET base_url 'https://localhost:$tls/v4', ADD ca_file '$files{$what}');
+			ALTER USER MAPPING FOR CURRENT_USER SERVER filed OPTIONS (DROP api_key_file, ADD api_key 'test-key'); SELECT * FROM filed");
+		like($trusted, qr/ERROR:  /, "$what as ca_file: an error");
+		unlike($trusted, qr/SeCrEt/, "which does not tell it");
+	}
+	$boss->query('DROP SERVER filed CASCADE');
+	append_to_file("$dir/key", "test-key\n");
+	start_over();
+	new_server("http://127.0.0.1:$plain_port/v4");
+	$boss->query("ALTER USER MAPPING FOR CURRENT_USER SERVER s$servers OPTIONS (DROP api_key, ADD api_key_file '$dir/key')");
+	rows_come('the key in a good one is used');
+};
+
+subtest 'a proxy\'s password' => sub {
+	my $answer = $boss->query("CREATE SERVER p FOREIGN DATA WRAPPER clari_fdw OPTIONS (proxy 'http://me:sEcret\@127.0.0.1:1')");
+	like($answer, qr/ERROR:  HV024: .*"proxy"/, 'is refused');
+	unlike($answer, qr/sEcret/, 'and not repeated');
+};
+
+subtest 'the log tells what was asked, and no header' => sub {
+	my $log = slurp_file($node->logfile);
+	my @lines = $log =~ /^.*DEBUG:  clari_fdw: .*$/mg;
+	cmp_ok(scalar(grep { m{clari_fdw: POST https://localhost:$tls/v4/export/forecast/net_arr: status 200} } @lines), '>', 3,
+		'method, URL and status');
+	cmp_ok(scalar(grep { m{clari_fdw: GET https?://\S+/export/jobs/[0-9a-f]+/results: status 200} } @lines), '>', 3, 'of each step');
+	is(scalar(grep { /apikey|application|user-agent|libcurl/i } @lines), 0, 'no header');
+	is(scalar(() = $log =~ /test-key|SeCrEt|sEcret/g), 0, 'no secret');
+	unlike($log, qr/PANIC|TRAP|terminated by signal/, 'nothing crashed');
+};
+$_->quit for $session, $other, $boss;
+$node->stop;
+
+# ---- clocks ----
+
+my $clock = "$dir/clock";
+
+# The server's time of day is off by so many seconds.
+sub set_clock
+{
+	my ($seconds) = @_;
+	open(my $file, '+>>', $clock) or die $!;
+	close $file;
+	open($file, '+<', $clock) or die $!;
+	syswrite($file, pack('q', $seconds)) == 8 or die $!;
+	close $file;
+	return;
+}
+
+SKIP:
+{
+	skip 'no C compiler', 1
+	  unless system("cc -shared -fPIC -o $dir/clock.so $FindBin::RealBin/clock.c -ldl") == 0;
+	set_clock(0);
+	my $off;
+	{
+		local @ENV{qw(LD_PRELOAD CLARI_CLOCK)} = ("$dir/clock.so", $clock);
+		$off = start_node('clock');
+	}
+	sim_reset();
+	create_server($off, max_retries => 1);
+	import_tables($off);
+	my $waiting = ClariSession->new($off);
+	my $one = "SELECT count(*) FROM clari.forecasts WHERE time_period = '2026_Q1'";
+	my $now = $waiting->query('SELECT extract(epoch FROM clock_timestamp())::bigint');
+
+	# What comes of it when the clock jumps while the session waits, and then something else happens.
+	my $afresh = sub {
+		my (%settings) = @_;
+		set_clock(0);
+		forget_all($off, job_seconds => 0.05, %settings);
+		return;
+	};
+	for my $jump (86400, -86400)
+	{
+		my $what = $jump > 0 ? 'a day forward' : 'a day back';
+		subtest "the clock jumps $what" => sub {
+			$afresh->(job_seconds => 'hold');
+			$waiting->start($one);
+			wait_until('the job runs', sub { sim_seen('total.poll') >= 1 });
+			set_clock($jump);
+			cmp_ok(abs($off->safe_psql('postgres', 'SELECT extract(epoch FROM clock_timestamp())::bigint') - $now - $jump), '<', 3600,
+				'it has');
+			my $polls = sim_seen('total.poll');
+			wait_until('it is polled on', sub { sim_seen('total.poll') > $polls + 2 });
+			my $begin = time;
+			sim_release();
+			is($waiting->finish, 50, 'during an export: it comes to its end');
+			cmp_ok(time - $begin, '<', 5, 'soon');
+			is(sim_posts(), 1, 'of one POST');
+
+			$afresh->();
+			$off->safe_psql('postgres', "ALTER SERVER clari OPTIONS (ADD export_timeout '1500ms')");
+			sim_fault({ job => { never => $true } }, step => 'post', times => 1);
+			$begin = time;
+			$waiting->start($one);
+			wait_until('the job runs', sub { sim_seen('total.poll') >= 1 });
+			set_clock($jump);
+			like($waiting->finish, qr/ERROR:  HV00L: /, 'during an export that never ends: export_timeout acts');
+			cmp_ok(abs(time - $begin - 1.5), '<', 1, 'when it should');
+			$off->safe_psql('postgres', 'ALTER SERVER clari OPTIONS (DROP export_timeout)');
+
+			$afresh->();
+			sim_fault({ status => 503, headers => { 'Retry-After' => '1' } }, step => 'poll', times => 1);
+			$begin = time;
+			$waiting->start($one);
+			wait_until('Clari asks to wait', sub { sim_seen('total.poll') >= 1 });
+			set_clock($jump);
+			is($waiting->finish, 50, 'while Clari asks to wait: it waits');
+			cmp_ok(time - $begin, '<', 5, 'as long as it was told');
+
+			$afresh->();
+			is($waiting->query($one), 50, 'with rows in the cache');
+			set_clock($jump);
+			is($waiting->query($one), 50, 'there are rows');
+			is(sim_posts(), 2, 'of a new export');
+			is($waiting->query($one), 50, 'and again');
+			is(sim_posts(), 2, 'of the same');
+
+			$afresh->();
+			sim_fault({ status => 400 }, step => 'post', times => 1);
+			like($waiting->query($one), qr/ERROR/, 'with a failure that is remembered');
+			set_clock($jump);
+			$begin = time;
+			wait_until('it is forgotten', sub { $waiting->query($one) eq '50' });
+			cmp_ok(time - $begin, '<', 12, 'for ten seconds at most');
+		};
+	}
+	set_clock(0);
+	$waiting->quit;
+	$off->append_conf('postgresql.conf', "max_worker_processes = 1\n");    # the logical replication launcher's
+	{
+		local @ENV{qw(LD_PRELOAD CLARI_CLOCK)} = ("$dir/clock.so", $clock);
+		$off->restart;
+	}
+	$off->safe_psql('postgres', 'SELECT clari_invalidate()');
+	subtest 'the clock jumps while there is no worker to be had' => sub {
+		for my $jump (-86400, 86400)
+		{
+			set_clock(0);
+			$waiting = ClariSession->new($off);
+			$waiting->query('SET statement_timeout = 0');    # which heeds the clock
+			my $begin = time;
+			$waiting->start($one);
+			wait_until('it waits', sub { $off->safe_psql('postgres', 'SELECT coalesce(sum(waiters), 0) FROM clari_exports') eq '1' });
+			set_clock($jump);
+			my $ended = $waiting->is_finished(15);
+			ok($ended, 'an answer comes in time');
+			$off->safe_psql('postgres', "SELECT pg_terminate_backend($waiting->{pid})") unless $ended;
+			like($waiting->finish, qr/ERROR:  53000: .*background worker/, 'the error');
+			$waiting->quit;
+		}
+	};
+}
+
+done_testing();

@@ -1,0 +1,108 @@
+#!/usr/bin/python3
+"""Peers of a test that are not Clari, on loopback: peers.py KIND PORT_FILE LOG
+
+  full   listens, and its queue is full: a connection is not refused, it just does not come about
+  mute   takes connections, and never says a word
+  proxy  an HTTP proxy, for absolute URLs and CONNECT; the log has each request's head
+  denial a proxy that asks for a password
+  dns    names that end in .invalid are not there, but for slow*.invalid, for which no answer comes; on port 53
+
+It goes with its parent."""
+import os
+import socket
+import sys
+import threading
+import time
+import urllib.parse
+
+
+def watch_parent(parent):
+    while os.getppid() == parent:
+        time.sleep(0.2)
+    os._exit(0)
+
+
+def forward(source, sink):
+    try:
+        while data := source.recv(65536):
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass
+
+
+def head_of(client):
+    head = b""
+    while b"\r\n\r\n" not in head:
+        data = client.recv(65536)
+        if not data:
+            return None, b""
+        head += data
+    head, _, rest = head.partition(b"\r\n\r\n")
+    return head.decode("latin-1"), rest
+
+
+def serve_proxy(client, log, denies):
+    head, rest = head_of(client)
+    if head is None:
+        return
+    with open(log, "a", encoding="latin-1") as file:
+        file.write(head + "\n\n")
+    if denies:
+        client.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        client.close()
+        return
+    method, target, version = head.split("\r\n")[0].split(" ")
+    if method == "CONNECT":
+        host, _, port = target.rpartition(":")
+        server = socket.create_connection((host.strip("[]"), int(port)))
+        client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+    else:
+        url = urllib.parse.urlsplit(target)
+        server = socket.create_connection((url.hostname, url.port))
+        # one request a connection: the next may be for another host
+        lines = [line for line in head.split("\r\n")[1:] if not line.lower().startswith(("proxy-", "connection:"))]
+        path = target[target.index(url.netloc) + len(url.netloc):]
+        server.sendall("\r\n".join([f"{method} {path} {version}", *lines, "Connection: close", "", ""]).encode("latin-1"))
+    server.sendall(rest)
+    threading.Thread(target=forward, args=(client, server), daemon=True).start()
+    forward(server, client)
+    client.close()
+
+
+def answer_dns(listener):
+    while True:
+        query, sender = listener.recvfrom(4096)
+        if query[13:17].lower() != b"slow":
+            listener.sendto(query[:2] + b"\x81\x83" + query[4:6] + bytes(6) + query[12:], sender)
+
+
+def main():
+    kind, port_file, log = sys.argv[1:]
+    threading.Thread(target=watch_parent, args=(os.getppid(),), daemon=True).start()
+    if kind == "dns":
+        listener = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        listener.bind(("127.0.0.1", 53))
+    else:
+        listener = socket.create_server(("127.0.0.1", 0), backlog=0 if kind == "full" else 128)
+    kept = []
+    if kind == "full":
+        for _ in range(8):
+            kept.append(socket.socket())
+            kept[-1].setblocking(False)
+            kept[-1].connect_ex(listener.getsockname())
+    with open(port_file + ".new", "w", encoding="ascii") as file:
+        file.write(str(listener.getsockname()[1]))
+    os.rename(port_file + ".new", port_file)
+    if kind == "dns":
+        answer_dns(listener)
+    while kind == "full":
+        time.sleep(60)
+    while True:
+        kept.append(listener.accept()[0])
+        if kind in ("proxy", "denial"):
+            threading.Thread(target=serve_proxy, args=(kept.pop(), log, kind == "denial"), daemon=True).start()
+
+
+if __name__ == "__main__":
+    main()
