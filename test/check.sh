@@ -124,7 +124,7 @@ suite tap "$(count_files test/t -name '*.pl')" '^test/t/[^ ]+ \.+ ok' \
 	make -s installcheck REGRESS= ISOLATION= PROVE_FLAGS=-j2
 if can_fuzz; then
 	suite fuzz "$(count_files test/fuzz/corpus -mindepth 1 -maxdepth 1 -type d)" '^Done [0-9]+ runs' \
-		make -s -k -O -j2 fuzz FUZZ_CC="$(find_clang)" FUZZ_SECONDS="${FUZZ_SECONDS:-10}"
+		make -s -k -O -j2 fuzz FUZZ_CC="$(find_clang)" FUZZ_SECONDS="${FUZZ_SECONDS:-60}"
 else
 	echo "fuzz: not run, since there is no clang with libFuzzer"
 fi
