@@ -23,7 +23,7 @@ $(OBJS) $(OBJS:.o=.bc): $(wildcard src/*.h)
 
 # The pure rooms compile as they are into unit tests and fuzzers: no server needed.
 PURE = error attribute period digest request json json_framing json_reply rowset rowset_writer rowset_column \
-	rowset_item rowset_small rowset_sort record job http_origin adopt job_error job_turn
+	rowset_item rowset_small rowset_sort record job http_origin adopt job_error job_limits job_turn
 PURE_CFLAGS = -std=gnu11 -g -O1 -Wall -Wextra -Werror -fsanitize=address,undefined -fno-sanitize-recover=undefined \
 	-Isrc -Itest/unit -isystem $(shell $(PG_CONFIG) --includedir-server) $(shell pkg-config --cflags json-c libcrypto libcurl)
 PURE_LIBS = -L$(shell $(PG_CONFIG) --pkglibdir) -L$(shell $(PG_CONFIG) --libdir) -lpgcommon -lpgport $(shell pkg-config --libs json-c libcrypto libcurl)

@@ -6,40 +6,15 @@
  */
 #include "postgres.h"
 
-#include "flight.h"
+#include "flight_shared.h"
 
 #include "clock.h"
 #include "digest.h"
-#include "download.h"
-#include "job.h"
 #include "json.h"
-#include "report.h"
-#include "takeup.h"
 
 #include "miscadmin.h"
 #include "postmaster/interrupt.h"
 #include "utils/memutils.h"
-
-/* A disk that is full is so for each export. */
-#define LOG_INTERVAL 60000 /* ms */
-
-struct ClariFlight
-{
-	ClariOrder order; /* holds the secret: wiped when the flight ends */
-	ClariHttp *http;
-	ClariJob job;
-	ClariRecord record;
-	bool in_doubt;           /* job.in_doubt before the step under way */
-	uint32 killed;           /* decodings of the job's file that ended with the process, in earlier lives */
-	ClariTransfer *transfer; /* under way, or NULL */
-	ClariDownload *download; /* under way, or NULL */
-	ClariProduct product;    /* of the download that is complete */
-	ClariError warning;      /* for the waiting: what could not be kept on disk, and why */
-	TimestampTz posted_at;   /* when this flight last POSTed */
-	TimestampTz done_at;     /* when the job was seen DONE */
-	bool taken_up;           /* the job's, which an earlier flight had brought to its end */
-	bool over;
-};
 
 static void step(ClariFlight *flight, const ClariJobEvent *event);
 
@@ -65,120 +40,6 @@ clari_flight_tell(const ClariFlight *flight)
 	clari_cache_progress(flight->order.index, &progress);
 }
 
-static void
-add_detail(ClariError *error, const char *sentence)
-{
-	char detail[sizeof(error->detail)];
-
-	memcpy(detail, error->detail, sizeof(detail));
-	clari_error_detail(error, "%s%s%s", detail, detail[0] != '\0' ? " " : "", sentence);
-}
-
-/* Facts that every failure has in common, behind its own detail. */
-static void
-add_place(ClariError *error, const ClariFlight *flight)
-{
-	const ClariRequest *request = &flight->order.request;
-
-	add_detail(error, psprintf("Forecast \"%s\", %s%s%s%s.", request->forecast,
-							   request->period[0] != '\0' ? "period " : "the current quarter", request->period,
-							   flight->job.job_id[0] != '\0' ? ", job " : "", flight->job.job_id));
-}
-
-/* Something could not be kept as it should.  The first reason counts; the server's log has it once a minute. */
-static void
-note_warning(ClariFlight *flight, const ClariError *error)
-{
-	static int64 logged_at = 0;
-
-	if (error->code == CLARI_ERROR_NONE || flight->warning.code != CLARI_ERROR_NONE)
-		return;
-	flight->warning = *error;
-	if (logged_at != 0 && clari_clock_now() - logged_at < LOG_INTERVAL)
-		return;
-	logged_at = clari_clock_now();
-	clari_error_report(LOG, error);
-}
-
-/* ------- the record ------- */
-
-static void
-save_record(ClariFlight *flight, bool durable)
-{
-	ClariError error;
-
-	if (!clari_takeup_save(&flight->order, &flight->record, durable, &error))
-		note_warning(flight, &error);
-}
-
-/* Before the POST.  While one is in doubt whose job may yet be found, the record is as old as that. */
-static void
-record_intent(ClariFlight *flight, bool in_doubt)
-{
-	ClariRecord *record = &flight->record;
-
-	flight->posted_at = GetCurrentTimestamp();
-	flight->killed = 0;
-	flight->taken_up = false;
-	record->job_id[0] = '\0';
-	record->attempts = 0;
-	record->settled = false;
-	if (!in_doubt || record->posted_at == 0)
-		record->posted_at = flight->posted_at;
-	save_record(flight, true);
-}
-
-/* As soon as the job's id is known. */
-static void
-record_job(ClariFlight *flight)
-{
-	ClariRecord *record = &flight->record;
-	const ClariJob *job = &flight->job;
-
-	if (job->user_id[0] != '\0' && strcmp(job->user_id, record->user_id) != 0)
-	{
-		strlcpy(record->user_id, job->user_id, sizeof(record->user_id));
-		clari_cache_note_user(&flight->order.account, job->user_id);
-	}
-	if (job->job_id[0] == '\0' || strcmp(job->job_id, record->job_id) == 0)
-		return;
-	strlcpy(record->job_id, job->job_id, sizeof(record->job_id));
-	if (!job->adopted)
-		record->posted_at = flight->posted_at;
-	memset(&record->known, 0, sizeof(record->known));
-	save_record(flight, true);
-	clari_cache_count(job->adopted ? CLARI_COUNT_TAKEN_UP : CLARI_COUNT_EXPORTS, 1);
-}
-
-/* Before decoding: should that kill the process, whoever comes next knows. */
-static void
-record_attempt(ClariFlight *flight)
-{
-	if (flight->record.attempts == flight->killed + 1)
-		return;
-	flight->record.attempts = flight->killed + 1;
-	save_record(flight, true);
-}
-
-/* The job has ended, for us: nobody died of it. */
-static void
-record_end(ClariFlight *flight, bool published)
-{
-	ClariRecord *record = &flight->record;
-
-	if (record->posted_at == 0)
-		return;
-	if (clari_cache_is_invalidated(flight->order.index, record->posted_at))
-	{
-		clari_takeup_forget(&flight->order);
-		return;
-	}
-	/* A file that is bad stays so; but one that could not be fetched, or kept, may be had yet. */
-	record->settled = published || flight->job.error.code == CLARI_ERROR_DATA;
-	record->attempts = published ? 0 : flight->killed;
-	save_record(flight, !published);
-}
-
 /* ------- the end of a flight ------- */
 
 static void
@@ -196,7 +57,7 @@ fail_with(ClariFlight *flight, const ClariError *reason)
 {
 	ClariError error = *reason;
 
-	add_place(&error, flight);
+	clari_flight_add_place(&error, flight);
 	clari_cache_fail(flight->order.index, &error);
 	flight->over = true;
 }
@@ -210,7 +71,7 @@ fail(ClariFlight *flight)
 	if (job->forget)
 		clari_takeup_forget(&flight->order);
 	else
-		record_end(flight, false);
+		clari_flight_record_end(flight, false);
 	fail_with(flight, &job->error);
 }
 
@@ -219,46 +80,17 @@ publish(ClariFlight *flight)
 {
 	const ClariProduct *product = &flight->product;
 
-	note_warning(flight, &product->warning);
-	record_end(flight, true);
+	clari_flight_warn(flight, &product->warning);
+	clari_flight_record_end(flight, true);
 	clari_cache_count(CLARI_COUNT_BYTES, product->bytes);
 	clari_cache_count(CLARI_COUNT_ENTRIES, (int64) product->version.meta.rows[CLARI_ENTRIES]);
 	if (flight->warning.code != CLARI_ERROR_NONE)
 	{
-		add_place(&flight->warning, flight);
-		add_detail(&flight->warning, "Its rows are complete; only the cache suffers.");
+		clari_flight_add_place(&flight->warning, flight);
+		clari_flight_add_detail(&flight->warning, "Its rows are complete; only the cache suffers.");
 	}
 	clari_cache_publish(flight->order.index, &product->version, product->in_file, flight->taken_up, &flight->warning);
 	flight->over = true;
-}
-
-static void
-fill_meta(const ClariFlight *flight, ClariRowsetMeta *meta)
-{
-	const ClariOrder *order = &flight->order;
-	const ClariJob *job = &flight->job;
-
-	memset(meta, 0, sizeof(*meta));
-	meta->key = order->key;
-	meta->generation = order->generation;
-	strlcpy(meta->base_url, order->request.base_url, sizeof(meta->base_url));
-	strlcpy(meta->forecast, order->request.forecast, sizeof(meta->forecast));
-	strlcpy(meta->requested, order->request.period, sizeof(meta->requested));
-	strlcpy(meta->job_id, job->job_id, sizeof(meta->job_id));
-	meta->posted_at = flight->record.posted_at;
-	/* Only for those who waited before, and not for a later life of the server. */
-	if (clari_cache_is_invalidated(order->index, meta->posted_at))
-		meta->posted_at = 0;
-	meta->cache_ttl = order->cache_ttl;
-	meta->closed_period_ttl = order->closed_period_ttl;
-	/* Clari's endTime is epoch milliseconds. */
-	if (job->end_time > 0)
-		meta->exported_at =
-			(job->end_time - INT64CONST(1000) * SECS_PER_DAY * (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE)) * 1000;
-	else
-		meta->exported_at = flight->done_at;
-	if (job->truncated)
-		meta->flags |= CLARI_ROWSET_TRUNCATED;
 }
 
 /* ------- calls ------- */
@@ -390,7 +222,7 @@ post(ClariFlight *flight)
 		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
 	request.url = psprintf("%s/export/forecast/%s", wanted->base_url, escaped(wanted->forecast));
 	request.body = body;
-	record_intent(flight, flight->in_doubt);
+	clari_flight_record_intent(flight, flight->in_doubt);
 	call(flight, &request, NULL, answered); /* copies the body */
 	free(body);
 }
@@ -454,7 +286,7 @@ refuse_download(ClariFlight *flight, const ClariError *error)
 	clari_download_close(flight->download);
 	flight->download = NULL;
 	if (error->code == CLARI_ERROR_IO)
-		note_warning(flight, error);
+		clari_flight_warn(flight, error);
 	if (error->code == CLARI_ERROR_LIMIT && flight->job.io_failed)
 	{
 		blame_disk(flight, error, &blamed);
@@ -480,7 +312,7 @@ downloaded(void *arg, const ClariHttpResult *result)
 		return;
 	}
 	flight->transfer = NULL;
-	fill_meta(flight, &meta);
+	clari_flight_fill_meta(flight, &meta);
 	if (result->sink_refused || !clari_download_finish(flight->download, &meta, &flight->product, &error))
 	{
 		if (!ShutdownRequestPending) /* else the next worker takes the job up */
@@ -498,7 +330,7 @@ download(ClariFlight *flight)
 	ClariHttpRequest request = {.method = CLARI_HTTP_GET, .foreign_redirects = true};
 	ClariError error;
 
-	record_attempt(flight);
+	clari_flight_record_attempt(flight);
 	clari_cache_count(CLARI_COUNT_DOWNLOADS, 1);
 	flight->download = clari_download_open(&flight->order, !flight->job.io_failed, &error);
 	if (flight->download == NULL)
@@ -556,7 +388,7 @@ step(ClariFlight *flight, const ClariJobEvent *event)
 	flight->in_doubt = flight->job.in_doubt;
 	action = clari_job_step(&flight->job, event, clari_clock_now());
 	clari_cache_count(CLARI_COUNT_RETRIES, flight->job.total_retries - retries);
-	record_job(flight);
+	clari_flight_record_job(flight);
 	/* An event can overtake a call. */
 	if (action != CLARI_ACTION_NONE)
 		abandon_calls(flight);
@@ -647,7 +479,7 @@ clari_flight_quit(ClariFlight *flight)
 	clari_download_close(flight->download);
 	flight->download = NULL;
 	flight->record.attempts = flight->killed;
-	save_record(flight, false);
+	clari_flight_save_record(flight, false);
 }
 
 void

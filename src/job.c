@@ -13,11 +13,11 @@
 #include <string.h>
 
 #include "job_error.h"
+#include "job_limits.h"
 #include "job_turn.h"
 
 #define LIST_PATIENCE 5000 /* ms for the list before the POST: it must not cost the export */
 #define CANCEL_PATIENCE 10000
-#define LIMITS_PATIENCE 5000 /* ms for the limits: the refusal's own words have to do then */
 
 typedef ClariJobAction (*StateFunction)(ClariJob *job, const ClariJobEvent *event, int64_t now);
 
@@ -66,55 +66,17 @@ call_broken(ClariJob *job, const ClariJobEvent *event, int64_t now)
 	return clari_job_outcome_unknown(job, -1, now);
 }
 
-/* Does the text contain the word, which is in lower case? */
-static bool
-contains(const char *text, const char *word)
-{
-	for (; *text != '\0'; text++)
-	{
-		size_t i = 0;
-
-		while (word[i] != '\0' && (text[i] >= 'A' && text[i] <= 'Z' ? text[i] - 'A' + 'a' : text[i]) == word[i])
-			i++;
-		if (word[i] == '\0')
-			return true;
-	}
-	return false;
-}
-
-static bool
-reply_contains(const ClariReply *reply, const char *word)
-{
-	return contains(reply->code, word) || contains(reply->message, word);
-}
-
-/* Clari refuses by 400 what exceeds a limit, the one that passes and the one that does not: which, it tells when asked. */
-static bool
-speaks_of_limits(const ClariReply *reply)
-{
-	return reply_contains(reply, "limit") || reply_contains(reply, "concurrent") || reply_contains(reply, "quota") ||
-		   reply_contains(reply, "monthly") || reply_contains(reply, "too many");
-}
-
-static ClariJobAction
-ask_limits(ClariJob *job, int64_t now)
-{
-	clari_job_enter(job, CLARI_JOB_ASKING, now + LIMITS_PATIENCE);
-	return CLARI_ACTION_LIMITS;
-}
-
 /* 400 and 404 mean something of their own for a POST. */
 static ClariJobAction
 post_refused(ClariJob *job, int status, const ClariReply *reply, int64_t now)
 {
+	ClariJobAction action;
+
 	if (status == 404)
 		clari_job_error_no_forecast(job, status, reply);
-	if (status != 400 || !speaks_of_limits(reply))
-		return clari_job_fail(job);
-	job->blocked = false;
-	job->slot_words = reply_contains(reply, "concurrent") || reply_contains(reply, "too many");
-	job->quota_words = !job->slot_words && (reply_contains(reply, "quota") || reply_contains(reply, "monthly"));
-	return ask_limits(job, now);
+	else if (status == 400 && clari_job_refused_by_limit(job, reply, now, &action))
+		return action;
+	return clari_job_fail(job);
 }
 
 /* The POST, poll or download under way was answered, but not with 2xx. */
@@ -131,7 +93,7 @@ call_refused(ClariJob *job, const ClariJobEvent *event, const ClariReply *reply,
 		return clari_job_retry(job, event->retry_after, now);
 	if (status == 401 || status == 403)
 	{
-		clari_job_error_unauthorized(job, status, contains(reply->code, "no_optin"));
+		clari_job_error_unauthorized(job, status, clari_job_text_contains(reply->code, "no_optin"));
 		return clari_job_fail(job);
 	}
 	if (posting)
@@ -320,68 +282,6 @@ step_new(ClariJob *job, const ClariJobEvent *event, int64_t now)
 	job->listed = true;
 	clari_job_enter(job, CLARI_JOB_LISTING, now + LIST_PATIENCE);
 	return CLARI_ACTION_LIST;
-}
-
-/* The limits did not come, or say nothing: the refusal's own words have to do. */
-static ClariJobAction
-limits_unknown(ClariJob *job, int64_t now)
-{
-	if (!job->quota_words)
-		return clari_job_wait_for_slot(job, CLARI_JOB_NEW, now);
-	clari_job_error_quota(job, &empty_reply);
-	return clari_job_fail(job);
-}
-
-static ClariJobAction
-limits_reported(ClariJob *job, const ClariReply *limits, int64_t now)
-{
-	if (limits->available_monthly == 0)
-	{
-		clari_job_error_quota(job, limits);
-		return clari_job_fail(job);
-	}
-	if (limits->available_concurrent == 0)
-	{
-		job->blocked = true;
-		return clari_job_wait_for_slot(job, CLARI_JOB_BLOCKED, now);
-	}
-	if (limits->available_concurrent < 0)
-		return limits_unknown(job, now);
-	if (job->blocked)
-	{
-		/* What was waited for. */
-		clari_job_enter(job, CLARI_JOB_NEW, now);
-		return CLARI_ACTION_NONE;
-	}
-	/* There is room again already; but where the refusal may have meant something else, not for ever. */
-	return job->slot_words ? clari_job_wait_for_slot(job, CLARI_JOB_NEW, now) : clari_job_post_again(job, now);
-}
-
-static ClariJobAction
-step_blocked(ClariJob *job, const ClariJobEvent *event, int64_t now)
-{
-	if (event->kind != CLARI_EVENT_TICK || now < job->next_at)
-		return CLARI_ACTION_NONE;
-	return clari_job_is_late(job, now) ? clari_job_fail_time_out(job, 0, now) : ask_limits(job, now);
-}
-
-/* job->error stays the POST's: that is what was refused. */
-static ClariJobAction
-step_asking(ClariJob *job, const ClariJobEvent *event, int64_t now)
-{
-	switch (event->kind)
-	{
-		case CLARI_EVENT_REPLY:
-			return is_success(event) ? limits_reported(job, reply_of(event), now) : limits_unknown(job, now);
-		case CLARI_EVENT_BROKEN:
-			return limits_unknown(job, now);
-		case CLARI_EVENT_TICK:
-			if (clari_job_is_late(job, now))
-				return clari_job_fail_time_out(job, 0, now);
-			return now < job->next_at ? CLARI_ACTION_NONE : limits_unknown(job, now);
-		default:
-			return CLARI_ACTION_NONE;
-	}
 }
 
 /* Whatever comes of the list before the POST, the POST comes next. */
@@ -634,8 +534,8 @@ clari_job_step(ClariJob *job, const ClariJobEvent *event, int64_t now)
 {
 	static const StateFunction steps[] = {
 		[CLARI_JOB_NEW] = step_new,
-		[CLARI_JOB_BLOCKED] = step_blocked,
-		[CLARI_JOB_ASKING] = step_asking,
+		[CLARI_JOB_BLOCKED] = clari_job_step_blocked,
+		[CLARI_JOB_ASKING] = clari_job_step_asking,
 		[CLARI_JOB_LISTING] = step_listing,
 		[CLARI_JOB_POSTING] = step_posting,
 		[CLARI_JOB_UNSURE] = step_unsure,

@@ -565,13 +565,16 @@ test_slots(void)
 	job = asking_job("", "concurrent");
 	break_call(&job, true, true, START);
 	ok(backs_off(&job, CLARI_JOB_NEW, 1000, START), "where the limits do not come, its words tell that it can pass");
-	job = asking_job("", "limit");
+	job = asking_job("", "concurrent");
 	ok(tick(&job, START + 4999) == CLARI_ACTION_NONE && tick(&job, START + 5000) == CLARI_ACTION_NONE &&
 		   backs_off(&job, CLARI_JOB_NEW, 1000, START + 5000),
 	   "nor are they waited for long");
-	job = asking_job("", "limit");
+	job = asking_job("", "too many");
 	tell_limits(&job, -1, -1, START);
 	ok(backs_off(&job, CLARI_JOB_NEW, 1000, START), "or they say nothing");
+	job = asking_job("", "limit");
+	tell_limits(&job, -1, -1, START);
+	ok(backs_off(&job, CLARI_JOB_NEW, 500, START) && job.retries == 1, "where nothing tells, tries are counted");
 	job = asking_job("", "a name over the limit of 40 characters");
 	for (int i = 0; i < 5; i++)
 	{
