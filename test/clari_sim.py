@@ -75,6 +75,7 @@ DEFAULTS = {
     "rows_truncated": False, "cells_truncated": False,
     "end_time": "auto",         # or epoch ms, or null
     "clock_skew": 0,            # seconds the service's clock is ahead
+    "keep_jobs": None,          # it forgets finished jobs when there are more
     "gzip": True, "transfer": "chunked",  # chunked | length | close
     "keepalive": True,
 }
@@ -935,6 +936,11 @@ class Service:
         state.serial += 1
         job = Job(state.serial, data, asked, key, settings, job_faults)
         state.jobs[job.id] = job
+        while settings["keep_jobs"] and len(state.jobs) > settings["keep_jobs"]:
+            oldest = next(iter(state.jobs.values()))
+            if not oldest.finished():
+                break
+            del state.jobs[oldest.id]
         state.most_jobs = max(state.most_jobs, len(state.running()))
         answer = {"job": {"id": job.id}} if settings["post_shape"] == "job" else {"jobId": job.id}
         return Answer(settings["post_status"], answer)

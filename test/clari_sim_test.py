@@ -288,6 +288,11 @@ class TheService(Served):
         self.assertEqual(self.sim.raw("GET", "/v4/export/jobs")[0], 503)
         self.assertEqual(mine, jobs[0]["jobId"])
 
+    def test_old_jobs_are_forgotten_when_there_are_many(self):
+        self.set(keep_jobs=3, job_seconds=0)
+        jobs = [self.sim.post("2026_Q1")[1]["jobId"] for _ in range(5)]
+        self.assertEqual([job["jobId"] for job in self.sim.json("GET", "/v4/export/jobs")[1]], jobs[2:])
+
     def test_a_held_job_can_end_as_ordered(self):
         self.set(job_seconds="hold")
         self.fault("post", job={"end_state": "FAILED"})
