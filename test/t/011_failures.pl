@@ -133,7 +133,7 @@ subtest 'too many exports at once pass by waiting' => sub {
 	$session->start($one);
 	wait_until('Clari has refused', sub { posts() >= 1 });
 	wait_until('it will be tried again', sub {
-		$node->safe_psql('postgres', "SELECT phase FROM clari_exports WHERE next_try_at IS NOT NULL") eq 'new' });
+		$node->safe_psql('postgres', "SELECT phase FROM clari_exports WHERE next_try_at IS NOT NULL") eq 'waiting for a slot' });
 	sim_set({ concurrent_limit => 8 });
 	is($session->finish, 500, 'the export is made when there is room');
 };
