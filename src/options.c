@@ -442,6 +442,10 @@ read_key_file(const char *path, char *key, int elevel)
 	if (count < 0)
 		return false;
 
+	/* A NUL would end the line unseen: as any other byte that no key has, it makes this none. */
+	for (size_t i = 0; i < length && buffer[i] != '\n'; i++)
+		if (buffer[i] == '\0')
+			buffer[i] = ' ';
 	buffer[strcspn(buffer, "\n")] = '\0';
 	length = strlen(buffer);
 	while (length > 0 && isspace((unsigned char) buffer[length - 1]))
