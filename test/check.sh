@@ -2,9 +2,8 @@
 # check.sh
 #		All tests, from a clean clone: bash test/check.sh
 #
-# Takes from the environment FUZZ_SECONDS (for each fuzzer), PG_CONFIG (the newest
-# PostgreSQL), and SANITIZE (such as "address,undefined": an instrumented build of
-# the extension, in an hour).  Ends with "N passed, M failed".  See common.sh.
+# Takes FUZZ_SECONDS (60, for each fuzzer) and PG_CONFIG (the newest PostgreSQL)
+# from the environment.  Ends with "N passed, M failed".  See common.sh.
 
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
@@ -80,14 +79,6 @@ suite()
 	[ "$good" = "$count" ] || show_failure "$log"
 }
 
-# What is not instrumented itself must have loaded them before the extension.
-preload_sanitizers()
-{
-	[ -n "${SANITIZE:-}" ] || return 0
-	export ASAN_OPTIONS=detect_leaks=0:detect_stack_use_after_return=0 UBSAN_OPTIONS=print_stacktrace=1
-	export LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so)"
-}
-
 count_files()
 {
 	find "$@" 2>/dev/null | wc -l
@@ -101,18 +92,11 @@ finish()
 }
 
 LIMIT=900 # seconds for a suite; none takes half of that
-warnings="-Wall -Wextra -Werror"
-if [ -n "${SANITIZE:-}" ]; then
-	# The server itself is not instrumented: the run-time libraries come first into every process.
-	warnings="$warnings -fsanitize=$SANITIZE -fno-sanitize-recover=all -fno-omit-frame-pointer"
-	LIMIT=3600
-fi
 cd "$tree"
-suite build 1 '' make -s -j2 all install COPT="$warnings"
+suite build 1 '' make -s -j2 all install COPT="-Wall -Wextra -Werror"
 [ $failed = 0 ] || finish
 suite simulator 1 '' python3 test/clari_sim_test.py
 suite unit "$(count_files test/unit -name 'test_*.c')" '^build/unit/[^ ]+ \.+ ok' make -s -j2 unit
-preload_sanitizers
 start_server
 regress_ok='^(test +|  +)[^ ]+ +\.\.\. ok|^ok [0-9]+ +[-+] '
 suite regress "$(count_files sql -name '*.sql' ! -name 'clari_fdw--*')" "$regress_ok" \
