@@ -220,7 +220,7 @@ subtest 'fast shutdown while decoding' => sub {
 		push @workers, $worker_gone;
 	}
 	report('fast shutdown while decoding, the session', \@sessions, $bound);
-	report('fast shutdown while decoding, the worker', \@workers, $bound);
+	report('fast shutdown while decoding, the worker', \@workers, 1);    # what is promised of any phase
 	sim_set({ owners => 500 }, period => '2026_Q1');
 };
 
