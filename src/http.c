@@ -44,6 +44,7 @@ struct ClariHttp
 	ClariSocket *sockets;     /* those that libcurl waits for */
 	int nsockets;
 	int sockets_size;
+	sigset_t outside;      /* the signal mask outside of libcurl */
 	bool dirty;            /* the wait set is not what sockets says */
 	WaitEventSet *waits;   /* latch, postmaster, sockets; NULL before the first wait */
 	MemoryContext context; /* the wait set's */
@@ -122,27 +123,37 @@ restore_signals(const sigset_t *before)
 	sigprocmask(SIG_SETMASK, before, NULL);
 }
 
+bool
+clari_http_call_sink(ClariTransfer *transfer, const char *bytes, size_t length)
+{
+	sigset_t blocked;
+	bool taken;
+
+	sigprocmask(SIG_SETMASK, &transfer->http->outside, &blocked);
+	taken = transfer->sink(transfer->arg, bytes, length, &transfer->broken);
+	restore_signals(&blocked);
+	return taken;
+}
+
 static void
 socket_action(ClariHttp *http, curl_socket_t fd, int ready)
 {
-	sigset_t before;
 	int running;
 
-	block_signals(&before);
+	block_signals(&http->outside);
 	/* its errors concern the multi handle as a whole: transfers that hang by it run into request_timeout */
 	(void) curl_multi_socket_action(http->multi, fd, ready, &running);
-	restore_signals(&before);
+	restore_signals(&http->outside);
 }
 
 static bool
 add_to_multi(ClariHttp *http, ClariTransfer *transfer, ClariError *error)
 {
-	sigset_t before;
 	CURLMcode code;
 
-	block_signals(&before);
+	block_signals(&http->outside);
 	code = curl_multi_add_handle(http->multi, transfer->easy);
-	restore_signals(&before);
+	restore_signals(&http->outside);
 	if (code == CURLM_OK)
 		return true;
 	if (code == CURLM_OUT_OF_MEMORY)

@@ -112,7 +112,7 @@ on_body(char *bytes, size_t size, size_t count, void *arg)
 	}
 	if (transfer->sink == NULL || !is_success(http_status(transfer)))
 		return collect(transfer, bytes, length) ? length : CURL_WRITEFUNC_ERROR;
-	if (transfer->sink(transfer->arg, bytes, length, &transfer->broken))
+	if (clari_http_call_sink(transfer, bytes, length))
 		return length;
 	transfer->sink_refused = true;
 	return CURL_WRITEFUNC_ERROR;

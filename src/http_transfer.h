@@ -91,6 +91,13 @@ extern void clari_transfer_refused(ClariTransfer *transfer, const ClariError *er
 /* When the transfer will count as stalled; INT64_MAX: never. */
 extern int64_t clari_transfer_deadline(const ClariTransfer *transfer);
 
+/*
+ * The transfer's sink, called from within libcurl, with signals as they are
+ * outside of it (http.c): what a sink does takes as long as libcurl has bytes, and
+ * a shutdown must get through to it.
+ */
+extern bool clari_http_call_sink(ClariTransfer *transfer, const char *bytes, size_t length);
+
 /* "GET", for messages. */
 extern const char *clari_transfer_method(const ClariTransfer *transfer);
 

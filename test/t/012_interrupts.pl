@@ -205,14 +205,16 @@ subtest 'fast shutdown' => sub {
 subtest 'fast shutdown while decoding' => sub {
 	my (@sessions, @workers);
 	my $owners = 100_000;
-	for my $share (0.01, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 1)
+	# 0: before the worker has told of any, as it is deep in the first bytes; they come faster than it decodes.
+	for my $share ((0) x 6, 0.01, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 1)
 	{
 		start_over();
 		sim_set({ job_seconds => 0 });
 		sim_set({ owners => $owners }, period => '2026_Q1');
 		my $session = ClariSession->new($node)->start($query);
 		wait_until('so much is decoded', sub {
-			my $entries = $boss->query("SELECT entries FROM clari_exports WHERE time_period = '2026_Q1'");
+			my $entries = $boss->query("SELECT entries FROM clari_exports
+				WHERE time_period = '2026_Q1' AND phase IN ('downloading', 'ready')");
 			return $entries ne '' ? $entries >= $share * 1.95 * $owners : $session->is_finished;
 		});
 		my ($session_gone, $worker_gone) = shut_down($session);
@@ -220,7 +222,7 @@ subtest 'fast shutdown while decoding' => sub {
 		push @workers, $worker_gone;
 	}
 	report('fast shutdown while decoding, the session', \@sessions, $bound);
-	report('fast shutdown while decoding, the worker', \@workers, 1);    # what is promised of any phase
+	report('fast shutdown while decoding, the worker', \@workers, $bound);
 	sim_set({ owners => 500 }, period => '2026_Q1');
 };
 
