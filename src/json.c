@@ -460,7 +460,8 @@ take_key(ClariDocument *document)
 		if (strcmp(clari_lists[i].key, key) == 0)
 			document->list = i;
 	document->has_entries |= document->list == CLARI_ENTRIES;
-	clari_framing_expect(&document->framing, document->list != CLARI_NO_LIST);
+	/* A file whose entries are null is no file without entries: money must not vanish by that. */
+	clari_framing_expect(&document->framing, document->list != CLARI_NO_LIST, document->list == CLARI_ENTRIES);
 
 	known = json_object_object_get_ex(document->keys, key, NULL);
 	if (known)

@@ -394,7 +394,7 @@ begin_literal(ClariFraming *framing, const char *byte, const char *rest)
 static const char *
 begin_value(ClariFraming *framing, const char *byte)
 {
-	if (framing->is_list && framing->depth == 1 && *byte != '[' && *byte != 'n')
+	if (framing->is_list && framing->depth == 1 && *byte != '[' && (*byte != 'n' || framing->is_needed))
 		return broken(framing, byte, "A list that is not an array");
 	if (framing->is_list && framing->depth == 2 && *byte != '{')
 		return broken(framing, byte, "An item that is not an object");
@@ -567,9 +567,10 @@ clari_framing_next(ClariFraming *framing)
 }
 
 void
-clari_framing_expect(ClariFraming *framing, bool is_list)
+clari_framing_expect(ClariFraming *framing, bool is_list, bool is_needed)
 {
 	framing->is_list = is_list;
+	framing->is_needed = is_needed;
 }
 
 bool

@@ -37,6 +37,7 @@ typedef struct ClariFraming
 	uint8_t number;                       /* where in a number's grammar */
 	bool in_key;                          /* the string being read is a key */
 	bool is_list;                         /* the top-level member being read is a list (read) */
+	bool is_needed;                       /* … and must not be null */
 	int depth;                            /* of open objects and arrays */
 	char closing[CLARI_MEMBER_DEPTH + 2]; /* the bracket that closes each of them */
 	const char *literal;                  /* what of true, false, null is still to come */
@@ -87,8 +88,8 @@ extern void clari_framing_feed(ClariFraming *framing, const char *bytes, size_t 
  */
 extern ClariFrame clari_framing_next(ClariFraming *framing);
 
-/* Says of the key just read whether its value must be a list of objects, or null. */
-extern void clari_framing_expect(ClariFraming *framing, bool is_list);
+/* Says of the key just read whether its value must be a list of objects; one that is not needed may be null. */
+extern void clari_framing_expect(ClariFraming *framing, bool is_list, bool is_needed);
 
 /* The document's object is closed. */
 extern bool clari_framing_complete(const ClariFraming *framing);

@@ -414,6 +414,7 @@ my @documents = (
 	[ 'with something behind it', { append => '{}' } ],
 	[ 'that is a file of another list', replaced('"entries":', '"entrees":') ],
 	[ 'whose entries are no list', replaced('"entries":[', '"entries":{"x":[]},"entrees":[') ],
+	[ 'whose entries are null', replaced('"entries":[', '"entries":null,"entrees":[') ],
 	[ 'with an entry that is no object', replaced($first, "7,$first") ],
 	[ 'with an amount in quotes that is none', replaced($value, "${value}\"many\",\"x\":") ],
 	[ 'with an amount that is an object', replaced($value, "${value}\{},\"x\":") ],

@@ -213,7 +213,7 @@ test_shapes(void)
 		  "users|user_id=u\ntimeFrames|time_frame_id=t|end_date=d\nfields|field_id=f|field_type=x\nentries|user_id=u\n",
 		  "entries last");
 	gives("{\"entries\":[]}", "", "no items at all");
-	gives("{\"entries\":null}", "", "a null list is an empty one");
+	gives("{\"entries\":[],\"users\":null}", "", "a null list is an empty one");
 	gives("{\"\\u0065ntries\":[{\"userId\":\"u\"}]}", "entries|user_id=u\n", "an escaped key is the same key");
 	gives(
 		"{\"entries\":[{\"b\":\"x\",\"userId\":\"1\"},{\"userId\":\"2\",\"b\":1},{\"b\":1,\"userId\":\"3\",\"c\":2}]}",
@@ -405,6 +405,8 @@ test_structure(void)
 	refused("{\"entries\":[]}{}", "Something after the end", "two documents");
 	refused("{\"entries\":{}}", "A list that is not an array, at byte 11 of the file.", "an object for a list");
 	refused("{\"users\":\"\"}", "A list that is not an array", "a string for a list");
+	refused("{\"users\":[],\"entries\":null}", "A list that is not an array, at byte 22 of the file.",
+			"null for the entries, without which there is no file");
 	refused("{\"entries\":[[]]}", "An item that is not an object, after item 0 of list \"entries\", at byte 12",
 			"an array for an item");
 	refused("{\"entries\":[{},null]}", "An item that is not an object, after item 1 of list \"entries\", at byte 15",
