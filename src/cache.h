@@ -16,7 +16,6 @@
 #include "utils/timestamp.h"
 
 #include "error.h"
-#include "job.h"
 #include "request.h"
 #include "rowset.h"
 

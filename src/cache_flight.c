@@ -3,7 +3,7 @@
  *		The entry table as workers see it: starting, claiming, publishing,
  *		cancelling.
  *
- * Sessions start workers here and reserve their slots; the rest runs in
+ * Sessions start workers here, reserve their slots, and cancel; the rest runs in
  * workers.  Locks as in cache.c.
  */
 #include "postgres.h"
@@ -548,7 +548,10 @@ clari_cache_cancel(const ClariKey *key, const char *role)
 		if (flight->cancelled_by[0] == '\0')
 			strlcpy(flight->cancelled_by, role, sizeof(flight->cancelled_by));
 		cancelled_error(flight, &error);
-		/* Nothing has been asked of Clari yet; else it is for the worker to tell Clari. */
+		/*
+		 * A worker tells Clari.  Queued, there is nothing to tell, but for the job of a
+		 * worker that has died: that runs on, for the next query to take up.
+		 */
 		if (flight->worker == CLARI_NOBODY)
 			fail_locked(entry->flight, &error);
 		else

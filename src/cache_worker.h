@@ -9,6 +9,7 @@
 #define CLARI_CACHE_WORKER_H
 
 #include "cache.h"
+#include "job.h"
 
 /* ------- flights ------- */
 

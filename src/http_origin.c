@@ -82,8 +82,8 @@ clari_origin_parse(const char *url, ClariOrigin *origin)
 	return read;
 }
 
-bool
-clari_origin_same(const ClariOrigin *a, const ClariOrigin *b)
+static bool
+is_same(const ClariOrigin *a, const ClariOrigin *b)
 {
 	return a->port == b->port && curl_strequal(a->scheme, b->scheme) && curl_strequal(a->host, b->host);
 }
@@ -91,9 +91,9 @@ clari_origin_same(const ClariOrigin *a, const ClariOrigin *b)
 ClariHop
 clari_origin_hop(const ClariOrigin *base, const ClariOrigin *from, const ClariOrigin *target, bool keyed, bool foreign)
 {
-	if (keyed && clari_origin_same(target, base))
+	if (keyed && is_same(target, base))
 		return CLARI_HOP_KEYED;
-	if (!keyed && from != NULL && clari_origin_same(target, from))
+	if (!keyed && from != NULL && is_same(target, from))
 		return CLARI_HOP_KEYLESS;
 	if (foreign && curl_strequal(target->scheme, "https"))
 		return CLARI_HOP_KEYLESS;

@@ -33,9 +33,6 @@ typedef enum ClariHop
  */
 extern bool clari_origin_parse(const char *url, ClariOrigin *origin);
 
-/* Same scheme, host (whatever its case) and port. */
-extern bool clari_origin_same(const ClariOrigin *a, const ClariOrigin *b);
-
 /*
  * Whether a transfer may go to target.  base is the origin that may see the
  * key; from is where the transfer is now (NULL: nowhere yet); keyed, whether it

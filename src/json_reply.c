@@ -260,7 +260,6 @@ read_job(json_object *object, bool wrapped, ClariReply *reply)
 	read_word(id, reply->job_id, sizeof(reply->job_id));
 	read_word(get_string_or_integer(object, "userId"), reply->user_id, sizeof(reply->user_id));
 	read_status(object, reply);
-	reply->start_time = read_integer(object, "startTime", reply->start_time);
 	reply->end_time = read_integer(object, "endTime", reply->end_time);
 	reply->rows_truncated |= read_flag(object, "rowsTruncated");
 	reply->cells_truncated |= read_flag(object, "cellsTruncated");

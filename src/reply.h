@@ -32,8 +32,7 @@ typedef struct ClariReply
 	char user_id[64]; /* whose job it is, or empty */
 	ClariJobStatus status;
 	char status_text[32]; /* as it was sent */
-	int64_t start_time;   /* epoch ms, 0 when absent */
-	int64_t end_time;
+	int64_t end_time;     /* epoch ms, 0 when absent */
 	bool rows_truncated;
 	bool cells_truncated;
 	char download_url[CLARI_LINK_SIZE]; /* or empty */

@@ -56,7 +56,4 @@ extern bool clari_store_io_error(ClariError *error, const char *what, const char
 /* Adds the path to the error's detail. */
 extern void clari_store_add_path(ClariError *error, const char *path);
 
-/* Reads the record from the file of so many bytes; it must be the key's.  False with CLARI_ERROR_CORRUPT or _IO. */
-extern bool clari_store_read_record(int fd, uint64 size, const ClariKey *key, ClariRecord *record, ClariError *error);
-
 #endif /* CLARI_STORE_FILES_H */

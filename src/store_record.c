@@ -47,8 +47,9 @@ clari_store_put_record(const ClariRecord *record, bool durable, ClariError *erro
 	return !durable || clari_store_sync_directory(path) || clari_store_io_error(error, "sync the directory of", path);
 }
 
-bool
-clari_store_read_record(int fd, uint64 size, const ClariKey *key, ClariRecord *record, ClariError *error)
+/* The record in the file of so many bytes; it must be the key's.  False with CLARI_ERROR_CORRUPT or _IO. */
+static bool
+read_record(int fd, uint64 size, const ClariKey *key, ClariRecord *record, ClariError *error)
 {
 	char bytes[CLARI_RECORD_MAX_SIZE];
 	const char *damage = NULL;
@@ -87,7 +88,7 @@ clari_store_get_record(const ClariKey *key, ClariRecord *record)
 		clari_store_io_error(&error, "read from", path);
 	else
 	{
-		good = clari_store_read_record(fd, (uint64) status.st_size, key, record, &error);
+		good = read_record(fd, (uint64) status.st_size, key, record, &error);
 		if (!good)
 			clari_store_add_path(&error, path);
 	}
@@ -181,9 +182,8 @@ load(const char *path, ClariStoreFound *found)
 	else
 	{
 		found->bytes = (uint64) status.st_size;
-		found->good = found->is_record
-						  ? clari_store_read_record(fd, found->bytes, &found->key, &found->record, &found->error)
-						  : load_rowset(fd, found);
+		found->good = found->is_record ? read_record(fd, found->bytes, &found->key, &found->record, &found->error)
+									   : load_rowset(fd, found);
 		if (!found->good)
 			clari_store_add_path(&found->error, path);
 	}
