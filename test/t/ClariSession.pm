@@ -66,6 +66,18 @@ sub query
 	return $self->start($sql)->finish;
 }
 
+# Cancels what was started, by way of another session; returns what it printed and the seconds that it took to end.
+sub cancel
+{
+	my ($self, $by) = @_;
+	# What comes before the statement does is not heard.
+	1 until $self->is_finished(0) || $by->query("SELECT state FROM pg_stat_activity WHERE pid = $self->{pid}") eq 'active';
+	my $begin = time;
+	$by->query("SELECT pg_cancel_backend($self->{pid})");
+	my $output = $self->finish;
+	return ($output, time - $begin);
+}
+
 # Ends the session by hanging up.
 sub quit
 {
