@@ -128,7 +128,7 @@ for my $what (sort keys %late)
 		$canceller->start($cancel);
 		wait_until('it is cancelled', sub { $canceller->is_finished
 			  || $boss->query("SELECT wait_event_type FROM pg_stat_activity WHERE pid = $canceller->{pid}") eq 'Extension' });
-		wait_until('all are told', sub { sim_release(); !grep { !$_->is_finished } @sessions, $canceller });
+		wait_until('all are told', sub { sim_release() if $phase eq 'posting'; !grep { !$_->is_finished } @sessions, $canceller });
 		is(last_line($canceller->finish), 1, 'concerns one export');
 		are_cancelled(@sessions);
 		is(sql($query), 200, 'the next query has its rows at once');
