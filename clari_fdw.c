@@ -15,6 +15,7 @@
 #include "import.h"
 #include "options.h"
 #include "plan.h"
+#include "prune.h"
 #include "scan.h"
 #include "store.h"
 
@@ -30,6 +31,7 @@ int clari_disk_cache_size = 1024 * 1024;
 int clari_max_workers = 2;
 int clari_worker_idle_timeout = 60 * 1000;
 char *clari_cache_directory = NULL;
+bool clari_enable_pruning = true;
 
 static void
 define_settings(void)
@@ -48,6 +50,9 @@ define_settings(void)
 	DefineCustomIntVariable("clari_fdw.worker_idle_timeout", "How long a background worker waits for more to do.", NULL,
 							&clari_worker_idle_timeout, 60 * 1000, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL,
 							NULL);
+	DefineCustomBoolVariable("clari_fdw.enable_pruning", "Reads only the quarters that a query's conditions leave.",
+							 "Off, every quarter of a foreign table is exported, and its rows are checked one by one.",
+							 &clari_enable_pruning, true, PGC_USERSET, GUC_EXPLAIN, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("clari_fdw");
 }
 
@@ -71,6 +76,12 @@ clari_fdw_handler(PG_FUNCTION_ARGS)
 	routine->ReScanForeignScan = clariReScanForeignScan;
 	routine->EndForeignScan = clariEndForeignScan;
 	routine->ExplainForeignScan = clariExplainForeignScan;
+	routine->IsForeignScanParallelSafe = clariIsForeignScanParallelSafe;
+	routine->EstimateDSMForeignScan = clariEstimateDSMForeignScan;
+	routine->InitializeDSMForeignScan = clariInitializeDSMForeignScan;
+	routine->ReInitializeDSMForeignScan = clariReInitializeDSMForeignScan;
+	routine->InitializeWorkerForeignScan = clariInitializeWorkerForeignScan;
+	routine->ShutdownForeignScan = clariShutdownForeignScan;
 	routine->ImportForeignSchema = clariImportForeignSchema;
 	PG_RETURN_POINTER(routine);
 }

@@ -61,6 +61,7 @@ typedef enum ClariLookup
 	CLARI_LOOKUP_STALE,       /* the same, but it is to be exported anew: stale-while-revalidate */
 	CLARI_LOOKUP_STALE_ERROR, /* *version serves, as the export failed: *error says why; stale-if-error */
 	CLARI_LOOKUP_FLYING,      /* an export is under way or queued: *flight tells which */
+	CLARI_LOOKUP_QUEUED,      /* the same, and it was this look-up that queued it */
 	CLARI_LOOKUP_FAILED,      /* *error says why, now or within the last ten seconds */
 	CLARI_LOOKUP_ABSENT,      /* nothing serves, and nothing was queued because that was not wanted */
 	CLARI_LOOKUP_FULL         /* no room in the queue: ask again later */
@@ -69,7 +70,7 @@ typedef enum ClariLookup
 /*
  * Looks the key up.  flight is in and out: 0, or the flight that the caller has
  * waited for, which serves (or fails) whatever its age.  With a transport, an
- * export is queued where nothing serves (CLARI_LOOKUP_FLYING) or something stale
+ * export is queued where nothing serves (CLARI_LOOKUP_QUEUED) or something stale
  * does; without one, the answer is CLARI_LOOKUP_ABSENT where nothing serves.
  * The first look-up after a start loads what is on disk, acting on interrupts.
  */

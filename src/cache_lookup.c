@@ -223,7 +223,7 @@ answer_locked(const Question *question, uint64 *flight, ClariVersion *version, C
 			return CLARI_LOOKUP_FULL;
 		entry = clari_entry_find_locked(question->key);
 		*flight = control->flights[entry->flight].generation;
-		return CLARI_LOOKUP_FLYING;
+		return CLARI_LOOKUP_QUEUED;
 	}
 	return result;
 }

@@ -33,28 +33,58 @@ typedef struct Cell
 	Oid ioparam;
 	int32 typmod;
 	Datum constant; /* of a column that is the same for the whole rowset */
-	ClariChunk *chunk;
 } Cell;
+
+/* Where a column's Datums lie in the open group: all that is needed per row, and small, for it is the inner loop's. */
+typedef struct Getter
+{
+	int index;
+	ClariPivotEntry entry;
+	const char *bytes;
+	const uint16 *codes;
+	const uint32 *offsets;
+	const int64 *fixed;
+} Getter;
+
+typedef struct Getters
+{
+	int count;
+	Getter *getters; /* room for all cells */
+} Getters;
 
 struct ClariCells
 {
 	const ClariOptions *options;
+	ClariFilter *filter;
 	MemoryContext context;
 	MemoryContext rowset_context; /* constants of the open rowset */
 	MemoryContext row_context;    /* converted values of one row */
 	bool recode;                  /* the database is not UTF-8 */
-	bool pivots;                  /* object forecasts */
 	int ncells;
 	Cell *cells;
-	bool wanted[CLARI_MAX_ATTRIBUTES]; /* attributes whose chunks are needed */
+	bool wanted[CLARI_MAX_ATTRIBUTES]; /* attributes whose chunks are needed to form rows … */
+	bool shared[CLARI_MAX_ATTRIBUTES]; /* … and on which the entries of an owner must agree */
 	ClariChunkBuffer buffers[CLARI_CHUNK_COUNT];
 	ClariChunk chunks[CLARI_CHUNK_COUNT];
-	ClariPivot *pivot;
+	ClariPivot *pivot; /* NULL: each row is one of the rowset's */
 	ClariReader *reader;
 	ClariList list;
-	int group; /* open group, or the next one to look at */
-	uint32 row;
-	uint32 nrows; /* of the open group: runs for forecasts */
+
+	/* the open group, or the last one that was looked at */
+	int group;
+	int end;          /* the group at which to stop */
+	uint32 position;  /* of the next row */
+	uint32 count;     /* of rows: runs in the pivot, picked ones with a filter */
+	uint32 *picked;   /* with a filter: which they are */
+	uint32 npicked;   /* room there */
+	bool settled;     /* what all of its rows have in common is in the slot */
+	Getters by_code;  /* of a dictionary */
+	Getters by_row;   /* plain */
+	Getters of_fixed; /* int64 */
+	int nslow;        /* cells that must be converted, or are special otherwise */
+	Cell **slow;
+
+	ClariCellsUse use;
 };
 
 /* ------- preparing ------- */
@@ -82,25 +112,37 @@ prepare_cell(ClariCells *cells, Cell *cell, Form_pg_attribute attribute, const C
 	if (cell->convert)
 		prepare_conversion(cell, attribute);
 	if (column->attribute >= 0)
-	{
 		cells->wanted[column->attribute] = true;
-		cell->chunk = &cells->chunks[column->attribute];
-	}
+	if (column->source == CLARI_FROM_ATTRIBUTE)
+		cells->shared[column->attribute] = true;
+}
+
+static void
+prepare_getters(ClariCells *cells)
+{
+	int room = Max(cells->ncells, 1);
+
+	cells->by_code.getters = palloc(sizeof(Getter) * room);
+	cells->by_row.getters = palloc(sizeof(Getter) * room);
+	cells->of_fixed.getters = palloc(sizeof(Getter) * room);
+	cells->slow = palloc(sizeof(Cell *) * room);
+	for (int i = 0; cells->filter != NULL && i < CLARI_MAX_ATTRIBUTES; i++)
+		cells->shared[i] = cells->shared[i] || clari_filter_needs(cells->filter, i);
 }
 
 ClariCells *
-clari_cells_begin(const ClariOptions *options, TupleDesc tupdesc, List *needed)
+clari_cells_begin(const ClariOptions *options, TupleDesc tupdesc, List *needed, ClariFilter *filter)
 {
 	ClariCells *cells = palloc0(sizeof(ClariCells));
 	ClariColumn *columns = clari_columns_map(options->relid, options->object, tupdesc);
 	ListCell *lc;
 
 	cells->options = options;
+	cells->filter = filter;
 	cells->context = CurrentMemoryContext;
 	cells->rowset_context = AllocSetContextCreate(CurrentMemoryContext, "clari_fdw rowset", ALLOCSET_SMALL_SIZES);
 	cells->row_context = AllocSetContextCreate(CurrentMemoryContext, "clari_fdw row", ALLOCSET_SMALL_SIZES);
 	cells->recode = GetDatabaseEncoding() != PG_UTF8 && GetDatabaseEncoding() != PG_SQL_ASCII;
-	cells->pivots = options->object == CLARI_OBJECT_FORECASTS;
 	cells->list = clari_object_list(options->object);
 	cells->cells = palloc0(sizeof(Cell) * Max(list_length(needed), 1));
 	foreach (lc, needed)
@@ -110,6 +152,7 @@ clari_cells_begin(const ClariOptions *options, TupleDesc tupdesc, List *needed)
 		if (!attribute->attisdropped)
 			prepare_cell(cells, &cells->cells[cells->ncells++], attribute, &columns[lfirst_int(lc) - 1]);
 	}
+	prepare_getters(cells);
 	return cells;
 }
 
@@ -170,12 +213,15 @@ fill_value(Cell *cell, Datum value, TupleTableSlot *slot)
 	slot->tts_isnull[cell->index] = false;
 }
 
+/* Any cell: the one that looks at everything. */
 static void
 fill_attribute(const ClariCells *cells, Cell *cell, uint32 row, TupleTableSlot *slot)
 {
+	const ClariChunk *chunk = &cells->chunks[cell->column.attribute];
+
 	if (cell->column.type == CLARI_TEXT || cell->column.type == CLARI_NUMERIC)
 	{
-		const char *varlena = clari_chunk_varlena(cell->chunk, row);
+		const char *varlena = clari_chunk_varlena(chunk, row);
 
 		if (varlena == NULL)
 			fill_null(cell, slot);
@@ -186,7 +232,7 @@ fill_attribute(const ClariCells *cells, Cell *cell, uint32 row, TupleTableSlot *
 	}
 	else
 	{
-		int64 fixed = clari_chunk_fixed(cell->chunk, row);
+		int64 fixed = clari_chunk_fixed(chunk, row);
 
 		if (fixed == CLARI_FIXED_NULL)
 			fill_null(cell, slot);
@@ -199,7 +245,7 @@ fill_attribute(const ClariCells *cells, Cell *cell, uint32 row, TupleTableSlot *
 	}
 }
 
-/* ------- rowsets and groups ------- */
+/* ------- rowsets ------- */
 
 static Datum
 rowset_constant(const ClariCells *cells, const Cell *cell, const ClariRowsetMeta *meta)
@@ -215,139 +261,311 @@ rowset_constant(const ClariCells *cells, const Cell *cell, const ClariRowsetMeta
 	}
 }
 
+static ClariPivot *
+open_pivot(ClariCells *cells)
+{
+	ClariColumn *columns = palloc(sizeof(ClariColumn) * Max(cells->ncells, 1));
+	int ncolumns = 0;
+
+	for (int i = 0; i < cells->ncells; i++)
+		if (cells->cells[i].column.attribute >= 0)
+			columns[ncolumns++] = cells->cells[i].column;
+	return clari_pivot_open(cells->options, cells->reader, columns, ncolumns, cells->shared);
+}
+
 void
 clari_cells_open(ClariCells *cells, ClariReader *reader)
 {
+	const ClariRowsetMeta *meta = &reader->version.meta;
 	MemoryContext previous;
 
 	MemoryContextReset(cells->rowset_context);
 	previous = MemoryContextSwitchTo(cells->rowset_context);
 	cells->reader = reader;
 	cells->group = -1;
-	cells->row = cells->nrows = 0;
-	cells->pivot = NULL;
+	cells->end = reader->ngroups;
+	cells->position = cells->count = 0;
 	for (int i = 0; i < cells->ncells; i++)
 	{
 		Cell *cell = &cells->cells[i];
 
 		if (cell->column.attribute < 0)
 		{
-			cell->constant = rowset_constant(cells, cell, &reader->version.meta);
+			cell->constant = rowset_constant(cells, cell, meta);
 			if (cell->convert)
 				cell->constant = convert_value(cell, cell->constant);
 		}
 	}
-	if (cells->pivots)
-	{
-		ClariColumn *columns = palloc(sizeof(ClariColumn) * Max(cells->ncells, 1));
-		int ncolumns = 0;
-
-		for (int i = 0; i < cells->ncells; i++)
-			if (cells->cells[i].column.attribute >= 0)
-				columns[ncolumns++] = cells->cells[i].column;
-		cells->pivot = clari_pivot_open(cells->options, reader, columns, ncolumns);
-	}
+	cells->pivot = NULL;
+	if (cells->options->object == CLARI_OBJECT_FORECASTS && !(meta->flags & CLARI_ROWSET_FLAT))
+		cells->pivot = open_pivot(cells);
 	MemoryContextSwitchTo(previous);
 }
+
+void
+clari_cells_limit(ClariCells *cells, int group)
+{
+	cells->group = group - 1;
+	cells->end = group + 1;
+	cells->position = cells->count = 0;
+}
+
+/* ------- groups ------- */
 
 static void
 open_chunk(ClariCells *cells, int position)
 {
 	clari_reader_chunk(cells->reader, cells->group, position, &cells->buffers[position], &cells->chunks[position]);
+	cells->use.bytes += cells->reader->groups[cells->group].chunks[position].length;
 }
 
-/* The next group of the object's list; false after the last. */
+/* Picks the rows that pass the filter; false if none does. */
+static bool
+filter_group(ClariCells *cells, const ClariGroupIndex *group)
+{
+	for (int i = 0; i < CLARI_MAX_ATTRIBUTES; i++)
+		if (clari_filter_needs(cells->filter, i))
+			open_chunk(cells, i);
+	if (cells->npicked < group->nrows)
+	{
+		cells->npicked = group->nrows;
+		cells->picked = cells->picked == NULL ? palloc_extended(sizeof(uint32) * cells->npicked, MCXT_ALLOC_HUGE)
+											  : repalloc_huge(cells->picked, sizeof(uint32) * cells->npicked);
+	}
+	cells->count = clari_filter_group(cells->filter, cells->chunks, group->nrows, cells->picked);
+	return cells->count > 0;
+}
+
+static void
+open_columns(ClariCells *cells, const ClariGroupIndex *group)
+{
+	for (int i = 0; i < CLARI_MAX_ATTRIBUTES; i++)
+		if (cells->wanted[i] && (cells->filter == NULL || !clari_filter_needs(cells->filter, i)))
+			open_chunk(cells, i);
+	if (cells->pivot == NULL)
+		return;
+	if (!cells->wanted[CLARI_ENTRY_FIELD_ID])
+		open_chunk(cells, CLARI_ENTRY_FIELD_ID);
+	open_chunk(cells, CLARI_RUNS_CHUNK);
+	clari_pivot_group(cells->pivot, group, cells->chunks);
+}
+
+static ClariPivotEntry
+entry_of(const ClariCells *cells, const Cell *cell)
+{
+	if (cells->pivot == NULL)
+		return CLARI_PIVOT_FIRST;
+	switch (cell->column.source)
+	{
+		case CLARI_FROM_FORECAST_FIELD:
+			return CLARI_PIVOT_FORECAST;
+		case CLARI_FROM_QUOTA_FIELD:
+			return CLARI_PIVOT_QUOTA;
+		default:
+			return CLARI_PIVOT_FIRST;
+	}
+}
+
+/* Finds each cell its place: with the getters of its kind, with the slow, or (the same for all rows) with neither. */
+static void
+sort_cells(ClariCells *cells)
+{
+	cells->by_code.count = cells->by_row.count = cells->of_fixed.count = cells->nslow = 0;
+	for (int i = 0; i < cells->ncells; i++)
+	{
+		Cell *cell = &cells->cells[i];
+		const ClariChunk *chunk = &cells->chunks[Max(cell->column.attribute, 0)];
+		Getter getter = {cell->index, entry_of(cells, cell), chunk->bytes, chunk->codes, chunk->offsets, chunk->fixed};
+
+		if (cell->column.attribute < 0)
+			continue;
+		if (cell->convert || (cells->recode && cell->column.type == CLARI_TEXT))
+			cells->slow[cells->nslow++] = cell;
+		else if (chunk->encoding == CLARI_ENCODING_DICTIONARY)
+			cells->by_code.getters[cells->by_code.count++] = getter;
+		else if (chunk->encoding == CLARI_ENCODING_PLAIN)
+			cells->by_row.getters[cells->by_row.count++] = getter;
+		else if (chunk->encoding == CLARI_ENCODING_FIXED)
+			cells->of_fixed.getters[cells->of_fixed.count++] = getter;
+		else if (chunk->encoding == CLARI_ENCODING_CONSTANT && getter.entry != CLARI_PIVOT_FIRST)
+			cells->slow[cells->nslow++] = cell; /* NULL for an owner who has no such entry */
+	}
+}
+
+/* Opens the group, if it is of the object's list and a row of it can pass. */
+static bool
+open_group(ClariCells *cells)
+{
+	const ClariGroupIndex *group = &cells->reader->groups[cells->group];
+	uint32 all;
+
+	cells->position = cells->count = 0;
+	if (group->list != (uint32) cells->list)
+		return false;
+	all = cells->pivot != NULL ? group->nruns : group->nrows;
+	if (cells->filter == NULL)
+		cells->count = all;
+	else if (!filter_group(cells, group))
+	{
+		cells->use.skipped += all;
+		return false;
+	}
+	open_columns(cells, group);
+	if (cells->filter != NULL && cells->pivot != NULL)
+		cells->count = clari_pivot_runs(cells->pivot, cells->picked, cells->count);
+	cells->use.skipped += all - cells->count;
+	sort_cells(cells);
+	cells->settled = false;
+	return true;
+}
+
+/* The next group with rows; false after the last. */
 static bool
 next_group(ClariCells *cells)
 {
-	const ClariGroupIndex *group;
-	MemoryContext previous;
+	MemoryContext previous = MemoryContextSwitchTo(cells->context);
+	bool found = false;
 
-	do
-	{
-		if (++cells->group >= cells->reader->ngroups)
-			return false;
-		group = &cells->reader->groups[cells->group];
-	} while (group->list != (uint32) cells->list);
-
-	previous = MemoryContextSwitchTo(cells->context);
-	for (int i = 0; i < CLARI_MAX_ATTRIBUTES; i++)
-		if (cells->wanted[i])
-			open_chunk(cells, i);
-	if (cells->pivots)
-	{
-		open_chunk(cells, CLARI_ENTRY_FIELD_ID);
-		open_chunk(cells, CLARI_RUNS_CHUNK);
-		clari_pivot_group(cells->pivot, group, cells->chunks);
-	}
+	while (!found && ++cells->group < cells->end)
+		found = open_group(cells);
 	MemoryContextSwitchTo(previous);
-	cells->row = 0;
-	cells->nrows = cells->pivots ? group->nruns : group->nrows;
-	return true;
+	return found;
 }
 
 /* ------- rows ------- */
 
+/* What is the same for all rows of the group: it stays in the slot from row to row. */
 static void
-fill_row(ClariCells *cells, uint32 row, TupleTableSlot *slot)
+settle(ClariCells *cells, TupleTableSlot *slot)
 {
 	for (int i = 0; i < cells->ncells; i++)
 	{
-		Cell *cell = &cells->cells[i];
+		const Cell *cell = &cells->cells[i];
+		const ClariChunk *chunk = &cells->chunks[Max(cell->column.attribute, 0)];
 
 		if (cell->column.attribute < 0)
-		{
 			slot->tts_values[cell->index] = cell->constant;
-			slot->tts_isnull[cell->index] = false;
-		}
-		else
-			fill_attribute(cells, cell, row, slot);
+		else if (chunk->encoding == CLARI_ENCODING_CONSTANT)
+			slot->tts_values[cell->index] = PointerGetDatum(chunk->bytes);
+		slot->tts_isnull[cell->index] = cell->column.attribute >= 0 && chunk->encoding == CLARI_ENCODING_NULL;
+	}
+	cells->settled = true;
+}
+
+/* The getters' columns from the rows of the group, by entry; a row below 0 is NULL. */
+static inline void
+get_by_code(const Getters *getters, const int32 *rows, Datum *values, bool *nulls)
+{
+	const Getter *end = getters->getters + getters->count;
+
+	for (const Getter *getter = getters->getters; getter < end; getter++)
+	{
+		int32 row = rows[getter->entry];
+		uint16 code = row < 0 ? 0 : getter->codes[row];
+
+		nulls[getter->index] = code == 0;
+		if (code != 0)
+			values[getter->index] = PointerGetDatum(getter->bytes + getter->offsets[code - 1]);
 	}
 }
 
-/* An owner's row: each column from the entry that the pivot says, NULL where there is none. */
-static void
-fill_owner(ClariCells *cells, uint32 run, TupleTableSlot *slot)
+static inline void
+get_by_row(const Getters *getters, const int32 *rows, Datum *values, bool *nulls)
 {
-	ClariPivotRow rows = clari_pivot_row(cells->pivot, run);
+	const Getter *end = getters->getters + getters->count;
 
-	for (int i = 0; i < cells->ncells; i++)
+	for (const Getter *getter = getters->getters; getter < end; getter++)
 	{
-		Cell *cell = &cells->cells[i];
-		int64 row = rows.first;
+		int32 row = rows[getter->entry];
+		uint32 offset = row < 0 ? 0 : getter->offsets[row];
 
-		if (cell->column.source == CLARI_FROM_FORECAST_FIELD)
-			row = rows.forecast;
-		else if (cell->column.source == CLARI_FROM_QUOTA_FIELD)
-			row = rows.quota;
-		if (cell->column.attribute < 0)
-		{
-			slot->tts_values[cell->index] = cell->constant;
-			slot->tts_isnull[cell->index] = false;
-		}
-		else if (row < 0)
+		nulls[getter->index] = offset == 0;
+		values[getter->index] = PointerGetDatum(getter->bytes + offset);
+	}
+}
+
+/* A date's or a boolean's Datum is its number's, too. */
+static inline void
+get_fixed(const Getters *getters, const int32 *rows, Datum *values, bool *nulls)
+{
+	const Getter *end = getters->getters + getters->count;
+
+	for (const Getter *getter = getters->getters; getter < end; getter++)
+	{
+		int32 row = rows[getter->entry];
+		int64 fixed = row < 0 ? CLARI_FIXED_NULL : getter->fixed[row];
+
+		nulls[getter->index] = fixed == CLARI_FIXED_NULL;
+		values[getter->index] = Int64GetDatum(fixed);
+	}
+}
+
+static void
+get_slow_values(ClariCells *cells, const int32 *rows, TupleTableSlot *slot)
+{
+	MemoryContext previous;
+
+	MemoryContextReset(cells->row_context);
+	previous = MemoryContextSwitchTo(cells->row_context);
+	for (int i = 0; i < cells->nslow; i++)
+	{
+		Cell *cell = cells->slow[i];
+		int32 row = rows[entry_of(cells, cell)];
+
+		if (row < 0)
 			fill_null(cell, slot);
 		else
 			fill_attribute(cells, cell, (uint32) row, slot);
 	}
+	MemoryContextSwitchTo(previous);
 }
 
 bool
 clari_cells_next(ClariCells *cells, TupleTableSlot *slot)
 {
-	MemoryContext previous;
+	int32 rows[CLARI_PIVOT_ENTRIES];
+	uint32 row;
 
-	while (cells->row >= cells->nrows)
+	while (cells->position >= cells->count)
 		if (!next_group(cells))
 			return false;
+	/* A slot that was materialized has forgotten what it was given before. */
+	if (TTS_SHOULDFREE(slot))
+		cells->settled = false;
 	ExecClearTuple(slot);
-	MemoryContextReset(cells->row_context);
-	previous = MemoryContextSwitchTo(cells->row_context);
-	if (cells->pivots)
-		fill_owner(cells, cells->row++, slot);
+	row = cells->filter != NULL ? cells->picked[cells->position] : cells->position;
+	cells->position++;
+	if (cells->pivot != NULL)
+		clari_pivot_row(cells->pivot, row, rows);
 	else
-		fill_row(cells, cells->row++, slot);
-	MemoryContextSwitchTo(previous);
+		rows[CLARI_PIVOT_FIRST] = rows[CLARI_PIVOT_FORECAST] = rows[CLARI_PIVOT_QUOTA] = (int32) row;
+	if (!cells->settled)
+		settle(cells, slot);
+	get_by_code(&cells->by_code, rows, slot->tts_values, slot->tts_isnull);
+	get_by_row(&cells->by_row, rows, slot->tts_values, slot->tts_isnull);
+	get_fixed(&cells->of_fixed, rows, slot->tts_values, slot->tts_isnull);
+	if (cells->nslow > 0)
+		get_slow_values(cells, rows, slot);
 	ExecStoreVirtualTuple(slot);
 	return true;
+}
+
+bool
+clari_cells_skip(ClariCells *cells, double rows)
+{
+	while (rows >= cells->count - cells->position)
+	{
+		rows -= cells->count - cells->position;
+		cells->position = cells->count;
+		if (!next_group(cells))
+			return false;
+	}
+	cells->position += (uint32) rows;
+	return true;
+}
+
+const ClariCellsUse *
+clari_cells_use(const ClariCells *cells)
+{
+	return &cells->use;
 }

@@ -10,17 +10,25 @@
 
 #include "executor/tuptable.h"
 
+#include "filter.h"
 #include "options.h"
 #include "reader.h"
 
 typedef struct ClariCells ClariCells;
 
+/* What was done so far, for EXPLAIN. */
+typedef struct ClariCellsUse
+{
+	uint64 bytes;   /* of the chunks that were opened */
+	uint64 skipped; /* rows that the filter kept from being formed */
+} ClariCellsUse;
+
 /*
  * Prepares to fill the needed columns (attribute numbers) of slots of this
- * tupdesc.  Lives in the current context, as do the chunks that it reads from
- * files.
+ * tupdesc from the rows that pass the filter (NULL: all).  Lives in the current
+ * context, as do the chunks that it reads from files.
  */
-extern ClariCells *clari_cells_begin(const ClariOptions *options, TupleDesc tupdesc, List *needed);
+extern ClariCells *clari_cells_begin(const ClariOptions *options, TupleDesc tupdesc, List *needed, ClariFilter *filter);
 
 /*
  * From now on rows of this rowset, from its first.  Raises
@@ -29,11 +37,20 @@ extern ClariCells *clari_cells_begin(const ClariOptions *options, TupleDesc tupd
  */
 extern void clari_cells_open(ClariCells *cells, ClariReader *reader);
 
+/* From now on rows of this one of the open rowset's groups; it may be of another list, and have none. */
+extern void clari_cells_limit(ClariCells *cells, int group);
+
 /*
- * Stores the next row in the slot (a virtual tuple whose values point into the
- * rowset, valid until the next call), or returns false at the end.  Raises what
- * the input function of a declared type raises, and names the column.
+ * Stores the next row in the slot, always the same one (a virtual tuple whose
+ * values point into the rowset, valid until the next call), or returns false at
+ * the end.  Raises what the input function of a declared type raises, and names
+ * the column.
  */
 extern bool clari_cells_next(ClariCells *cells, TupleTableSlot *slot);
+
+/* Passes over so many rows without forming them; false if there are not so many. */
+extern bool clari_cells_skip(ClariCells *cells, double rows);
+
+extern const ClariCellsUse *clari_cells_use(const ClariCells *cells);
 
 #endif /* CLARI_CELLS_H */

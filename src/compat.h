@@ -30,14 +30,14 @@
 
 /* create_foreignscan_path() for a base relation without pathkeys, outer path or private data. */
 #if PG_VERSION_NUM >= 180000
-#define clari_create_path(root, rel, rows, startup, total)                                                             \
-	create_foreignscan_path(root, rel, NULL, rows, 0, startup, total, NIL, (rel)->lateral_relids, NULL, NIL, NIL)
+#define clari_create_path(root, rel, rows, startup, total, outer)                                                      \
+	create_foreignscan_path(root, rel, NULL, rows, 0, startup, total, NIL, outer, NULL, NIL, NIL)
 #elif PG_VERSION_NUM >= 170000
-#define clari_create_path(root, rel, rows, startup, total)                                                             \
-	create_foreignscan_path(root, rel, NULL, rows, startup, total, NIL, (rel)->lateral_relids, NULL, NIL, NIL)
+#define clari_create_path(root, rel, rows, startup, total, outer)                                                      \
+	create_foreignscan_path(root, rel, NULL, rows, startup, total, NIL, outer, NULL, NIL, NIL)
 #else
-#define clari_create_path(root, rel, rows, startup, total)                                                             \
-	create_foreignscan_path(root, rel, NULL, rows, startup, total, NIL, (rel)->lateral_relids, NULL, NIL)
+#define clari_create_path(root, rel, rows, startup, total, outer)                                                      \
+	create_foreignscan_path(root, rel, NULL, rows, startup, total, NIL, outer, NULL, NIL)
 #endif
 
 /* Wait events with names of their own, where extensions can have them. */

@@ -12,6 +12,8 @@
 #include "report.h"
 
 #include "access/xact.h"
+#include "nodes/pg_list.h"
+#include "portability/instr_time.h"
 #include "utils/memutils.h"
 
 /* One export that the statement wants, however many of its scans do. */
@@ -21,6 +23,7 @@ typedef struct Item
 	ClariFreshness freshness; /* the strictest of the scans that want it */
 	ClariReader *reader;      /* the version that the whole statement uses, once it is needed */
 	bool warned;              /* that it is truncated */
+	const ClariFetch *first;  /* the scan that wanted it before the others */
 	int lost;                 /* versions that were gone or damaged when they were to be opened */
 	struct Item *next;
 } Item;
@@ -55,6 +58,8 @@ struct ClariFetch
 	int capacity;   /* of the two arrays, which rescans use again */
 	Item **items;   /* ascending by period */
 	bool *returned; /* of each item */
+	List *read;     /* items that were ever returned */
+	instr_time waited;
 	ClariFetch *next;
 };
 
@@ -131,6 +136,7 @@ find_item(ClariFetch *fetch, const char *period)
 		}
 	item = MemoryContextAllocZero(statement->context, sizeof(Item));
 	item->wanted = wanted;
+	item->first = fetch;
 	item->freshness = fetch->freshness;
 	item->next = statement->items;
 	statement->items = item;
@@ -326,6 +332,15 @@ raise_failure(const Item *item)
 		clari_error_report(ERROR, &item->wanted.error);
 }
 
+static void
+note_read(ClariFetch *fetch, Item *item)
+{
+	MemoryContext previous = MemoryContextSwitchTo(fetch->statement->context);
+
+	fetch->read = list_append_unique_ptr(fetch->read, item);
+	MemoryContextSwitchTo(previous);
+}
+
 /* Marks the first rowset that is ready as returned; NULL if none is. */
 static ClariReader *
 take_ready(ClariFetch *fetch)
@@ -337,6 +352,7 @@ take_ready(ClariFetch *fetch)
 		if (fetch->returned[i] || item->wanted.state != CLARI_LOOKUP_READY || !open_item(fetch, item))
 			continue;
 		fetch->returned[i] = true;
+		note_read(fetch, item);
 		check_truncated(fetch, item);
 		return item->reader;
 	}
@@ -386,11 +402,14 @@ ClariReader *
 clari_fetch_next(ClariFetch *fetch)
 {
 	NextArguments next = {fetch, NULL};
+	instr_time begun;
+	instr_time ended;
 	uint64 *flights;
 	int nflights;
 
 	if (next_settled(&next))
 		return next.reader;
+	INSTR_TIME_SET_CURRENT(begun);
 	flights = palloc(sizeof(uint64) * (fetch->nitems + 1));
 	nflights = note_flight(fetch->current, flights, 0);
 	for (int i = 0; i < fetch->nitems; i++)
@@ -398,6 +417,8 @@ clari_fetch_next(ClariFetch *fetch)
 			nflights = note_flight(fetch->items[i], flights, nflights);
 	(void) clari_wanted_sleep(next_settled, &next, flights, nflights, -1);
 	pfree(flights);
+	INSTR_TIME_SET_CURRENT(ended);
+	INSTR_TIME_ACCUM_DIFF(fetch->waited, ended, begun);
 	return next.reader;
 }
 
@@ -410,4 +431,62 @@ clari_fetch_rescan(ClariFetch *fetch, bool choose_again)
 		fetch->nitems = 0;
 	for (int i = 0; i < fetch->nitems; i++)
 		fetch->returned[i] = false;
+}
+
+/* ------- for EXPLAIN ANALYZE ------- */
+
+static const char *
+source_of(const Item *item)
+{
+	if (item->wanted.stale_if_error)
+		return "stale";
+	if (item->wanted.flew)
+		return "export";
+	return item->reader->attached ? "memory" : "disk";
+}
+
+static int
+compare_sources(const void *a, const void *b)
+{
+	return strcmp(((const ClariSource *) a)->period, ((const ClariSource *) b)->period);
+}
+
+ClariSource *
+clari_fetch_sources(const ClariFetch *fetch, int *count)
+{
+	ClariSource *sources = palloc0(sizeof(ClariSource) * Max(list_length(fetch->read), 1));
+	ListCell *cell;
+
+	*count = 0;
+	foreach (cell, fetch->read)
+	{
+		const Item *item = lfirst(cell);
+		const ClariRequest *request = &item->wanted.request;
+		ClariSource *source = &sources[(*count)++];
+
+		strlcpy(source->period, request->period[0] != '\0' ? request->period : item->wanted.version.meta.answered,
+				sizeof(source->period));
+		source->from = source_of(item);
+	}
+	qsort(sources, *count, sizeof(ClariSource), compare_sources);
+	return sources;
+}
+
+int
+clari_fetch_jobs(const ClariFetch *fetch)
+{
+	int jobs = 0;
+
+	for (const Item *item = fetch->statement->items; item != NULL; item = item->next)
+		/* what it queued may have taken up an older job */
+		if (item->first == fetch && item->wanted.queued_at != 0 && item->wanted.state == CLARI_LOOKUP_READY &&
+			item->wanted.version.meta.posted_at >= item->wanted.queued_at)
+			jobs++;
+	return jobs;
+}
+
+double
+clari_fetch_waited(const ClariFetch *fetch)
+{
+	return INSTR_TIME_GET_MILLISEC(fetch->waited);
 }

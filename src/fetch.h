@@ -51,4 +51,22 @@ extern ClariReader *clari_fetch_next(ClariFetch *fetch);
 /* From the first rowset again; with choose_again, after choosing the periods anew. */
 extern void clari_fetch_rescan(ClariFetch *fetch, bool choose_again);
 
+/* ------- for EXPLAIN ANALYZE ------- */
+
+/* One rowset that the scan has read. */
+typedef struct ClariSource
+{
+	char period[CLARI_PERIOD_TEXT_SIZE];
+	const char *from; /* memory, disk, export, stale */
+} ClariSource;
+
+/* What the scan has read so far, ascending by period, palloc'd in the current context; their number in *count. */
+extern ClariSource *clari_fetch_sources(const ClariFetch *fetch, int *count);
+
+/* How many of its exports this scan has queued, before any other of the statement, and Clari has made a job for. */
+extern int clari_fetch_jobs(const ClariFetch *fetch);
+
+/* How long it has waited for exports, in ms. */
+extern double clari_fetch_waited(const ClariFetch *fetch);
+
 #endif /* CLARI_FETCH_H */

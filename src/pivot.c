@@ -24,10 +24,9 @@ typedef struct Field
 
 struct ClariPivot
 {
-	bool flat; /* each entry is an owner's row already */
 	Field forecast;
 	Field quota;
-	int nshared; /* columns that all of an owner's entries must agree on */
+	int nshared; /* attributes that all of an owner's entries must agree on */
 	int shared[CLARI_MAX_ATTRIBUTES];
 	const ClariRowsetMeta *meta;
 	const ClariGroupIndex *group;
@@ -125,15 +124,6 @@ needs_source(const ClariColumn *columns, int ncolumns, ClariColumnSource source)
 	return false;
 }
 
-static bool
-needs_shared(const ClariColumn *columns, int ncolumns, int attribute)
-{
-	for (int i = 0; i < ncolumns; i++)
-		if (columns[i].source == CLARI_FROM_ATTRIBUTE && columns[i].attribute == attribute)
-			return true;
-	return false;
-}
-
 /* An option that names no field of the file would quietly give NULLs for money. */
 static void
 check_found(const Field *field, const ClariRowsetMeta *meta, const char *option, const char *option_name)
@@ -149,20 +139,18 @@ check_found(const Field *field, const ClariRowsetMeta *meta, const char *option,
 }
 
 ClariPivot *
-clari_pivot_open(const ClariOptions *options, ClariReader *reader, const ClariColumn *columns, int ncolumns)
+clari_pivot_open(const ClariOptions *options, ClariReader *reader, const ClariColumn *columns, int ncolumns,
+				 const bool *shared)
 {
 	ClariPivot *pivot = palloc0(sizeof(ClariPivot));
 	const ClariRowsetMeta *meta = &reader->version.meta;
 
 	pivot->meta = meta;
-	pivot->flat = (meta->flags & CLARI_ROWSET_FLAT) != 0;
 	pivot->forecast.needed = needs_source(columns, ncolumns, CLARI_FROM_FORECAST_FIELD);
 	pivot->quota.needed = needs_source(columns, ncolumns, CLARI_FROM_QUOTA_FIELD);
 	for (int attribute = 0; attribute < CLARI_MAX_ATTRIBUTES; attribute++)
-		if (needs_shared(columns, ncolumns, attribute))
+		if (shared[attribute])
 			pivot->shared[pivot->nshared++] = attribute;
-	if (pivot->flat)
-		return pivot;
 	if (pivot->forecast.needed)
 	{
 		choose_field(&pivot->forecast, reader, options->forecast_field, CLARI_FIELD_CARRIES_FORECAST, "forecast_field");
@@ -257,33 +245,52 @@ check_shared(const ClariPivot *pivot, uint32 first, uint32 row)
 		}
 }
 
-ClariPivotRow
-clari_pivot_row(ClariPivot *pivot, uint32 run)
+static inline void
+take_row(const ClariPivot *pivot, const Field *field, int32 *taken, uint32 row, const char *ambiguity)
 {
-	const ClariChunk *ids = &pivot->chunks[CLARI_ENTRY_FIELD_ID];
-	const uint32 *starts = pivot->chunks[CLARI_RUNS_CHUNK].offsets;
-	uint32 first = starts[run];
-	uint32 end = run + 1 < pivot->group->nruns ? starts[run + 1] : pivot->group->nrows;
-	ClariPivotRow rows = {first, -1, -1};
+	if (!field->needed || !is_of_field(field, &pivot->chunks[CLARI_ENTRY_FIELD_ID], row))
+		return;
+	if (*taken >= 0)
+		raise_ambiguous(pivot, row, ambiguity);
+	*taken = (int32) row;
+}
 
-	if (pivot->flat)
-		return (ClariPivotRow){first, first, first};
+static inline uint32
+run_end(const ClariPivot *pivot, uint32 run)
+{
+	return run + 1 < pivot->group->nruns ? pivot->chunks[CLARI_RUNS_CHUNK].offsets[run + 1] : pivot->group->nrows;
+}
+
+void
+clari_pivot_row(const ClariPivot *pivot, uint32 run, int32 *rows)
+{
+	uint32 first = pivot->chunks[CLARI_RUNS_CHUNK].offsets[run];
+	uint32 end = run_end(pivot, run);
+
+	rows[CLARI_PIVOT_FIRST] = (int32) first;
+	rows[CLARI_PIVOT_FORECAST] = rows[CLARI_PIVOT_QUOTA] = -1;
 	for (uint32 row = first; row < end; row++)
 	{
-		if (pivot->forecast.needed && is_of_field(&pivot->forecast, ids, row))
-		{
-			if (rows.forecast >= 0)
-				raise_ambiguous(pivot, row, "several are of the forecast field");
-			rows.forecast = row;
-		}
-		if (pivot->quota.needed && is_of_field(&pivot->quota, ids, row))
-		{
-			if (rows.quota >= 0)
-				raise_ambiguous(pivot, row, "several are of the quota field");
-			rows.quota = row;
-		}
+		take_row(pivot, &pivot->forecast, &rows[CLARI_PIVOT_FORECAST], row, "several are of the forecast field");
+		take_row(pivot, &pivot->quota, &rows[CLARI_PIVOT_QUOTA], row, "several are of the quota field");
 		if (row > first && pivot->nshared > 0)
 			check_shared(pivot, first, row);
 	}
-	return rows;
+}
+
+uint32
+clari_pivot_runs(const ClariPivot *pivot, uint32 *rows, uint32 count)
+{
+	uint32 nruns = 0;
+	uint32 run = 0;
+
+	for (uint32 i = 0; i < count; i++)
+	{
+		if (nruns > 0 && rows[i] < run_end(pivot, rows[nruns - 1]))
+			continue;
+		while (rows[i] >= run_end(pivot, run))
+			run++;
+		rows[nruns++] = run;
+	}
+	return nruns;
 }

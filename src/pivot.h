@@ -16,31 +16,38 @@
 
 typedef struct ClariPivot ClariPivot;
 
-/* Rows of the group, or -1 where the owner has no such entry. */
-typedef struct ClariPivotRow
+/* Which of an owner's entries a column shows. */
+typedef enum ClariPivotEntry
 {
-	int64 first;
-	int64 forecast;
-	int64 quota;
-} ClariPivotRow;
+	CLARI_PIVOT_FIRST, /* any: they agree */
+	CLARI_PIVOT_FORECAST,
+	CLARI_PIVOT_QUOTA
+} ClariPivotEntry;
+
+#define CLARI_PIVOT_ENTRIES (CLARI_PIVOT_QUOTA + 1)
 
 /*
  * Finds out which fields the rowset's amounts come from: those that the options
  * name, else the only ones that carry such values.  columns are the needed ones;
- * only for those a choice must be possible.  Raises
+ * only for those a choice must be possible.  shared are the attributes that all
+ * of an owner's entries must agree on.  Raises
  * ERRCODE_FDW_INCONSISTENT_DESCRIPTOR_INFORMATION, listing the fields, when it
  * is not.  Lives in the current context.
  */
-extern ClariPivot *
-clari_pivot_open(const ClariOptions *options, ClariReader *reader, const ClariColumn *columns, int ncolumns);
+extern ClariPivot *clari_pivot_open(const ClariOptions *options, ClariReader *reader, const ClariColumn *columns,
+									int ncolumns, const bool *shared);
 
-/* From now on rows of this group; chunks by position, those of field_id, runs and the needed columns open. */
+/* From now on rows of this group; chunks by position, those of field_id, runs and the shared attributes open. */
 extern void clari_pivot_group(ClariPivot *pivot, const ClariGroupIndex *group, const ClariChunk *chunks);
 
 /*
- * The entries of a run.  Raises ERRCODE_CARDINALITY_VIOLATION when they do not
- * make one row: two entries of one field, or a column that differs among them.
+ * The entries of a run: their rows in the group, by ClariPivotEntry, or -1 where
+ * the owner has no such entry.  Raises ERRCODE_CARDINALITY_VIOLATION when they do not
+ * make one row: two entries of one field, or an attribute that differs among them.
  */
-extern ClariPivotRow clari_pivot_row(ClariPivot *pivot, uint32 run);
+extern void clari_pivot_row(const ClariPivot *pivot, uint32 run, int32 *rows);
+
+/* Of rows of the group, ascending, the runs that they belong to, in place; returns how many. */
+extern uint32 clari_pivot_runs(const ClariPivot *pivot, uint32 *rows, uint32 count);
 
 #endif /* CLARI_PIVOT_H */

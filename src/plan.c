@@ -12,17 +12,18 @@
 #include "columns.h"
 #include "compat.h"
 #include "fetch.h"
+#include "filter.h"
 #include "prune.h"
 
 #include "access/relation.h"
+#include "access/xact.h"
 #include "access/sysattr.h"
-#include "access/table.h"
-#include "catalog/pg_class.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "optimizer/cost.h"
 #include "optimizer/optimizer.h"
 #include "optimizer/pathnode.h"
+#include "optimizer/paths.h"
 #include "optimizer/planmain.h"
 #include "optimizer/restrictinfo.h"
 #include "utils/rel.h"
@@ -37,13 +38,23 @@
 #define EXPORT_COST 100000.0
 #define SCAN_STARTUP_COST 5.0
 
+/*
+ * A scan for each row of another relation looks its period up, opens it and
+ * sorts its columns anew.  That is dear enough for what is cached to be read in
+ * one scan, unless that would be a very large one.
+ */
+#define RESCAN_STARTUP_COST 1000.0
+
 /* RelOptInfo.fdw_private: what one callback finds out for the next. */
 typedef struct PlanInfo
 {
-	List *pruning;      /* RestrictInfos that prune */
-	List *remaining;    /* and those that do not */
-	double exports;     /* periods that are not cached */
-	Bitmapset *columns; /* attribute numbers needed, offset by FirstLowInvalidHeapAttributeNumber */
+	TupleDesc tupdesc;
+	ClariColumn *columns; /* by attribute */
+	List *filters;        /* RestrictInfos that are tested before a row is formed */
+	List *checked;        /* those that the executor checks */
+	int periods;          /* that are read */
+	double exports;       /* of which are not cached, or too old */
+	double bytes;         /* of those that are */
 } PlanInfo;
 
 /* ------- how many rows ------- */
@@ -71,10 +82,10 @@ default_rows(ClariObject object)
 	}
 }
 
-/* The quarters that the clauses without parameters leave; -1 when only Clari knows. */
+/* The quarters that the expressions without parameters leave; -1 when only Clari knows. */
 static int
-surviving_periods(const ClariOptions *options, List *pruning, TupleDesc tupdesc, const ClariColumn *columns,
-				  bool authenticated, ClariPeriod *periods)
+surviving_periods(const ClariOptions *options, List *pruning, const PlanInfo *info, bool authenticated,
+				  ClariPeriod *periods)
 {
 	ClariPeriod current = CLARI_PERIOD_NONE;
 	List *expressions = NIL;
@@ -91,103 +102,225 @@ surviving_periods(const ClariOptions *options, List *pruning, TupleDesc tupdesc,
 	}
 	foreach (cell, pruning)
 	{
-		Node *clause = (Node *) lfirst_node(RestrictInfo, cell)->clause;
+		Node *expression = lfirst(cell);
 
-		if (!clari_prune_has_params(clause, false) && !contain_mutable_functions(clause))
-			expressions = lappend(expressions, copyObject(clause));
+		if (!clari_prune_has_params(expression, false) && !contain_mutable_functions(expression))
+			expressions = lappend(expressions, copyObject(expression));
 	}
 	/* The planner's Vars carry this relation's range table index; the executor takes them as the scan tuple's. */
 	estate = CreateExecutorState();
 	count = clari_extent_expand(&options->extent, current, periods);
-	count = clari_prune_periods(clari_prune_begin(expressions, NULL, tupdesc, columns), GetPerTupleExprContext(estate),
-								periods, count);
+	count = clari_prune_periods(clari_prune_begin(expressions, NULL, options, info->tupdesc, info->columns),
+								GetPerTupleExprContext(estate), periods, count);
 	FreeExecutorState(estate);
 	return count;
 }
 
-/* Sums what the cache knows of the periods; *exports counts those it does not. */
+/* Sums what the cache knows of the periods. */
 static double
-estimate_tuples(ClariOptions *options, bool authenticated, const ClariPeriod *periods, int count, double *exports)
+estimate_tuples(const ClariOptions *options, bool authenticated, const ClariPeriod *periods, PlanInfo *info)
 {
 	double tuples = 0;
 
-	for (int i = 0; i < count; i++)
+	for (int i = 0; i < info->periods; i++)
 	{
 		char text[CLARI_PERIOD_TEXT_SIZE];
 		ClariVersion version;
+		bool cached;
 
 		clari_period_format(periods[i], text);
-		if (authenticated && clari_wanted_peek(options, text, &version))
-			tuples += cached_rows(options->object, &version.meta);
-		else
-		{
-			tuples += default_rows(options->object);
-			*exports += 1;
-		}
+		cached = authenticated && clari_wanted_peek(options, text, &version);
+		tuples += cached ? cached_rows(options->object, &version.meta) : default_rows(options->object);
+		info->bytes += cached ? version.bytes : 0;
+		if (!cached || !clari_wanted_is_fresh(options, &version, GetCurrentStatementStartTimestamp()))
+			info->exports += 1;
 	}
 	return tuples;
 }
 
-static void
-split_clauses(PlanInfo *info, RelOptInfo *baserel, TupleDesc tupdesc, const ClariColumn *columns)
-{
-	info->pruning = clari_prune_select(baserel->baserestrictinfo, baserel->relid, tupdesc, columns);
-	info->remaining = list_difference_ptr(baserel->baserestrictinfo, info->pruning);
-}
-
 /* With a parameter for the period, one of them is read, whichever it will be. */
 static double
-parameter_selectivity(const PlanInfo *info, int count)
+parameter_selectivity(List *pruning, int count)
 {
 	ListCell *cell;
 
-	foreach (cell, info->pruning)
-		if (clari_prune_has_params((Node *) lfirst_node(RestrictInfo, cell)->clause, false))
+	foreach (cell, pruning)
+		if (clari_prune_has_params(lfirst(cell), false))
 			return 1.0 / Max(count, 1);
 	return 1.0;
+}
+
+static PlanInfo *
+make_info(Oid relid, ClariObject object)
+{
+	PlanInfo *info = palloc0(sizeof(PlanInfo));
+	Relation relation = relation_open(relid, NoLock);
+
+	info->tupdesc = CreateTupleDescCopy(RelationGetDescr(relation));
+	info->columns = clari_columns_map(relid, object, info->tupdesc);
+	relation_close(relation, NoLock);
+	return info;
+}
+
+/* Sets *filters and *checked, and returns what prunes. */
+static List *
+split_clauses(const PlanInfo *info, Index relid, List *clauses, List **exact, List **filters, List **checked)
+{
+	List *pruning = clari_prune_select(clauses, relid, info->tupdesc, info->columns, exact);
+
+	clauses = list_difference_ptr(clauses, *exact);
+	*filters = clari_filter_select(clauses, relid, info->tupdesc, info->columns);
+	*checked = list_difference_ptr(clauses, *filters);
+	return pruning;
 }
 
 void
 clariGetForeignRelSize(PlannerInfo *root, RelOptInfo *baserel, Oid foreigntableid)
 {
-	PlanInfo *info = palloc0(sizeof(PlanInfo));
 	ClariOptions *options = clari_options_get(foreigntableid);
 	bool authenticated =
 		clari_options_authenticate(options, OidIsValid(baserel->userid) ? baserel->userid : GetUserId(), true);
+	PlanInfo *info = make_info(foreigntableid, options->object);
 	ClariPeriod periods[CLARI_EXTENT_MAX_PERIODS];
-	Relation relation = relation_open(foreigntableid, NoLock);
-	ClariColumn *columns = clari_columns_map(foreigntableid, options->object, RelationGetDescr(relation));
-	int count;
+	List *exact;
+	List *pruning =
+		split_clauses(info, baserel->relid, baserel->baserestrictinfo, &exact, &info->filters, &info->checked);
 
-	split_clauses(info, baserel, RelationGetDescr(relation), columns);
-	count = surviving_periods(options, info->pruning, RelationGetDescr(relation), columns, authenticated, periods);
-	if (count < 0)
+	info->periods = surviving_periods(options, pruning, info, authenticated, periods);
+	if (info->periods < 0)
 	{
-		count = DEFAULT_PERIODS;
-		info->exports = count;
-		baserel->tuples = count * default_rows(options->object);
+		info->periods = DEFAULT_PERIODS;
+		info->exports = info->periods;
+		baserel->tuples = info->periods * default_rows(options->object);
 	}
 	else
-		baserel->tuples = estimate_tuples(options, authenticated, periods, count, &info->exports);
-	baserel->rows = clamp_row_est(baserel->tuples * parameter_selectivity(info, count) *
-								  clauselist_selectivity(root, info->remaining, 0, JOIN_INNER, NULL));
+		baserel->tuples = estimate_tuples(options, authenticated, periods, info);
+	baserel->tuples *= parameter_selectivity(pruning, info->periods);
+	baserel->rows =
+		clamp_row_est(baserel->tuples * clauselist_selectivity(root, list_concat_copy(info->filters, info->checked), 0,
+															   JOIN_INNER, NULL));
+	baserel->pages = (BlockNumber) (info->bytes / BLCKSZ);
 	baserel->fdw_private = info;
-	relation_close(relation, NoLock);
 }
 
-/* ------- paths and plan ------- */
+/* ------- paths ------- */
+
+/* What forming so many rows, and all the testing before and after it, costs. */
+static Cost
+tuples_cost(PlannerInfo *root, RelOptInfo *baserel, double tuples)
+{
+	PlanInfo *info = baserel->fdw_private;
+	Selectivity formed = clauselist_selectivity(root, info->filters, 0, JOIN_INNER, NULL);
+	QualCost checks;
+
+	cost_qual_eval(&checks, info->checked, root);
+	/* Values are pointed at, not formed: cheaper than a heap's tuples.  A filter looks at two bytes. */
+	return checks.startup + tuples * (list_length(info->filters) * cpu_operator_cost / 10 +
+									  formed * (cpu_tuple_cost / 2 + checks.per_tuple));
+}
+
+/*
+ * One participant's share of the rows.  Only what is cached is shared: of an
+ * export that is yet to come, nobody knows the groups.
+ */
+static void
+add_shared_path(PlannerInfo *root, RelOptInfo *baserel, int workers)
+{
+	/* as get_parallel_divisor(): the leader has others to serve, too */
+	double leader = parallel_leader_participation ? Max(1.0 - 0.3 * workers, 0) : 0;
+	double share = 1.0 / (workers + leader);
+	Cost cost = SCAN_STARTUP_COST + tuples_cost(root, baserel, baserel->tuples * share);
+	ForeignPath *path =
+		clari_create_path(root, baserel, clamp_row_est(baserel->rows * share), SCAN_STARTUP_COST, cost, NULL);
+
+	path->path.parallel_aware = true;
+	path->path.parallel_workers = workers;
+	add_partial_path(baserel, (Path *) path);
+}
+
+/* For a clause that compares the period with other relations: a scan for each of their rows. */
+static void
+add_parameterized_path(PlannerInfo *root, RelOptInfo *baserel, RestrictInfo *clause, List **seen)
+{
+	PlanInfo *info = baserel->fdw_private;
+	Relids outer = bms_union(bms_difference(clause->clause_relids, baserel->relids), baserel->lateral_relids);
+	double share = 1.0 / Max(info->periods, 1);
+	ParamPathInfo *parameters;
+	ListCell *cell;
+	Cost startup;
+	List *exact;
+
+	if (clari_prune_select(list_make1(clause), baserel->relid, info->tupdesc, info->columns, &exact) == NIL ||
+		bms_is_subset(outer, baserel->lateral_relids))
+		return;
+	foreach (cell, *seen)
+		if (bms_equal(lfirst(cell), outer))
+			return;
+	*seen = lappend(*seen, outer);
+	parameters = get_baserel_parampathinfo(root, baserel, outer);
+	parameters->ppi_rows = clamp_row_est(baserel->rows * share);
+	startup = RESCAN_STARTUP_COST + info->exports * share * EXPORT_COST;
+	add_path(baserel, (Path *) clari_create_path(root, baserel, parameters->ppi_rows, startup,
+												 startup + tuples_cost(root, baserel, baserel->tuples * share), outer));
+}
+
+static bool
+is_period_member(PlannerInfo *root pg_attribute_unused(), RelOptInfo *rel, EquivalenceClass *ec pg_attribute_unused(),
+				 EquivalenceMember *member, void *arg)
+{
+	const PlanInfo *info = arg;
+
+	return clari_prune_is_period((Node *) member->em_expr, rel->relid, info->tupdesc, info->columns);
+}
+
+static void
+add_parameterized_paths(PlannerInfo *root, RelOptInfo *baserel)
+{
+	List *clauses = NIL;
+	List *seen = NIL;
+	ListCell *cell;
+
+	if (baserel->has_eclass_joins)
+		clauses = generate_implied_equalities_for_column(root, baserel, is_period_member, baserel->fdw_private,
+														 baserel->lateral_referencers);
+	foreach (cell, list_concat_copy(clauses, baserel->joininfo))
+	{
+		RestrictInfo *clause = lfirst_node(RestrictInfo, cell);
+
+		if (join_clause_is_movable_to(clause, baserel))
+			add_parameterized_path(root, baserel, clause, &seen);
+	}
+}
 
 void
 clariGetForeignPaths(PlannerInfo *root, RelOptInfo *baserel, Oid foreigntableid pg_attribute_unused())
 {
 	PlanInfo *info = baserel->fdw_private;
-	Cost startup = SCAN_STARTUP_COST + info->exports * EXPORT_COST + baserel->baserestrictcost.startup;
-	/* Values are pointed at, not formed: cheaper than a heap's tuples. */
-	Cost per_tuple = cpu_tuple_cost / 2 + baserel->baserestrictcost.per_tuple;
+	Cost startup = SCAN_STARTUP_COST + info->exports * EXPORT_COST;
+	ForeignPath *path =
+		clari_create_path(root, baserel, baserel->rows, startup, startup + tuples_cost(root, baserel, baserel->tuples),
+						  baserel->lateral_relids);
+	int workers;
 
-	add_path(baserel,
-			 (Path *) clari_create_path(root, baserel, baserel->rows, startup, startup + per_tuple * baserel->tuples));
+	/* A worker would look up versions of its own: only a scan that hands on the leader's may run in one. */
+	path->path.parallel_safe = false;
+	add_path(baserel, (Path *) path);
+	add_parameterized_paths(root, baserel);
+	if (!baserel->consider_parallel || info->exports > 0 || !bms_is_empty(baserel->lateral_relids))
+		return;
+	workers = compute_parallel_worker(baserel, baserel->pages, -1, max_parallel_workers_per_gather);
+	if (workers > 0)
+		add_shared_path(root, baserel, workers);
 }
+
+bool
+clariIsForeignScanParallelSafe(PlannerInfo *root pg_attribute_unused(), RelOptInfo *rel pg_attribute_unused(),
+							   RangeTblEntry *rte pg_attribute_unused())
+{
+	return true;
+}
+
+/* ------- the plan ------- */
 
 /*
  * Attribute numbers that the query or a qual refers to; all of them for a whole
@@ -216,11 +349,17 @@ clariGetForeignPlan(PlannerInfo *root pg_attribute_unused(), RelOptInfo *baserel
 					List *scan_clauses, Plan *outer_plan)
 {
 	PlanInfo *info = baserel->fdw_private;
-	List *pruning = extract_actual_clauses(info->pruning, false);
-	List *private;
+	List *exact;
+	List *filters;
+	List *checked;
+	List *pruning = split_clauses(info, baserel->relid, scan_clauses, &exact, &filters, &checked);
+	List *unchecked;
 
-	scan_clauses = extract_actual_clauses(scan_clauses, false);
-	private = list_make1(needed_attributes(baserel, scan_clauses));
-	/* Pruning clauses stay among the quals: what they keep is checked like any row. */
-	return make_foreignscan(tlist, scan_clauses, baserel->relid, pruning, private, NIL, NIL, outer_plan);
+	filters = extract_actual_clauses(filters, false);
+	checked = extract_actual_clauses(checked, false);
+	/* When a row has changed under a lock, PostgreSQL checks again what the scan has decided. */
+	unchecked = list_concat_copy(extract_actual_clauses(exact, false), filters);
+	return make_foreignscan(tlist, checked, baserel->relid, list_concat_copy(pruning, filters),
+							list_make2(needed_attributes(baserel, checked), makeInteger(list_length(pruning))), NIL,
+							unchecked, outer_plan);
 }

@@ -10,10 +10,11 @@
 #include "foreign/fdwapi.h"
 #include "nodes/pathnodes.h"
 
-/* Elements of ForeignScan.fdw_private.  fdw_exprs holds the expressions that prune. */
+/* Elements of ForeignScan.fdw_private.  fdw_exprs holds first the expressions that prune, then those that filter. */
 enum
 {
-	CLARI_PLAN_NEEDED /* List of int: attribute numbers that the scan must fill */
+	CLARI_PLAN_NEEDED, /* List of int: attribute numbers that the scan must fill */
+	CLARI_PLAN_PRUNING /* Integer: how many expressions prune */
 };
 
 /* FdwRoutine's callbacks, as PostgreSQL describes them.  None touches the network. */
@@ -21,5 +22,8 @@ extern void clariGetForeignRelSize(PlannerInfo *root, RelOptInfo *baserel, Oid f
 extern void clariGetForeignPaths(PlannerInfo *root, RelOptInfo *baserel, Oid foreigntableid);
 extern ForeignScan *clariGetForeignPlan(PlannerInfo *root, RelOptInfo *baserel, Oid foreigntableid,
 										ForeignPath *best_path, List *tlist, List *scan_clauses, Plan *outer_plan);
+
+/* Always: a parallel worker can scan, see clariGetForeignPaths() for when it may. */
+extern bool clariIsForeignScanParallelSafe(PlannerInfo *root, RelOptInfo *rel, RangeTblEntry *rte);
 
 #endif /* CLARI_PLAN_H */

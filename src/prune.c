@@ -2,8 +2,7 @@
  * prune.c
  *		Which quarters can satisfy a scan's quals: see prune.h.
  *
- * Runs in sessions.  Decides nothing about rows: every qual is checked again by
- * the executor.
+ * Runs in sessions.
  */
 #include "postgres.h"
 
@@ -13,6 +12,8 @@
 #include "catalog/pg_operator.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
+#include "mb/pg_wchar.h"
+#include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
 #include "utils/array.h"
@@ -21,36 +22,37 @@
 
 struct ClariPrune
 {
-	TupleTableSlot *slot; /* one row of NULLs but for the period */
-	List *attnums;        /* of the columns that show it */
-	ExprState *qual;      /* NULL: nothing to check */
-	List *asked;          /* ExprState of each right-hand side of = and IN */
+	TupleTableSlot *slot; /* one row of NULLs but for the period, and the forecast's name */
+	List *periods;        /* numbers of the columns that show the one … */
+	List *names;          /* … and the other */
+	Datum name;
+	ExprState *qual; /* NULL: nothing to check */
+	List *asked;     /* ExprState of each right-hand side of = and IN */
 };
 
 /* ------- selecting clauses ------- */
 
-/* A column that shows the period as it is, and compares it byte by byte. */
+/* A text that is the same for a whole rowset, shown as it is and compared byte by byte. */
 static bool
-shows_period(Form_pg_attribute attribute, const ClariColumn *column)
+shows_text(Form_pg_attribute attribute, int longest)
 {
 	int32 typmod = attribute->atttypmod;
-	Oid type;
+	Oid type = getBaseTypeAndTypmod(attribute->atttypid, &typmod);
 
-	if (attribute->attisdropped || column->source != CLARI_FROM_TIME_PERIOD)
-		return false;
-	type = getBaseTypeAndTypmod(attribute->atttypid, &typmod);
-	return (type == TEXTOID || type == VARCHAROID) &&
-		   (typmod == -1 || typmod - VARHDRSZ >= CLARI_PERIOD_TEXT_SIZE - 1) && OidIsValid(attribute->attcollation) &&
-		   get_collation_isdeterministic(attribute->attcollation);
+	return (type == TEXTOID || type == VARCHAROID) && (typmod == -1 || typmod - VARHDRSZ >= longest) &&
+		   OidIsValid(attribute->attcollation) && get_collation_isdeterministic(attribute->attcollation);
 }
 
+/* Numbers of the columns that show the period, or the forecast's name. */
 static List *
-period_attnums(TupleDesc tupdesc, const ClariColumn *columns)
+columns_from(ClariColumnSource source, TupleDesc tupdesc, const ClariColumn *columns)
 {
+	int longest = source == CLARI_FROM_TIME_PERIOD ? CLARI_PERIOD_TEXT_SIZE - 1 : CLARI_NAME_SIZE;
 	List *attnums = NIL;
 
 	for (int i = 0; i < tupdesc->natts; i++)
-		if (shows_period(TupleDescAttr(tupdesc, i), &columns[i]))
+		if (!TupleDescAttr(tupdesc, i)->attisdropped && columns[i].source == source &&
+			shows_text(TupleDescAttr(tupdesc, i), longest))
 			attnums = lappend_int(attnums, i + 1);
 	return attnums;
 }
@@ -59,7 +61,7 @@ typedef struct SelectContext
 {
 	Index relid;
 	List *attnums;
-	bool found; /* a Var of the period */
+	bool found; /* a Var of one of them */
 } SelectContext;
 
 /* Other people's functions may have their own mind about being called for quarters of the extent. */
@@ -79,23 +81,34 @@ cannot_prune(Node *node, SelectContext *context)
 	{
 		Var *var = (Var *) node;
 
-		if (var->varno != (int) context->relid || var->varlevelsup != 0 ||
-			!list_member_int(context->attnums, var->varattno))
+		if (var->varlevelsup != 0)
 			return true;
+		if (var->varno != (int) context->relid)
+			return false;
 		context->found = true;
-		return false;
+		return !list_member_int(context->attnums, var->varattno);
 	}
 	switch (nodeTag(node))
 	{
 		case T_Const:
 		case T_RelabelType:
 		case T_OpExpr:
+		case T_DistinctExpr:
+		case T_NullIfExpr:
 		case T_ScalarArrayOpExpr:
 		case T_BoolExpr:
 		case T_NullTest:
 		case T_BooleanTest:
 		case T_FuncExpr:
 		case T_ArrayExpr:
+		case T_RowExpr:
+		case T_RowCompareExpr:
+		case T_CaseExpr:
+		case T_CaseWhen:
+		case T_CaseTestExpr:
+		case T_CoalesceExpr:
+		case T_MinMaxExpr:
+		case T_SQLValueFunction:
 		case T_List:
 			break;
 		case T_Param:
@@ -110,25 +123,81 @@ cannot_prune(Node *node, SelectContext *context)
 	return expression_tree_walker(node, cannot_prune, (void *) context);
 }
 
-List *
-clari_prune_select(List *restrictinfos, Index relid, TupleDesc tupdesc, const ClariColumn *columns)
+/* Can the expression be evaluated for a quarter, and does it depend on which? */
+static bool
+is_decidable(Node *node, SelectContext *context)
 {
-	SelectContext context = {relid, period_attnums(tupdesc, columns), false};
+	context->found = false;
+	return !cannot_prune(node, context) && context->found && !contain_volatile_functions(node);
+}
+
+static Node *implied_by(Node *node, SelectContext *context);
+
+/* What the arms imply: of an AND as many as do, of an OR all or nothing. */
+static Node *
+implied_by_arms(BoolExpr *expression, SelectContext *context)
+{
+	List *implied = NIL;
+	ListCell *cell;
+
+	foreach (cell, expression->args)
+	{
+		Node *node = implied_by(lfirst(cell), context);
+
+		if (node != NULL)
+			implied = lappend(implied, node);
+		else if (expression->boolop == OR_EXPR)
+			return NULL;
+	}
+	if (list_length(implied) <= 1)
+		return implied == NIL ? NULL : linitial(implied);
+	return (Node *) makeBoolExpr(expression->boolop, implied, -1);
+}
+
+/* What the expression, when true, says of the quarter alone; NULL: nothing. */
+static Node *
+implied_by(Node *node, SelectContext *context)
+{
+	if (is_decidable(node, context))
+		return node;
+	if (is_orclause(node) || is_andclause(node))
+		return implied_by_arms((BoolExpr *) node, context);
+	return NULL;
+}
+
+List *
+clari_prune_select(List *restrictinfos, Index relid, TupleDesc tupdesc, const ClariColumn *columns, List **exact)
+{
+	SelectContext context = {relid, NIL, false};
 	List *selected = NIL;
 	ListCell *cell;
 
-	if (context.attnums == NIL)
+	*exact = NIL;
+	if (!clari_enable_pruning)
 		return NIL;
+	context.attnums = list_concat(columns_from(CLARI_FROM_TIME_PERIOD, tupdesc, columns),
+								  columns_from(CLARI_FROM_FORECAST_NAME, tupdesc, columns));
 	foreach (cell, restrictinfos)
 	{
 		RestrictInfo *restrictinfo = lfirst_node(RestrictInfo, cell);
+		Node *implied = implied_by((Node *) restrictinfo->clause, &context);
 
-		context.found = false;
-		if (!restrictinfo->pseudoconstant && !cannot_prune((Node *) restrictinfo->clause, &context) && context.found &&
-			!contain_volatile_functions((Node *) restrictinfo->clause))
-			selected = lappend(selected, restrictinfo);
+		if (restrictinfo->pseudoconstant || implied == NULL)
+			continue;
+		selected = lappend(selected, implied);
+		if (implied == (Node *) restrictinfo->clause)
+			*exact = lappend(*exact, restrictinfo);
 	}
 	return selected;
+}
+
+bool
+clari_prune_is_period(Node *expression, Index relid, TupleDesc tupdesc, const ClariColumn *columns)
+{
+	Var *var = (Var *) strip_implicit_coercions(expression);
+
+	return IsA(var, Var) && var->varno == (int) relid && var->varlevelsup == 0 &&
+		   list_member_int(columns_from(CLARI_FROM_TIME_PERIOD, tupdesc, columns), var->varattno);
 }
 
 static bool
@@ -149,14 +218,22 @@ clari_prune_has_params(Node *expression, bool executor_only)
 
 /* ------- evaluating ------- */
 
-/* What a comparison of the period itself for equality compares it with, if that is a constant or a parameter; or NULL. */
+/* Is one side the period itself, and the other what whoever wrote the statement asks for? */
+static bool
+is_asked_for(Node *column, Node *value, const ClariPrune *prune)
+{
+	column = strip_implicit_coercions(column);
+	value = strip_implicit_coercions(value);
+	return IsA(column, Var) && list_member_int(prune->periods, ((Var *) column)->varattno) &&
+		   (IsA(value, Const) || (IsA(value, Param) && ((Param *) value)->paramkind == PARAM_EXTERN));
+}
+
+/* What a comparison of the period for equality compares it with, if that is a constant or a parameter; or NULL. */
 static Expr *
-asked_argument(Node *node)
+asked_argument(Node *node, const ClariPrune *prune)
 {
 	Oid equality = InvalidOid;
 	List *args = NIL;
-	Node *left;
-	Node *right;
 
 	if (IsA(node, OpExpr))
 	{
@@ -171,18 +248,16 @@ asked_argument(Node *node)
 	/* Where the comparison's collation is not byte by byte, what looks like another text may be a quarter. */
 	if (equality != TextEqualOperator || !get_collation_isdeterministic(exprInputCollation(node)))
 		return NULL;
-	left = strip_implicit_coercions(linitial(args));
-	right = strip_implicit_coercions(lsecond(args));
-	if (IsA(left, Var) && (IsA(right, Const) || IsA(right, Param)))
+	if (is_asked_for(linitial(args), lsecond(args), prune))
 		return lsecond(args);
-	if (IsA(right, Var) && (IsA(left, Const) || IsA(left, Param)))
+	if (is_asked_for(lsecond(args), linitial(args), prune))
 		return linitial(args);
 	return NULL;
 }
 
 /* The same of each expression, and of the arms of an OR. */
 static List *
-asked_expressions(List *expressions, PlanState *parent)
+asked_expressions(List *expressions, const ClariPrune *prune, PlanState *parent)
 {
 	List *asked = NIL;
 	ListCell *cell;
@@ -190,29 +265,52 @@ asked_expressions(List *expressions, PlanState *parent)
 	foreach (cell, expressions)
 	{
 		Node *node = lfirst(cell);
-		Expr *argument = asked_argument(node);
+		Expr *argument = asked_argument(node, prune);
 
 		if (is_orclause(node) || is_andclause(node))
-			asked = list_concat(asked, asked_expressions(((BoolExpr *) node)->args, parent));
+			asked = list_concat(asked, asked_expressions(((BoolExpr *) node)->args, prune, parent));
 		if (argument != NULL)
 			asked = lappend(asked, ExecInitExpr(argument, parent));
 	}
 	return asked;
 }
 
+static Datum
+name_datum(const ClariOptions *options)
+{
+	const char *forecast = options->request.forecast;
+
+	return CStringGetTextDatum(pg_any_to_server(forecast, strlen(forecast), PG_UTF8));
+}
+
 ClariPrune *
-clari_prune_begin(List *expressions, PlanState *parent, TupleDesc tupdesc, const ClariColumn *columns)
+clari_prune_begin(List *expressions, PlanState *parent, const ClariOptions *options, TupleDesc tupdesc,
+				  const ClariColumn *columns)
 {
 	ClariPrune *prune = palloc0(sizeof(ClariPrune));
 
 	if (expressions == NIL)
 		return prune;
 	prune->slot = MakeSingleTupleTableSlot(CreateTupleDescCopy(tupdesc), &TTSOpsVirtual);
-	prune->attnums = period_attnums(tupdesc, columns);
+	prune->periods = columns_from(CLARI_FROM_TIME_PERIOD, tupdesc, columns);
+	prune->names = columns_from(CLARI_FROM_FORECAST_NAME, tupdesc, columns);
+	prune->name = name_datum(options);
 	prune->qual = ExecInitQual(expressions, parent);
 	if (parent != NULL)
-		prune->asked = asked_expressions(expressions, parent);
+		prune->asked = asked_expressions(expressions, prune, parent);
 	return prune;
+}
+
+static void
+show_in(TupleTableSlot *slot, List *attnums, Datum value)
+{
+	ListCell *cell;
+
+	foreach (cell, attnums)
+	{
+		slot->tts_values[lfirst_int(cell) - 1] = value;
+		slot->tts_isnull[lfirst_int(cell) - 1] = false;
+	}
 }
 
 static void
@@ -220,16 +318,12 @@ show_period(ClariPrune *prune, ClariPeriod period)
 {
 	TupleTableSlot *slot = prune->slot;
 	char text[CLARI_PERIOD_TEXT_SIZE];
-	ListCell *cell;
 
 	clari_period_format(period, text);
 	ExecClearTuple(slot);
 	memset(slot->tts_isnull, true, sizeof(bool) * slot->tts_tupleDescriptor->natts);
-	foreach (cell, prune->attnums)
-	{
-		slot->tts_values[lfirst_int(cell) - 1] = CStringGetTextDatum(text);
-		slot->tts_isnull[lfirst_int(cell) - 1] = false;
-	}
+	show_in(slot, prune->periods, CStringGetTextDatum(text));
+	show_in(slot, prune->names, prune->name);
 	ExecStoreVirtualTuple(slot);
 }
 

@@ -19,12 +19,22 @@
 #include "options.h"
 #include "period.h"
 
+/* GUC, defined in clari_fdw.c: off, every quarter of the extent is read, and the rows are checked one by one. */
+extern bool clari_enable_pruning;
+
 /*
- * Of the relation's restriction clauses (RestrictInfos), those that prune: they
- * refer to columns that show the period (columns, by attribute), constants and
- * parameters alone, through PostgreSQL's own non-volatile functions.
+ * Of the relation's clauses (RestrictInfos), what prunes, as expressions: they
+ * refer to columns that show the period or the forecast's name (columns, by
+ * attribute), constants, parameters and columns of other relations (parameters
+ * to be) alone, through PostgreSQL's own non-volatile functions.  Of an OR whose
+ * arms say more than that, what they imply.  *exact gets the clauses that are
+ * wholly decided so, and need not be checked by row.
  */
-extern List *clari_prune_select(List *restrictinfos, Index relid, TupleDesc tupdesc, const ClariColumn *columns);
+extern List *
+clari_prune_select(List *restrictinfos, Index relid, TupleDesc tupdesc, const ClariColumn *columns, List **exact);
+
+/* Is the expression a column of the relation by which scans are pruned to quarters? */
+extern bool clari_prune_is_period(Node *expression, Index relid, TupleDesc tupdesc, const ClariColumn *columns);
 
 /* Does a pruning expression depend on parameters, or on those that only execution sets? */
 extern bool clari_prune_has_params(Node *expression, bool executor_only);
@@ -36,15 +46,15 @@ typedef struct ClariPrune ClariPrune;
  * planning: then the expressions must be free of parameters.  Lives in the
  * current context.
  */
-extern ClariPrune *
-clari_prune_begin(List *expressions, PlanState *parent, TupleDesc tupdesc, const ClariColumn *columns);
+extern ClariPrune *clari_prune_begin(List *expressions, PlanState *parent, const ClariOptions *options,
+									 TupleDesc tupdesc, const ClariColumn *columns);
 
 /* Keeps those quarters, in place and in order, that satisfy all expressions; returns how many. */
 extern int clari_prune_periods(ClariPrune *prune, ExprContext *econtext, ClariPeriod *periods, int count);
 
 /*
- * A notice for each constant or parameter that an expression asks for by = or
- * IN and that is none of the extent's quarters.
+ * A notice for each constant or statement parameter that an expression asks for
+ * by = or IN and that is none of the extent's quarters.
  */
 extern void clari_prune_notice(ClariPrune *prune, ExprContext *econtext, const ClariOptions *options,
 							   const ClariPeriod *extent, int count);

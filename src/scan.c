@@ -13,9 +13,12 @@
 #include "columns.h"
 #include "compat.h"
 #include "fetch.h"
+#include "parallel.h"
 #include "plan.h"
 #include "prune.h"
+#include "report.h"
 
+#include "access/parallel.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "parser/parsetree.h"
@@ -28,13 +31,23 @@ typedef struct ClariScanState
 	ForeignScanState *node;
 	ClariOptions *options;
 	ClariPrune *prune;
+	ClariFilter *filter; /* or NULL */
 	bool authenticated;
 	bool depends;      /* the periods depend on values that execution sets */
 	bool noticed;      /* constants outside of the extent were reported */
-	ClariFetch *fetch; /* NULL under EXPLAIN */
+	bool evaluated;    /* the filter knows its values */
+	ClariFetch *fetch; /* NULL under EXPLAIN, and in a parallel worker */
 	ClariCells *cells;
-	ClariReader *reader; /* being read, or NULL */
+	bool reading; /* a rowset, or in a parallel scan a group of one, is open */
 	bool done;
+
+	/* a parallel scan's */
+	ClariParallel *parallel; /* NULL: not one */
+	ClariReader **readers;   /* of the rowsets that are offered, as far as this process has opened them */
+	int nreaders;
+	int rowset;            /* the open one, or -1 */
+	ClariCellsUse counted; /* what others know that we have done */
+	ClariCellsUse total;   /* of all participants, once they are through */
 } ClariScanState;
 
 /* ClariChooser: narrows the extent down by the scan's quals. */
@@ -62,6 +75,21 @@ scan_user(ForeignScanState *node)
 	return OidIsValid(user) ? user : GetUserId();
 }
 
+/* Splits fdw_exprs up: clari_plan lists first what prunes. */
+static void
+begin_quals(ClariScanState *state, TupleDesc tupdesc)
+{
+	ForeignScan *plan = (ForeignScan *) state->node->ss.ps.plan;
+	PlanState *parent = &state->node->ss.ps;
+	int npruning = intVal(list_nth(plan->fdw_private, CLARI_PLAN_PRUNING));
+	List *pruning = list_truncate(list_copy(plan->fdw_exprs), npruning);
+	ClariColumn *columns = clari_columns_map(state->options->relid, state->options->object, tupdesc);
+
+	state->prune = clari_prune_begin(pruning, parent, state->options, tupdesc, columns);
+	state->depends = clari_prune_has_params((Node *) pruning, true);
+	state->filter = clari_filter_begin(list_copy_tail(plan->fdw_exprs, npruning), parent, columns);
+}
+
 void
 clariBeginForeignScan(ForeignScanState *node, int eflags)
 {
@@ -69,21 +97,81 @@ clariBeginForeignScan(ForeignScanState *node, int eflags)
 	TupleDesc tupdesc = RelationGetDescr(node->ss.ss_currentRelation);
 	ClariScanState *state = palloc0(sizeof(ClariScanState));
 	bool explain_only = (eflags & EXEC_FLAG_EXPLAIN_ONLY) != 0;
-	ClariColumn *columns;
 
 	node->fdw_state = state;
 	state->node = node;
+	state->rowset = -1;
 	state->options = clari_options_get(RelationGetRelid(node->ss.ss_currentRelation));
-	state->authenticated = clari_options_authenticate(state->options, scan_user(node), explain_only);
-	columns = clari_columns_map(state->options->relid, state->options->object, tupdesc);
-	state->prune = clari_prune_begin(plan->fdw_exprs, &node->ss.ps, tupdesc, columns);
-	state->depends = clari_prune_has_params((Node *) plan->fdw_exprs, true);
+	if (!IsParallelWorker())
+		state->authenticated = clari_options_authenticate(state->options, scan_user(node), explain_only);
+	begin_quals(state, tupdesc);
 	if (explain_only)
 		return;
-	state->cells = clari_cells_begin(state->options, tupdesc, list_nth(plan->fdw_private, CLARI_PLAN_NEEDED));
+	state->cells =
+		clari_cells_begin(state->options, tupdesc, list_nth(plan->fdw_private, CLARI_PLAN_NEEDED), state->filter);
 	memset(node->ss.ss_ScanTupleSlot->tts_isnull, true, sizeof(bool) * tupdesc->natts);
-	state->fetch = clari_fetch_begin(clari_fetch_statement(node->ss.ps.state->es_query_cxt), state->options,
-									 !state->depends, choose_periods, state);
+	if (!IsParallelWorker())
+		state->fetch = clari_fetch_begin(clari_fetch_statement(node->ss.ps.state->es_query_cxt), state->options,
+										 !state->depends, choose_periods, state);
+}
+
+/* ------- rows ------- */
+
+/* The rowset, opened by this process; it is the leader's version, or an error. */
+static ClariReader *
+shared_reader(ClariScanState *state, int rowset)
+{
+	ClariError error;
+
+	if (state->readers[rowset] == NULL)
+		state->readers[rowset] = clari_reader_open(clari_parallel_version(state->parallel, rowset),
+												   state->node->ss.ps.state->es_query_cxt, &error);
+	if (state->readers[rowset] == NULL)
+	{
+		clari_error_hint(&error, "Run the query again.");
+		clari_error_report(ERROR, &error);
+	}
+	return state->readers[rowset];
+}
+
+static void
+count_use(ClariScanState *state)
+{
+	ClariCellsUse use = *clari_cells_use(state->cells);
+	ClariCellsUse more = {use.bytes - state->counted.bytes, use.skipped - state->counted.skipped};
+
+	clari_parallel_count(state->parallel, &more);
+	state->counted = use;
+}
+
+/* Opens the next group that this participant can get; false when there is none. */
+static bool
+open_claimed(ClariScanState *state)
+{
+	int rowset;
+	int group;
+
+	count_use(state);
+	if (!clari_parallel_claim(state->parallel, &rowset, &group))
+		return false;
+	if (rowset != state->rowset)
+		clari_cells_open(state->cells, shared_reader(state, rowset));
+	state->rowset = rowset;
+	clari_cells_limit(state->cells, group);
+	return true;
+}
+
+static bool
+open_next(ClariScanState *state)
+{
+	ClariReader *reader;
+
+	if (state->parallel != NULL)
+		return open_claimed(state);
+	reader = clari_fetch_next(state->fetch);
+	if (reader != NULL)
+		clari_cells_open(state->cells, reader);
+	return reader != NULL;
 }
 
 TupleTableSlot *
@@ -92,15 +180,15 @@ clariIterateForeignScan(ForeignScanState *node)
 	ClariScanState *state = node->fdw_state;
 	TupleTableSlot *slot = node->ss.ss_ScanTupleSlot;
 
+	if (!state->evaluated && state->filter != NULL)
+		clari_filter_evaluate(state->filter, node->ss.ps.ps_ExprContext);
+	state->evaluated = true;
 	while (!state->done)
 	{
-		if (state->reader != NULL && clari_cells_next(state->cells, slot))
+		if (state->reading && clari_cells_next(state->cells, slot))
 			return slot;
-		state->reader = clari_fetch_next(state->fetch);
-		if (state->reader == NULL)
-			state->done = true;
-		else
-			clari_cells_open(state->cells, state->reader);
+		state->reading = open_next(state);
+		state->done = !state->reading;
 	}
 	return ExecClearTuple(slot);
 }
@@ -110,9 +198,11 @@ clariReScanForeignScan(ForeignScanState *node)
 {
 	ClariScanState *state = node->fdw_state;
 
-	state->reader = NULL;
-	state->done = false;
-	clari_fetch_rescan(state->fetch, state->depends);
+	state->reading = state->done = state->evaluated = false;
+	state->rowset = -1;
+	/* What the participants share is for clariReInitializeDSMForeignScan(). */
+	if (state->parallel == NULL)
+		clari_fetch_rescan(state->fetch, state->depends);
 }
 
 void
@@ -121,24 +211,137 @@ clariEndForeignScan(ForeignScanState *node pg_attribute_unused())
 	/* Readers and memory belong to the statement's context, which goes next. */
 }
 
+/* ------- parallel scans ------- */
+
+/* Waits for all rowsets, and opens them; not the first time when a LIMIT above is rescanned. */
+static void
+open_all(ClariScanState *state)
+{
+	ClariReader *reader;
+
+	clari_fetch_rescan(state->fetch, state->depends);
+	state->nreaders = 0;
+	while ((reader = clari_fetch_next(state->fetch)) != NULL)
+	{
+		if (state->nreaders == CLARI_EXTENT_MAX_PERIODS)
+			elog(ERROR, "more rowsets than an extent has periods");
+		state->readers[state->nreaders++] = reader;
+	}
+}
+
+static void
+make_readers(ClariScanState *state)
+{
+	if (state->readers == NULL)
+		state->readers = MemoryContextAllocZero(state->node->ss.ps.state->es_query_cxt,
+												sizeof(ClariReader *) * CLARI_EXTENT_MAX_PERIODS);
+}
+
+/* A rescan may choose other periods, but not more of them than there are. */
+static int
+parallel_capacity(const ClariScanState *state)
+{
+	return state->depends ? CLARI_EXTENT_MAX_PERIODS : state->nreaders;
+}
+
+Size
+clariEstimateDSMForeignScan(ForeignScanState *node, ParallelContext *pcxt pg_attribute_unused())
+{
+	ClariScanState *state = node->fdw_state;
+
+	make_readers(state);
+	open_all(state);
+	return clari_parallel_size(parallel_capacity(state));
+}
+
+void
+clariInitializeDSMForeignScan(ForeignScanState *node, ParallelContext *pcxt pg_attribute_unused(), void *coordinate)
+{
+	ClariScanState *state = node->fdw_state;
+
+	state->parallel = coordinate;
+	clari_parallel_init(state->parallel, parallel_capacity(state));
+	clari_parallel_offer(state->parallel, state->readers, state->nreaders);
+}
+
+void
+clariReInitializeDSMForeignScan(ForeignScanState *node, ParallelContext *pcxt pg_attribute_unused(), void *coordinate)
+{
+	ClariScanState *state = node->fdw_state;
+
+	open_all(state);
+	clari_parallel_offer(coordinate, state->readers, state->nreaders);
+}
+
+void
+clariInitializeWorkerForeignScan(ForeignScanState *node, shm_toc *toc pg_attribute_unused(), void *coordinate)
+{
+	ClariScanState *state = node->fdw_state;
+
+	state->parallel = coordinate;
+	make_readers(state);
+}
+
+void
+clariShutdownForeignScan(ForeignScanState *node)
+{
+	ClariScanState *state = node->fdw_state;
+	ClariCellsUse use;
+
+	if (state->parallel == NULL)
+		return;
+	count_use(state);
+	/* The memory goes before EXPLAIN asks. */
+	use = clari_parallel_use(state->parallel);
+	state->total.bytes += use.bytes;
+	state->total.skipped += use.skipped;
+	state->parallel = NULL;
+}
+
+/* ------- for EXPLAIN ------- */
+
 const ClariOptions *
-clari_scan_describe(ForeignScanState *node, ClariPeriod *periods, int *count, bool *authenticated)
+clari_scan_options(ForeignScanState *node, bool *authenticated)
+{
+	ClariScanState *state = node->fdw_state;
+
+	*authenticated = state->authenticated;
+	return state->options;
+}
+
+int
+clari_scan_periods(ForeignScanState *node, ClariPeriod *periods)
 {
 	ClariScanState *state = node->fdw_state;
 	ClariPeriod current = CLARI_PERIOD_NONE;
+	int count;
 
-	*authenticated = state->authenticated;
-	*count = -1;
 	if (clari_extent_is_relative(&state->options->extent))
 	{
 		if (state->authenticated)
 			current = clari_wanted_current(state->options);
 		if (current == CLARI_PERIOD_NONE)
-			return state->options;
+			return -1;
 	}
-	*count = clari_extent_expand(&state->options->extent, current, periods);
+	count = clari_extent_expand(&state->options->extent, current, periods);
 	/* Values that execution sets are not there to be asked for. */
 	if (!state->depends)
-		*count = clari_prune_periods(state->prune, node->ss.ps.ps_ExprContext, periods, *count);
-	return state->options;
+		count = clari_prune_periods(state->prune, node->ss.ps.ps_ExprContext, periods, count);
+	return count;
+}
+
+const ClariFetch *
+clari_scan_fetch(ForeignScanState *node)
+{
+	return ((ClariScanState *) node->fdw_state)->fetch;
+}
+
+ClariCellsUse
+clari_scan_use(ForeignScanState *node)
+{
+	const ClariScanState *state = node->fdw_state;
+
+	if (state->nreaders > 0 || state->cells == NULL)
+		return state->total;
+	return *clari_cells_use(state->cells);
 }

@@ -60,6 +60,14 @@ clari_wanted_freshness(const ClariOptions *options, TimestampTz since)
 							.max_age = -1};
 }
 
+bool
+clari_wanted_is_fresh(const ClariOptions *options, const ClariVersion *version, TimestampTz since)
+{
+	ClariFreshness freshness = clari_wanted_freshness(options, since);
+
+	return version->meta.posted_at > since - clari_freshness_age(&version->meta, &freshness);
+}
+
 /* Looks it up, without a transport without queueing anything. */
 static void
 look_up(const ClariTransport *transport, const ClariFreshness *freshness, ClariWanted *wanted)
@@ -69,6 +77,12 @@ look_up(const ClariTransport *transport, const ClariFreshness *freshness, ClariW
 	wanted->state = clari_cache_lookup(&wanted->key, &wanted->request, transport, freshness, &wanted->flight,
 									   &wanted->version, &wanted->error);
 	wanted->stale_if_error = wanted->state == CLARI_LOOKUP_STALE_ERROR || wanted->state == CLARI_LOOKUP_STALE;
+	if (wanted->state == CLARI_LOOKUP_QUEUED)
+	{
+		wanted->queued_at = GetCurrentTimestamp();
+		wanted->state = CLARI_LOOKUP_FLYING;
+	}
+	wanted->flew = wanted->flew || wanted->state == CLARI_LOOKUP_FLYING;
 	/* At once: the scan may have other rowsets to read first.  Who waits keeps asking if this fails. */
 	if (transport != NULL && (wanted->state == CLARI_LOOKUP_FLYING || wanted->state == CLARI_LOOKUP_STALE))
 		(void) clari_cache_start_workers(&refused);

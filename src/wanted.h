@@ -19,12 +19,14 @@ typedef struct ClariWanted
 {
 	ClariRequest request;
 	ClariKey key;
-	uint64 flight;        /* what it waits for, 0: nothing */
-	bool ignores_pin;     /* the pinned version turned out to be gone */
-	ClariLookup state;    /* after clari_wanted_poll(): ready (also when stale), failed, or still open */
-	ClariVersion version; /* when ready */
-	ClariError error;     /* when failed; when ready, with a code, what the export's waiting are to be warned of */
-	bool stale_if_error;  /* ready although the export failed, for the error's reason */
+	uint64 flight;         /* what it waits for, 0: nothing */
+	bool flew;             /* it has waited for an export */
+	TimestampTz queued_at; /* when it queued that itself, or 0 */
+	bool ignores_pin;      /* the pinned version turned out to be gone */
+	ClariLookup state;     /* after clari_wanted_poll(): ready (also when stale), failed, or still open */
+	ClariVersion version;  /* when ready */
+	ClariError error;      /* when failed; when ready, with a code, what the export's waiting are to be warned of */
+	bool stale_if_error;   /* ready although the export failed, for the error's reason */
 } ClariWanted;
 
 /*
@@ -53,6 +55,9 @@ extern bool clari_wanted_peek(const ClariOptions *options, const char *period, C
 
 /* What the table's options say, for a statement that began at since. */
 extern ClariFreshness clari_wanted_freshness(const ClariOptions *options, TimestampTz since);
+
+/* Would the version serve such a statement without an export? */
+extern bool clari_wanted_is_fresh(const ClariOptions *options, const ClariVersion *version, TimestampTz since);
 
 /* Looks one export up without queueing anything: is there a rowset that serves? */
 extern bool clari_wanted_find(const ClariFreshness *freshness, ClariWanted *wanted);
