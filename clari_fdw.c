@@ -11,7 +11,9 @@
 #include "foreign/fdwapi.h"
 #include "utils/guc.h"
 
+#include "analyze.h"
 #include "cache.h"
+#include "estimate.h"
 #include "import.h"
 #include "options.h"
 #include "plan.h"
@@ -61,6 +63,7 @@ _PG_init(void)
 {
 	define_settings();
 	clari_cache_init();
+	clari_estimate_init(clariGetForeignRelSize);
 }
 
 Datum
@@ -75,6 +78,7 @@ clari_fdw_handler(PG_FUNCTION_ARGS)
 	routine->IterateForeignScan = clariIterateForeignScan;
 	routine->ReScanForeignScan = clariReScanForeignScan;
 	routine->EndForeignScan = clariEndForeignScan;
+	routine->AnalyzeForeignTable = clariAnalyzeForeignTable;
 	routine->ExplainForeignScan = clariExplainForeignScan;
 	routine->IsForeignScanParallelSafe = clariIsForeignScanParallelSafe;
 	routine->EstimateDSMForeignScan = clariEstimateDSMForeignScan;

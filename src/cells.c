@@ -550,18 +550,18 @@ clari_cells_next(ClariCells *cells, TupleTableSlot *slot)
 	return true;
 }
 
-bool
+double
 clari_cells_skip(ClariCells *cells, double rows)
 {
-	while (rows >= cells->count - cells->position)
+	while (rows > cells->count - cells->position)
 	{
 		rows -= cells->count - cells->position;
 		cells->position = cells->count;
 		if (!next_group(cells))
-			return false;
+			return rows;
 	}
 	cells->position += (uint32) rows;
-	return true;
+	return 0;
 }
 
 const ClariCellsUse *

@@ -48,8 +48,8 @@ extern void clari_cells_limit(ClariCells *cells, int group);
  */
 extern bool clari_cells_next(ClariCells *cells, TupleTableSlot *slot);
 
-/* Passes over so many rows without forming them; false if there are not so many. */
-extern bool clari_cells_skip(ClariCells *cells, double rows);
+/* Passes over so many rows without forming them; returns how many of them the rowset did not have any more. */
+extern double clari_cells_skip(ClariCells *cells, double rows);
 
 extern const ClariCellsUse *clari_cells_use(const ClariCells *cells);
 

@@ -11,6 +11,7 @@
 
 #include "columns.h"
 #include "compat.h"
+#include "estimate.h"
 #include "fetch.h"
 #include "filter.h"
 #include "prune.h"
@@ -28,12 +29,6 @@
 #include "optimizer/restrictinfo.h"
 #include "utils/rel.h"
 
-/* What is assumed of a period that the cache does not know. */
-#define DEFAULT_OWNERS 500
-#define DEFAULT_ENTRIES 1000
-#define DEFAULT_OTHERS 20
-#define DEFAULT_PERIODS 4
-
 /* An export takes seconds: so much dearer than any local plan that these costs only order plans. */
 #define EXPORT_COST 100000.0
 #define SCAN_STARTUP_COST 5.0
@@ -48,39 +43,14 @@
 /* RelOptInfo.fdw_private: what one callback finds out for the next. */
 typedef struct PlanInfo
 {
+	ClariEstimate estimate; /* first, for clari_estimate_init() */
 	TupleDesc tupdesc;
 	ClariColumn *columns; /* by attribute */
 	List *filters;        /* RestrictInfos that are tested before a row is formed */
 	List *checked;        /* those that the executor checks */
-	int periods;          /* that are read */
-	double exports;       /* of which are not cached, or too old */
-	double bytes;         /* of those that are */
 } PlanInfo;
 
 /* ------- how many rows ------- */
-
-static double
-cached_rows(ClariObject object, const ClariRowsetMeta *meta)
-{
-	if (object == CLARI_OBJECT_FORECASTS)
-		return (double) meta->owners;
-	return (double) meta->rows[clari_object_list(object)];
-}
-
-static double
-default_rows(ClariObject object)
-{
-	switch (object)
-	{
-		case CLARI_OBJECT_FORECASTS:
-		case CLARI_OBJECT_USERS:
-			return DEFAULT_OWNERS;
-		case CLARI_OBJECT_ENTRIES:
-			return DEFAULT_ENTRIES;
-		default:
-			return DEFAULT_OTHERS;
-	}
-}
 
 /* The quarters that the expressions without parameters leave; -1 when only Clari knows. */
 static int
@@ -116,28 +86,6 @@ surviving_periods(const ClariOptions *options, List *pruning, const PlanInfo *in
 	return count;
 }
 
-/* Sums what the cache knows of the periods. */
-static double
-estimate_tuples(const ClariOptions *options, bool authenticated, const ClariPeriod *periods, PlanInfo *info)
-{
-	double tuples = 0;
-
-	for (int i = 0; i < info->periods; i++)
-	{
-		char text[CLARI_PERIOD_TEXT_SIZE];
-		ClariVersion version;
-		bool cached;
-
-		clari_period_format(periods[i], text);
-		cached = authenticated && clari_wanted_peek(options, text, &version);
-		tuples += cached ? cached_rows(options->object, &version.meta) : default_rows(options->object);
-		info->bytes += cached ? version.bytes : 0;
-		if (!cached || !clari_wanted_is_fresh(options, &version, GetCurrentStatementStartTimestamp()))
-			info->exports += 1;
-	}
-	return tuples;
-}
-
 /* With a parameter for the period, one of them is read, whichever it will be. */
 static double
 parameter_selectivity(List *pruning, int count)
@@ -158,6 +106,8 @@ make_info(Oid relid, ClariObject object)
 
 	info->tupdesc = CreateTupleDescCopy(RelationGetDescr(relation));
 	info->columns = clari_columns_map(relid, object, info->tupdesc);
+	info->estimate.object = object;
+	info->estimate.columns = info->columns;
 	relation_close(relation, NoLock);
 	return info;
 }
@@ -185,22 +135,17 @@ clariGetForeignRelSize(PlannerInfo *root, RelOptInfo *baserel, Oid foreigntablei
 	List *exact;
 	List *pruning =
 		split_clauses(info, baserel->relid, baserel->baserestrictinfo, &exact, &info->filters, &info->checked);
+	int count;
 
-	info->periods = surviving_periods(options, pruning, info, authenticated, periods);
-	if (info->periods < 0)
-	{
-		info->periods = DEFAULT_PERIODS;
-		info->exports = info->periods;
-		baserel->tuples = info->periods * default_rows(options->object);
-	}
-	else
-		baserel->tuples = estimate_tuples(options, authenticated, periods, info);
-	baserel->tuples *= parameter_selectivity(pruning, info->periods);
+	count = surviving_periods(options, pruning, info, authenticated, periods);
+	clari_estimate_scan(&info->estimate, options, authenticated, periods, count);
+	baserel->fdw_private = info;
+	baserel->tuples = info->estimate.tuples * parameter_selectivity(pruning, info->estimate.periods);
 	baserel->rows =
 		clamp_row_est(baserel->tuples * clauselist_selectivity(root, list_concat_copy(info->filters, info->checked), 0,
 															   JOIN_INNER, NULL));
-	baserel->pages = (BlockNumber) (info->bytes / BLCKSZ);
-	baserel->fdw_private = info;
+	baserel->pages = (BlockNumber) (info->estimate.bytes / BLCKSZ);
+	clari_estimate_widths(&info->estimate, foreigntableid, baserel);
 }
 
 /* ------- paths ------- */
@@ -244,7 +189,7 @@ add_parameterized_path(PlannerInfo *root, RelOptInfo *baserel, RestrictInfo *cla
 {
 	PlanInfo *info = baserel->fdw_private;
 	Relids outer = bms_union(bms_difference(clause->clause_relids, baserel->relids), baserel->lateral_relids);
-	double share = 1.0 / Max(info->periods, 1);
+	double share = 1.0 / Max(info->estimate.periods, 1);
 	ParamPathInfo *parameters;
 	ListCell *cell;
 	Cost startup;
@@ -259,7 +204,7 @@ add_parameterized_path(PlannerInfo *root, RelOptInfo *baserel, RestrictInfo *cla
 	*seen = lappend(*seen, outer);
 	parameters = get_baserel_parampathinfo(root, baserel, outer);
 	parameters->ppi_rows = clamp_row_est(baserel->rows * share);
-	startup = RESCAN_STARTUP_COST + info->exports * share * EXPORT_COST;
+	startup = RESCAN_STARTUP_COST + info->estimate.exports * share * EXPORT_COST;
 	add_path(baserel, (Path *) clari_create_path(root, baserel, parameters->ppi_rows, startup,
 												 startup + tuples_cost(root, baserel, baserel->tuples * share), outer));
 }
@@ -296,7 +241,7 @@ void
 clariGetForeignPaths(PlannerInfo *root, RelOptInfo *baserel, Oid foreigntableid pg_attribute_unused())
 {
 	PlanInfo *info = baserel->fdw_private;
-	Cost startup = SCAN_STARTUP_COST + info->exports * EXPORT_COST;
+	Cost startup = SCAN_STARTUP_COST + info->estimate.exports * EXPORT_COST;
 	ForeignPath *path =
 		clari_create_path(root, baserel, baserel->rows, startup, startup + tuples_cost(root, baserel, baserel->tuples),
 						  baserel->lateral_relids);
@@ -306,7 +251,7 @@ clariGetForeignPaths(PlannerInfo *root, RelOptInfo *baserel, Oid foreigntableid 
 	path->path.parallel_safe = false;
 	add_path(baserel, (Path *) path);
 	add_parameterized_paths(root, baserel);
-	if (!baserel->consider_parallel || info->exports > 0 || !bms_is_empty(baserel->lateral_relids))
+	if (!baserel->consider_parallel || info->estimate.exports > 0 || !bms_is_empty(baserel->lateral_relids))
 		return;
 	workers = compute_parallel_worker(baserel, baserel->pages, -1, max_parallel_workers_per_gather);
 	if (workers > 0)

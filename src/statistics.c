@@ -1,0 +1,133 @@
+/*
+ * statistics.c
+ *		What a rowset's dictionaries tell of its columns: see statistics.h.
+ *
+ * Runs in sessions, while planning.  The answers for the last versions asked for
+ * are kept: planning must not open a rowset each time.
+ */
+#include "postgres.h"
+
+#include "statistics.h"
+
+#include "reader.h"
+
+#include "utils/memutils.h"
+
+#define KEPT 64 /* answers, of about 600 bytes */
+
+typedef struct Answer
+{
+	ClariKey key;
+	uint64 generation; /* 0: none */
+	ClariList list;
+	ClariColumnStatistics columns[CLARI_MAX_ATTRIBUTES];
+} Answer;
+
+static Answer *answers = NULL; /* KEPT of them, once the first is asked for */
+static int next_answer = 0;    /* to be replaced */
+
+/*
+ * Rows are sorted by user, so two groups have hardly one in common; of anything
+ * else, such as fields or weeks, they have the same few values.
+ */
+static bool
+is_of_user(ClariList list, int attribute)
+{
+	if (list != CLARI_ENTRIES)
+		return true; /* an item each */
+	return attribute == CLARI_ENTRY_USER_ID || attribute == CLARI_ENTRY_OWNER_NAME ||
+		   attribute == CLARI_ENTRY_OWNER_EMAIL || attribute == CLARI_ENTRY_CRM_USER_ID ||
+		   clari_lists[list].attributes[attribute].type == CLARI_NUMERIC;
+}
+
+/* Distinct values of a chunk, and the bytes that they take. */
+static double
+chunk_distinct(const ClariGroupIndex *group, const ClariChunkIndex *chunk, double *bytes)
+{
+	*bytes = chunk->length;
+	switch (chunk->encoding)
+	{
+		case CLARI_ENCODING_CONSTANT:
+			return 1;
+		case CLARI_ENCODING_DICTIONARY:
+			*bytes -= group->nrows * 2.0 + chunk->ndistinct * 4.0;
+			return chunk->ndistinct;
+		case CLARI_ENCODING_PLAIN:
+			*bytes -= group->nrows * 4.0;
+			return group->nrows;
+		default:
+			return 0;
+	}
+}
+
+static void
+look_at(const ClariReader *reader, ClariList list, int attribute, ClariColumnStatistics *column)
+{
+	double rows = 0;
+	double values = 0;
+	double bytes = 0;
+	double nulls = 0;
+
+	for (int i = 0; i < reader->ngroups; i++)
+	{
+		const ClariGroupIndex *group = &reader->groups[i];
+		const ClariChunkIndex *chunk = &group->chunks[attribute];
+		double chunk_bytes;
+		double distinct;
+
+		if (group->list != (uint32) list)
+			continue;
+		distinct = chunk_distinct(group, chunk, &chunk_bytes);
+		rows += group->nrows;
+		nulls += chunk->encoding == CLARI_ENCODING_NULL ? group->nrows : 0;
+		values += distinct;
+		bytes += distinct > 0 ? chunk_bytes : 0;
+		column->distinct = is_of_user(list, attribute) ? values : Max(column->distinct, distinct);
+	}
+	column->nulls = rows > 0 ? nulls / rows : 0;
+	column->width = values > 0 ? (int32) (bytes / values) : 0;
+}
+
+static const Answer *
+find_answer(const ClariVersion *version, ClariList list)
+{
+	for (int i = 0; answers != NULL && i < KEPT; i++)
+		if (answers[i].generation == version->meta.generation && answers[i].list == list &&
+			memcmp(&answers[i].key, &version->meta.key, sizeof(ClariKey)) == 0)
+			return &answers[i];
+	return NULL;
+}
+
+static Answer *
+new_answer(const ClariVersion *version, ClariList list)
+{
+	Answer *answer;
+
+	if (answers == NULL)
+		answers = MemoryContextAllocZero(TopMemoryContext, sizeof(Answer) * KEPT);
+	answer = &answers[next_answer];
+	next_answer = (next_answer + 1) % KEPT;
+	*answer = (Answer){.key = version->meta.key, .generation = version->meta.generation, .list = list};
+	return answer;
+}
+
+const ClariColumnStatistics *
+clari_statistics_get(const ClariVersion *version, ClariList list)
+{
+	const Answer *known = find_answer(version, list);
+	MemoryContext context;
+	ClariReader *reader;
+	ClariError error;
+	Answer *answer;
+
+	if (known != NULL)
+		return known->columns;
+	/* The reader closes with it. */
+	context = AllocSetContextCreate(CurrentMemoryContext, "clari_fdw statistics", ALLOCSET_DEFAULT_SIZES);
+	reader = clari_reader_open(version, context, &error);
+	answer = reader != NULL ? new_answer(version, list) : NULL;
+	for (int i = 0; reader != NULL && i < clari_lists[list].nattributes; i++)
+		look_at(reader, list, i, &answer->columns[i]);
+	MemoryContextDelete(context);
+	return answer != NULL ? answer->columns : NULL;
+}
