@@ -423,6 +423,17 @@ clari_fetch_next(ClariFetch *fetch)
 }
 
 void
+clari_fetch_end(ClariFetch *fetch)
+{
+	for (ClariFetch **link = &fetch->statement->fetches; *link != NULL; link = &(*link)->next)
+		if (*link == fetch)
+		{
+			*link = fetch->next;
+			return;
+		}
+}
+
+void
 clari_fetch_rescan(ClariFetch *fetch, bool choose_again)
 {
 	if (choose_again)
@@ -478,9 +489,9 @@ clari_fetch_jobs(const ClariFetch *fetch)
 	int jobs = 0;
 
 	for (const Item *item = fetch->statement->items; item != NULL; item = item->next)
-		/* what it queued may have taken up an older job */
-		if (item->first == fetch && item->wanted.queued_at != 0 && item->wanted.state == CLARI_LOOKUP_READY &&
-			item->wanted.version.meta.posted_at >= item->wanted.queued_at)
+		/* what it queued and has by now may have taken up an older job */
+		if (item->first == fetch && item->wanted.queued_at != 0 &&
+			(item->wanted.state != CLARI_LOOKUP_READY || item->wanted.version.meta.posted_at >= item->wanted.queued_at))
 			jobs++;
 	return jobs;
 }

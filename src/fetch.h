@@ -51,6 +51,9 @@ extern ClariReader *clari_fetch_next(ClariFetch *fetch);
 /* From the first rowset again; with choose_again, after choosing the periods anew. */
 extern void clari_fetch_rescan(ClariFetch *fetch, bool choose_again);
 
+/* The scan leaves the statement: it is not to be asked any more what it wants. */
+extern void clari_fetch_end(ClariFetch *fetch);
+
 /* ------- for EXPLAIN ANALYZE ------- */
 
 /* One rowset that the scan has read. */
@@ -63,7 +66,7 @@ typedef struct ClariSource
 /* What the scan has read so far, ascending by period, palloc'd in the current context; their number in *count. */
 extern ClariSource *clari_fetch_sources(const ClariFetch *fetch, int *count);
 
-/* How many of its exports this scan has queued, before any other of the statement, and Clari has made a job for. */
+/* How many exports this scan has queued, before any other of the statement wanted them: Clari makes a job for each. */
 extern int clari_fetch_jobs(const ClariFetch *fetch);
 
 /* How long it has waited for exports, in ms. */

@@ -77,6 +77,12 @@ clari_parallel_claim(ClariParallel *parallel, int *rowset, int *group)
 	return true;
 }
 
+int
+clari_parallel_rowsets(const ClariParallel *parallel)
+{
+	return parallel->count;
+}
+
 const ClariVersion *
 clari_parallel_version(const ClariParallel *parallel, int rowset)
 {

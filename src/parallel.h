@@ -27,7 +27,8 @@ extern void clari_parallel_offer(ClariParallel *parallel, ClariReader *const *re
 /* Claims a group for the caller: of which rowset, and its number there.  False when all are claimed. */
 extern bool clari_parallel_claim(ClariParallel *parallel, int *rowset, int *group);
 
-/* The version of a rowset that the leader opened. */
+/* How many rowsets are offered, and the version of one: that which the leader opened. */
+extern int clari_parallel_rowsets(const ClariParallel *parallel);
 extern const ClariVersion *clari_parallel_version(const ClariParallel *parallel, int rowset);
 
 /* Adds to what all participants have done, and what that is so far. */

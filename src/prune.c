@@ -64,11 +64,44 @@ typedef struct SelectContext
 	bool found; /* a Var of one of them */
 } SelectContext;
 
-/* Other people's functions may have their own mind about being called for quarters of the extent. */
 static bool
-is_foreign_function(Oid function, void *context pg_attribute_unused())
+is_string(Oid type)
 {
-	return function >= FirstUnpinnedObjectId;
+	char category;
+	bool preferred;
+
+	get_type_category_preferred(type, &category, &preferred);
+	return category == TYPCATEGORY_STRING;
+}
+
+static bool
+takes_string(Oid function)
+{
+	Oid *types;
+	int count;
+
+	(void) get_func_signature(function, &types, &count);
+	for (int i = 0; i < count; i++)
+		if (is_string(types[i]))
+			return true;
+	return false;
+}
+
+/*
+ * May the function not be called for quarters of which there may be no row?
+ * Other people's may have their own mind about that.  PostgreSQL's own raise no
+ * error, if they are leakproof, or hardly any, if they make of texts no more than
+ * texts, numbers of characters and truth: not so divisions and casts.
+ */
+static bool
+is_for_rows_only(Oid function, void *context pg_attribute_unused())
+{
+	Oid result = get_func_rettype(function);
+
+	if (function >= FirstUnpinnedObjectId)
+		return true;
+	return !get_func_leakproof(function) &&
+		   !(takes_string(function) && (result == BOOLOID || result == INT4OID || is_string(result)));
 }
 
 /* True when the expression holds something that cannot be evaluated for a quarter alone. */
@@ -118,7 +151,7 @@ cannot_prune(Node *node, SelectContext *context)
 		default:
 			return true;
 	}
-	if (check_functions_in_node(node, is_foreign_function, NULL))
+	if (check_functions_in_node(node, is_for_rows_only, NULL))
 		return true;
 	return expression_tree_walker(node, cannot_prune, (void *) context);
 }

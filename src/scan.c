@@ -75,6 +75,21 @@ scan_user(ForeignScanState *node)
 	return OidIsValid(user) ? user : GetUserId();
 }
 
+/*
+ * The context of the statement that the scan belongs to.  Where a row has changed
+ * under a lock, what is computed again runs in a state of its own, and yet reads
+ * the versions that the statement began with.
+ */
+static MemoryContext
+statement_context(ForeignScanState *node)
+{
+	EState *estate = node->ss.ps.state;
+
+	while (estate->es_epq_active != NULL)
+		estate = estate->es_epq_active->parentestate;
+	return estate->es_query_cxt;
+}
+
 /* Splits fdw_exprs up: clari_plan lists first what prunes. */
 static void
 begin_quals(ClariScanState *state, TupleDesc tupdesc)
@@ -111,7 +126,7 @@ clariBeginForeignScan(ForeignScanState *node, int eflags)
 		clari_cells_begin(state->options, tupdesc, list_nth(plan->fdw_private, CLARI_PLAN_NEEDED), state->filter);
 	memset(node->ss.ss_ScanTupleSlot->tts_isnull, true, sizeof(bool) * tupdesc->natts);
 	if (!IsParallelWorker())
-		state->fetch = clari_fetch_begin(clari_fetch_statement(node->ss.ps.state->es_query_cxt), state->options,
+		state->fetch = clari_fetch_begin(clari_fetch_statement(statement_context(node)), state->options,
 										 !state->depends, choose_periods, state);
 }
 
@@ -206,9 +221,13 @@ clariReScanForeignScan(ForeignScanState *node)
 }
 
 void
-clariEndForeignScan(ForeignScanState *node pg_attribute_unused())
+clariEndForeignScan(ForeignScanState *node)
 {
+	ClariScanState *state = node->fdw_state;
+
 	/* Readers and memory belong to the statement's context, which goes next. */
+	if (state->fetch != NULL)
+		clari_fetch_end(state->fetch);
 }
 
 /* ------- parallel scans ------- */
@@ -280,6 +299,10 @@ clariInitializeWorkerForeignScan(ForeignScanState *node, shm_toc *toc pg_attribu
 
 	state->parallel = coordinate;
 	make_readers(state);
+	/* At once, before others may have been evicted.  What the leader has in memory stays there. */
+	for (int i = 0; i < clari_parallel_rowsets(state->parallel); i++)
+		if (clari_parallel_version(state->parallel, i)->segment == DSM_HANDLE_INVALID)
+			(void) shared_reader(state, i);
 }
 
 void
