@@ -273,7 +273,7 @@ clari_filter_needs(const ClariFilter *filter, int attribute)
 
 /* ------- testing ------- */
 
-/* Does a stored value, or a NULL, pass? */
+/* Does a stored value, or a NULL, pass?  A stored one has a four-byte header. */
 static inline bool
 passes(const Test *test, const char *varlena)
 {
@@ -283,9 +283,10 @@ passes(const Test *test, const char *varlena)
 		return (varlena == NULL) == (test->kind == TEST_NULL);
 	if (varlena == NULL || test->nvalues == 0)
 		return false;
-	value = (Value){VARDATA_ANY(varlena), VARSIZE_ANY_EXHDR(varlena)};
 	if (test->nvalues == 1)
-		return compare_values(&value, test->values) == 0;
+		return VARSIZE(varlena) - VARHDRSZ == test->values[0].length &&
+			   memcmp(VARDATA(varlena), test->values[0].bytes, test->values[0].length) == 0;
+	value = (Value){VARDATA(varlena), VARSIZE(varlena) - VARHDRSZ};
 	return bsearch(&value, test->values, test->nvalues, sizeof(Value), compare_values) != NULL;
 }
 
@@ -302,7 +303,12 @@ test_dictionary(ClariFilter *filter, const Test *test, const ClariChunk *chunk)
 	}
 	any = filter->passing[0] = passes(test, NULL);
 	for (uint32 i = 0; i < chunk->ndistinct; i++)
-		any |= filter->passing[i + 1] = passes(test, chunk->bytes + chunk->offsets[i]);
+	{
+		bool pass = passes(test, chunk->bytes + chunk->offsets[i]);
+
+		filter->passing[i + 1] = pass;
+		any |= pass;
+	}
 	return any;
 }
 
@@ -319,12 +325,14 @@ test_rows(ClariFilter *filter, const Test *test, const ClariChunk *chunk, uint32
 	for (uint32 i = 0; i < nrows; i++)
 	{
 		uint32 row = all ? i : picked[i];
+		bool pass = true;
 
-		picked[count] = row;
 		if (by_code)
-			count += filter->passing[chunk->codes[row]];
-		else
-			count += chunk->encoding != CLARI_ENCODING_PLAIN || passes(test, clari_chunk_varlena(chunk, row));
+			pass = filter->passing[chunk->codes[row]];
+		else if (chunk->encoding == CLARI_ENCODING_PLAIN)
+			pass = passes(test, chunk->offsets[row] == 0 ? NULL : chunk->bytes + chunk->offsets[row]);
+		picked[count] = row;
+		count += pass;
 	}
 	return count;
 }

@@ -19,8 +19,10 @@ typedef struct Field
 	const char *id; /* varlena, in the pivot's context; NULL: no entry is of it */
 	bool needed;
 	bool every;  /* in this group every entry is of it */
-	uint16 code; /* its code in this group's dictionary, 0: none */
+	uint32 code; /* its code in this group's dictionary, or NO_CODE */
 } Field;
+
+#define NO_CODE UINT32_MAX
 
 struct ClariPivot
 {
@@ -178,15 +180,15 @@ static void
 locate_field(Field *field, const ClariChunk *ids)
 {
 	field->every = false;
-	field->code = 0;
-	if (field->id == NULL)
+	field->code = NO_CODE;
+	if (field->id == NULL || !field->needed)
 		return;
 	if (ids->encoding == CLARI_ENCODING_CONSTANT)
 		field->every = same_varlena(ids->bytes, field->id);
 	if (ids->encoding == CLARI_ENCODING_DICTIONARY)
 		for (uint32 i = 0; i < ids->ndistinct; i++)
 			if (same_varlena(ids->bytes + ids->offsets[i], field->id))
-				field->code = (uint16) (i + 1);
+				field->code = i + 1;
 }
 
 void
@@ -204,10 +206,10 @@ static inline bool
 is_of_field(const Field *field, const ClariChunk *ids, uint32 row)
 {
 	if (ids->encoding == CLARI_ENCODING_DICTIONARY)
-		return field->code != 0 && ids->codes[row] == field->code;
+		return ids->codes[row] == field->code;
 	if (ids->encoding == CLARI_ENCODING_CONSTANT)
 		return field->every;
-	return field->id != NULL && same_varlena(clari_chunk_varlena(ids, row), field->id);
+	return field->needed && field->id != NULL && same_varlena(clari_chunk_varlena(ids, row), field->id);
 }
 
 static void
@@ -221,7 +223,7 @@ raise_ambiguous(const ClariPivot *pivot, uint32 row, const char *what)
 					errhint("A foreign table with object 'entries' shows them as they are.")));
 }
 
-static bool
+static inline bool
 same_cell(const ClariChunk *chunk, uint32 a, uint32 b)
 {
 	if (chunk->encoding == CLARI_ENCODING_FIXED)
@@ -232,23 +234,19 @@ same_cell(const ClariChunk *chunk, uint32 a, uint32 b)
 }
 
 static void
-check_shared(const ClariPivot *pivot, uint32 first, uint32 row)
+raise_different(const ClariPivot *pivot, uint32 row, int attribute)
 {
-	for (int i = 0; i < pivot->nshared; i++)
-		if (!same_cell(&pivot->chunks[pivot->shared[i]], first, row))
-		{
-			char what[NAMEDATALEN + 64];
+	char what[NAMEDATALEN + 64];
 
-			snprintf(what, sizeof(what), "column \"%s\" differs among them",
-					 clari_lists[CLARI_ENTRIES].attributes[pivot->shared[i]].name);
-			raise_ambiguous(pivot, row, what);
-		}
+	snprintf(what, sizeof(what), "column \"%s\" differs among them",
+			 clari_lists[CLARI_ENTRIES].attributes[attribute].name);
+	raise_ambiguous(pivot, row, what);
 }
 
 static inline void
 take_row(const ClariPivot *pivot, const Field *field, int32 *taken, uint32 row, const char *ambiguity)
 {
-	if (!field->needed || !is_of_field(field, &pivot->chunks[CLARI_ENTRY_FIELD_ID], row))
+	if (!is_of_field(field, &pivot->chunks[CLARI_ENTRY_FIELD_ID], row))
 		return;
 	if (*taken >= 0)
 		raise_ambiguous(pivot, row, ambiguity);
@@ -266,16 +264,21 @@ clari_pivot_row(const ClariPivot *pivot, uint32 run, int32 *rows)
 {
 	uint32 first = pivot->chunks[CLARI_RUNS_CHUNK].offsets[run];
 	uint32 end = run_end(pivot, run);
+	int32 forecast = -1;
+	int32 quota = -1;
 
-	rows[CLARI_PIVOT_FIRST] = (int32) first;
-	rows[CLARI_PIVOT_FORECAST] = rows[CLARI_PIVOT_QUOTA] = -1;
 	for (uint32 row = first; row < end; row++)
 	{
-		take_row(pivot, &pivot->forecast, &rows[CLARI_PIVOT_FORECAST], row, "several are of the forecast field");
-		take_row(pivot, &pivot->quota, &rows[CLARI_PIVOT_QUOTA], row, "several are of the quota field");
-		if (row > first && pivot->nshared > 0)
-			check_shared(pivot, first, row);
+		take_row(pivot, &pivot->forecast, &forecast, row, "several are of the forecast field");
+		take_row(pivot, &pivot->quota, &quota, row, "several are of the quota field");
 	}
+	for (int i = 0; i < pivot->nshared; i++)
+		for (uint32 row = first + 1; row < end; row++)
+			if (!same_cell(&pivot->chunks[pivot->shared[i]], first, row))
+				raise_different(pivot, row, pivot->shared[i]);
+	rows[CLARI_PIVOT_FIRST] = (int32) first;
+	rows[CLARI_PIVOT_FORECAST] = forecast;
+	rows[CLARI_PIVOT_QUOTA] = quota;
 }
 
 uint32

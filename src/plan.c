@@ -29,8 +29,12 @@
 #include "optimizer/restrictinfo.h"
 #include "utils/rel.h"
 
-/* An export takes seconds: so much dearer than any local plan that these costs only order plans. */
-#define EXPORT_COST 100000.0
+/*
+ * What it costs to export all of a scan's periods: an export takes seconds, so
+ * that this outweighs any local plan, and yet it is no work of this machine's, so
+ * that it must not make the planner compile (jit_above_cost is 100000).
+ */
+#define EXPORTS_COST 90000.0
 #define SCAN_STARTUP_COST 5.0
 
 /*
@@ -164,6 +168,12 @@ tuples_cost(PlannerInfo *root, RelOptInfo *baserel, double tuples)
 									  formed * (cpu_tuple_cost / 2 + checks.per_tuple));
 }
 
+static Cost
+exports_cost(const PlanInfo *info)
+{
+	return EXPORTS_COST * info->estimate.exports / Max(info->estimate.periods, 1);
+}
+
 /*
  * One participant's share of the rows.  Only what is cached is shared: of an
  * export that is yet to come, nobody knows the groups.
@@ -191,6 +201,7 @@ add_parameterized_path(PlannerInfo *root, RelOptInfo *baserel, RestrictInfo *cla
 	Relids outer = bms_union(bms_difference(clause->clause_relids, baserel->relids), baserel->lateral_relids);
 	double share = 1.0 / Max(info->estimate.periods, 1);
 	ParamPathInfo *parameters;
+	ForeignPath *path;
 	ListCell *cell;
 	Cost startup;
 	List *exact;
@@ -204,9 +215,11 @@ add_parameterized_path(PlannerInfo *root, RelOptInfo *baserel, RestrictInfo *cla
 	*seen = lappend(*seen, outer);
 	parameters = get_baserel_parampathinfo(root, baserel, outer);
 	parameters->ppi_rows = clamp_row_est(baserel->rows * share);
-	startup = RESCAN_STARTUP_COST + info->estimate.exports * share * EXPORT_COST;
-	add_path(baserel, (Path *) clari_create_path(root, baserel, parameters->ppi_rows, startup,
-												 startup + tuples_cost(root, baserel, baserel->tuples * share), outer));
+	startup = RESCAN_STARTUP_COST + exports_cost(info) * share;
+	path = clari_create_path(root, baserel, parameters->ppi_rows, startup,
+							 startup + tuples_cost(root, baserel, baserel->tuples * share), outer);
+	path->path.parallel_safe = false;
+	add_path(baserel, (Path *) path);
 }
 
 static bool
@@ -241,7 +254,7 @@ void
 clariGetForeignPaths(PlannerInfo *root, RelOptInfo *baserel, Oid foreigntableid pg_attribute_unused())
 {
 	PlanInfo *info = baserel->fdw_private;
-	Cost startup = SCAN_STARTUP_COST + info->estimate.exports * EXPORT_COST;
+	Cost startup = SCAN_STARTUP_COST + exports_cost(info);
 	ForeignPath *path =
 		clari_create_path(root, baserel, baserel->rows, startup, startup + tuples_cost(root, baserel, baserel->tuples),
 						  baserel->lateral_relids);

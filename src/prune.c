@@ -64,13 +64,15 @@ typedef struct SelectContext
 	bool found; /* a Var of one of them */
 } SelectContext;
 
+/* A text of some kind, or an array of them. */
 static bool
 is_string(Oid type)
 {
+	Oid element = get_element_type(type);
 	char category;
 	bool preferred;
 
-	get_type_category_preferred(type, &category, &preferred);
+	get_type_category_preferred(OidIsValid(element) ? element : type, &category, &preferred);
 	return category == TYPCATEGORY_STRING;
 }
 

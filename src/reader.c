@@ -16,6 +16,7 @@
 #include "storage/fd.h"
 #include "utils/memutils.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* A segment can be mapped once a process; readers of several statements share the mapping. */
@@ -204,18 +205,64 @@ read_tail(ClariReader *reader, MemoryContext context, ClariError *error)
 		   read_index(reader, &trailer, context, error);
 }
 
+/* A file that this session has read whole and found good; when it is written to, its time changes. */
+typedef struct CheckedFile
+{
+	ClariKey key;
+	uint64 generation; /* 0: none */
+	ino_t inode;
+	struct timespec modified;
+} CheckedFile;
+
+static CheckedFile checked_files[256];
+static int next_checked = 0; /* to be replaced */
+
+static CheckedFile
+describe_file(const ClariReader *reader)
+{
+	const ClariRowsetMeta *meta = &reader->version.meta;
+	CheckedFile file = {.key = meta->key};
+	struct stat status;
+
+	if (fstat(reader->fd, &status) == 0)
+	{
+		file.generation = meta->generation;
+		file.inode = status.st_ino;
+		file.modified = status.st_mtim;
+	}
+	return file;
+}
+
+static bool
+was_checked(const CheckedFile *file)
+{
+	for (size_t i = 0; i < lengthof(checked_files); i++)
+		if (checked_files[i].generation == file->generation && checked_files[i].inode == file->inode &&
+			checked_files[i].modified.tv_sec == file->modified.tv_sec &&
+			checked_files[i].modified.tv_nsec == file->modified.tv_nsec &&
+			memcmp(&checked_files[i].key, &file->key, sizeof(file->key)) == 0)
+			return file->generation != 0;
+	return false;
+}
+
 /*
  * Damage is found before the first row is returned.  The bytes are kept if they
- * are few: a statement may read hundreds of rowsets.
+ * are few: a statement may read hundreds of rowsets.  If not, the whole file is
+ * read once a session, and after that chunk by chunk.
  */
 static bool
 read_whole(ClariReader *reader, MemoryContext context, ClariError *error)
 {
 	uint64 length = reader->version.bytes;
-	char *bytes = MemoryContextAlloc(context, length);
-	bool good =
-		clari_store_read(reader->fd, 0, bytes, length, error) && clari_rowset_check(bytes, length, error) &&
-		check_identity(reader, (const ClariRowsetTrailer *) (bytes + length - sizeof(ClariRowsetTrailer)), error);
+	CheckedFile file = describe_file(reader);
+	char *bytes;
+	bool good;
+
+	if (length > CLARI_KEEP_WHOLE && was_checked(&file))
+		return read_tail(reader, context, error);
+	bytes = MemoryContextAlloc(context, length);
+	good = clari_store_read(reader->fd, 0, bytes, length, error) && clari_rowset_check(bytes, length, error) &&
+		   check_identity(reader, (const ClariRowsetTrailer *) (bytes + length - sizeof(ClariRowsetTrailer)), error);
 
 	if (good && length <= CLARI_KEEP_WHOLE)
 	{
@@ -224,7 +271,11 @@ read_whole(ClariReader *reader, MemoryContext context, ClariError *error)
 		return true;
 	}
 	pfree(bytes);
-	return good && read_tail(reader, context, error);
+	if (!good)
+		return false;
+	checked_files[next_checked] = file;
+	next_checked = (next_checked + 1) % lengthof(checked_files);
+	return read_tail(reader, context, error);
 }
 
 /* Leaves the descriptor in the reader. */

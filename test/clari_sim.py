@@ -1392,6 +1392,7 @@ def parse_command(argv):
     serve.add_argument("--also", nargs="+", action="append", default=[], metavar=("HOST", "CERT KEY"),
                        help="listen there, too, on a port of its own, the next line of the port file")
     serve.add_argument("--exit-with-parent", action="store_true")
+    serve.add_argument("--exit-with", type=int, metavar="PID", help="go when that process does")
     expected = commands.add_parser("expected", help="print what a foreign table must hold, as CSV")
     expected.add_argument("--object", choices=list(COLUMNS), default="forecasts")
     expected.add_argument("--no-header", action="store_true")
@@ -1437,6 +1438,16 @@ def watch_parent(parent):
     os.kill(os.getpid(), signal.SIGTERM)
 
 
+def watch_process(pid):
+    try:
+        poll = select.poll()
+        poll.register(os.pidfd_open(pid), select.POLLIN)
+        poll.poll()
+    except ProcessLookupError:      # gone already
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def serve_command(args):
     parent = os.getppid()
     server = Server(configured_state(args), args.host, args.port, args.base_path, args.tls)
@@ -1452,6 +1463,8 @@ def serve_command(args):
     signal.signal(signal.SIGINT, leave)
     if args.exit_with_parent:
         threading.Thread(target=watch_parent, args=(parent,), daemon=True).start()
+    if args.exit_with:
+        threading.Thread(target=watch_process, args=(args.exit_with,), daemon=True).start()
     if args.port_file:
         with open(args.port_file + ".new", "w", encoding="ascii") as file:
             file.write("".join(f"{each.port}\n" for each in [server, *others]))

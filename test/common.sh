@@ -191,7 +191,7 @@ run_inside()
 	# A session of its own, to be ended as one.  TMPDIR is where tests put their sockets.
 	setsid env -i --default-signal=INT,QUIT PATH="${pg_config%/*}:/usr/local/bin:/usr/bin:/bin" LC_ALL=C.UTF-8 \
 		HOME="$work/home" TMPDIR="$work/tmp" PG_CONFIG="$pg_config" CLARI_WORK="$work" \
-		${FUZZ_SECONDS:+FUZZ_SECONDS="$FUZZ_SECONDS"} \
+		${FUZZ_SECONDS:+FUZZ_SECONDS="$FUZZ_SECONDS"} ${SCAN_ROWS:+SCAN_ROWS="$SCAN_ROWS"} \
 		"${account[@]}" bash "$work/tree/$script" "$@" </dev/null &
 	child=$!
 	wait $child || status=$?

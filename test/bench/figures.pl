@@ -3,58 +3,11 @@ use strict;
 use warnings FATAL => 'all';
 
 use ClariSession;
-use HTTP::Tiny;
-use JSON::PP;
+use Figures;
 use Time::HiRes qw(sleep time);
 
 my ($port, @parts) = @ARGV;
-my $http = HTTP::Tiny->new(timeout => 600);
-my $session;
-
-# What ClariSession asks of a node.
-package Server { sub host { return $ENV{PGHOST} } sub port { return $ENV{PGPORT} } }
-
-sub control
-{
-	my ($verb, $body) = @_;
-	my $response = $http->post("http://127.0.0.1:$port/_control/$verb", { content => encode_json($body) });
-	die "$verb: $response->{content}" unless $response->{success};
-	return decode_json($response->{content});
-}
-
-sub posts { return decode_json($http->get("http://127.0.0.1:$port/_control/seen?last=0")->{content})->{total}{post}; }
-
-sub median { my @sorted = sort { $a <=> $b } @_; return $sorted[ $#sorted / 2 ]; }
-
-sub percentile { my ($share, @values) = @_; @values = sort { $a <=> $b } @values; return $values[ $share * $#values + 0.5 ]; }
-
-sub timed
-{
-	my ($sql) = @_;
-	my $begin = time;
-	my $output = $session->query($sql);
-	my $taken = time - $begin;
-	die "$sql: $output" if $output =~ /ERROR/;
-	return $taken;
-}
-
-# Seconds of each named query, run in turns, so that all see the same noise; with prepare before each.
-sub interleaved
-{
-	my ($rounds, $prepare, %queries) = @_;
-	my %times;
-	for (1 .. $rounds)
-	{
-		for my $name (sort keys %queries)
-		{
-			$session->query($prepare) if $prepare;
-			push @{ $times{$name} }, timed($queries{$name});
-		}
-	}
-	return %times;
-}
-
-sub line { my ($what, $figure, $promise) = @_; printf "%-64s %14s   %s\n", $what, $figure, $promise // ''; return; }
+my $session = set_up($port);
 
 # ------- four cold periods in the time of one -------
 
@@ -71,7 +24,7 @@ sub cold
 	for my $most (4, 2)
 	{
 		$session->query("ALTER SERVER clari OPTIONS (SET max_concurrent_exports '$most')");
-		my %times = interleaved(9, 'SELECT clari_invalidate()', %queries);
+		my %times = interleaved($session, 9, map { $_ => [ 'SELECT clari_invalidate()', $queries{$_} ] } keys %queries);
 		my $one = median(@{ $times{one} });
 		my $promise = $most == 4 ? '<= 1.15' : '<= 2.20';
 		line("cold, jobs of 2 s, max_concurrent_exports $most: one period", sprintf('%.2f s', $one));
@@ -105,8 +58,8 @@ sub warm
 	my (@first, @loaded);
 	for (1 .. 20)
 	{
-		push @first, planning_and_execution(ClariSession->new('Server'));
-		my $new = ClariSession->new('Server');
+		push @first, planning_and_execution(new_session());
+		my $new = new_session();
 		$new->query("LOAD 'clari_fdw'");
 		push @loaded, planning_and_execution($new);
 	}
@@ -127,7 +80,7 @@ sub after_restart
 	my $data = $session->query('SHOW data_directory');
 	$session->quit;
 	system('pg_ctl', '-D', $data, '-m', 'fast', '-w', '-s', '-l', "$data/../server.log", 'restart') == 0 or die 'pg_ctl restart';
-	$session = ClariSession->new('Server');
+	$session = new_session();
 	my $plan = $session->query("EXPLAIN (ANALYZE, TIMING OFF) $query");
 	my ($planning) = $plan =~ /Planning Time: ([\d.]+)/ or die $plan;
 	my ($execution) = $plan =~ /Execution Time: ([\d.]+)/ or die $plan;
@@ -166,7 +119,7 @@ sub scan
 		[ 'COPY of all columns', "COPY (SELECT * FROM %s) TO '/dev/null'" ])
 	{
 		my ($what, $query) = @$case;
-		my %times = interleaved(11, '', map { $_ => sprintf($query, $_) } qw(clari.large heap));
+		my %times = interleaved($session, 11, map { $_ => [ '', sprintf($query, $_) ] } qw(clari.large heap));
 		my ($cached, $heap) = map { 1000 * median(@{ $times{$_} }) } qw(clari.large heap);
 		line("200,000 owners, from the cache's file: $what", sprintf('%.0f ms', $cached));
 		line('  the same from a heap table', sprintf('%.0f ms, %.2f x', $heap, $cached / $heap), '<= 1');
@@ -234,19 +187,10 @@ sub memory
 	return;
 }
 
-my %figures = (cold => \&cold, warm => \&warm, restart => \&restart, scan => \&scan, memory => \&memory);
-$session = ClariSession->new('Server');
-$session->query("CREATE EXTENSION clari_fdw;
-	CREATE SERVER clari FOREIGN DATA WRAPPER clari_fdw
-		OPTIONS (base_url 'http://127.0.0.1:$port/v4', max_concurrent_exports '4');
-	CREATE USER MAPPING FOR CURRENT_USER SERVER clari OPTIONS (api_key 'test-key');
-	CREATE SCHEMA clari;
+$session->query("CREATE SCHEMA clari;
 	IMPORT FOREIGN SCHEMA net_arr FROM SERVER clari INTO clari OPTIONS (periods '2026_Q1..2026_Q4');
 	CREATE FOREIGN TABLE clari.large (owner_name text, owner_email text, forecast_amount numeric, quota_amount numeric,
 		crm_total numeric, crm_closed numeric, adjustment_amount numeric, time_period text, exported_at timestamptz,
 		forecast_name text) SERVER clari OPTIONS (forecast 'net_arr', periods '2025_Q4')");
-for my $part (@parts ? @parts : qw(warm cold restart scan memory))
-{
-	die "no part \"$part\"\n" unless $figures{$part};
-	$figures{$part}->();
-}
+run_parts([qw(warm cold restart scan memory)],
+	{ cold => \&cold, warm => \&warm, restart => \&restart, scan => \&scan, memory => \&memory }, @parts);

@@ -19,5 +19,5 @@ cd "$tree"
 start_server
 start_simulator --concurrent-limit 100 --monthly-quota 1000000
 echo "$("$PG_CONFIG" --version), $(nproc) cores, load $(cut -d ' ' -f 1-3 /proc/loadavg)"
-perl -I test/t test/bench/figures.pl "$simulator_port" "$@"
+perl -I test/t -I test/bench test/bench/figures.pl "$simulator_port" "$@"
 echo "load at the end $(cut -d ' ' -f 1-3 /proc/loadavg)"

@@ -22,9 +22,11 @@ sql("ALTER USER MAPPING FOR CURRENT_USER SERVER clari OPTIONS (SET api_key '$key
 import_tables($node);
 sql(q{CREATE SCHEMA large; IMPORT FOREIGN SCHEMA large FROM SERVER clari INTO large OPTIONS (periods '2026_Q1..2026_Q2')});
 # Windows of half a second: what is old serves, and is exported anew behind.
-sql(q{CREATE FOREIGN TABLE clari.swr (owner_email text, time_period text) SERVER clari OPTIONS (forecast 'net_arr', periods '2026_Q1..2026_Q2',
+sql(q{CREATE FOREIGN TABLE clari.swr (owner_email text, time_period text) SERVER clari
+	OPTIONS (forecast 'net_arr', periods '2026_Q1..2026_Q2',
 	cache_ttl '500ms', closed_period_ttl '500ms', stale_while_revalidate '1h');
-	CREATE FOREIGN TABLE clari.short (owner_email text, time_period text) SERVER clari OPTIONS (forecast 'net_arr', periods '2026_Q1..2026_Q2',
+	CREATE FOREIGN TABLE clari.short (owner_email text, time_period text) SERVER clari
+		OPTIONS (forecast 'net_arr', periods '2026_Q1..2026_Q2',
 	cache_ttl '500ms', closed_period_ttl '500ms');
 	CREATE TABLE quarters (q text, n int); INSERT INTO quarters VALUES ('2026_Q2', 1), ('2026_Q3', 2), ('2026_Q2', 3); ANALYZE quarters});
 
@@ -150,7 +152,8 @@ subtest 'without ANALYZE' => sub {
 	is(sim_requests(), 0, 'nobody was asked');
 	is(sql($worker), 0, '… nor was a worker started');
 
-	sql($_) for q{SELECT count(*) FROM clari.forecasts WHERE time_period <> '2026_Q2'}, q{SELECT count(*) FROM large.users WHERE time_period = '2026_Q1'};
+	sql($_) for q{SELECT count(*) FROM clari.forecasts WHERE time_period <> '2026_Q2'}, q{SELECT count(*) FROM large.users
+		WHERE time_period = '2026_Q1'};
 	my $requests = sim_requests();
 	my ($scan) = same_in_all_formats($both, 'VERBOSE');
 	is(names($scan), 'Forecast, Period Cond, Periods, Identities, Cached, Not Cached', 'a part is cached');
@@ -162,7 +165,8 @@ subtest 'without ANALYZE' => sub {
 	($scan) = same_in_all_formats(q{SELECT count(*) FROM large.entries}, 'COSTS OFF');
 	is(names($scan), 'Forecast, Periods, Cached, Not Cached', 'no condition');
 	like($scan->{Cached}, qr/^2026_Q1 \(disk, 8580 entries\)$/, 'on disk');
-	($scan) = same_in_all_formats('SELECT * FROM entries WHERE field_type = $$QUOTA$$ AND role IS NOT NULL AND length(field_id) > 1', 'COSTS OFF');
+	($scan) = same_in_all_formats('SELECT * FROM entries WHERE field_type = $$QUOTA$$ AND role IS NOT NULL
+		AND length(field_id) > 1', 'COSTS OFF');
 	is(names($scan), 'Forecast, Dictionary Cond, Periods, Cached, Not Cached', 'a condition on texts');
 	like($scan->{'Dictionary Cond'}, $_, '… which it is') for qr/field_type = 'QUOTA'::text/, qr/role IS NOT NULL/;
 	($scan) = same_in_all_formats(q{SELECT * FROM forecasts WHERE owner_email = '<a> & "b"' AND time_period = '2026_Q1'}, 'COSTS OFF');
@@ -172,7 +176,8 @@ subtest 'without ANALYZE' => sub {
 	($scan) = same_in_all_formats('SELECT * FROM forecasts WHERE time_period = (SELECT q FROM quarters WHERE n = 1)', 'COSTS OFF');
 	is($scan->{Periods}, '2026_Q1, 2026_Q2, 2026_Q3, 2026_Q4', 'of an initplan, the extent');
 	like($scan->{'Period Cond'}, qr/time_period = \$\d/, '… and its condition');
-	my @scans = same_in_all_formats('SELECT * FROM quarters, LATERAL (SELECT * FROM forecasts WHERE time_period = q AND forecast_amount > n OFFSET 0) s', 'COSTS OFF');
+	my @scans = same_in_all_formats('SELECT * FROM quarters, LATERAL (SELECT * FROM forecasts WHERE time_period = q
+		AND forecast_amount > n OFFSET 0) s', 'COSTS OFF');
 	like($scans[0]{'Period Cond'}, qr/time_period = (quarters\.q|\$\d)/, 'of an outer row');
 	($scan) = same_in_all_formats(q{EXECUTE p('{2026_Q1,2026_Q2}', 'QUOTA')}, 'COSTS OFF', 'SET plan_cache_mode = force_generic_plan;
 		PREPARE p(text[], text) AS SELECT * FROM entries WHERE time_period = ANY ($1) AND field_type = $2');
@@ -181,18 +186,21 @@ subtest 'without ANALYZE' => sub {
 	($scan) = same_in_all_formats($both, 'COSTS OFF', 'SET clari_fdw.enable_pruning = off');
 	is(names($scan), 'Forecast, Periods, Cached, Not Cached', 'without pruning no condition prunes');
 	is($scan->{Periods}, '2026_Q1, 2026_Q2, 2026_Q3, 2026_Q4', '… and all are read');
-	like(sql("LOAD 'clari_fdw'; SET clari_fdw.enable_pruning = off; EXPLAIN (SETTINGS, COSTS OFF) SELECT * FROM clari.users"), qr/Settings:.*clari_fdw\.enable_pruning = 'off'/,
+	like(sql("LOAD 'clari_fdw'; SET clari_fdw.enable_pruning = off; EXPLAIN (SETTINGS, COSTS OFF) SELECT *
+		FROM clari.users"), qr/Settings:.*clari_fdw\.enable_pruning = 'off'/,
 		'… and the plan tells that');
 	($scan) = same_in_all_formats(q{SELECT * FROM forecasts WHERE time_period > '2030'}, 'COSTS OFF');
 	is(names($scan), 'Forecast, Period Cond, Periods', 'no period');
 	is($scan->{Periods}, 'none', '… is said');
-	sql(q{CREATE FOREIGN TABLE clari.relative (owner_email text, time_period text) SERVER clari OPTIONS (forecast 'fresh', periods 'current-1..current')});
+	sql(q{CREATE FOREIGN TABLE clari.relative (owner_email text, time_period text) SERVER clari
+		OPTIONS (forecast 'fresh', periods 'current-1..current')});
 	($scan) = same_in_all_formats('SELECT * FROM relative', 'VERBOSE');
 	is(names($scan), 'Forecast, Periods', 'quarters that only Clari knows');
 	like($scan->{Periods}, qr/^current-1\.\.current \(the current quarter is not known yet\)$/, '… are named as the option does');
 
 	# What is too old for the table, and is to be exported anew.
-	wait_until('it is old', sub { sql(q{SELECT exported_at < now() - interval '600 ms' FROM clari_cache WHERE forecast = 'net_arr' AND time_period = '2026_Q1'}) eq 't' });
+	wait_until('it is old', sub { sql(q{SELECT exported_at < now() - interval '600 ms' FROM clari_cache WHERE forecast = 'net_arr'
+		AND time_period = '2026_Q1'}) eq 't' });
 	($scan) = same_in_all_formats('SELECT * FROM short', 'COSTS OFF');
 	is(names($scan), 'Forecast, Periods, Stale, Not Cached', 'stale, and missing');
 	like($scan->{Stale}, qr/^2026_Q1 \(memory, 117 entries\)$/, '… which is which');
@@ -211,9 +219,11 @@ subtest 'identities' => sub {
 	like($mine, qr/^2026_Q1 \([0-9a-f]{6,16}\), 2026_Q2 \([0-9a-f]{6,16}\)$/, 'a short hash for each period');
 	is($identity->($both =~ s/forecasts/entries/r), $mine, 'two tables of one export');
 	is($identity->($both, 'SET clari_fdw.enable_pruning = on'), $mine, 'always the same');
-	sql(q{CREATE FOREIGN TABLE clari.euro (owner_email text, time_period text) SERVER clari OPTIONS (forecast 'net_arr', periods '2026_Q1..2026_Q2', currency 'EUR')});
+	sql(q{CREATE FOREIGN TABLE clari.euro (owner_email text, time_period text) SERVER clari
+		OPTIONS (forecast 'net_arr', periods '2026_Q1..2026_Q2', currency 'EUR')});
 	isnt($identity->($both =~ s/forecasts/euro/r), $mine, 'another currency is another export');
-	sql(qq{CREATE ROLE other; GRANT USAGE ON FOREIGN SERVER clari TO other; GRANT USAGE ON SCHEMA clari TO other; GRANT SELECT ON clari.forecasts TO other;
+	sql(qq{CREATE ROLE other; GRANT USAGE ON FOREIGN SERVER clari TO other; GRANT USAGE ON SCHEMA clari TO other; GRANT SELECT
+		ON clari.forecasts TO other;
 		CREATE USER MAPPING FOR other SERVER clari OPTIONS (api_key '$keys[1]')});
 	my $other = $identity->($both, 'SET ROLE other');
 	like($other, qr/^2026_Q1 \([0-9a-f]{6,16}\), /, 'another key');
@@ -261,7 +271,8 @@ subtest 'with ANALYZE' => sub {
 	cmp_ok($narrow->{'Bytes Read'}, '<', $wide->{'Bytes Read'}, 'fewer columns, fewer bytes');
 
 	# Stale rows serve at once, while they are exported anew.
-	wait_until('it is old', sub { sql(q{SELECT bool_and(exported_at < now() - interval '600 ms') FROM clari_cache WHERE forecast = 'net_arr'}) eq 't' });
+	wait_until('it is old', sub { sql(q{SELECT bool_and(exported_at < now() - interval '600 ms') FROM clari_cache
+		WHERE forecast = 'net_arr'}) eq 't' });
 	sim_set({ job_seconds => 'hold' });
 	sim_reset();
 	($scan) = explained('SELECT * FROM swr', 'ANALYZE, FORMAT JSON');
@@ -312,8 +323,10 @@ subtest 'jobs are counted for those who make them' => sub {
 	for my $case (
 		[ 'a self-join', 'SELECT count(*) FROM forecasts a JOIN forecasts b USING (time_period, owner_email)', 4 ],
 		[ 'two tables of one export', 'SELECT count(*) FROM forecasts a JOIN entries b USING (time_period, owner_email)', 4 ],
-		[ 'UNION ALL', q{SELECT 1 FROM forecasts WHERE time_period = '2026_Q1' UNION ALL SELECT 1 FROM entries WHERE time_period = '2026_Q3'}, 2 ],
-		[ 'overlap', q{SELECT 1 FROM forecasts WHERE time_period <= '2026_Q2' UNION ALL SELECT 1 FROM forecasts WHERE time_period >= '2026_Q2'}, 4 ],
+		[ 'UNION ALL', q{SELECT 1 FROM forecasts WHERE time_period = '2026_Q1' UNION ALL SELECT 1 FROM entries
+			WHERE time_period = '2026_Q3'}, 2 ],
+		[ 'overlap', q{SELECT 1 FROM forecasts WHERE time_period <= '2026_Q2' UNION ALL SELECT 1 FROM forecasts
+			WHERE time_period >= '2026_Q2'}, 4 ],
 		[ 'rescans', 'SELECT q, (SELECT count(*) FROM forecasts WHERE time_period = q) FROM quarters', 2 ],
 		[ 'a LIMIT', 'SELECT * FROM forecasts LIMIT 1', 4 ])
 	{
@@ -332,7 +345,8 @@ subtest 'jobs are counted for those who make them' => sub {
 
 	# What is never executed.
 	forget();
-	for my $query ('SELECT * FROM forecasts LIMIT 0', 'SELECT * FROM quarters LEFT JOIN forecasts ON time_period = q WHERE n = 99', 'SELECT CASE WHEN 1 = 2 THEN (SELECT count(*) FROM forecasts) END')
+	for my $query ('SELECT * FROM forecasts LIMIT 0', 'SELECT * FROM quarters LEFT JOIN forecasts ON time_period = q
+		WHERE n = 99', 'SELECT CASE WHEN 1 = 2 THEN (SELECT count(*) FROM forecasts) END')
 	{
 		for my $format (qw(TEXT JSON YAML XML))
 		{
@@ -351,16 +365,19 @@ subtest 'rows skipped' => sub {
 	is($scan->{'Rows Skipped'}, $entries - $kept, 'those that a dictionary tells apart');
 	($scan) = same_in_all_formats('SELECT owner_email FROM entries', 'ANALYZE');
 	is($scan->{'Rows Skipped'}, 0, 'none without a condition');
-	my $text = sql(q{EXPLAIN (ANALYZE, COSTS OFF) SELECT owner_email FROM clari.entries WHERE field_type = 'QUOTA' AND length(owner_name) < 12});
+	my $text = sql(q{EXPLAIN (ANALYZE, COSTS OFF) SELECT owner_email FROM clari.entries WHERE field_type = 'QUOTA'
+		AND length(owner_name) < 12});
 	my ($skipped) = $text =~ /Rows Skipped: (\d+)/;
 	my ($removed) = $text =~ /Rows Removed by Filter: (\d+)/;
 	my ($returned) = $text =~ /Foreign Scan.*rows=(\d+)/;
 	is($skipped + $removed + $returned, $entries, 'skipped, removed and returned are all rows');
-	is($returned, sql(q{SELECT count(*) FROM clari.entries WHERE field_type = 'QUOTA' AND length(owner_name) < 12}), '… of which the right ones are returned');
+	is($returned, sql(q{SELECT count(*) FROM clari.entries WHERE field_type = 'QUOTA'
+		AND length(owner_name) < 12}), '… of which the right ones are returned');
 };
 
 subtest 'of a parallel scan' => sub {
-	my $parallel = 'SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0; SET max_parallel_workers_per_gather = 2';
+	my $parallel = 'SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0;
+		SET max_parallel_workers_per_gather = 2';
 	my $query = q{SELECT count(*), max(user_id) FROM large.entries WHERE field_type = 'QUOTA'};
 	sql('SELECT count(*) FROM large.entries');
 	my ($serial) = explained($query, 'ANALYZE, FORMAT JSON', 'SET max_parallel_workers_per_gather = 0');
@@ -394,7 +411,8 @@ subtest 'never a key' => sub {
 	}
 	sim_reset();
 	# The plan tree itself, too.
-	my ($code, $text, $message) = $node->psql('postgres', q{SET client_min_messages = log; SET debug_print_plan = on; SET debug_print_rewritten = on;
+	my ($code, $text, $message) = $node->psql('postgres', q{SET client_min_messages = log; SET debug_print_plan = on;
+		SET debug_print_rewritten = on;
 		SET debug_print_parse = on; EXPLAIN (VERBOSE) SELECT * FROM clari.forecasts WHERE time_period = '2026_Q1'});
 	like($message, qr/FOREIGNSCAN/, 'the plan tree');
 	cmp_ok(length $everything, '>', 50_000, 'much was shown');
