@@ -319,10 +319,31 @@ open_chunk(ClariCells *cells, int position)
 	cells->use.bytes += cells->reader->groups[cells->group].chunks[position].length;
 }
 
+/* Do hashes say already that no row of the group passes? */
+static bool
+is_ruled_out(ClariCells *cells, const ClariGroupIndex *group)
+{
+	for (int i = 0; i < CLARI_HASHED_ATTRIBUTES; i++)
+	{
+		int attribute = clari_hashed_attributes[i];
+		int position = CLARI_HASHES_CHUNK + i;
+
+		if (cells->list != CLARI_ENTRIES || group->chunks[position].encoding == CLARI_ENCODING_NULL ||
+			!clari_filter_needs(cells->filter, attribute))
+			continue;
+		open_chunk(cells, position);
+		if (!clari_filter_can_pass(cells->filter, attribute, &cells->chunks[position]))
+			return true;
+	}
+	return false;
+}
+
 /* Picks the rows that pass the filter; false if none does. */
 static bool
 filter_group(ClariCells *cells, const ClariGroupIndex *group)
 {
+	if (is_ruled_out(cells, group))
+		return false;
 	for (int i = 0; i < CLARI_MAX_ATTRIBUTES; i++)
 		if (clari_filter_needs(cells->filter, i))
 			open_chunk(cells, i);

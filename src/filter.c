@@ -21,6 +21,9 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
+/* Of more values in a list some hash is in any group. */
+#define MOST_HASHED 16
+
 typedef enum TestKind
 {
 	TEST_EQUAL, /* to one of the values */
@@ -41,6 +44,7 @@ typedef struct Value
 {
 	const char *bytes;
 	uint32 length;
+	uint16 hash;
 } Value;
 
 typedef struct Test
@@ -212,7 +216,8 @@ add_value(Test *test, Datum datum)
 {
 	text *value = DatumGetTextPCopy(datum);
 
-	test->values[test->nvalues++] = (Value){VARDATA(value), VARSIZE(value) - VARHDRSZ};
+	test->values[test->nvalues++] = (Value){VARDATA(value), VARSIZE(value) - VARHDRSZ,
+											clari_rowset_hash(VARDATA(value), VARSIZE(value) - VARHDRSZ)};
 }
 
 static void
@@ -286,7 +291,7 @@ passes(const Test *test, const char *varlena)
 	if (test->nvalues == 1)
 		return VARSIZE(varlena) - VARHDRSZ == test->values[0].length &&
 			   memcmp(VARDATA(varlena), test->values[0].bytes, test->values[0].length) == 0;
-	value = (Value){VARDATA(varlena), VARSIZE(varlena) - VARHDRSZ};
+	value = (Value){VARDATA(varlena), VARSIZE(varlena) - VARHDRSZ, 0};
 	return bsearch(&value, test->values, test->nvalues, sizeof(Value), compare_values) != NULL;
 }
 
@@ -335,6 +340,33 @@ test_rows(ClariFilter *filter, const Test *test, const ClariChunk *chunk, uint32
 		count += pass;
 	}
 	return count;
+}
+
+static bool
+has_hash(const ClariChunk *hashes, uint16 hash)
+{
+	uint32 found = 0;
+
+	/* Without a way out the loop is one for the processor's wide registers. */
+	for (uint32 i = 0; i < hashes->ndistinct; i++)
+		found |= hashes->codes[i] == hash;
+	return found != 0;
+}
+
+bool
+clari_filter_can_pass(const ClariFilter *filter, int attribute, const ClariChunk *hashes)
+{
+	for (int i = 0; i < filter->ntests; i++)
+	{
+		const Test *test = &filter->tests[i];
+		bool found = test->kind != TEST_EQUAL || test->attribute != attribute || test->nvalues > MOST_HASHED;
+
+		for (int k = 0; k < test->nvalues && !found; k++)
+			found = has_hash(hashes, test->values[k].hash);
+		if (!found)
+			return false;
+	}
+	return true;
 }
 
 uint32

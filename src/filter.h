@@ -36,6 +36,12 @@ extern void clari_filter_evaluate(ClariFilter *filter, ExprContext *econtext);
 extern bool clari_filter_needs(const ClariFilter *filter, int attribute);
 
 /*
+ * By the hashes of the attribute's values in a group alone: can a row pass the
+ * tests of the attribute?  The chunk is that of clari_hashed_attributes.
+ */
+extern bool clari_filter_can_pass(const ClariFilter *filter, int attribute, const ClariChunk *hashes);
+
+/*
  * Tests a group of nrows rows; chunks by position.  The rows that pass are
  * returned in picked (room for nrows), ascending; their number is the result.
  */

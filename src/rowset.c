@@ -35,6 +35,9 @@ StaticAssertDecl(sizeof(ClariRowsetMeta) == offsetof(ClariRowsetMeta, owners) + 
 StaticAssertDecl(sizeof(ClariRowsetTrailer) == offsetof(ClariRowsetTrailer, magic) + MAGIC_SIZE,
 				 "the trailer must not have padding");
 
+const int clari_hashed_attributes[CLARI_HASHED_ATTRIBUTES] = {CLARI_ENTRY_USER_ID, CLARI_ENTRY_OWNER_NAME,
+															  CLARI_ENTRY_OWNER_EMAIL, CLARI_ENTRY_CRM_USER_ID};
+
 static bool
 corrupt(ClariError *error, const char *what)
 {
@@ -52,6 +55,14 @@ checksum(const void *bytes, size_t length)
 	COMP_CRC32C(crc, bytes, length);
 	FIN_CRC32C(crc);
 	return crc;
+}
+
+uint16_t
+clari_rowset_hash(const char *bytes, size_t length)
+{
+	uint32_t sum = checksum(bytes, length);
+
+	return (uint16_t) (sum ^ sum >> 16);
 }
 
 static uint64_t
@@ -114,6 +125,8 @@ is_legal(const ClariGroupIndex *group, int position, uint32_t encoding)
 {
 	const ClariListInfo *list = &clari_lists[group->list];
 
+	if (position >= CLARI_HASHES_CHUNK)
+		return encoding == CLARI_ENCODING_NULL || (encoding == CLARI_ENCODING_HASHES && group->list == CLARI_ENTRIES);
 	if (position == CLARI_RUNS_CHUNK)
 		return encoding == (group->list == CLARI_ENTRIES ? CLARI_ENCODING_RUNS : CLARI_ENCODING_NULL);
 	if (encoding == CLARI_ENCODING_NULL)
@@ -151,6 +164,10 @@ check_shape(const ClariGroupIndex *group, int position, ClariError *error)
 			break;
 		case CLARI_ENCODING_FIXED:
 			fits = chunk->length == (uint64_t) group->nrows * sizeof(int64_t);
+			break;
+		case CLARI_ENCODING_HASHES:
+			fits = chunk->length > 0 && chunk->length % sizeof(uint16_t) == 0 &&
+				   chunk->length <= (uint64_t) group->nrows * sizeof(uint16_t);
 			break;
 		case CLARI_ENCODING_RUNS:
 			fits = chunk->length == (uint64_t) group->nruns * sizeof(uint32_t);
@@ -323,6 +340,11 @@ set_up(const ClariGroupIndex *group, int position, const void *bytes, ClariChunk
 		chunk->offsets = bytes;
 	else if (chunk->encoding == CLARI_ENCODING_FIXED)
 		chunk->fixed = bytes;
+	else if (chunk->encoding == CLARI_ENCODING_HASHES)
+	{
+		chunk->codes = bytes;
+		chunk->ndistinct = index->length / sizeof(uint16_t);
+	}
 }
 
 /* As clari_chunk_open() with verify, of a group that was checked. */

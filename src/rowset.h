@@ -30,12 +30,14 @@
 #include "error.h"
 #include "request.h"
 
-#define CLARI_ROWSET_MAGIC "CLARIRS1"         /* the digit is the format's version */
-#define CLARI_GROUP_ROWS 8192                 /* a group is closed at the first end of a run from here on … */
-#define CLARI_GROUP_BYTES (4 * 1024 * 1024)   /* … or when it is about so long */
-#define CLARI_GROUP_MAX_BYTES (64 << 20)      /* no group is longer: what a reader must have room for */
-#define CLARI_RUNS_CHUNK CLARI_MAX_ATTRIBUTES /* the chunk behind the attributes' */
-#define CLARI_CHUNK_COUNT (CLARI_MAX_ATTRIBUTES + 1)
+#define CLARI_ROWSET_MAGIC "CLARIRS2"             /* the digit is the format's version */
+#define CLARI_GROUP_ROWS 8192                     /* a group is closed at the first end of a run from here on … */
+#define CLARI_GROUP_BYTES (4 * 1024 * 1024)       /* … or when it is about so long */
+#define CLARI_GROUP_MAX_BYTES (64 << 20)          /* no group is longer: what a reader must have room for */
+#define CLARI_RUNS_CHUNK CLARI_MAX_ATTRIBUTES     /* the chunk behind the attributes' */
+#define CLARI_HASHES_CHUNK (CLARI_RUNS_CHUNK + 1) /* the first of those of clari_hashed_attributes */
+#define CLARI_HASHED_ATTRIBUTES 4
+#define CLARI_CHUNK_COUNT (CLARI_HASHES_CHUNK + CLARI_HASHED_ATTRIBUTES)
 #define CLARI_FIXED_NULL INT64_MIN
 #define CLARI_DATE_NONE INT32_MIN
 
@@ -48,7 +50,8 @@ typedef enum ClariEncoding
 	CLARI_ENCODING_PLAIN,      /* uint32 offset[nrows] (0 is NULL; rows may share one), then varlenas */
 	CLARI_ENCODING_FIXED,      /* int64 value[nrows], CLARI_FIXED_NULL is NULL: bool, date (days from
 								 * 2000-01-01) and timestamptz (µs from 2000-01-01 UTC) */
-	CLARI_ENCODING_RUNS        /* uint32 first_row[nruns] (entries only) */
+	CLARI_ENCODING_RUNS,       /* uint32 first_row[nruns] (entries only) */
+	CLARI_ENCODING_HASHES      /* uint16 hash[]: of each value in another chunk (entries only) */
 } ClariEncoding;
 
 /* Offsets count from the chunk's first byte; offset 0 is never a value's. */
@@ -107,6 +110,16 @@ typedef struct ClariRowsetTrailer
 	uint32_t trailer_crc; /* of all before it */
 	char magic[8];
 } ClariRowsetTrailer;
+
+/*
+ * Attributes of entries that have many values, and are asked for by value: beside
+ * their dictionary or plain chunks lie their values' hashes, so that a group that
+ * does not have a value is passed over for two bytes each.
+ */
+extern const int clari_hashed_attributes[CLARI_HASHED_ATTRIBUTES];
+
+/* The hash of a text's bytes. */
+extern uint16_t clari_rowset_hash(const char *bytes, size_t length);
 
 /* ------- writing ------- */
 
@@ -186,9 +199,9 @@ typedef struct ClariChunk
 {
 	ClariEncoding encoding;
 	uint32_t nrows;
-	uint32_t ndistinct;
+	uint32_t ndistinct;      /* of a dictionary; how many hashes */
 	const char *bytes;       /* of the chunk: caller's, must outlive it, 8-aligned */
-	const uint16_t *codes;   /* dictionary */
+	const uint16_t *codes;   /* dictionary; hashes */
 	const uint32_t *offsets; /* dictionary: by code - 1; plain: by row; runs: first rows */
 	const int64_t *fixed;
 } ClariChunk;

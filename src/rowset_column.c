@@ -22,7 +22,8 @@
 #define FIRST_ROWS 256
 #define FIRST_SLOTS 128
 #define MAX_DICTIONARY 65535
-#define JUDGE_ROWS 1024 /* from so many values on, a column that is mostly distinct is no longer hashed */
+#define HASHED_VALUES 64 /* fewer are looked at as soon as their hashes are */
+#define JUDGE_ROWS 1024  /* from so many values on, a column that is mostly distinct is no longer hashed */
 
 typedef struct Buffer
 {
@@ -443,8 +444,8 @@ clari_group_put_row(ClariGroup *group, const ClariCell *cells, bool begins_run, 
 		group->length += sizeof(uint32_t);
 	}
 	group->nrows++;
-	/* what chunks are padded with comes on top */
-	if (group->length + 8 * CLARI_CHUNK_COUNT > CLARI_GROUP_MAX_BYTES)
+	/* what chunks are padded with comes on top, and hashes of two bytes a value */
+	if (group->length + 8 * CLARI_CHUNK_COUNT + group->nrows * 2 * CLARI_HASHED_ATTRIBUTES > CLARI_GROUP_MAX_BYTES)
 	{
 		clari_error_set(error, CLARI_ERROR_LIMIT, "the entries of one user and time frame take more than %d MB",
 						CLARI_GROUP_MAX_BYTES >> 20);
@@ -508,6 +509,21 @@ put_plain(ClariGroup *group, const Column *column, ClariChunkIndex *chunk, Clari
 		   put_bytes(group, chunk, column->heap.data, column->heap.used, error);
 }
 
+/* Of text columns alone: the values are the heap's varlenas. */
+static bool
+put_hashes(ClariGroup *group, const Column *column, ClariChunkIndex *chunk, ClariError *error)
+{
+	uint16_t *hashes = (uint16_t *) group->scratch;
+
+	for (uint32_t i = 0; i < column->nvalues; i++)
+	{
+		const char *value = column->heap.data + column->values[i].offset;
+
+		hashes[i] = clari_rowset_hash(VARDATA(value), VARSIZE(value) - VARHDRSZ);
+	}
+	return put_bytes(group, chunk, hashes, column->nvalues * sizeof(uint16_t), error);
+}
+
 static ClariEncoding
 choose_encoding(const ClariGroup *group, const Column *column)
 {
@@ -537,21 +553,49 @@ put_encoded(ClariGroup *group, const Column *column, ClariChunkIndex *chunk, Cla
 			return put_plain(group, column, chunk, error);
 		case CLARI_ENCODING_FIXED:
 			return put_bytes(group, chunk, column->fixed, group->nrows * sizeof(int64_t), error);
+		case CLARI_ENCODING_HASHES:
+			return put_hashes(group, column, chunk, error);
 		default:
 			return put_bytes(group, chunk, group->runs, group->nruns * sizeof(uint32_t), error);
 	}
+}
+
+/* The column that a chunk is of, or NULL for the runs. */
+static const Column *
+chunk_column(const ClariGroup *group, int position)
+{
+	if (position >= CLARI_HASHES_CHUNK)
+		return &group->columns[clari_hashed_attributes[position - CLARI_HASHES_CHUNK]];
+	return position == CLARI_RUNS_CHUNK ? NULL : &group->columns[position];
+}
+
+static ClariEncoding
+choose_chunk_encoding(const ClariGroup *group, const Column *column, int position)
+{
+	ClariEncoding encoding;
+
+	if (column == NULL)
+		return group->nruns > 0 ? CLARI_ENCODING_RUNS : CLARI_ENCODING_NULL;
+	if (position >= CLARI_HASHES_CHUNK && group->list != CLARI_ENTRIES)
+		return CLARI_ENCODING_NULL;
+	if (position < CLARI_HASHES_CHUNK && position >= group->ncolumns)
+		return CLARI_ENCODING_NULL;
+	encoding = choose_encoding(group, column);
+	if (position < CLARI_HASHES_CHUNK)
+		return encoding;
+	return column->nvalues >= HASHED_VALUES &&
+				   (encoding == CLARI_ENCODING_DICTIONARY || encoding == CLARI_ENCODING_PLAIN)
+			   ? CLARI_ENCODING_HASHES
+			   : CLARI_ENCODING_NULL;
 }
 
 static bool
 put_chunk(ClariGroup *group, ClariGroupIndex *index, int position, ClariError *error)
 {
 	ClariChunkIndex *chunk = &index->chunks[position];
-	const Column *column = position == CLARI_RUNS_CHUNK ? NULL : &group->columns[position];
+	const Column *column = chunk_column(group, position);
 
-	if (column != NULL)
-		chunk->encoding = position < group->ncolumns ? choose_encoding(group, column) : CLARI_ENCODING_NULL;
-	else
-		chunk->encoding = group->nruns > 0 ? CLARI_ENCODING_RUNS : CLARI_ENCODING_NULL;
+	chunk->encoding = choose_chunk_encoding(group, column, position);
 	if (chunk->encoding == CLARI_ENCODING_NULL)
 		return true;
 	chunk->offset = (uint32_t) (group->sink->position - index->offset);

@@ -73,6 +73,12 @@ read_chunk(const ClariChunk *chunk, uint32_t nruns)
 {
 	unsigned sum = 0;
 
+	if (chunk->encoding == CLARI_ENCODING_HASHES)
+	{
+		for (uint32_t i = 0; i < chunk->ndistinct; i++)
+			sum += chunk->codes[i];
+		return sum;
+	}
 	if (chunk->encoding == CLARI_ENCODING_RUNS)
 	{
 		for (uint32_t run = 0; run < nruns; run++)

@@ -782,6 +782,64 @@ test_encodings(void)
 	drop(&made);
 }
 
+/* Opens a chunk, checked. */
+static ClariChunk
+open_checked(const Rowset *rowset, const ClariGroupIndex *group, int position)
+{
+	ClariChunk chunk;
+	ClariError error;
+
+	if (!clari_chunk_open(group, position, rowset->bytes + group->offset + group->chunks[position].offset, true, &chunk,
+						  &error))
+		ok(false, "a chunk opens: %s", error.message);
+	return chunk;
+}
+
+/* A value without its hash would never be found. */
+static void
+test_hashes(void)
+{
+	Made made = {0};
+	Rowset rowset;
+	int missing = 0;
+	int hashed = 0;
+
+	make_many(&made, PLENTY, 4000, 2000, 2, true);
+	ok(load(&rowset, made.target.bytes, made.target.length, &made.error), "4000 entries load");
+	for (uint32_t g = 0; g < rowset.trailer.ngroups; g++)
+	{
+		const ClariGroupIndex *group = &rowset.index[g];
+
+		for (int i = 0; i < CLARI_HASHED_ATTRIBUTES; i++)
+		{
+			ClariChunk values;
+			ClariChunk hashes;
+
+			if (group->chunks[CLARI_HASHES_CHUNK + i].encoding == CLARI_ENCODING_NULL)
+				continue;
+			values = open_checked(&rowset, group, clari_hashed_attributes[i]);
+			hashes = open_checked(&rowset, group, CLARI_HASHES_CHUNK + i);
+			for (uint32_t row = 0; row < group->nrows; row++)
+			{
+				const char *value = clari_chunk_varlena(&values, row);
+				uint32_t header;
+				uint32_t k = 0;
+
+				if (value == NULL)
+					continue;
+				memcpy(&header, value, sizeof(header));
+				while (k < hashes.ndistinct && hashes.codes[k] != clari_rowset_hash(value + 4, (header >> 2) - 4))
+					k++;
+				hashed++;
+				missing += k == hashes.ndistinct;
+			}
+		}
+	}
+	ok(hashed >= 4000 && missing == 0, "each of %d values has its hash beside it (%d missing)", hashed, missing);
+	free(rowset.index);
+	drop(&made);
+}
+
 /* NULLs in each encoding, and that the encoder is asked once per text. */
 static void
 test_nulls(void)
@@ -1339,6 +1397,7 @@ main(void)
 	test_wide_rows();
 	test_long_run();
 	test_encodings();
+	test_hashes();
 	test_nulls();
 	test_dates();
 	test_timestamps();
