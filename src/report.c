@@ -51,6 +51,7 @@ sqlstate(ClariErrorCode code)
 		case CLARI_ERROR_IO:
 			return ERRCODE_IO_ERROR;
 		case CLARI_ERROR_GONE:
+			return ERRCODE_UNDEFINED_FILE;
 		case CLARI_ERROR_CORRUPT:
 			return ERRCODE_DATA_CORRUPTED;
 		case CLARI_ERROR_NONE:

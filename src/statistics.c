@@ -40,10 +40,23 @@ is_of_user(ClariList list, int attribute)
 		   clari_lists[list].attributes[attribute].type == CLARI_NUMERIC;
 }
 
+/* How many hashes lie beside the attribute's chunk: one for each value that is stored; 0: none do. */
+static double
+hashed_values(const ClariGroupIndex *group, int attribute)
+{
+	for (int i = 0; i < CLARI_HASHED_ATTRIBUTES; i++)
+		if (clari_hashed_attributes[i] == attribute && group->list == CLARI_ENTRIES)
+			return group->chunks[CLARI_HASHES_CHUNK + i].length / sizeof(uint16_t);
+	return 0;
+}
+
 /* Distinct values of a chunk, and the bytes that they take. */
 static double
-chunk_distinct(const ClariGroupIndex *group, const ClariChunkIndex *chunk, double *bytes)
+chunk_distinct(const ClariGroupIndex *group, int attribute, double *bytes)
 {
+	const ClariChunkIndex *chunk = &group->chunks[attribute];
+	double hashed = hashed_values(group, attribute);
+
 	*bytes = chunk->length;
 	switch (chunk->encoding)
 	{
@@ -54,7 +67,7 @@ chunk_distinct(const ClariGroupIndex *group, const ClariChunkIndex *chunk, doubl
 			return chunk->ndistinct;
 		case CLARI_ENCODING_PLAIN:
 			*bytes -= group->nrows * 4.0;
-			return group->nrows;
+			return hashed > 0 ? hashed : group->nrows;
 		default:
 			return 0;
 	}
@@ -71,15 +84,14 @@ look_at(const ClariReader *reader, ClariList list, int attribute, ClariColumnSta
 	for (int i = 0; i < reader->ngroups; i++)
 	{
 		const ClariGroupIndex *group = &reader->groups[i];
-		const ClariChunkIndex *chunk = &group->chunks[attribute];
 		double chunk_bytes;
 		double distinct;
 
 		if (group->list != (uint32) list)
 			continue;
-		distinct = chunk_distinct(group, chunk, &chunk_bytes);
+		distinct = chunk_distinct(group, attribute, &chunk_bytes);
 		rows += group->nrows;
-		nulls += chunk->encoding == CLARI_ENCODING_NULL ? group->nrows : 0;
+		nulls += group->chunks[attribute].encoding == CLARI_ENCODING_NULL ? group->nrows : 0;
 		values += distinct;
 		bytes += distinct > 0 ? chunk_bytes : 0;
 		column->distinct = is_of_user(list, attribute) ? values : Max(column->distinct, distinct);
