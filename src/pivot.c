@@ -33,6 +33,7 @@ struct ClariPivot
 	const ClariRowsetMeta *meta;
 	const ClariGroupIndex *group;
 	const ClariChunk *chunks;
+	const uint16 *codes; /* of the entries' fields, where a dictionary has them */
 };
 
 /* ------- which fields ------- */
@@ -196,6 +197,8 @@ clari_pivot_group(ClariPivot *pivot, const ClariGroupIndex *group, const ClariCh
 {
 	pivot->group = group;
 	pivot->chunks = chunks;
+	pivot->codes =
+		chunks[CLARI_ENTRY_FIELD_ID].encoding == CLARI_ENCODING_DICTIONARY ? chunks[CLARI_ENTRY_FIELD_ID].codes : NULL;
 	locate_field(&pivot->forecast, &chunks[CLARI_ENTRY_FIELD_ID]);
 	locate_field(&pivot->quota, &chunks[CLARI_ENTRY_FIELD_ID]);
 }
@@ -205,8 +208,6 @@ clari_pivot_group(ClariPivot *pivot, const ClariGroupIndex *group, const ClariCh
 static inline bool
 is_of_field(const Field *field, const ClariChunk *ids, uint32 row)
 {
-	if (ids->encoding == CLARI_ENCODING_DICTIONARY)
-		return ids->codes[row] == field->code;
 	if (ids->encoding == CLARI_ENCODING_CONSTANT)
 		return field->every;
 	return field->needed && field->id != NULL && same_varlena(clari_chunk_varlena(ids, row), field->id);
@@ -244,12 +245,18 @@ raise_different(const ClariPivot *pivot, uint32 row, int attribute)
 }
 
 static inline void
-take_row(const ClariPivot *pivot, const Field *field, int32 *taken, uint32 row, const char *ambiguity)
+take_forecast(const ClariPivot *pivot, uint32 row, int32 *taken)
 {
-	if (!is_of_field(field, &pivot->chunks[CLARI_ENTRY_FIELD_ID], row))
-		return;
 	if (*taken >= 0)
-		raise_ambiguous(pivot, row, ambiguity);
+		raise_ambiguous(pivot, row, "several are of the forecast field");
+	*taken = (int32) row;
+}
+
+static inline void
+take_quota(const ClariPivot *pivot, uint32 row, int32 *taken)
+{
+	if (*taken >= 0)
+		raise_ambiguous(pivot, row, "several are of the quota field");
 	*taken = (int32) row;
 }
 
@@ -267,10 +274,20 @@ clari_pivot_row(const ClariPivot *pivot, uint32 run, int32 *rows)
 	int32 forecast = -1;
 	int32 quota = -1;
 
-	for (uint32 row = first; row < end; row++)
+	/* The usual case, in a loop that does no more than it must: it is run for each owner. */
+	for (uint32 row = first; row < end && pivot->codes != NULL; row++)
 	{
-		take_row(pivot, &pivot->forecast, &forecast, row, "several are of the forecast field");
-		take_row(pivot, &pivot->quota, &quota, row, "several are of the quota field");
+		if (pivot->codes[row] == pivot->forecast.code)
+			take_forecast(pivot, row, &forecast);
+		if (pivot->codes[row] == pivot->quota.code)
+			take_quota(pivot, row, &quota);
+	}
+	for (uint32 row = first; row < end && pivot->codes == NULL; row++)
+	{
+		if (is_of_field(&pivot->forecast, &pivot->chunks[CLARI_ENTRY_FIELD_ID], row))
+			take_forecast(pivot, row, &forecast);
+		if (is_of_field(&pivot->quota, &pivot->chunks[CLARI_ENTRY_FIELD_ID], row))
+			take_quota(pivot, row, &quota);
 	}
 	for (int i = 0; i < pivot->nshared; i++)
 		for (uint32 row = first + 1; row < end; row++)
