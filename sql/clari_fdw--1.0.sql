@@ -74,7 +74,9 @@ CREATE VIEW clari_stats AS SELECT * FROM @extschema@.clari_stats_counters();
 /*
  * The functions in SQL below run with the caller's rights under the caller's
  * search_path: they look tables up there, so a SET clause cannot protect them.
- * Instead every name in them is qualified, operators and types too.  IS DISTINCT
+ * Instead every name in them is qualified, operators and types too, and every
+ * argument of our own functions has their parameter's very type: others may put
+ * functions of the same names beside them.  IS DISTINCT
  * FROM, IN, BETWEEN, NULLIF and USING look for "=" in the search_path and are
  * avoided; DISTINCT and ORDER BY take the type's operator class and are safe.
  */
@@ -96,7 +98,8 @@ BEGIN
 	EXECUTE pg_catalog.format(
 		'CREATE TABLE IF NOT EXISTS %I.clari_forecasts (%s, PRIMARY KEY (owner_email, time_period, forecast_name))',
 		schema_name, columns);
-	EXECUTE pg_catalog.format('CREATE TABLE IF NOT EXISTS %I.staging_clari (%s)', schema_name, columns);
+	-- What is staged can be exported again: it needs no WAL.
+	EXECUTE pg_catalog.format('CREATE UNLOGGED TABLE IF NOT EXISTS %I.staging_clari (%s)', schema_name, columns);
 END
 $$;
 COMMENT ON FUNCTION clari_create_tables() IS 'makes clari_forecasts and staging_clari in the current schema';
@@ -191,6 +194,15 @@ BEGIN
 END
 $$;
 
+/* How many pages a table has, with its partitions. */
+CREATE FUNCTION clari_merge_pages(measured regclass) RETURNS bigint
+LANGUAGE sql STABLE
+AS $$
+	SELECT COALESCE(pg_catalog.sum(pg_catalog.pg_table_size(p.relid))::pg_catalog.int8, pg_catalog.pg_table_size(measured))
+		OPERATOR(pg_catalog./) 8192::pg_catalog.int8
+	FROM pg_catalog.pg_partition_tree(measured) AS p
+$$;
+
 /*
  * Counts are exact because the target is locked against every other writer,
  * merges included: between the count of what is new and the MERGE nothing can
@@ -214,14 +226,16 @@ CREATE FUNCTION clari_merge(
 LANGUAGE plpgsql
 AS $$
 DECLARE
-	target_id CONSTANT pg_catalog.regclass := @extschema@.clari_merge_table(target, 'clari_forecasts');
-	source_id CONSTANT pg_catalog.regclass := @extschema@.clari_merge_table(source, 'staging_clari');
+	target_id CONSTANT pg_catalog.regclass := @extschema@.clari_merge_table(target, 'clari_forecasts'::pg_catalog.text);
+	source_id CONSTANT pg_catalog.regclass := @extschema@.clari_merge_table(source, 'staging_clari'::pg_catalog.text);
 	target_name pg_catalog.text;
 	source_name pg_catalog.text;
 	source_kind pg_catalog.text;
 	target_kind pg_catalog.text;
 	written pg_catalog.int8;
+	staged pg_catalog.int8;
 	keys pg_catalog.int8;
+	nestloop CONSTANT pg_catalog.text := pg_catalog.current_setting('enable_nestloop');
 	usable CONSTANT pg_catalog.text :=
 		's.owner_email IS NOT NULL AND s.time_period IS NOT NULL AND s.forecast_name IS NOT NULL';
 	same_key CONSTANT pg_catalog.text :=
@@ -262,14 +276,28 @@ BEGIN
 	PERFORM @extschema@.clari_merge_check_columns(source_id, source_name);
 	PERFORM @extschema@.clari_merge_check_key(target_id, target_name);
 
-	EXECUTE pg_catalog.format('SELECT pg_catalog.count(*) FROM %s AS s WHERE (%s) IS NOT TRUE', source_name, usable)
-		INTO skipped;
+	EXECUTE pg_catalog.format('SELECT pg_catalog.count(*), pg_catalog.count(*) FILTER (WHERE (%s) IS NOT TRUE) FROM %s AS s',
+		usable, source_name) INTO staged, skipped;
+	/*
+	 * What was staged a moment ago has no statistics, and the planner takes its keys
+	 * for few.  An index lookup for each row pays only where the rows are fewer than
+	 * the target's pages, by and large.
+	 */
+	IF staged OPERATOR(pg_catalog.*) 4::pg_catalog.int8 OPERATOR(pg_catalog.>)
+		@extschema@.clari_merge_pages(target_id)
+	THEN
+		PERFORM pg_catalog.set_config('enable_nestloop', 'off', true);
+	END IF;
 	-- The key is unique in the target, so this join adds no rows.
 	EXECUTE pg_catalog.format(
 		'SELECT pg_catalog.count(*), pg_catalog.count(*) FILTER (WHERE t.owner_email IS NULL)
 		FROM (SELECT DISTINCT s.owner_email, s.time_period, s.forecast_name FROM %s AS s WHERE %s) AS s
 		LEFT JOIN %s AS t ON %s', source_name, usable, target_name, same_key)
 		INTO keys, inserted;
+	IF staged OPERATOR(pg_catalog.-) skipped OPERATOR(pg_catalog.>) keys THEN
+		RAISE NOTICE '% rows of % are left out for newer ones with the same key',
+			staged OPERATOR(pg_catalog.-) skipped OPERATOR(pg_catalog.-) keys, source_name;
+	END IF;
 
 	/*
 	 * Of rows with one key the newest counts; the rest of the order only makes the
@@ -299,10 +327,15 @@ BEGIN
 				s.adjustment_amount, s.time_period, s.exported_at, s.forecast_name)',
 		target_name, source_name, usable, same_key,
 		(SELECT pg_catalog.string_agg(pg_catalog.format(
-				't.%1$s OPERATOR(pg_catalog.<>) s.%1$s OR (t.%1$s IS NULL) OPERATOR(pg_catalog.<>) (s.%1$s IS NULL)',
-				c.name), ' OR ')
-			FROM pg_catalog.unnest('{owner_name,forecast_amount,quota_amount,crm_total,crm_closed,adjustment_amount}'
-				::pg_catalog.text[]) AS c(name)));
+				't.%1$s OPERATOR(pg_catalog.<>) s.%1$s%2$s OR (t.%1$s IS NULL) OPERATOR(pg_catalog.<>) (s.%1$s IS NULL)',
+				a.attname,
+				-- An amount as the target can keep it; a cast would cut a name.
+				CASE WHEN a.attname OPERATOR(pg_catalog.<>) 'owner_name'::pg_catalog.name
+					THEN pg_catalog.format('::%s', pg_catalog.format_type(a.atttypid, a.atttypmod)) END), ' OR ')
+			FROM pg_catalog.pg_attribute AS a
+			WHERE a.attrelid OPERATOR(pg_catalog.=) target_id::pg_catalog.oid AND NOT a.attisdropped
+				AND a.attname OPERATOR(pg_catalog.=) ANY
+					('{owner_name,forecast_amount,quota_amount,crm_total,crm_closed,adjustment_amount}'::pg_catalog.name[])));
 	GET DIAGNOSTICS written = ROW_COUNT;
 	updated := written OPERATOR(pg_catalog.-) inserted;
 	unchanged := keys OPERATOR(pg_catalog.-) written;
@@ -318,6 +351,7 @@ BEGIN
 			target_name, source_name, usable, same_key);
 		GET DIAGNOSTICS deleted = ROW_COUNT;
 	END IF;
+	PERFORM pg_catalog.set_config('enable_nestloop', nestloop, true);
 END
 $$;
 COMMENT ON FUNCTION clari_merge(regclass, regclass, boolean)

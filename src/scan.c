@@ -25,6 +25,8 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
+bool clari_scan_latest_week = false;
+
 /* ForeignScanState.fdw_state */
 typedef struct ClariScanState
 {
@@ -102,7 +104,8 @@ begin_quals(ClariScanState *state, TupleDesc tupdesc)
 
 	state->prune = clari_prune_begin(pruning, parent, state->options, tupdesc, columns);
 	state->depends = clari_prune_has_params((Node *) pruning, true);
-	state->filter = clari_filter_begin(list_copy_tail(plan->fdw_exprs, npruning), parent, columns);
+	state->filter = clari_filter_begin(list_copy_tail(plan->fdw_exprs, npruning), parent, columns,
+									   clari_scan_latest_week && state->options->request.include_historical);
 }
 
 void

@@ -11,6 +11,7 @@
 
 #include "functions.h"
 #include "report.h"
+#include "scan.h"
 
 #include "access/xact.h"
 #include "catalog/namespace.h"
@@ -19,11 +20,13 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
+#include "storage/lmgr.h"
 #include "tcop/utility.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/regproc.h"
+#include "utils/resowner.h"
 #include "utils/timestamp.h"
 
 PG_FUNCTION_INFO_V1(clari_sync);
@@ -35,15 +38,29 @@ PG_FUNCTION_INFO_V1(clari_sync);
 	"owner_name, owner_email, forecast_amount, quota_amount, crm_total, crm_closed, adjustment_amount, "               \
 	"time_period, exported_at, forecast_name"
 
+/* What clari_merge() returns. */
+enum
+{
+	COUNT_INSERTED,
+	COUNT_UPDATED,
+	COUNT_UNCHANGED,
+	COUNT_DELETED,
+	COUNT_SKIPPED,
+	COUNTS
+};
+
 typedef struct Sync
 {
 	bool atomic;  /* in a transaction block: cannot commit */
 	char *schema; /* the extension's, quoted; as the next two, qualified */
 	char *relation;
 	char *staging;
+	Oid relation_id;
 	Oid target;
+	Oid staging_id;
 	bool delete_missing;
 	ClariSelection *selection;
+	int64 counts[COUNTS];
 } Sync;
 
 /* ------- statements ------- */
@@ -72,16 +89,16 @@ resolve_tables(Sync *sync, MemoryContext context)
 	char null_target[] = {OidIsValid(sync->target) ? ' ' : 'n'};
 	MemoryContext previous;
 	bool isnull;
-	char *statement = psprintf("SELECT %s.clari_merge_table($1, 'clari_forecasts'), "
-							   "%s.clari_merge_table(NULL, 'staging_clari')",
+	char *statement = psprintf("SELECT %s.clari_merge_table($1, 'clari_forecasts'::pg_catalog.text), "
+							   "%s.clari_merge_table(NULL::pg_catalog.regclass, 'staging_clari'::pg_catalog.text)",
 							   sync->schema, sync->schema);
 
 	if (SPI_execute_with_args(statement, 1, types, values, null_target, false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not find the tables to merge");
 	sync->target = DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	sync->staging_id = DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
 	previous = MemoryContextSwitchTo(context);
-	sync->staging =
-		qualified_name(DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull)));
+	sync->staging = qualified_name(sync->staging_id);
 	MemoryContextSwitchTo(previous);
 }
 
@@ -94,27 +111,82 @@ stage_statement(const Sync *sync)
 					sync->staging, sync->relation);
 }
 
+/* A right of the caller's: by PostgreSQL's function for it, of the object (an OID or a name) and the privilege. */
+static bool
+has_right(const char *function, Oid type, Datum object, const char *privilege)
+{
+	bool isnull;
+
+	execute(psprintf("SELECT pg_catalog.%s($1, '%s')", function, privilege), 1, &type, &object, SPI_OK_SELECT);
+	return DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+}
+
+static void
+check_is_table(Oid relid, const char *direction)
+{
+	char kind = get_rel_relkind(relid);
+
+	if (kind != RELKIND_RELATION && kind != RELKIND_PARTITIONED_TABLE)
+		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
+						errmsg("cannot merge %s %s: it is not a table", direction, qualified_name(relid))));
+}
+
+static void
+check_right(Oid table, const char *name, const char *privilege)
+{
+	if (!has_right("has_table_privilege", OIDOID, ObjectIdGetDatum(table), privilege))
+		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, name);
+}
+
+/*
+ * Is the staging statement one that can be executed?  Preparing it locks the
+ * table, and of two syncs in transaction blocks each would wait for the other to
+ * let go: so it is prepared in a subtransaction, which is rolled back.
+ */
+static void
+try_staging(const Sync *sync)
+{
+	Oid text_array = TEXTARRAYOID;
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	(void) SPI_prepare(stage_statement(sync), 1, &text_array);
+	RollbackAndReleaseCurrentSubTransaction();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+}
+
 /* What would fail after the exports fails before they are paid for. */
 static void
 check_beforehand(const Sync *sync)
 {
-	Oid text = TEXTOID;
-	Oid text_array = TEXTARRAYOID;
 	Datum merge_name = CStringGetTextDatum(
 		psprintf("%s.clari_merge(pg_catalog.regclass, pg_catalog.regclass, boolean)", sync->schema));
-	Oid types[] = {REGCLASSOID, TEXTOID};
-	Datum values[] = {ObjectIdGetDatum(sync->target), CStringGetTextDatum(qualified_name(sync->target))};
-	bool isnull;
+	Oid types[] = {REGCLASSOID, TEXTOID, REGCLASSOID, TEXTOID};
+	Datum values[] = {ObjectIdGetDatum(sync->target), CStringGetTextDatum(qualified_name(sync->target)),
+					  ObjectIdGetDatum(sync->staging_id), CStringGetTextDatum(sync->staging)};
 
-	execute("SELECT pg_catalog.has_function_privilege($1, 'EXECUTE')", 1, &text, &merge_name, SPI_OK_SELECT);
-	if (!DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull)))
+	if (!has_right("has_function_privilege", TEXTOID, merge_name, "EXECUTE"))
 		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("permission denied for function clari_merge"),
 						errdetail("clari_sync() merges by it."),
 						errhint("GRANT EXECUTE ON FUNCTION %s.clari_merge TO ...", sync->schema)));
-	execute(psprintf("SELECT %s.clari_merge_check_columns($1, $2), %s.clari_merge_check_key($1, $2)", sync->schema,
-					 sync->schema),
-			2, types, values, SPI_OK_SELECT);
-	(void) SPI_prepare(stage_statement(sync), 1, &text_array);
+	if (sync->target == sync->staging_id)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("cannot sync into the staging table %s", sync->staging)));
+	check_is_table(sync->target, "into");
+	check_is_table(sync->staging_id, "from");
+	check_right(sync->target, get_rel_name(sync->target), "SELECT");
+	check_right(sync->target, get_rel_name(sync->target), "INSERT");
+	check_right(sync->target, get_rel_name(sync->target), "UPDATE");
+	if (sync->delete_missing)
+		check_right(sync->target, get_rel_name(sync->target), "DELETE");
+	execute(psprintf("SELECT %s.clari_merge_check_columns($1, $2), %s.clari_merge_check_key($1, $2), "
+					 "%s.clari_merge_check_columns($3, $4)",
+					 sync->schema, sync->schema, sync->schema),
+			4, types, values, SPI_OK_SELECT);
+	try_staging(sync);
 }
 
 /* ------- waiting ------- */
@@ -209,15 +281,54 @@ raise_failures(const ClariSelection *selection)
 
 /* ------- staging and merging ------- */
 
+/* Whoever may drop a table while the exports were waited for may have put something of his own in its place. */
+static void
+lock_as_before(Oid relid, const char *name, LOCKMODE mode)
+{
+	LockRelationOid(relid, mode);
+	if (get_rel_name(relid) == NULL || strcmp(qualified_name(relid), name) != 0)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("table %s was replaced during the call", name)));
+}
+
+/*
+ * One writer of the staging table at a time: what is merged is then exactly what
+ * is deleted.  Others may hold the target, and want the staging table next: so the
+ * target is not waited for with the staging table in hand, where this transaction
+ * can be given up for it.
+ */
+static void
+lock_tables(const Sync *sync)
+{
+	for (;;)
+	{
+		lock_as_before(sync->relation_id, sync->relation, AccessShareLock);
+		lock_as_before(sync->staging_id, sync->staging, ShareRowExclusiveLock);
+		if (sync->atomic || ConditionalLockRelationOid(sync->target, ShareRowExclusiveLock))
+			return;
+		SPI_rollback();
+		LockRelationOid(sync->target, ShareRowExclusiveLock);
+		SPI_rollback();
+	}
+}
+
+/*
+ * The good periods, as text[]: those of which everything is known, or those that
+ * Clari has truncated, which are no reason to delete.
+ */
 static Datum
-good_periods(const ClariSelection *selection, int *count)
+good_periods(const ClariSelection *selection, bool truncated, int *count)
 {
 	Datum *texts = palloc(sizeof(Datum) * Max(selection->count, 1));
 
 	*count = 0;
 	for (int i = 0; i < selection->count; i++)
-		if (is_good(selection, i))
-			texts[(*count)++] = CStringGetTextDatum(selection->wanted[i].version.meta.answered);
+	{
+		const ClariRowsetMeta *meta = &selection->wanted[i].version.meta;
+
+		if (is_good(selection, i) && ((meta->flags & CLARI_ROWSET_TRUNCATED) != 0) == truncated)
+			texts[(*count)++] = CStringGetTextDatum(meta->answered);
+	}
 	return PointerGetDatum(construct_array(texts, *count, TEXTOID, -1, false, TYPALIGN_INT));
 }
 
@@ -227,43 +338,96 @@ stage(const Sync *sync, Datum periods)
 	Oid types[] = {TEXTARRAYOID};
 	Datum values[] = {periods};
 
-	/* One writer at a time: what is merged is then exactly what is deleted. */
-	execute(psprintf("LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE", sync->staging), 0, NULL, NULL, SPI_OK_UTILITY);
 	clari_wanted_pin(sync->selection->wanted, sync->selection->count + 1);
+	clari_scan_latest_week = true;
 	PG_TRY();
 	{
 		execute(stage_statement(sync), 1, types, values, SPI_OK_INSERT);
 	}
 	PG_FINALLY();
 	{
+		clari_scan_latest_week = false;
 		clari_wanted_unpin();
 	}
 	PG_END_TRY();
 }
 
-static int64
-count_column(int column)
+/* By TRUNCATE, unless somebody reads it at the moment (waiting for him could be a deadlock) or refers to it. */
+static void
+empty_staging(const Sync *sync)
 {
+	Oid type = OIDOID;
+	Datum staging = ObjectIdGetDatum(sync->staging_id);
 	bool isnull;
 
-	return DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, column, &isnull));
+	execute("SELECT EXISTS (SELECT FROM pg_catalog.pg_constraint AS c WHERE c.confrelid OPERATOR(pg_catalog.=) $1)", 1,
+			&type, &staging, SPI_OK_SELECT);
+	if (!DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull)) &&
+		ConditionalLockRelationOid(sync->staging_id, AccessExclusiveLock))
+		execute(psprintf("TRUNCATE %s", sync->staging), 0, NULL, NULL, SPI_OK_UTILITY);
+	else
+		execute(psprintf("DELETE FROM %s", sync->staging), 0, NULL, NULL, SPI_OK_DELETE);
 }
 
+/* Stages the periods, merges what is staged, and empties the staging table. */
 static void
-merge(const Sync *sync, int nperiods)
+merge(Sync *sync, Datum periods, bool delete_missing)
 {
 	Oid types[] = {REGCLASSOID, REGCLASSOID, BOOLOID};
-	Oid staging = RangeVarGetRelid(makeRangeVarFromNameList(stringToQualifiedNameList(sync->staging)), NoLock, false);
-	Datum values[] = {ObjectIdGetDatum(sync->target), ObjectIdGetDatum(staging), BoolGetDatum(sync->delete_missing)};
+	Datum values[] = {ObjectIdGetDatum(sync->target), ObjectIdGetDatum(sync->staging_id), BoolGetDatum(delete_missing)};
 
+	stage(sync, periods);
 	execute(
 		psprintf("SELECT inserted, updated, unchanged, deleted, skipped FROM %s.clari_merge($1, $2, $3)", sync->schema),
 		3, types, values, SPI_OK_SELECT);
+	for (int i = 0; i < COUNTS; i++)
+	{
+		bool isnull;
+
+		sync->counts[i] += DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, i + 1, &isnull));
+	}
+	empty_staging(sync);
+}
+
+/* An export without an entry tells of nobody who is missing. */
+static void
+notice_empty(const Sync *sync)
+{
+	for (int i = 0; i < sync->selection->count; i++)
+	{
+		const ClariWanted *wanted = &sync->selection->wanted[i];
+
+		if (sync->delete_missing && is_good(sync->selection, i) && wanted->version.meta.owners == 0)
+			ereport(NOTICE, (errmsg("period %s: the export is empty, and nothing is deleted for it",
+									wanted->request.period[0] != '\0' ? wanted->request.period : "current")));
+	}
+}
+
+/* Merges the good periods, if there are any; in the sync's own context. */
+static void
+merge_all(Sync *sync, MemoryContext context)
+{
+	int nwhole;
+	int ntruncated;
+	Datum whole = good_periods(sync->selection, false, &nwhole);
+	Datum truncated = good_periods(sync->selection, true, &ntruncated);
+
+	if (nwhole + ntruncated == 0)
+		return;
+	lock_tables(sync);
+	MemoryContextSwitchTo(context); /* a rollback leaves it */
+	if (nwhole > 0)
+		merge(sync, whole, sync->delete_missing);
+	if (ntruncated > 0)
+		merge(sync, truncated, false);
+	notice_empty(sync);
 	ereport(NOTICE, (errmsg("%d %s synced: " INT64_FORMAT " inserted, " INT64_FORMAT " updated, " INT64_FORMAT
 							" unchanged, " INT64_FORMAT " deleted, " INT64_FORMAT " skipped",
-							nperiods, nperiods == 1 ? "period" : "periods", count_column(1), count_column(2),
-							count_column(3), count_column(4), count_column(5))));
-	execute(psprintf("DELETE FROM %s", sync->staging), 0, NULL, NULL, SPI_OK_DELETE);
+							nwhole + ntruncated, nwhole + ntruncated == 1 ? "period" : "periods",
+							sync->counts[COUNT_INSERTED], sync->counts[COUNT_UPDATED], sync->counts[COUNT_UNCHANGED],
+							sync->counts[COUNT_DELETED], sync->counts[COUNT_SKIPPED])));
+	if (!sync->atomic)
+		SPI_commit();
 }
 
 /* ------- the procedure ------- */
@@ -320,6 +484,7 @@ begin_sync(FunctionCallInfo fcinfo)
 	sync->target = PG_ARGISNULL(2) ? InvalidOid : PG_GETARG_OID(2);
 	sync->delete_missing = PG_GETARG_BOOL(3);
 	sync->selection = clari_select(relid, PG_ARGISNULL(1) ? NULL : PG_GETARG_ARRAYTYPE_P(1));
+	sync->relation_id = relid;
 	sync->relation = qualified_name(relid);
 	check_relation(sync, relid);
 	return sync;
@@ -335,8 +500,6 @@ clari_sync(PG_FUNCTION_ARGS)
 	MemoryContext previous = MemoryContextSwitchTo(context);
 	ClariFreshness freshness;
 	Sync *sync;
-	Datum periods;
-	int ngood;
 
 	/* Refused before anything is exported. */
 	PreventCommandIfReadOnly("CALL clari_sync()");
@@ -356,14 +519,7 @@ clari_sync(PG_FUNCTION_ARGS)
 	for (int i = 0; i < sync->selection->count; i++)
 		if (is_good(sync->selection, i))
 			clari_wanted_warn(&sync->selection->wanted[i]);
-	periods = good_periods(sync->selection, &ngood);
-	if (ngood > 0)
-	{
-		stage(sync, periods);
-		merge(sync, ngood);
-		if (!sync->atomic)
-			SPI_commit();
-	}
+	merge_all(sync, context);
 	MemoryContextSwitchTo(context);
 	raise_failures(sync->selection);
 	SPI_finish();
