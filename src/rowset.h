@@ -31,7 +31,7 @@
 #include "request.h"
 
 #define CLARI_ROWSET_MAGIC "CLARIRS2"             /* the digit is the format's version */
-#define CLARI_GROUP_ROWS 8192                     /* a group is closed at the first end of a run from here on … */
+#define CLARI_GROUP_ROWS 4096                     /* a group is closed at the first end of a run from here on … */
 #define CLARI_GROUP_BYTES (4 * 1024 * 1024)       /* … or when it is about so long */
 #define CLARI_GROUP_MAX_BYTES (64 << 20)          /* no group is longer: what a reader must have room for */
 #define CLARI_RUNS_CHUNK CLARI_MAX_ATTRIBUTES     /* the chunk behind the attributes' */
