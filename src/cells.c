@@ -39,7 +39,7 @@ typedef struct Cell
 typedef struct Getter
 {
 	int index;
-	ClariPivotEntry entry;
+	const int32 *rows; /* by run; NULL without a pivot */
 	const char *bytes;
 	const uint16 *codes;
 	const uint32 *offsets;
@@ -78,6 +78,7 @@ struct ClariCells
 	uint32 *picked;   /* with a filter: which they are */
 	uint32 npicked;   /* room there */
 	bool settled;     /* what all of its rows have in common is in the slot */
+	bool check;       /* whether its runs make rows */
 	Getters by_code;  /* of a dictionary */
 	Getters by_row;   /* plain */
 	Getters of_fixed; /* int64 */
@@ -326,6 +327,7 @@ clari_cells_open(ClariCells *cells, ClariReader *reader)
 	if (cells->filter != NULL && clari_filter_is_in_frame(cells->filter))
 		clari_filter_set_frame(cells->filter, latest_frame(reader));
 	cells->pivot = NULL;
+	cells->check = false;
 	if (cells->options->object == CLARI_OBJECT_FORECASTS && !(meta->flags & CLARI_ROWSET_FLAT))
 		cells->pivot = open_pivot(cells);
 	MemoryContextSwitchTo(previous);
@@ -387,7 +389,7 @@ filter_group(ClariCells *cells, const ClariGroupIndex *group)
 }
 
 static void
-open_columns(ClariCells *cells, const ClariGroupIndex *group)
+open_columns(ClariCells *cells)
 {
 	for (int i = 0; i < CLARI_MAX_ATTRIBUTES; i++)
 		if (cells->wanted[i] && (cells->filter == NULL || !clari_filter_needs(cells->filter, i)))
@@ -397,23 +399,30 @@ open_columns(ClariCells *cells, const ClariGroupIndex *group)
 	if (!cells->wanted[CLARI_ENTRY_FIELD_ID])
 		open_chunk(cells, CLARI_ENTRY_FIELD_ID);
 	open_chunk(cells, CLARI_RUNS_CHUNK);
-	clari_pivot_group(cells->pivot, group, cells->chunks);
 }
 
-static ClariPivotEntry
-entry_of(const ClariCells *cells, const Cell *cell)
+/* The rows, by run, of the entries that the column shows; NULL without a pivot. */
+static const int32 *
+rows_of(const ClariCells *cells, const Cell *cell)
 {
 	if (cells->pivot == NULL)
-		return CLARI_PIVOT_FIRST;
+		return NULL;
 	switch (cell->column.source)
 	{
 		case CLARI_FROM_FORECAST_FIELD:
-			return CLARI_PIVOT_FORECAST;
+			return clari_pivot_rows(cells->pivot, CLARI_PIVOT_FORECAST);
 		case CLARI_FROM_QUOTA_FIELD:
-			return CLARI_PIVOT_QUOTA;
+			return clari_pivot_rows(cells->pivot, CLARI_PIVOT_QUOTA);
 		default:
-			return CLARI_PIVOT_FIRST;
+			return clari_pivot_rows(cells->pivot, CLARI_PIVOT_FIRST);
 	}
+}
+
+/* A row of the open group for what is the row-th without a pivot, the run with one; below 0: the owner has none. */
+static inline int32
+row_among(const int32 *rows, uint32 row)
+{
+	return rows == NULL ? (int32) row : rows[row];
 }
 
 /* Finds each cell its place: with the getters of its kind, with the slow, or (the same for all rows) with neither. */
@@ -425,7 +434,7 @@ sort_cells(ClariCells *cells)
 	{
 		Cell *cell = &cells->cells[i];
 		const ClariChunk *chunk = &cells->chunks[Max(cell->column.attribute, 0)];
-		Getter getter = {cell->index, entry_of(cells, cell), chunk->bytes, chunk->codes, chunk->offsets, chunk->fixed};
+		Getter getter = {cell->index, rows_of(cells, cell), chunk->bytes, chunk->codes, chunk->offsets, chunk->fixed};
 
 		if (cell->column.attribute < 0)
 			continue;
@@ -437,9 +446,27 @@ sort_cells(ClariCells *cells)
 			cells->by_row.getters[cells->by_row.count++] = getter;
 		else if (chunk->encoding == CLARI_ENCODING_FIXED)
 			cells->of_fixed.getters[cells->of_fixed.count++] = getter;
-		else if (chunk->encoding == CLARI_ENCODING_CONSTANT && getter.entry != CLARI_PIVOT_FIRST)
+		else if (chunk->encoding == CLARI_ENCODING_CONSTANT && cell->column.source != CLARI_FROM_ATTRIBUTE)
 			cells->slow[cells->nslow++] = cell; /* NULL for an owner who has no such entry */
 	}
+}
+
+/* From rows to runs: those that were picked, or all. */
+static void
+open_runs(ClariCells *cells, const ClariGroupIndex *group)
+{
+	uint32 *picked = cells->picked;
+
+	clari_pivot_group(cells->pivot, group, cells->chunks);
+	if (cells->filter != NULL)
+	{
+		cells->count = clari_pivot_runs(cells->pivot, picked, cells->count);
+		clari_pivot_find(cells->pivot, picked[0], picked[cells->count - 1]);
+	}
+	else
+		clari_pivot_find(cells->pivot, 0, group->nruns - 1);
+	/* A few are better checked one by one. */
+	cells->check = cells->count < group->nruns / 8 || !clari_pivot_is_sound(cells->pivot);
 }
 
 /* Opens the group, if it is of the object's list and a row of it can pass. */
@@ -460,9 +487,9 @@ open_group(ClariCells *cells)
 		cells->use.skipped += all;
 		return false;
 	}
-	open_columns(cells, group);
-	if (cells->filter != NULL && cells->pivot != NULL)
-		cells->count = clari_pivot_runs(cells->pivot, cells->picked, cells->count);
+	open_columns(cells);
+	if (cells->pivot != NULL)
+		open_runs(cells, group);
 	cells->use.skipped += all - cells->count;
 	sort_cells(cells);
 	cells->settled = false;
@@ -502,15 +529,15 @@ settle(ClariCells *cells, TupleTableSlot *slot)
 	cells->settled = true;
 }
 
-/* The getters' columns from the rows of the group, by entry; a row below 0 is NULL. */
+/* The getters' columns of a row or run of the group. */
 static inline void
-get_by_code(const Getters *getters, const int32 *rows, Datum *values, bool *nulls)
+get_by_code(const Getters *getters, uint32 position, Datum *values, bool *nulls)
 {
 	const Getter *end = getters->getters + getters->count;
 
 	for (const Getter *getter = getters->getters; getter < end; getter++)
 	{
-		int32 row = rows[getter->entry];
+		int32 row = row_among(getter->rows, position);
 		uint16 code = row < 0 ? 0 : getter->codes[row];
 
 		nulls[getter->index] = code == 0;
@@ -520,13 +547,13 @@ get_by_code(const Getters *getters, const int32 *rows, Datum *values, bool *null
 }
 
 static inline void
-get_by_row(const Getters *getters, const int32 *rows, Datum *values, bool *nulls)
+get_by_row(const Getters *getters, uint32 position, Datum *values, bool *nulls)
 {
 	const Getter *end = getters->getters + getters->count;
 
 	for (const Getter *getter = getters->getters; getter < end; getter++)
 	{
-		int32 row = rows[getter->entry];
+		int32 row = row_among(getter->rows, position);
 		uint32 offset = row < 0 ? 0 : getter->offsets[row];
 
 		nulls[getter->index] = offset == 0;
@@ -536,13 +563,13 @@ get_by_row(const Getters *getters, const int32 *rows, Datum *values, bool *nulls
 
 /* A date's or a boolean's Datum is its number's, too. */
 static inline void
-get_fixed(const Getters *getters, const int32 *rows, Datum *values, bool *nulls)
+get_fixed(const Getters *getters, uint32 position, Datum *values, bool *nulls)
 {
 	const Getter *end = getters->getters + getters->count;
 
 	for (const Getter *getter = getters->getters; getter < end; getter++)
 	{
-		int32 row = rows[getter->entry];
+		int32 row = row_among(getter->rows, position);
 		int64 fixed = row < 0 ? CLARI_FIXED_NULL : getter->fixed[row];
 
 		nulls[getter->index] = fixed == CLARI_FIXED_NULL;
@@ -551,7 +578,7 @@ get_fixed(const Getters *getters, const int32 *rows, Datum *values, bool *nulls)
 }
 
 static void
-get_slow_values(ClariCells *cells, const int32 *rows, TupleTableSlot *slot)
+get_slow_values(ClariCells *cells, uint32 position, TupleTableSlot *slot)
 {
 	MemoryContext previous;
 
@@ -560,7 +587,7 @@ get_slow_values(ClariCells *cells, const int32 *rows, TupleTableSlot *slot)
 	for (int i = 0; i < cells->nslow; i++)
 	{
 		Cell *cell = cells->slow[i];
-		int32 row = rows[entry_of(cells, cell)];
+		int32 row = row_among(rows_of(cells, cell), position);
 
 		if (row < 0)
 			fill_null(cell, slot);
@@ -573,30 +600,30 @@ get_slow_values(ClariCells *cells, const int32 *rows, TupleTableSlot *slot)
 bool
 clari_cells_next(ClariCells *cells, TupleTableSlot *slot)
 {
-	int32 rows[CLARI_PIVOT_ENTRIES];
 	uint32 row;
 
 	while (cells->position >= cells->count)
 		if (!next_group(cells))
 			return false;
-	/* A slot that was materialized has forgotten what it was given before. */
+	/* A slot that was materialized has forgotten what it was given before; any other has its values overwritten. */
 	if (TTS_SHOULDFREE(slot))
+	{
 		cells->settled = false;
-	ExecClearTuple(slot);
+		ExecClearTuple(slot);
+	}
 	row = cells->filter != NULL ? cells->picked[cells->position] : cells->position;
 	cells->position++;
-	if (cells->pivot != NULL)
-		clari_pivot_row(cells->pivot, row, rows);
-	else
-		rows[CLARI_PIVOT_FIRST] = rows[CLARI_PIVOT_FORECAST] = rows[CLARI_PIVOT_QUOTA] = (int32) row;
+	if (cells->check)
+		clari_pivot_check(cells->pivot, row);
 	if (!cells->settled)
 		settle(cells, slot);
-	get_by_code(&cells->by_code, rows, slot->tts_values, slot->tts_isnull);
-	get_by_row(&cells->by_row, rows, slot->tts_values, slot->tts_isnull);
-	get_fixed(&cells->of_fixed, rows, slot->tts_values, slot->tts_isnull);
+	get_by_code(&cells->by_code, row, slot->tts_values, slot->tts_isnull);
+	get_by_row(&cells->by_row, row, slot->tts_values, slot->tts_isnull);
+	get_fixed(&cells->of_fixed, row, slot->tts_values, slot->tts_isnull);
 	if (cells->nslow > 0)
-		get_slow_values(cells, rows, slot);
-	ExecStoreVirtualTuple(slot);
+		get_slow_values(cells, row, slot);
+	if (TTS_EMPTY(slot))
+		ExecStoreVirtualTuple(slot);
 	return true;
 }
 

@@ -13,27 +13,30 @@
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
 
-/* One of the two fields, and how to recognise it in the open group. */
+/* One of the two fields. */
 typedef struct Field
 {
 	const char *id; /* varlena, in the pivot's context; NULL: no entry is of it */
 	bool needed;
-	bool every;  /* in this group every entry is of it */
-	uint32 code; /* its code in this group's dictionary, or NO_CODE */
 } Field;
-
-#define NO_CODE UINT32_MAX
 
 struct ClariPivot
 {
+	MemoryContext context;
 	Field forecast;
 	Field quota;
 	int nshared; /* attributes that all of an owner's entries must agree on */
 	int shared[CLARI_MAX_ATTRIBUTES];
 	const ClariRowsetMeta *meta;
+
+	/* the open group */
 	const ClariGroupIndex *group;
 	const ClariChunk *chunks;
-	const uint16 *codes; /* of the entries' fields, where a dictionary has them */
+	const uint32 *begins;             /* by run, its first row */
+	int32 *rows[CLARI_PIVOT_ENTRIES]; /* by run, the entry's row; not CLARI_PIVOT_FIRST's, which are begins */
+	bool several;                     /* a run has several entries of one field */
+	uint32 *list;                     /* of rows */
+	uint32 room;                      /* there and in rows */
 };
 
 /* ------- which fields ------- */
@@ -149,6 +152,7 @@ clari_pivot_open(const ClariOptions *options, ClariReader *reader, const ClariCo
 	const ClariRowsetMeta *meta = &reader->version.meta;
 
 	pivot->meta = meta;
+	pivot->context = CurrentMemoryContext;
 	pivot->forecast.needed = needs_source(columns, ncolumns, CLARI_FROM_FORECAST_FIELD);
 	pivot->quota.needed = needs_source(columns, ncolumns, CLARI_FROM_QUOTA_FIELD);
 	for (int attribute = 0; attribute < CLARI_MAX_ATTRIBUTES; attribute++)
@@ -177,19 +181,83 @@ same_varlena(const char *a, const char *b)
 	return a == b || (VARSIZE_ANY(a) == VARSIZE_ANY(b) && memcmp(a, b, VARSIZE_ANY(a)) == 0);
 }
 
-static void
-locate_field(Field *field, const ClariChunk *ids)
+static inline uint32
+run_end(const ClariPivot *pivot, uint32 run)
 {
-	field->every = false;
-	field->code = NO_CODE;
-	if (field->id == NULL || !field->needed)
+	return run + 1 < pivot->group->nruns ? pivot->begins[run + 1] : pivot->group->nrows;
+}
+
+/* The field's code in the dictionary; 0, which is NULL's, if it is not there. */
+static uint16
+find_code(const Field *field, const ClariChunk *ids)
+{
+	for (uint32 i = 0; i < ids->ndistinct; i++)
+		if (same_varlena(ids->bytes + ids->offsets[i], field->id))
+			return i + 1;
+	return 0;
+}
+
+/* Lists, ascending, which of the rows are the field's, in loops that do no more than they must; returns how many. */
+static uint32
+list_entries(const Field *field, const ClariChunk *ids, uint32 begin, uint32 end, uint32 *list)
+{
+	uint32 count = 0;
+	uint16 code;
+
+	if (field->id == NULL)
+		return 0;
+	switch (ids->encoding)
+	{
+		case CLARI_ENCODING_DICTIONARY:
+			code = find_code(field, ids);
+			for (uint32 row = begin; row < end && code != 0; row++)
+			{
+				list[count] = row;
+				count += ids->codes[row] == code;
+			}
+			break;
+		default:
+			for (uint32 row = begin; row < end; row++)
+				if (same_varlena(clari_chunk_varlena(ids, row), field->id))
+					list[count++] = row;
+	}
+	return count;
+}
+
+/* Gives the runs, the last included, the row of their entry of the field, or -1. */
+static void
+deal_entries(ClariPivot *pivot, const Field *field, uint32 first, uint32 last, int32 *rows)
+{
+	const ClariChunk *ids = &pivot->chunks[CLARI_ENTRY_FIELD_ID];
+	const uint32 *begins = pivot->begins;
+	uint32 last_end = run_end(pivot, last);
+	uint32 *list = pivot->list;
+
+	if (!field->needed)
 		return;
-	if (ids->encoding == CLARI_ENCODING_CONSTANT)
-		field->every = same_varlena(ids->bytes, field->id);
-	if (ids->encoding == CLARI_ENCODING_DICTIONARY)
-		for (uint32 i = 0; i < ids->ndistinct; i++)
-			if (same_varlena(ids->bytes + ids->offsets[i], field->id))
-				field->code = i + 1;
+	list[list_entries(field, ids, begins[first], last_end, list)] = PG_UINT32_MAX;
+	for (uint32 run = first; run <= last; run++)
+	{
+		uint32 end = run < last ? begins[run + 1] : last_end;
+		bool found = *list < end;
+
+		rows[run] = found ? (int32) *list : -1;
+		list += found;
+		for (; *list < end; list++)
+			pivot->several = true;
+	}
+}
+
+/* Room for what is found out about a group. */
+static void
+make_room(ClariPivot *pivot, uint32 nrows)
+{
+	if (nrows < pivot->room)
+		return;
+	pivot->room = nrows + 1;
+	pivot->list = MemoryContextAllocHuge(pivot->context, sizeof(uint32) * pivot->room);
+	for (int entry = CLARI_PIVOT_FORECAST; entry < CLARI_PIVOT_ENTRIES; entry++)
+		pivot->rows[entry] = MemoryContextAllocHuge(pivot->context, sizeof(int32) * pivot->room);
 }
 
 void
@@ -197,20 +265,32 @@ clari_pivot_group(ClariPivot *pivot, const ClariGroupIndex *group, const ClariCh
 {
 	pivot->group = group;
 	pivot->chunks = chunks;
-	pivot->codes =
-		chunks[CLARI_ENTRY_FIELD_ID].encoding == CLARI_ENCODING_DICTIONARY ? chunks[CLARI_ENTRY_FIELD_ID].codes : NULL;
-	locate_field(&pivot->forecast, &chunks[CLARI_ENTRY_FIELD_ID]);
-	locate_field(&pivot->quota, &chunks[CLARI_ENTRY_FIELD_ID]);
+	pivot->begins = chunks[CLARI_RUNS_CHUNK].offsets;
+	make_room(pivot, group->nrows);
 }
 
-/* ------- rows ------- */
-
-static inline bool
-is_of_field(const Field *field, const ClariChunk *ids, uint32 row)
+void
+clari_pivot_find(ClariPivot *pivot, uint32 first, uint32 last)
 {
-	if (ids->encoding == CLARI_ENCODING_CONSTANT)
-		return field->every;
-	return field->needed && field->id != NULL && same_varlena(clari_chunk_varlena(ids, row), field->id);
+	pivot->several = false;
+	deal_entries(pivot, &pivot->forecast, first, last, pivot->rows[CLARI_PIVOT_FORECAST]);
+	deal_entries(pivot, &pivot->quota, first, last, pivot->rows[CLARI_PIVOT_QUOTA]);
+}
+
+const int32 *
+clari_pivot_rows(const ClariPivot *pivot, ClariPivotEntry entry)
+{
+	return entry == CLARI_PIVOT_FIRST ? (const int32 *) pivot->begins : pivot->rows[entry];
+}
+
+/* ------- do they make one row? ------- */
+
+static bool
+same_cell(const ClariChunk *chunk, uint32 a, uint32 b)
+{
+	if (chunk->encoding == CLARI_ENCODING_FIXED)
+		return chunk->fixed[a] == chunk->fixed[b];
+	return same_varlena(clari_chunk_varlena(chunk, a), clari_chunk_varlena(chunk, b));
 }
 
 static void
@@ -224,79 +304,94 @@ raise_ambiguous(const ClariPivot *pivot, uint32 row, const char *what)
 					errhint("A foreign table with object 'entries' shows them as they are.")));
 }
 
-static inline bool
-same_cell(const ClariChunk *chunk, uint32 a, uint32 b)
+static void
+check_several(const ClariPivot *pivot, const Field *field, uint32 run, const char *what)
 {
-	if (chunk->encoding == CLARI_ENCODING_FIXED)
-		return chunk->fixed[a] == chunk->fixed[b];
-	if (chunk->encoding == CLARI_ENCODING_DICTIONARY)
-		return chunk->codes[a] == chunk->codes[b];
-	return same_varlena(clari_chunk_varlena(chunk, a), clari_chunk_varlena(chunk, b));
+	const ClariChunk *ids = &pivot->chunks[CLARI_ENTRY_FIELD_ID];
+	bool found = false;
+
+	for (uint32 row = pivot->begins[run]; row < run_end(pivot, run) && field->needed && field->id != NULL; row++)
+	{
+		bool another = same_varlena(clari_chunk_varlena(ids, row), field->id);
+
+		if (found && another)
+			raise_ambiguous(pivot, row, what);
+		found = found || another;
+	}
 }
 
 static void
-raise_different(const ClariPivot *pivot, uint32 row, int attribute)
+check_shared(const ClariPivot *pivot, int attribute, uint32 run)
 {
 	char what[NAMEDATALEN + 64];
 
-	snprintf(what, sizeof(what), "column \"%s\" differs among them",
-			 clari_lists[CLARI_ENTRIES].attributes[attribute].name);
-	raise_ambiguous(pivot, row, what);
-}
-
-static inline void
-take_forecast(const ClariPivot *pivot, uint32 row, int32 *taken)
-{
-	if (*taken >= 0)
-		raise_ambiguous(pivot, row, "several are of the forecast field");
-	*taken = (int32) row;
-}
-
-static inline void
-take_quota(const ClariPivot *pivot, uint32 row, int32 *taken)
-{
-	if (*taken >= 0)
-		raise_ambiguous(pivot, row, "several are of the quota field");
-	*taken = (int32) row;
-}
-
-static inline uint32
-run_end(const ClariPivot *pivot, uint32 run)
-{
-	return run + 1 < pivot->group->nruns ? pivot->chunks[CLARI_RUNS_CHUNK].offsets[run + 1] : pivot->group->nrows;
+	for (uint32 row = pivot->begins[run] + 1; row < run_end(pivot, run); row++)
+		if (!same_cell(&pivot->chunks[attribute], row - 1, row))
+		{
+			snprintf(what, sizeof(what), "column \"%s\" differs among them",
+					 clari_lists[CLARI_ENTRIES].attributes[attribute].name);
+			raise_ambiguous(pivot, row, what);
+		}
 }
 
 void
-clari_pivot_row(const ClariPivot *pivot, uint32 run, int32 *rows)
+clari_pivot_check(const ClariPivot *pivot, uint32 run)
 {
-	uint32 first = pivot->chunks[CLARI_RUNS_CHUNK].offsets[run];
-	uint32 end = run_end(pivot, run);
-	int32 forecast = -1;
-	int32 quota = -1;
-
-	/* The usual case, in a loop that does no more than it must: it is run for each owner. */
-	for (uint32 row = first; row < end && pivot->codes != NULL; row++)
-	{
-		if (pivot->codes[row] == pivot->forecast.code)
-			take_forecast(pivot, row, &forecast);
-		if (pivot->codes[row] == pivot->quota.code)
-			take_quota(pivot, row, &quota);
-	}
-	for (uint32 row = first; row < end && pivot->codes == NULL; row++)
-	{
-		if (is_of_field(&pivot->forecast, &pivot->chunks[CLARI_ENTRY_FIELD_ID], row))
-			take_forecast(pivot, row, &forecast);
-		if (is_of_field(&pivot->quota, &pivot->chunks[CLARI_ENTRY_FIELD_ID], row))
-			take_quota(pivot, row, &quota);
-	}
+	check_several(pivot, &pivot->forecast, run, "several are of the forecast field");
+	check_several(pivot, &pivot->quota, run, "several are of the quota field");
 	for (int i = 0; i < pivot->nshared; i++)
-		for (uint32 row = first + 1; row < end; row++)
-			if (!same_cell(&pivot->chunks[pivot->shared[i]], first, row))
-				raise_different(pivot, row, pivot->shared[i]);
-	rows[CLARI_PIVOT_FIRST] = (int32) first;
-	rows[CLARI_PIVOT_FORECAST] = forecast;
-	rows[CLARI_PIVOT_QUOTA] = quota;
+		check_shared(pivot, pivot->shared[i], run);
 }
+
+/* Lists the rows that are not the first of their run; returns how many. */
+static uint32
+list_followers(ClariPivot *pivot)
+{
+	uint32 count = 0;
+
+	for (uint32 run = 0; run < pivot->group->nruns; run++)
+		for (uint32 row = pivot->begins[run] + 1; row < run_end(pivot, run); row++)
+			pivot->list[count++] = row;
+	return count;
+}
+
+/* Do the rows all have the cells of those before them? */
+static bool
+agree(const ClariChunk *chunk, const uint32 *rows, uint32 count)
+{
+	bool differ = false;
+
+	if (chunk->encoding == CLARI_ENCODING_CONSTANT || chunk->encoding == CLARI_ENCODING_NULL)
+		return true;
+	if (chunk->encoding == CLARI_ENCODING_DICTIONARY)
+	{
+		/* Branches would cost more than they save. */
+		for (uint32 i = 0; i < count; i++)
+			differ |= chunk->codes[rows[i]] != chunk->codes[rows[i] - 1];
+		return !differ;
+	}
+	for (uint32 i = 0; i < count && !differ; i++)
+		differ = !same_cell(chunk, rows[i] - 1, rows[i]);
+	return !differ;
+}
+
+bool
+clari_pivot_is_sound(ClariPivot *pivot)
+{
+	uint32 count;
+
+	if (pivot->several)
+		return false;
+	if (pivot->nshared == 0)
+		return true;
+	count = list_followers(pivot);
+	for (int i = 0; i < pivot->nshared; i++)
+		if (!agree(&pivot->chunks[pivot->shared[i]], pivot->list, count))
+			return false;
+	return true;
+}
+
+/* ------- with a filter ------- */
 
 uint32
 clari_pivot_runs(const ClariPivot *pivot, uint32 *rows, uint32 count)

@@ -37,15 +37,26 @@ typedef enum ClariPivotEntry
 extern ClariPivot *clari_pivot_open(const ClariOptions *options, ClariReader *reader, const ClariColumn *columns,
 									int ncolumns, const bool *shared);
 
-/* From now on rows of this group; chunks by position, those of field_id, runs and the shared attributes open. */
+/*
+ * From now on runs of this group; chunks by position, those of field_id, runs
+ * and the shared attributes open.
+ */
 extern void clari_pivot_group(ClariPivot *pivot, const ClariGroupIndex *group, const ClariChunk *chunks);
 
+/* Finds the entries of these runs of the open group, the last included. */
+extern void clari_pivot_find(ClariPivot *pivot, uint32 first, uint32 last);
+
+/* By run, if it was among those: the row of that entry, or -1 where the owner has none.  Valid until the next group. */
+extern const int32 *clari_pivot_rows(const ClariPivot *pivot, ClariPivotEntry entry);
+
+/* Whether every run of the open group makes one row, as far as they were found: quicker than to check each. */
+extern bool clari_pivot_is_sound(ClariPivot *pivot);
+
 /*
- * The entries of a run: their rows in the group, by ClariPivotEntry, or -1 where
- * the owner has no such entry.  Raises ERRCODE_CARDINALITY_VIOLATION when they do not
- * make one row: two entries of one field, or an attribute that differs among them.
+ * Raises ERRCODE_CARDINALITY_VIOLATION when the entries of a run do not make one
+ * row: two entries of one field, or an attribute that differs among them.
  */
-extern void clari_pivot_row(const ClariPivot *pivot, uint32 run, int32 *rows);
+extern void clari_pivot_check(const ClariPivot *pivot, uint32 run);
 
 /* Of rows of the group, ascending, the runs that they belong to, in place; returns how many. */
 extern uint32 clari_pivot_runs(const ClariPivot *pivot, uint32 *rows, uint32 count);

@@ -173,6 +173,18 @@ my $v4 = handmade(qq({$lists,"entries":[{"userId":"u2",$entry,"forecastValue":2}
 	{"forecastValue":1 , "extra":[[]],"userId":"u1",$entry}]}));
 is(sql("SELECT owner_name, owner_email, forecast_amount, quota_amount FROM $v4 ORDER BY 3"), "A|a\@x|1|\n||2|",
 	'what is not said is NULL, and what we do not know is passed over');
+# Owner u7 has two entries of the field.
+my $users = join(',', map { qq({"userId":"u$_","email":"$_"}) } 1 .. 20);
+my $amounts = join(',', map { qq({"userId":"u$_",$entry,"forecastValue":$_}) } 1 .. 20, 7);
+my $twice = handmade(qq({"entries":[$amounts],) . $lists =~ s/"users":\[.*?\],/"users":[$users],/r . '}');
+for my $where ('', "WHERE owner_email IN ('3', '7')", 'WHERE owner_email IS NOT NULL')
+{
+	($state, $message) = query_error($node, "SELECT forecast_amount FROM $twice $where");
+	is($state, '21000', "several entries of one field do not make a row: $where");
+	like($message, qr/several are of the forecast field/, '… which is said');
+}
+is(sql("SELECT sum(forecast_amount) FROM $twice WHERE owner_email IN ('3', '8')"), 11, 'other rows are not concerned');
+is(sql("SELECT count(*), count(DISTINCT owner_email) FROM $twice"), '20|20', 'nor is who does not ask for the amount');
 my $dangling = handmade(qq({"entries":[{"userId":"u3",$entry,"forecastValue":2}],$lists}));
 ($state, $message) = query_error($node, "SELECT * FROM $dangling");
 is($state, '22000', 'an entry of a user whom the file does not list is an error');
