@@ -18,7 +18,6 @@
 #include "commands/vacuum.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
-#include "postmaster/autovacuum.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -165,7 +164,7 @@ clariAnalyzeForeignTable(Relation relation, AcquireSampleRowsFunc *sample, Block
 
 	if (cached.nversions == 0)
 	{
-		if (!IsAutoVacuumWorkerProcess())
+		if (MyBackendType != B_AUTOVAC_WORKER)
 			ereport(WARNING, (errcode(ERRCODE_WARNING),
 							  errmsg("nothing of foreign table \"%s\" is cached", RelationGetRelationName(relation)),
 							  errdetail("ANALYZE samples cached exports, and makes none."),

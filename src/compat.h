@@ -16,6 +16,11 @@
 #include "varatt.h"
 #endif
 
+/* ExplainState and ExplainPropertyText() have left commands/explain.h for headers of their own. */
+#if PG_VERSION_NUM >= 180000
+#define CLARI_EXPLAIN_HAS_HEADERS
+#endif
+
 /* CreateWaitEventSet() takes a resource owner instead of a memory context. */
 #if PG_VERSION_NUM >= 170000
 #define CLARI_WAIT_SET_HAS_OWNER
@@ -23,9 +28,9 @@
 
 /* Whose rights a scan has: from a view's owner, or InvalidOid for the current user. */
 #if PG_VERSION_NUM >= 160000
-#define clari_scan_check_as_user(plan, rte) ((plan)->checkAsUser)
+#define clari_scan_check_as_user(plan, rte) ((void) (rte), (plan)->checkAsUser)
 #else
-#define clari_scan_check_as_user(plan, rte) ((rte)->checkAsUser)
+#define clari_scan_check_as_user(plan, rte) ((void) (plan), (rte)->checkAsUser)
 #endif
 
 /* create_foreignscan_path() for a base relation without pathkeys, outer path or private data. */

@@ -13,6 +13,7 @@
 #include "rowset.h"
 #include "store.h"
 
+#include "compat.h"
 #include "miscadmin.h"
 #include "postmaster/interrupt.h"
 #include "utils/builtins.h"

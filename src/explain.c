@@ -17,6 +17,11 @@
 #include "nodes/makefuncs.h"
 #include "utils/ruleutils.h"
 
+#ifdef CLARI_EXPLAIN_HAS_HEADERS
+#include "commands/explain_format.h"
+#include "commands/explain_state.h"
+#endif
+
 static void
 append_item(StringInfo list, const char *item)
 {

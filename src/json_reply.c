@@ -294,7 +294,8 @@ parse_body(const char *body, size_t length)
 		return NULL;
 	while (length > 0 && is_space((unsigned char) body[length - 1]))
 		length--;
-	json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+	/* Not JSON_TOKENER_STRICT, which in json-c 0.18 refuses every byte from 0x80 on (its issue 892). */
+	json_tokener_set_flags(tokener, JSON_TOKENER_VALIDATE_UTF8);
 	if (length > 0 && length < INT_MAX)
 		value = json_tokener_parse_ex(tokener, body, (int) length);
 	if (value != NULL && json_tokener_get_parse_end(tokener) != length)

@@ -10,6 +10,7 @@
 
 #include "report.h"
 
+#include "compat.h"
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
 

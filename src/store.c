@@ -151,7 +151,7 @@ clari_store_rowset_path(const ClariKey *key, uint64 generation, char *path)
 	char digits[KEY_DIGITS + 1];
 
 	key_digits(key, digits);
-	return fits(snprintf(path, MAXPGPATH, "%s/%s_%016" INT64_MODIFIER "x%s", current_directory, digits, generation,
+	return fits(snprintf(path, MAXPGPATH, "%s/%s_%016llx%s", current_directory, digits, (unsigned long long) generation,
 						 ROWSET_SUFFIX));
 }
 

@@ -208,13 +208,14 @@ like($message, qr/user mapping/, '… but not for what he reads himself');
 #
 # In the leader of a parallel plan.
 #
+my $debug_parallel = debug_parallel($node);
 my $parallel = 'SET max_parallel_workers_per_gather = 2; SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0';
 my $join = 'SELECT time_period, count(*), sum(n), sum(forecast_amount) FROM big JOIN forecasts ON q = time_period AND n % 60 = length(owner_name)
 	GROUP BY 1 ORDER BY 1';
 like(rows_in('remote', "$parallel; EXPLAIN $join"), qr/Gather/, 'a parallel plan');
 same_rows($join, $parallel, "$parallel; SET enable_hashjoin = off", "$parallel; SET enable_hashjoin = off; SET enable_mergejoin = off",
-	"$parallel; SET parallel_leader_participation = off", 'SET force_parallel_mode = on', 'SET force_parallel_mode = regress');
-same_rows($_, $parallel, "$parallel; SET force_parallel_mode = on") for (
+	"$parallel; SET parallel_leader_participation = off", "SET $debug_parallel = on", "SET $debug_parallel = regress");
+same_rows($_, $parallel, "$parallel; SET $debug_parallel = on") for (
 	qq{SELECT time_period, count(*) FROM forecasts WHERE time_period = (SELECT max(q) FROM big WHERE n < 4) GROUP BY 1},
 	qq{SELECT count(*) FROM big WHERE q = ANY (ARRAY(SELECT time_period FROM forecasts))},
 	qq{SELECT q, count(*) FROM (SELECT q FROM big UNION ALL SELECT time_period FROM forecasts) s GROUP BY 1 ORDER BY 1});

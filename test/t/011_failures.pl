@@ -262,9 +262,7 @@ subtest 'a background worker slot that frees in time' => sub {
 	$node->restart;
 	$node->safe_psql('postgres', 'SELECT clari_invalidate()');
 	my $occupant = ClariSession->new($node);
-	my $setting = $occupant->query("SELECT name FROM pg_settings WHERE name IN ('force_parallel_mode', 'debug_parallel_query')
-		ORDER BY name LIMIT 1");
-	$occupant->query("SET $setting = on");
+	$occupant->query('SET ' . debug_parallel($node) . ' = on');
 	$occupant->start('SELECT pg_sleep(300)');
 	wait_until('the slot is taken', sub { $node->safe_psql('postgres',
 		"SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'parallel worker'") eq '1' });

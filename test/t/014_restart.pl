@@ -52,9 +52,12 @@ sub waiting_session
 {
 	my ($name) = @_;
 	my $phase = $phases{$name}->();
+	my $downloads = sim_seen('total.results');
 	my $session = ClariSession->new($node)->start($query);
 	wait_until("the export is $name", sub {
 		sql("SELECT phase FROM clari_exports WHERE time_period = '2026_Q1' AND job_id <> ''") =~ $phase });
+	# The worker says so before it asks for the file.
+	wait_until('the file is on its way', sub { sim_seen('total.results') > $downloads }) if $name eq 'being downloaded';
 	return $session;
 }
 

@@ -69,7 +69,7 @@ my $plain_port = start_sim(
 	also => [
 		[ '127.0.0.1', @good ], [ '127.0.0.1', @good ], ['127.0.0.1'], ['::1'],
 		[ '127.0.0.1', certificate('elsewhere', 'DNS:elsewhere.example') ],
-		[ '127.0.0.1', certificate('expired', 'DNS:localhost', days => -1) ],
+		[ '127.0.0.1', certificate('expired', 'DNS:localhost', days => 0) ],
 		[ '127.0.0.1', certificate('unknown', 'DNS:localhost', ca => 'stranger') ] ]);
 my ($tls, $other_tls, $other_plain, $ipv6, $elsewhere, $expired, $unknown) = sim_other_ports();
 my ($full) = start_peer('full');

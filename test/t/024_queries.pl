@@ -339,7 +339,7 @@ my %shapes = (
 
 # Settings that make other plans, but none so slow that it keeps the test: nested loops of large tables, or such that begin
 # parallel plans for each row since they are told to cost nothing.
-my $debug_parallel = $node->pg_version->major < 16 ? 'force_parallel_mode' : 'debug_parallel_query';
+my $debug_parallel = debug_parallel($node);
 
 sub settings
 {

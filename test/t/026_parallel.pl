@@ -192,11 +192,12 @@ subtest 'workers return rows' => sub {
 my @settings = ($parallel, $workers_only, (map { "$cheap; SET max_parallel_workers_per_gather = $_" } 1, 4), "$parallel;
 	SET max_parallel_workers = 0",
 	"$workers_only; SET max_parallel_workers = 1");
+my $debug_parallel = debug_parallel($node);
 my @switches = ((map { "$parallel; SET $_ = off" } qw(enable_parallel_append enable_parallel_hash enable_hashagg enable_hashjoin enable_sort enable_gathermerge)),
 	"$workers_only; SET max_parallel_workers = 0", "$cheap; SET max_parallel_workers_per_gather = 3",
 	"$parallel; SET enable_partitionwise_join = on; SET enable_partitionwise_aggregate = on",
 	"$parallel; SET enable_nestloop = off; SET enable_hashjoin = off", "$parallel; SET clari_fdw.enable_pruning = off",
-	"$parallel; SET work_mem = 64; SET hash_mem_multiplier = 1", 'SET force_parallel_mode = on', 'SET force_parallel_mode = regress');
+	"$parallel; SET work_mem = 64; SET hash_mem_multiplier = 1", "SET $debug_parallel = on", "SET $debug_parallel = regress");
 
 subtest 'the same rows' => sub {
 	sql(q{CREATE TABLE heap_net_arr.parted AS SELECT owner_name, owner_email, forecast_amount, time_period FROM heap_net_arr.forecasts;

@@ -86,7 +86,7 @@ my @sources = (
 	{ name => 'mine.shown', filled => 'mine.behind', make => "CREATE TABLE mine.behind ($ten);
 		CREATE VIEW mine.shown AS SELECT exported_at, note, " . join(', ', grep { $_ ne 'exported_at' } @columns) . "
 			FROM mine.behind, (VALUES ('n')) AS n(note)" },
-	{ name => 'mine."staged %I"', make => qq{CREATE UNLOGGED TABLE mine."staged %I" ($ten) PARTITION BY HASH (owner_email);
+	{ name => 'mine."staged %I"', make => qq{CREATE TABLE mine."staged %I" ($ten) PARTITION BY HASH (owner_email);
 		CREATE TABLE mine.staged_0 PARTITION OF mine."staged %I" FOR VALUES WITH (MODULUS 2, REMAINDER 0);
 		CREATE TABLE mine.staged_1 PARTITION OF mine."staged %I" FOR VALUES WITH (MODULUS 2, REMAINDER 1)} },
 	{ name => 'pg_temp.staged_for_now', make => "CREATE TEMPORARY TABLE staged_for_now ($ten)" });

@@ -42,8 +42,14 @@ sub is_finished
 	until ($self->{ended} || $self->{output} =~ /^<<$self->{marks}>>$/m)
 	{
 		my $left = $deadline - time;
-		last unless $self->{select}->can_read($left > 0 ? $left : 0);
-		$self->{ended} = 1 unless sysread($self->{out}, $self->{output}, 65536, length $self->{output});
+		if ($self->{select}->can_read($left > 0 ? $left : 0))
+		{
+			$self->{ended} = 1 unless sysread($self->{out}, $self->{output}, 65536, length $self->{output});
+		}
+		elsif ($left <= 0) # or else a child's signal has ended the wait, which is handled from 17 on
+		{
+			last;
+		}
 	}
 	return $self->{ended} || $self->{output} =~ /^<<$self->{marks}>>$/m;
 }

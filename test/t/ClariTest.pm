@@ -16,7 +16,7 @@ use Time::HiRes qw(sleep time);
 
 our @EXPORT = qw(start_sim sim_set sim_fault sim_release sim_reset sim_seen sim_expected
   start_node create_server import_tables table_csv same_csv is_as_generated wait_until query_error
-  sim_other_ports sim_storm sim_last private_memory
+  sim_other_ports sim_storm sim_last private_memory debug_parallel
   sim_posts sim_requests foreign_post forget_all digest_of last_line
   children process_is_gone terminate_workers kill_postmaster kill_machine kill_child cache_files);
 
@@ -116,6 +116,9 @@ sub start_node
 	$node->safe_psql('postgres', 'CREATE EXTENSION clari_fdw');
 	return $node;
 }
+
+# The name of the setting that asks for parallel plans everywhere.
+sub debug_parallel { my ($node) = @_; return $node->pg_version->major < 16 ? 'force_parallel_mode' : 'debug_parallel_query'; }
 
 # Server clari on the simulator, and the current user's mapping.
 sub create_server
