@@ -5,6 +5,7 @@ use warnings FATAL => 'all';
 use ClariSession;
 use Figures;
 use Time::HiRes qw(sleep time);
+use Time::Local qw(timegm);
 
 my ($port, @parts) = @ARGV;
 my $session = set_up($port);
@@ -73,14 +74,20 @@ sub warm
 
 # ------- the first query after a restart -------
 
-# Milliseconds of planning and execution of a session's first query after a restart.
-sub after_restart
+sub restart_server
 {
-	my ($query) = @_;
 	my $data = $session->query('SHOW data_directory');
 	$session->quit;
 	system('pg_ctl', '-D', $data, '-m', 'fast', '-w', '-s', '-l', "$data/../server.log", 'restart') == 0 or die 'pg_ctl restart';
 	$session = new_session();
+	return;
+}
+
+# Milliseconds of planning and execution of a session's first query after a restart.
+sub after_restart
+{
+	my ($query) = @_;
+	restart_server();
 	my $plan = $session->query("EXPLAIN (ANALYZE, TIMING OFF) $query");
 	my ($planning) = $plan =~ /Planning Time: ([\d.]+)/ or die $plan;
 	my ($execution) = $plan =~ /Execution Time: ([\d.]+)/ or die $plan;
@@ -187,10 +194,72 @@ sub memory
 	return;
 }
 
+# ------- a month of clari_sync -------
+
+my ($clock, $offset);
+
+# The time of day is so many seconds after the month began, for the server and for the service.
+sub set_clock
+{
+	my ($seconds) = @_;
+	control('set', { settings => { clock_skew => $offset + $seconds } });
+	open(my $file, '+<', $clock) or die "$clock: $!";
+	syswrite($file, pack('q', $offset + $seconds)) == 8 or die "$clock: $!";
+	close $file;
+	return;
+}
+
+# Exports in 30 days of a sync every so many hours.
+sub month
+{
+	my ($hours, $table) = @_;
+	set_clock(0);
+	$session->query('SELECT clari_invalidate()');
+	my $before = posts();
+	for (my $hour = 0; $hour < 30 * 24; $hour += $hours)
+	{
+		set_clock(3600 * $hour);
+		my $output = $session->query("CALL clari_sync('$table')");
+		die $output if $output =~ /ERROR/;
+	}
+	return posts() - $before;
+}
+
+sub quota
+{
+	my $begin = timegm(0, 0, 0, 16, 10, 2025);    # in 2026_Q4 of the fiscal year, and more than a month before its end
+	$offset = $begin - int time;
+	$clock = "$ENV{HOME}/clock";
+	system('cc', '-shared', '-fPIC', '-o', "$clock.so", 'test/t/clock.c', '-ldl') == 0 or die 'cc';
+	open(my $file, '>', $clock) or die "$clock: $!";
+	print $file pack('q', $offset);
+	close $file;
+	{
+		local @ENV{qw(LD_PRELOAD CLARI_CLOCK)} = ("$clock.so", $clock);
+		restart_server();
+	}
+	control('set', { settings => { job_seconds => 0, owners => 20, known_periods => [ map { my $year = $_; map { "${year}_Q$_" } 1 .. 4 } 2021 .. 2026 ] } });
+	$session->query("SET client_min_messages = warning; SELECT clari_create_tables(); ALTER SERVER clari OPTIONS (poll_interval '20ms')");
+	for my $recipe ([ 4, '1d' ], [ 2, '7d' ], [ 1, '7d' ])
+	{
+		my ($hours, $closed) = @$recipe;
+		for my $periods (8, 20)
+		{
+			my $prefix = "every_${hours}_${closed}_${periods}_";
+			my $extent = 'current-' . ($periods - 1) . '..current';
+			$session->query("IMPORT FOREIGN SCHEMA net_arr LIMIT TO (${prefix}forecasts) FROM SERVER clari INTO clari
+				OPTIONS (table_prefix '$prefix', periods '$extent', closed_period_ttl '$closed')");
+			my $exports = month($hours, "clari.${prefix}forecasts");
+			line("exports a month: sync every $hours h, closed_period_ttl $closed, $periods periods", $exports, 'of 1000');
+		}
+	}
+	return;
+}
+
 $session->query("CREATE SCHEMA clari;
 	IMPORT FOREIGN SCHEMA net_arr FROM SERVER clari INTO clari OPTIONS (periods '2026_Q1..2026_Q4');
 	CREATE FOREIGN TABLE clari.large (owner_name text, owner_email text, forecast_amount numeric, quota_amount numeric,
 		crm_total numeric, crm_closed numeric, adjustment_amount numeric, time_period text, exported_at timestamptz,
 		forecast_name text) SERVER clari OPTIONS (forecast 'net_arr', periods '2025_Q4')");
-run_parts([qw(warm cold restart scan memory)],
-	{ cold => \&cold, warm => \&warm, restart => \&restart, scan => \&scan, memory => \&memory }, @parts);
+run_parts([qw(warm cold restart scan memory quota)],
+	{ cold => \&cold, warm => \&warm, restart => \&restart, scan => \&scan, memory => \&memory, quota => \&quota }, @parts);

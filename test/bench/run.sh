@@ -2,7 +2,7 @@
 # run.sh
 #		The figures that the README quotes, against the simulator: bash test/bench/run.sh [PART…]
 #
-# Parts: cold, warm, restart, scan, memory; without any, all of them, in about ten
+# Parts: cold, warm, restart, scan, memory, quota; without any, all of them, in about ten
 # minutes.  Takes PG_CONFIG (the newest PostgreSQL) from the environment.  Times
 # are worth something on a quiet machine alone: the load is printed with them.
 # See ../common.sh.
