@@ -20,12 +20,19 @@ can_fuzz()
 		"$clang" -fsanitize=fuzzer,address,undefined -x c -o /dev/null - 2>/dev/null
 }
 
+# Debian's is for Debian's PostgreSQL.
+has_cron()
+{
+	local library
+	library=$("$(find_pg_config)" --pkglibdir)
+	[ -e "$library/pg_cron.so" ] || [[ $library != /usr/lib/postgresql/* ]]
+}
+
 if [ -z "$work" ]; then
 	install_packages
-	# The fuzzers do without: whoever may not install packages runs the rest.
-	if ! can_fuzz && { [ "$EUID" = 0 ] || sudo -n true 2>/dev/null; }; then
-		install_packages clang libclang-rt-dev
-	fi
+	# For the fuzzers and for 042_cron.pl: whoever may not install packages runs the rest.
+	can_fuzz || install_optional clang libclang-rt-dev
+	has_cron || install_optional postgresql-cron
 	run_inside
 fi
 
@@ -76,6 +83,7 @@ suite()
 	passed=$((passed + good))
 	failed=$((failed + count - good))
 	echo "$name: $good of $count passed in $((SECONDS - start)) s"
+	grep -Eo '^test/t/.* skipped: .*' "$log" || :
 	[ "$good" = "$count" ] || show_failure "$log"
 }
 
@@ -104,8 +112,9 @@ suite regress "$(count_files sql -name '*.sql' ! -name 'clari_fdw--*')" "$regres
 suite isolation "$(count_files test/isolation/specs -name '*.spec')" "$regress_ok" \
 	make -s installcheck REGRESS= TAP_TESTS=
 stop_server
-suite tap "$(count_files test/t -name '*.pl')" '^test/t/[^ ]+ \.+ ok' \
+suite tap "$(count_files test/t -name '*.pl')" '^test/t/[^ ]+ \.+ (ok|skipped)' \
 	make -s installcheck REGRESS= ISOLATION= PROVE_FLAGS=-j2
+sed -n 's/^test\/t\/\([^ ]*\) \.* \(skipped: .*\)/tap: \1 \2/p' "$work/tap.log"
 if can_fuzz; then
 	suite fuzz "$(count_files test/fuzz/corpus -mindepth 1 -maxdepth 1 -type d)" '^Done [0-9]+ runs' \
 		make -s -k -O -j2 fuzz FUZZ_CC="$(find_clang)" FUZZ_SECONDS="${FUZZ_SECONDS:-60}"

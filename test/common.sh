@@ -57,6 +57,7 @@ missing_packages()
 		command -v $tool >/dev/null || echo $tool
 	done
 	[ -f /usr/include/stdio.h ] || echo libc6-dev
+	[ -f /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates
 	for library in libcurl:libcurl4-openssl-dev json-c:libjson-c-dev libcrypto:libssl-dev; do
 		pkg-config --exists ${library%:*} 2>/dev/null || echo ${library#*:}
 	done
@@ -74,7 +75,7 @@ with_postgres_version()
 	config=$(find_pg_config)
 	version=$("${config:-false}" --version 2>/dev/null | sed 's/^[^0-9]*\([0-9]*\).*/\1/') ||
 		version=$(apt-cache depends postgresql | sed -n 's/.*Depends: postgresql-\([0-9]*\)$/\1/p' | head -n 1)
-	sed "s/^postgresql\$/postgresql-$version postgresql-server-dev-$version/"
+	sed "s/^postgresql\$/postgresql-$version postgresql-server-dev-$version/; s/^postgresql-cron\$/postgresql-$version-cron/"
 }
 
 apt()
@@ -101,6 +102,12 @@ install_packages()
 	as_root rm -f $dir/clari_fdw_test.conf
 	as_root rmdir --ignore-fail-on-non-empty $dir
 	[ $status = 0 ] || die "$output"
+}
+
+# Installs packages that the rest does without, where that can be done.
+install_optional()
+{
+	{ [ "$EUID" = 0 ] || sudo -n true 2>/dev/null; } && (install_packages "$@") || echo "Going on without $*."
 }
 
 # ------- outside: the copies -------
@@ -192,6 +199,7 @@ run_inside()
 	setsid env -i --default-signal=INT,QUIT PATH="${pg_config%/*}:/usr/local/bin:/usr/bin:/bin" LC_ALL=C.UTF-8 \
 		HOME="$work/home" TMPDIR="$work/tmp" PG_CONFIG="$pg_config" CLARI_WORK="$work" \
 		${FUZZ_SECONDS:+FUZZ_SECONDS="$FUZZ_SECONDS"} ${SCAN_ROWS:+SCAN_ROWS="$SCAN_ROWS"} \
+		${MERGE_ROWS:+MERGE_ROWS="$MERGE_ROWS"} \
 		"${account[@]}" bash "$work/tree/$script" "$@" </dev/null &
 	child=$!
 	wait $child || status=$?

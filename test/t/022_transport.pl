@@ -466,28 +466,12 @@ $node->stop;
 
 # ---- clocks ----
 
-my $clock = "$dir/clock";
-
-# The server's time of day is off by so many seconds.
-sub set_clock
-{
-	my ($seconds) = @_;
-	open(my $file, '+>>', $clock) or die $!;
-	close $file;
-	open($file, '+<', $clock) or die $!;
-	syswrite($file, pack('q', $seconds)) == 8 or die $!;
-	close $file;
-	return;
-}
-
 SKIP:
 {
-	skip 'no C compiler', 1
-	  unless system("cc -shared -fPIC -o $dir/clock.so $FindBin::RealBin/clock.c -ldl") == 0;
-	set_clock(0);
+	my %clock = clock_environment() or skip 'no C compiler', 1;
 	my $off;
 	{
-		local @ENV{qw(LD_PRELOAD CLARI_CLOCK)} = ("$dir/clock.so", $clock);
+		local %ENV = (%ENV, %clock);
 		$off = start_node('clock');
 	}
 	sim_reset();
@@ -563,7 +547,7 @@ SKIP:
 	$waiting->quit;
 	$off->append_conf('postgresql.conf', "max_worker_processes = 1\n");    # the logical replication launcher's
 	{
-		local @ENV{qw(LD_PRELOAD CLARI_CLOCK)} = ("$dir/clock.so", $clock);
+		local %ENV = (%ENV, %clock);
 		$off->restart;
 	}
 	$off->safe_psql('postgres', 'SELECT clari_invalidate()');

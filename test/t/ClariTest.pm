@@ -17,11 +17,11 @@ use Time::HiRes qw(sleep time);
 our @EXPORT = qw(start_sim sim_set sim_fault sim_release sim_reset sim_seen sim_expected
   start_node create_server import_tables table_csv same_csv is_as_generated wait_until query_error
   sim_other_ports sim_storm sim_last private_memory debug_parallel
-  sim_posts sim_requests foreign_post forget_all digest_of last_line
+  sim_posts sim_requests foreign_post forget_all digest_of last_line clock_environment set_clock
   children process_is_gone terminate_workers kill_postmaster kill_machine kill_child cache_files);
 
 my $simulator = "$FindBin::RealBin/../clari_sim.py";
-my ($sim, $sim_port, @other_ports);
+my ($sim, $sim_port, @other_ports, $clock);
 my $http = HTTP::Tiny->new(timeout => 120);
 
 # Starts the simulator with settings (see clari_sim.py); it goes when the test does.  also => [[host, certificate, key],
@@ -197,16 +197,36 @@ sub is_as_generated
 	return same_csv($got, $expected, $how{name} // "$table shows $period as generated");
 }
 
-# Waits until the condition holds, at most a minute.
+# Waits until the condition holds, at most a minute or so many seconds.
 sub wait_until
 {
-	my ($what, $condition) = @_;
-	my $deadline = time + 60;
+	my ($what, $condition, $seconds) = @_;
+	my $deadline = time + ($seconds // 60);
 	until ($condition->())
 	{
 		die "timed out waiting until $what" if time > $deadline;
 		sleep 0.02;
 	}
+	return;
+}
+
+# What a server has to be started with for its time of day to be off as set_clock() says; nothing without a C compiler.
+sub clock_environment
+{
+	my $dir = PostgreSQL::Test::Utils::tempdir();
+	return unless system("cc -shared -fPIC -o $dir/clock.so $FindBin::RealBin/clock.c -ldl") == 0;
+	$clock = "$dir/clock";
+	append_to_file($clock, pack('q', 0));
+	return (LD_PRELOAD => "$dir/clock.so", CLARI_CLOCK => $clock);
+}
+
+# By so many seconds, at once; in place, since the file is mapped.
+sub set_clock
+{
+	my ($seconds) = @_;
+	open(my $file, '+<', $clock) or die $!;
+	syswrite($file, pack('q', $seconds)) == 8 or die $!;
+	close $file;
 	return;
 }
 
