@@ -80,7 +80,7 @@ CREATE VIEW clari_stats AS SELECT * FROM @extschema@.clari_stats_counters();
  * FROM, IN, BETWEEN, NULLIF and USING look for "=" in the search_path and are
  * avoided; DISTINCT and ORDER BY take the type's operator class and are safe.
  */
-CREATE FUNCTION clari_create_tables() RETURNS void
+CREATE FUNCTION clari_create_tables(distributed boolean DEFAULT false) RETURNS void
 LANGUAGE plpgsql
 AS $$
 DECLARE
@@ -90,19 +90,40 @@ DECLARE
 		' quota_amount pg_catalog.numeric, crm_total pg_catalog.numeric, crm_closed pg_catalog.numeric,'
 		' adjustment_amount pg_catalog.numeric, time_period pg_catalog.text,'
 		' exported_at pg_catalog.timestamptz, forecast_name pg_catalog.text';
+	made pg_catalog.regclass;
+	neighbour pg_catalog.text := 'default';
+	table_name pg_catalog.text;
 BEGIN
 	IF schema_name IS NULL THEN
 		RAISE EXCEPTION 'no schema has been selected to create in'
 			USING ERRCODE = 'invalid_schema_name', HINT = 'SET search_path TO the schema that shall hold the tables.';
+	END IF;
+	IF distributed AND NOT EXISTS (
+		SELECT FROM pg_catalog.pg_extension AS e WHERE e.extname OPERATOR(pg_catalog.=) 'citus'::pg_catalog.name)
+	THEN
+		RAISE EXCEPTION 'cannot distribute tables: extension "citus" is not installed'
+			USING ERRCODE = 'feature_not_supported', HINT = 'CREATE EXTENSION citus, or leave out "distributed".';
 	END IF;
 	EXECUTE pg_catalog.format(
 		'CREATE TABLE IF NOT EXISTS %I.clari_forecasts (%s, PRIMARY KEY (owner_email, time_period, forecast_name))',
 		schema_name, columns);
 	-- What is staged can be exported again: it needs no WAL.
 	EXECUTE pg_catalog.format('CREATE UNLOGGED TABLE IF NOT EXISTS %I.staging_clari (%s)', schema_name, columns);
+	IF distributed THEN
+		-- As clari_merge() finds them.  Citus has its functions and its catalog in pg_catalog.
+		FOREACH table_name IN ARRAY '{clari_forecasts,staging_clari}'::pg_catalog.text[] LOOP
+			made := @extschema@.clari_merge_table(NULL::pg_catalog.regclass, table_name);
+			IF NOT EXISTS (SELECT FROM pg_catalog.pg_dist_partition AS d
+				WHERE d.logicalrelid::pg_catalog.oid OPERATOR(pg_catalog.=) made::pg_catalog.oid)
+			THEN
+				PERFORM pg_catalog.create_distributed_table(made, 'owner_email'::pg_catalog.text, colocate_with => neighbour);
+			END IF;
+			neighbour := pg_catalog.format('%I.%I', schema_name, table_name);
+		END LOOP;
+	END IF;
 END
 $$;
-COMMENT ON FUNCTION clari_create_tables() IS 'makes clari_forecasts and staging_clari in the current schema';
+COMMENT ON FUNCTION clari_create_tables(boolean) IS 'makes clari_forecasts and staging_clari in the current schema';
 
 /*
  * A table that clari_merge is to use: the one given or, for NULL, the one of
@@ -207,9 +228,9 @@ $$;
  * Counts are exact because the target is locked against every other writer,
  * merges included: between the count of what is new and the MERGE nothing can
  * change, and of two merges at once the second sees what the first has done.
- * The source is not locked (two sessions that stage and merge in one transaction
- * each would deadlock), so rows that others commit to it meanwhile may be merged
- * and not counted.
+ * The source is locked only where that takes no waiting (two sessions that stage
+ * and merge in one transaction each would deadlock); elsewhere rows that others
+ * commit to it meanwhile may be merged and not counted.
  *
  * Statements stay within what Citus runs on colocated tables: plain equalities
  * in ON, nothing volatile, no distribution column updated.
@@ -235,7 +256,13 @@ DECLARE
 	written pg_catalog.int8;
 	staged pg_catalog.int8;
 	keys pg_catalog.int8;
+	present pg_catalog.int8;
+	is_still boolean := false;
+	is_distinct boolean;
+	is_counted boolean := false;
+	is_sorted boolean := true;
 	nestloop CONSTANT pg_catalog.text := pg_catalog.current_setting('enable_nestloop');
+	memory CONSTANT pg_catalog.text := pg_catalog.current_setting('work_mem');
 	usable CONSTANT pg_catalog.text :=
 		's.owner_email IS NOT NULL AND s.time_period IS NOT NULL AND s.forecast_name IS NOT NULL';
 	same_key CONSTANT pg_catalog.text :=
@@ -276,24 +303,52 @@ BEGIN
 	PERFORM @extschema@.clari_merge_check_columns(source_id, source_name);
 	PERFORM @extschema@.clari_merge_check_key(target_id, target_name);
 
-	EXECUTE pg_catalog.format('SELECT pg_catalog.count(*), pg_catalog.count(*) FILTER (WHERE (%s) IS NOT TRUE) FROM %s AS s',
-		usable, source_name) INTO staged, skipped;
+	-- Where nobody writes to the source, and none shall until the end: without waiting for who does, which could be a deadlock.
+	IF source_kind OPERATOR(pg_catalog.=) ANY ('{r,p}'::pg_catalog.text[]) THEN
+		BEGIN
+			EXECUTE pg_catalog.format('LOCK TABLE %s IN SHARE MODE NOWAIT', source_name);
+			is_still := true;
+		EXCEPTION WHEN lock_not_available OR insufficient_privilege THEN
+			NULL;
+		END;
+	END IF;
+	-- As many hashes as rows: no key is there twice, and the rows need not be sorted.  OFFSET keeps Citus from counting them roughly.
+	EXECUTE pg_catalog.format(
+		'SELECT pg_catalog.count(*), pg_catalog.count(*) OPERATOR(pg_catalog.-) pg_catalog.count(s.hash),
+			pg_catalog.count(DISTINCT s.hash)
+		FROM (
+			SELECT CASE WHEN %s THEN pg_catalog.hash_record_extended(
+				ROW(s.owner_email, s.time_period, s.forecast_name), 0::pg_catalog.int8) END AS hash
+			FROM %s AS s OFFSET 0) AS s', usable, source_name) INTO staged, skipped, keys;
+	is_distinct := is_still AND keys OPERATOR(pg_catalog.=) (staged OPERATOR(pg_catalog.-) skipped);
 	/*
 	 * What was staged a moment ago has no statistics, and the planner takes its keys
 	 * for few.  An index lookup for each row pays only where the rows are fewer than
-	 * the target's pages, by and large.
+	 * the target's pages, by and large.  Otherwise all of the target is joined, in
+	 * as few batches as may be, and counting its rows twice is cheaper than joining
+	 * them twice; but policies could hide some.
 	 */
 	IF staged OPERATOR(pg_catalog.*) 4::pg_catalog.int8 OPERATOR(pg_catalog.>)
 		@extschema@.clari_merge_pages(target_id)
 	THEN
 		PERFORM pg_catalog.set_config('enable_nestloop', 'off', true);
+		IF pg_catalog.pg_size_bytes(memory) OPERATOR(pg_catalog.<) pg_catalog.pg_size_bytes('32MB') THEN
+			PERFORM pg_catalog.set_config('work_mem', '32MB', true);
+		END IF;
+		is_counted := is_distinct AND NOT pg_catalog.row_security_active(target_id::pg_catalog.oid);
 	END IF;
-	-- The key is unique in the target, so this join adds no rows.
-	EXECUTE pg_catalog.format(
-		'SELECT pg_catalog.count(*), pg_catalog.count(*) FILTER (WHERE t.owner_email IS NULL)
-		FROM (SELECT DISTINCT s.owner_email, s.time_period, s.forecast_name FROM %s AS s WHERE %s) AS s
-		LEFT JOIN %s AS t ON %s', source_name, usable, target_name, same_key)
-		INTO keys, inserted;
+	IF is_counted THEN
+		EXECUTE pg_catalog.format('SELECT pg_catalog.count(*) FROM %s', target_name) INTO present;
+		-- If they are fewer by far, sort them for all that: the planner then sees that they differ, and hashes them, not the target.
+		is_sorted := staged OPERATOR(pg_catalog.*) 4::pg_catalog.int8 OPERATOR(pg_catalog.<) present;
+	ELSE
+		-- The key is unique in the target, so this join adds no rows.
+		EXECUTE pg_catalog.format(
+			'SELECT pg_catalog.count(*), pg_catalog.count(*) FILTER (WHERE t.owner_email IS NULL)
+			FROM (SELECT DISTINCT s.owner_email, s.time_period, s.forecast_name FROM %s AS s WHERE %s) AS s
+			LEFT JOIN %s AS t ON %s', source_name, usable, target_name, same_key)
+			INTO keys, inserted;
+	END IF;
 	IF staged OPERATOR(pg_catalog.-) skipped OPERATOR(pg_catalog.>) keys THEN
 		RAISE NOTICE '% rows of % are left out for newer ones with the same key',
 			staged OPERATOR(pg_catalog.-) skipped OPERATOR(pg_catalog.-) keys, source_name;
@@ -308,13 +363,11 @@ BEGIN
 	EXECUTE pg_catalog.format(
 		'MERGE INTO %1$s AS t
 		USING (
-			SELECT DISTINCT ON (s.owner_email, s.time_period, s.forecast_name) s.owner_name, s.owner_email,
-				s.forecast_amount, s.quota_amount, s.crm_total, s.crm_closed, s.adjustment_amount, s.time_period,
-				s.exported_at, s.forecast_name
+			SELECT %6$s s.owner_name, s.owner_email, s.forecast_amount, s.quota_amount, s.crm_total, s.crm_closed,
+				s.adjustment_amount, s.time_period, s.exported_at, s.forecast_name
 			FROM %2$s AS s
 			WHERE %3$s
-			ORDER BY s.owner_email, s.time_period, s.forecast_name, s.exported_at DESC NULLS LAST, s.owner_name,
-				s.forecast_amount, s.quota_amount, s.crm_total, s.crm_closed, s.adjustment_amount) AS s
+			%7$s) AS s
 		ON %4$s
 		WHEN MATCHED AND (t.exported_at IS NULL OR s.exported_at OPERATOR(pg_catalog.>=) t.exported_at) AND (%5$s) THEN
 			UPDATE SET owner_name = s.owner_name, forecast_amount = s.forecast_amount, quota_amount = s.quota_amount,
@@ -335,13 +388,23 @@ BEGIN
 			FROM pg_catalog.pg_attribute AS a
 			WHERE a.attrelid OPERATOR(pg_catalog.=) target_id::pg_catalog.oid AND NOT a.attisdropped
 				AND a.attname OPERATOR(pg_catalog.=) ANY
-					('{owner_name,forecast_amount,quota_amount,crm_total,crm_closed,adjustment_amount}'::pg_catalog.name[])));
+					('{owner_name,forecast_amount,quota_amount,crm_total,crm_closed,adjustment_amount}'::pg_catalog.name[])),
+		CASE WHEN is_sorted THEN 'DISTINCT ON (s.owner_email, s.time_period, s.forecast_name)' END,
+		CASE WHEN is_sorted THEN
+			'ORDER BY s.owner_email, s.time_period, s.forecast_name, s.exported_at DESC NULLS LAST, s.owner_name,
+				s.forecast_amount, s.quota_amount, s.crm_total, s.crm_closed, s.adjustment_amount' END);
 	GET DIAGNOSTICS written = ROW_COUNT;
+	IF is_counted THEN
+		EXECUTE pg_catalog.format('SELECT pg_catalog.count(*) FROM %s', target_name) INTO inserted;
+		inserted := inserted OPERATOR(pg_catalog.-) present;
+	END IF;
 	updated := written OPERATOR(pg_catalog.-) inserted;
 	unchanged := keys OPERATOR(pg_catalog.-) written;
 
 	deleted := 0;
 	IF delete_missing THEN
+		-- Of a period newer than the target's statistics the planner expects a row or none, and would compare all with all.
+		PERFORM pg_catalog.set_config('enable_nestloop', 'off', true);
 		-- Skipped rows hold no pair: a period whose e-mails are all hidden does not empty the target.
 		EXECUTE pg_catalog.format(
 			'DELETE FROM %1$s AS t
@@ -352,6 +415,7 @@ BEGIN
 		GET DIAGNOSTICS deleted = ROW_COUNT;
 	END IF;
 	PERFORM pg_catalog.set_config('enable_nestloop', nestloop, true);
+	PERFORM pg_catalog.set_config('work_mem', memory, true);
 END
 $$;
 COMMENT ON FUNCTION clari_merge(regclass, regclass, boolean)

@@ -27,6 +27,7 @@ SELECT relname, relowner::regrole, (SELECT count(*) FROM pg_depend d WHERE d.obj
 SET search_path = nowhere;
 SELECT public.clari_create_tables();
 SET search_path = regress_clari, public;
+SELECT clari_create_tables(distributed => true); -- tested in test/t/043_citus.pl
 
 -- A first load, then the same again.
 INSERT INTO staging_clari VALUES

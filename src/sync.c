@@ -107,8 +107,17 @@ static char *
 stage_statement(const Sync *sync)
 {
 	return psprintf("INSERT INTO %s (" FORECAST_COLUMNS ") SELECT " FORECAST_COLUMNS
-					" FROM %s WHERE time_period OPERATOR(pg_catalog.=) ANY ($1)",
+					" FROM %s WHERE time_period OPERATOR(pg_catalog.=) ANY ($1) AND owner_email IS NOT NULL",
 					sync->staging, sync->relation);
+}
+
+/* How many rows of them are not, since a staging table with a key, or distributed by it, could not hold them. */
+static char *
+skipped_statement(const Sync *sync)
+{
+	return psprintf("SELECT pg_catalog.count(*) FROM %s"
+					" WHERE time_period OPERATOR(pg_catalog.=) ANY ($1) AND owner_email IS NULL",
+					sync->relation);
 }
 
 /* A right of the caller's: by PostgreSQL's function for it, of the object (an OID or a name) and the privilege. */
@@ -333,16 +342,20 @@ good_periods(const ClariSelection *selection, bool truncated, int *count)
 }
 
 static void
-stage(const Sync *sync, Datum periods)
+stage(Sync *sync, Datum periods)
 {
 	Oid types[] = {TEXTARRAYOID};
 	Datum values[] = {periods};
+	bool isnull;
 
 	clari_wanted_pin(sync->selection->wanted, sync->selection->count + 1);
 	clari_scan_latest_week = true;
 	PG_TRY();
 	{
 		execute(stage_statement(sync), 1, types, values, SPI_OK_INSERT);
+		execute(skipped_statement(sync), 1, types, values, SPI_OK_SELECT);
+		sync->counts[COUNT_SKIPPED] +=
+			DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 	}
 	PG_FINALLY();
 	{

@@ -1,0 +1,264 @@
+# Measures and prints: see merge.sh.  Usage: merge.pl SIMULATOR_PORT ROWS [PART…], with PGHOST and PGPORT of a server.
+use strict;
+use warnings FATAL => 'all';
+
+use Figures;
+use FindBin;
+use List::Util qw(max);
+use Time::HiRes qw(time);
+
+my ($port, $rows, @parts) = @ARGV;
+my $rounds = 5;
+my $few = int($rows / 50) || 1;
+my $singly = int($rows / 20) || 1;    # of the guide's loader, which takes too long for all
+my $missed = 0;
+my $columns = 'owner_name, owner_email, forecast_amount, quota_amount, crm_total, crm_closed, adjustment_amount, time_period, '
+  . 'exported_at, forecast_name';
+my $session = set_up($port);
+my $told = new_session();    # its plans and how long they took are among what it says
+
+sub query { my ($sql) = @_; return patiently($session, $sql); }
+
+# ------- lines -------
+
+# A figure with its promise: '<= 0.2', '>= 20', '= 7'.
+sub promised
+{
+	my ($what, $figure, $format, $promise) = @_;
+	my ($relation, $bound) = split ' ', $promise;
+	my %kept = ('<=' => $figure <= $bound, '>=' => $figure >= $bound, '<' => $figure < $bound, '=' => $figure == $bound);
+	$missed++ unless $kept{$relation};
+	line($what, sprintf($format, $figure), sprintf('%-10s %s', $promise, $kept{$relation} ? 'ok' : 'MISSED'));
+	return;
+}
+
+sub megabytes { return sprintf('%.2f MB', $_[0] / 1048576); }
+
+# ------- rows -------
+
+# One export of as many owners as there are to be rows; the tables; and base, which holds the rows.
+sub fill
+{
+	control('set', { period => '2025_Q4', settings => { shape => 'flat', owners => $rows, null_emails => 0, job_seconds => 0,
+		idle_users => 0, missing_quota => 0 } });
+	query("CREATE EXTENSION pg_walinspect; CREATE SCHEMA clari; SELECT clari_create_tables();
+		IMPORT FOREIGN SCHEMA net_arr LIMIT TO (forecasts) FROM SERVER clari INTO clari OPTIONS (periods '2025_Q4');
+		CREATE UNLOGGED TABLE base AS SELECT * FROM clari.forecasts");
+	my $count = query('SELECT count(*) FROM base');
+	die "$count rows in place of $rows" if $count != $rows;
+	return;
+}
+
+# A staging table of its own with newer rows of base, numbered n, of which some changed; never analysed, as in
+# clari_sync.  How many changed.
+sub stage_as
+{
+	my ($name, $changed, $where) = @_;
+	my $amount = "CASE WHEN $changed THEN coalesce(forecast_amount, 0) + 1 ELSE forecast_amount END";
+	my $list = $columns =~ s/forecast_amount/$amount/r =~ s/exported_at/exported_at + interval '4 hours'/r;
+	query("CREATE UNLOGGED TABLE $name (LIKE staging_clari); INSERT INTO $name ($columns)
+		SELECT $list FROM (SELECT *, row_number() OVER () AS n FROM base) AS b WHERE $where");
+	return query("SELECT count(*) FROM $name AS s JOIN base AS b USING (owner_email, time_period, forecast_name)
+		WHERE s.forecast_amount IS DISTINCT FROM b.forecast_amount");
+}
+
+# ------- one measurement -------
+
+# The target as it was: no dead row, all pages written.
+sub restore
+{
+	query("TRUNCATE clari_forecasts; INSERT INTO clari_forecasts ($columns) SELECT $columns FROM base");
+	query($_) for 'VACUUM ANALYZE clari_forecasts', 'CHECKPOINT';
+	return;
+}
+
+# What statements take: seconds, bytes of WAL without full-page images, bytes of these, dead rows; and what they said.
+sub measure
+{
+	my ($statements, $by) = @_;
+	restore();
+	my $from = query('SELECT pg_current_wal_insert_lsn()');
+	my $begin = time;
+	my $said = patiently($by // $session, $statements);
+	my $seconds = time - $begin;
+	my $to = query('SELECT pg_current_wal_insert_lsn()');
+	# A commit flushes what is to be inspected.
+	query(q{SELECT pg_logical_emit_message(true, 'merge.pl', ''), pg_stat_force_next_flush()});
+	my ($wal, $images) = (0, 0);
+	($wal, $images) = split /\|/, query("SELECT coalesce(sum(record_size), 0)::bigint, coalesce(sum(fpi_size), 0)::bigint
+		FROM pg_get_wal_stats('$from', '$to')") if $from ne $to;
+	my $dead = query(q{SELECT n_dead_tup FROM pg_stat_user_tables WHERE relid = 'clari_forecasts'::regclass});
+	return { seconds => $seconds, wal => $wal, images => $images, dead => $dead, said => $said };
+}
+
+# The median of each figure.
+sub medians
+{
+	my (@measured) = @_;
+	return { map { my $figure = $_; $figure => median(map { $_->{$figure} } @measured) } qw(seconds wal images dead) };
+}
+
+sub total { my ($of) = @_; return $of->{wal} + $of->{images}; }
+
+# ------- merging -------
+
+my $set = join(', ', map { "$_ = s.$_" } qw(owner_name forecast_amount quota_amount crm_total crm_closed adjustment_amount exported_at));
+my $values = $columns =~ s/(\w+)/s.$1/gr;
+my %statements = (
+	reload => "BEGIN; TRUNCATE clari_forecasts; INSERT INTO clari_forecasts ($columns) SELECT $columns FROM staged_one_percent; COMMIT",
+	guide => "MERGE INTO clari_forecasts AS t USING staged_one_percent AS s ON t.owner_email = s.owner_email
+		AND t.time_period = s.time_period AND t.forecast_name = s.forecast_name
+		WHEN MATCHED THEN UPDATE SET $set WHEN NOT MATCHED THEN INSERT ($columns) VALUES ($values)",
+	map { $_ => "SELECT * FROM clari_merge('clari_forecasts', 'staged_$_')" } qw(unchanged one_percent few));
+
+# Medians of each, taken in turns; %changed: how many rows those of clari_merge must update.
+sub measure_all
+{
+	my (%changed) = @_;
+	my %measured;
+	for (1 .. $rounds)
+	{
+		for my $name (sort keys %statements)
+		{
+			my $got = measure($statements{$name});
+			push @{ $measured{$name} }, $got;
+			next unless defined $changed{$name};
+			my ($inserted, $updated) = split /\|/, $got->{said} =~ s/.*\n//sr;
+			die "$name: $got->{said}" if $inserted != 0 || $updated != $changed{$name};
+		}
+	}
+	return map { $_ => medians(@{ $measured{$_} }) } keys %measured;
+}
+
+sub merge
+{
+	my %changed = (unchanged => stage_as('staged_unchanged', 'false', 'true'),
+		one_percent => stage_as('staged_one_percent', 'n % 100 = 0', 'true'), few => stage_as('staged_few', 'true', "n <= $few"));
+	my %of = measure_all(%changed);
+	my $lines = sub {
+		my ($name, $title, $against, $promise) = @_;
+		line("$title: time", sprintf('%.3f s', $of{$name}{seconds}));
+		promised("  against the $against", $of{$name}{seconds} / $of{$against}{seconds}, '%.3f x', $promise) if $against;
+		line('  WAL', megabytes(total($of{$name})), 'of it full-page images: ' . megabytes($of{$name}{images}));
+		promised("  of the reload's WAL", 100 * total($of{$name}) / total($of{reload}), '%.3f %%', '< 1') if $name eq 'unchanged';
+		promised("  of the reload's WAL, without full-page images", 100 * $of{$name}{wal} / $of{reload}{wal}, '%.3f %%', '<= 2')
+		  if $name eq 'one_percent';
+		defined $changed{$name} ? promised('  dead rows', $of{$name}{dead}, '%d', "= $changed{$name}")
+		  : line('  dead rows', $of{$name}{dead});
+	};
+	$lines->('reload', 'full reload: TRUNCATE and INSERT');
+	$lines->('guide', "the guide's unconditional MERGE");
+	$lines->('unchanged', 'clari_merge, unchanged', 'guide', '<= 0.33');
+	$lines->('one_percent', 'clari_merge, 1 % changed', 'guide', '<= 0.40');
+	$lines->('few', "clari_merge, $few changed rows staged alone", 'reload', '<= 0.20');
+	return;
+}
+
+# ------- staging -------
+
+sub stage
+{
+	my $call = "CALL clari_sync('clari.forecasts', max_age => '1 day')";
+	my (@staged, @synced, @singly);
+	for (1 .. $rounds)
+	{
+		my $seconds = qx{/usr/bin/python3 $FindBin::RealBin/executemany.py $singly};
+		die "there is no psycopg2: apt install python3-psycopg2\n" unless $seconds =~ /^[\d.]+$/;
+		push @singly, $seconds;
+		query('TRUNCATE staging_clari');
+		push @synced, measure($call, $told);
+		die $synced[-1]{said} unless $synced[-1]{said} =~ / 0 inserted, 0 updated, $rows unchanged/;
+		push @staged, $synced[-1]{said} =~ /duration: ([\d.]+) ms  plan:\nQuery Text: INSERT INTO \S*staging_clari/;
+	}
+	my ($staged, $synced) = (median(@staged) / 1000, medians(@synced));
+	my $extrapolated = median(@singly) * $rows / $singly;
+	line("staging $singly rows by psycopg2's executemany", sprintf('%.2f s', median(@singly)));
+	line("  $rows rows, extrapolated from that", sprintf('%.1f s', $extrapolated));
+	line("staging $rows rows inside of clari_sync", sprintf('%.3f s', $staged));
+	promised('  times as fast', $extrapolated / $staged, '%.1f x', '>= 20');
+	line('  all of that clari_sync, cached and unchanged', sprintf('%.3f s', $synced->{seconds}));
+	line('  WAL', megabytes(total($synced)), 'of it full-page images: ' . megabytes($synced->{images}));
+	promised('  dead rows', $synced->{dead}, '%d', '= 0');
+	return;
+}
+
+# ------- a large target -------
+
+# Ten times as many rows, in twenty quarters.
+sub fill_large
+{
+	my ($partitioned) = @_;
+	my @quarters = map { my $year = $_; map { "${year}_Q$_" } 1 .. 4 } 2021 .. 2025;
+	query('DROP TABLE IF EXISTS large; CREATE TABLE large (LIKE clari_forecasts INCLUDING ALL)'
+		  . ($partitioned ? ' PARTITION BY LIST (time_period)' : ''));
+	query("CREATE TABLE large_$_ PARTITION OF large FOR VALUES IN ('$_')") for $partitioned ? @quarters : ();
+	query("INSERT INTO large SELECT 'Owner ' || i, 'owner.' || i || '\@example.com', i, i, i, i, i,
+		('{" . join(',', @quarters) . "}'::text[])[i % 20 + 1], '2026-01-01', 'net_arr' FROM generate_series(1, 10 * $rows) AS i");
+	return;
+}
+
+# Rows of the large target, of which one in a hundred changed.
+sub stage_large
+{
+	my ($where) = @_;
+	query("DROP TABLE IF EXISTS large_staged; CREATE UNLOGGED TABLE large_staged (LIKE staging_clari);
+		INSERT INTO large_staged ($columns) SELECT owner_name, owner_email, forecast_amount + (quota_amount % 2000 < 20)::int,
+			quota_amount, crm_total, crm_closed, adjustment_amount, time_period, '2026-01-02', forecast_name FROM large WHERE $where");
+	return;
+}
+
+# Merges, and takes it back; what was said, the seconds, and the most private memory that the session held, in kB.  (Its
+# VmHWM would be the buffers that it has read.)
+sub merge_large
+{
+	my ($arguments) = @_;
+	my ($begin, $most) = (time, 0);
+	$told->start("BEGIN; SELECT * FROM clari_merge('large', 'large_staged'$arguments)");
+	do
+	{
+		open(my $status, '<', "/proc/$told->{pid}/status") or die $!;
+		$most = max($most, join('', <$status>) =~ /^RssAnon:\s+(\d+)/m);
+		die 'it takes too long' if time > $begin + 900;
+	} until $told->is_finished(0.05);
+	my $seconds = time - $begin;
+	my $said = $told->finish;
+	patiently($told, 'ROLLBACK');
+	die $said if $said =~ /ERROR/;
+	return ($said, $seconds, $most);
+}
+
+sub large
+{
+	my %staged = ('all rows staged' => 'true', 'two quarters staged' => "time_period IN ('2024_Q4', '2025_Q1')",
+		'20 rows staged' => "quota_amount % ($rows / 2) = 0");
+	for my $kind ('', 'partitioned, ')
+	{
+		fill_large($kind);
+		for my $when ('never analysed', 'analysed')
+		{
+			query('ANALYZE large') if $when eq 'analysed';
+			# All of them once: it takes minutes.
+			for my $what (grep { $when eq 'never analysed' || !/^all/ } sort keys %staged)
+			{
+				stage_large($staged{$what});
+				query('ANALYZE large_staged') if $when eq 'analysed';
+				my $few = $what =~ /^20/;
+				# Whatever is staged: what is missing can be found by reading all only.
+				my ($said, $seconds, $most) = merge_large($few ? '' : ', true');
+				my @plans = grep { / on large/ } split /duration: [\d.]+ ms  plan:/, $said;
+				line(10 * $rows . " rows, $kind$when, $what", sprintf('%.2f s', $seconds), $said =~ s/.*\n//sr);
+				$few ? promised('  statements that read all of it', scalar(grep { /Seq Scan on large(?!_staged)/ } @plans), '%d', '= 0')
+				  : promised('  statements with a nested loop', scalar(grep { /Nested Loop/ } @plans), '%d', '= 0');
+				promised('  private memory', $most / 1024, '%.1f MB', '<= 128');
+			}
+		}
+	}
+	return;
+}
+
+patiently($told, "LOAD 'auto_explain'; SET auto_explain.log_min_duration = 0; SET auto_explain.log_nested_statements = on;
+	SET auto_explain.log_level = notice");
+fill();
+run_parts([qw(merge stage large)], { merge => \&merge, stage => \&stage, large => \&large }, @parts);
+print $missed ? "$missed MISSED\n" : "all ok\n";
+exit($missed ? 1 : 0);

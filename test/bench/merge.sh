@@ -1,0 +1,43 @@
+#!/bin/bash
+# merge.sh
+#		What clari_merge and the staging of clari_sync promise against a full reload,
+#		the guide's unconditional MERGE and its row-by-row loader: bash test/bench/merge.sh [PART…]
+#
+# Parts: merge, stage, large; without any, all of them, in about twenty minutes.
+# Takes MERGE_ROWS (1000000, of the target, and ten times as many for large; the
+# fewer, the sooner) and PG_CONFIG (the newest PostgreSQL) from the environment.
+# One line per figure: what, the figure, what was promised, ok or MISSED; fails
+# if one was missed.  Times are worth something on a quiet machine alone: the load
+# is printed with them.
+#
+# WAL is what pg_walinspect finds between two positions; a checkpoint comes before
+# each measurement, so that full-page images, which are told apart, are as many as
+# they can be.  Autovacuum is off, so that dead rows can be counted and nothing is
+# analysed; fsync is off, so that the disk is not what is measured.  See ../common.sh.
+
+source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
+
+if [ -z "$work" ]; then
+	install_packages
+	/usr/bin/python3 -c 'import psycopg2' 2>/dev/null || install_optional python3-psycopg2
+	run_inside "$@"
+fi
+
+rows=${MERGE_ROWS:-1000000}
+cd "$tree"
+{ make -s -j2 all && make -s install; } >"$work/build.log" 2>&1 || die "$(cat "$work/build.log")"
+start_server
+cat >>"$work/data/postgresql.conf" <<-EOF
+	shared_buffers = 1GB
+	jit = off
+	autovacuum = off
+	max_wal_size = 16GB
+	checkpoint_timeout = 1h
+	clari_fdw.disk_cache_size = 16GB
+EOF
+pg_ctl -D "$work/data" -l "$work/server.log" -w restart >/dev/null || die "$(cat "$work/server.log")"
+start_simulator --concurrent-limit 100 --monthly-quota 1000000
+echo "$("$PG_CONFIG" --version), $(nproc) cores, $rows rows, load $(cut -d ' ' -f 1-3 /proc/loadavg)"
+perl -I test/t -I test/bench test/bench/merge.pl "$simulator_port" "$rows" "$@" || status=$?
+echo "load at the end $(cut -d ' ' -f 1-3 /proc/loadavg)"
+exit "${status:-0}"
