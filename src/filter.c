@@ -370,12 +370,12 @@ test_rows(ClariFilter *filter, const Test *test, const ClariChunk *chunk, uint32
 static bool
 has_hash(const ClariChunk *hashes, uint16 hash)
 {
-	uint32 found = 0;
+	bool found = false;
 
-	/* Without a way out the loop is one for the processor's wide registers. */
+	/* Mostly it is not there: a way out would be a branch for each. */
 	for (uint32 i = 0; i < hashes->ndistinct; i++)
 		found |= hashes->codes[i] == hash;
-	return found != 0;
+	return found;
 }
 
 bool

@@ -85,6 +85,13 @@ check_within_extent(const ClariSelection *selection)
 	}
 }
 
+/* Can it be told only by the current quarter what the selection means, and whether the table shows that? */
+static bool
+needs_current(const ClariSelection *selection)
+{
+	return clari_extent_is_relative(&selection->asked) || clari_extent_is_relative(&selection->options->extent);
+}
+
 /*
  * The exports that the selection means, as far as they can be told by now: of a
  * relative one, while the current quarter is not known, the current quarter's.
@@ -99,7 +106,7 @@ fill_in(ClariSelection *selection)
 	selection->count = 1;
 	if (known || !clari_extent_is_relative(&selection->asked))
 		selection->count = clari_extent_expand(&selection->asked, current, selection->periods);
-	if (known || !clari_extent_is_relative(&selection->options->extent))
+	if (known || !needs_current(selection))
 		check_within_extent(selection);
 	selection->wanted = palloc(sizeof(ClariWanted) * (selection->count + 1));
 	selection->wanted[selection->count] = selection->learning;
@@ -111,12 +118,6 @@ fill_in(ClariSelection *selection)
 			clari_period_format(selection->periods[i], text);
 		clari_wanted_init(selection->options, text, &selection->wanted[i]);
 	}
-}
-
-static bool
-needs_current(const ClariSelection *selection)
-{
-	return clari_extent_is_relative(&selection->asked) || clari_extent_is_relative(&selection->options->extent);
 }
 
 ClariSelection *
@@ -225,6 +226,12 @@ clari_prefetch(PG_FUNCTION_ARGS)
 	ClariError error;
 	int64 flying = 0;
 
+	/* What may turn out to be outside of the extent is not exported. */
+	if (selection->current == CLARI_PERIOD_NONE && needs_current(selection))
+	{
+		selection->wanted[0] = selection->learning;
+		selection->count = 1;
+	}
 	freshness.stale_while_revalidate = freshness.stale_if_error = 0; /* what is stale is what it is for */
 	(void) clari_wanted_poll(selection->options, &freshness, selection->wanted, selection->count);
 	for (int i = 0; i < selection->count; i++)

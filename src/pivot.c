@@ -240,10 +240,11 @@ deal_entries(ClariPivot *pivot, const Field *field, uint32 first, uint32 last, i
 	for (uint32 run = first; run <= last; run++)
 	{
 		uint32 end = run < last ? begins[run + 1] : last_end;
-		bool found = *list < end;
 
-		rows[run] = found ? (int32) *list : -1;
-		list += found;
+		rows[run] = -1;
+		/* A branch, which is foreseen: without one, each run would wait for where the list is after the last. */
+		if (*list < end)
+			rows[run] = (int32) *list++;
 		for (; *list < end; list++)
 			pivot->several = true;
 	}

@@ -351,7 +351,7 @@ set_up(const ClariGroupIndex *group, int position, const void *bytes, ClariChunk
 	}
 }
 
-/* As clari_chunk_open() with verify, of a group that was checked. */
+/* As clari_chunk_open() with verify. */
 static bool
 check_chunk(const ClariGroupIndex *group, int position, const void *bytes, ClariChunk *chunk, ClariError *error)
 {
@@ -366,7 +366,7 @@ clari_chunk_open(const ClariGroupIndex *group, int position, const void *bytes, 
 				 ClariError *error)
 {
 	if (verify)
-		return check_group(group, error) && check_chunk(group, position, bytes, chunk, error);
+		return check_chunk(group, position, bytes, chunk, error);
 	set_up(group, position, bytes, chunk);
 	return true;
 }

@@ -31,7 +31,7 @@
 #include "request.h"
 
 #define CLARI_ROWSET_MAGIC "CLARIRS2"             /* the digit is the format's version */
-#define CLARI_GROUP_ROWS 4096                     /* a group is closed at the first end of a run from here on … */
+#define CLARI_GROUP_ROWS 2048                     /* a group is closed at the first end of a run from here on … */
 #define CLARI_GROUP_BYTES (4 * 1024 * 1024)       /* … or when it is about so long */
 #define CLARI_GROUP_MAX_BYTES (64 << 20)          /* no group is longer: what a reader must have room for */
 #define CLARI_RUNS_CHUNK CLARI_MAX_ATTRIBUTES     /* the chunk behind the attributes' */
@@ -207,11 +207,11 @@ typedef struct ClariChunk
 } ClariChunk;
 
 /*
- * Sets *chunk up over bytes, the chunk's own.  With verify, its checksum and
- * every code, offset and varlena length are checked, so that no later access
- * leaves it; without (bytes that this server wrote into its own
- * shared memory, or that clari_rowset_check() has passed)
- * it costs nothing.
+ * Sets *chunk up over bytes, the chunk's own, of a group whose index was
+ * checked.  With verify, its checksum and every code, offset and varlena length
+ * are checked, so that no later access leaves it; without (bytes that this server
+ * wrote into its own shared memory, or that clari_rowset_check() has passed) it
+ * costs nothing.
  */
 extern bool clari_chunk_open(const ClariGroupIndex *group, int position, const void *bytes, bool verify,
 							 ClariChunk *chunk, ClariError *error);

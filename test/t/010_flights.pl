@@ -254,6 +254,28 @@ subtest 'prefetch, refresh, invalidate' => sub {
 	is(posts(), 7, 'before it is exported');
 };
 
+subtest 'the current quarter by function, before it is known' => sub {
+	my $session = ClariSession->new($node);
+	import_tables($node, schema => 'moving', periods => 'current-1..current');
+	my %answers = (
+		"clari_refresh('clari.forecasts', '{current}')" => qr/^1$/,
+		"clari_refresh('clari.forecasts', '{2026_Q3,current}')" => qr/^2$/,
+		"clari_refresh('clari.forecasts', '{current+1}')" => qr/ERROR:  22023: .*2027_Q1/,
+		"clari_prefetch('clari.forecasts', '{2026_Q3,current}')" => qr/^1$/,
+		"clari_refresh('moving.forecasts', '{2026_Q3}')" => qr/^1$/,
+		"clari_refresh('moving.forecasts', '{2031_Q1}')" => qr/ERROR:  22023: .*2031_Q1/);
+	for my $call (sort keys %answers)
+	{
+		start_over(job_seconds => 0);
+		like($session->query("SELECT $call"), $answers{$call}, $call);
+		ok(!sim_seen('periods.2027_Q1.post') && !sim_seen('periods.2031_Q1.post'), '… exports nothing that is not shown');
+	}
+	start_over(job_seconds => 0);
+	is($session->query("SELECT clari_prefetch('moving.forecasts', '{2031_Q1}')"), 1, 'clari_prefetch asks which it is');
+	is($session->query('SELECT count(*) > 0 FROM moving.users'), 't', 'and a query');
+	is(sim_seen('periods.2031_Q1.post') // 0, 0, 'but not for one that may not be shown');
+};
+
 subtest 'rights' => sub {
 	start_over(job_seconds => 0);
 	sql(q{CREATE ROLE reader LOGIN; CREATE ROLE other LOGIN; GRANT USAGE ON SCHEMA clari TO reader, other;
