@@ -1,4 +1,4 @@
-/* clari_fdw--1.0.sql: the objects of extension clari_fdw; see README.md for what they do */
+/* clari_fdw--1.0.sql: the objects of extension clari_fdw; see doc/clari_fdw.md for what they do */
 
 -- complain if script is sourced in psql, rather than via CREATE EXTENSION
 \echo Use "CREATE EXTENSION clari_fdw" to load this file. \quit

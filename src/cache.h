@@ -143,7 +143,7 @@ typedef struct ClariFlightInfo
 	char base_url[CLARI_URL_SIZE];
 	char forecast[CLARI_NAME_SIZE];
 	char period[CLARI_PERIOD_TEXT_SIZE];
-	const char *phase; /* queued, posting, waiting, polling, ready, downloading */
+	const char *phase; /* as clari_exports shows it */
 	char job_id[64];
 	TimestampTz started_at;
 	int64 bytes; /* decoded, so far */

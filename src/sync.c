@@ -503,7 +503,7 @@ begin_sync(FunctionCallInfo fcinfo)
 	return sync;
 }
 
-/* SQL clari_sync(relation, periods, target, delete_missing, max_age): see README.md. */
+/* SQL clari_sync(relation, periods, target, delete_missing, max_age): see doc/clari_fdw.md. */
 Datum
 clari_sync(PG_FUNCTION_ARGS)
 {

@@ -1,6 +1,6 @@
 #!/bin/bash
 # run.sh
-#		The figures that the README quotes, against the simulator: bash test/bench/run.sh [PART…]
+#		The figures that the documents quote, against the simulator: bash test/bench/run.sh [PART…]
 #
 # Parts: cold, warm, restart, scan, memory, quota; without any, all of them, in about ten
 # minutes.  Takes PG_CONFIG (the newest PostgreSQL) from the environment.  Times
