@@ -2,24 +2,29 @@
 PG_CONFIG ?= pg_config
 EXTENSION = clari_fdw
 MODULE_big = clari_fdw
-DATA = sql/clari_fdw--1.0.sql
+# default_version is the one place of the version; META.json has a third number behind it.
+EXTVERSION := $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" clari_fdw.control)
+DATA = $(sort $(wildcard sql/clari_fdw--*.sql))
 OBJS = clari_fdw.o $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
 PGFILEDESC = "clari_fdw - Clari's forecast exports as foreign tables"
 
 REGRESS = $(patsubst sql/%.sql,%,$(filter-out $(DATA),$(sort $(wildcard sql/*.sql))))
+# Whatever the server's databases are like.
+REGRESS_OPTS = --encoding=UTF8 --no-locale
 ISOLATION = $(patsubst test/isolation/specs/%.spec,%,$(sort $(wildcard test/isolation/specs/*.spec)))
-ISOLATION_OPTS = --inputdir=test/isolation
+ISOLATION_OPTS = --encoding=UTF8 --no-locale --inputdir=test/isolation
 TAP_TESTS = 1
 PROVE_TESTS = test/t/*.pl
 
 # The server's headers count as system headers: their own -Wextra warnings are not ours.
-PG_CPPFLAGS = -I$(srcdir)/src -isystem $(shell $(PG_CONFIG) --includedir-server) $(shell pkg-config --cflags libcurl json-c libcrypto)
+PG_CPPFLAGS = -I$(srcdir)/src -DCLARI_VERSION='"$(EXTVERSION)"' -isystem $(shell $(PG_CONFIG) --includedir-server) $(shell pkg-config --cflags libcurl json-c libcrypto)
+PG_CFLAGS = -fvisibility=hidden
 SHLIB_LINK = $(shell pkg-config --libs libcurl json-c libcrypto)
 
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 
-$(OBJS) $(OBJS:.o=.bc): $(wildcard src/*.h)
+$(OBJS) $(OBJS:.o=.bc): $(wildcard src/*.h) clari_fdw.control
 
 # The pure rooms compile as they are into unit tests and fuzzers: no server needed.
 PURE = error attribute period digest request json json_framing json_reply rowset rowset_writer rowset_column \
@@ -62,6 +67,13 @@ $(FUZZ:%=fuzz-%): fuzz-%: build/fuzz/%
 
 fuzz: $(FUZZ:%=fuzz-%)
 
-EXTRA_CLEAN = build
+# What PGXN wants: the last commit, as a zip file whose name has the version of META.json.
+DISTVERSION = $(shell sed -n 's/^   "version": "\(.*\)",$$/\1/p' META.json)
 
-.PHONY: unit fuzz $(FUZZ:%=fuzz-%)
+dist:
+	@case '$(DISTVERSION)' in '$(EXTVERSION)'.*) ;; *) echo 'META.json is of $(DISTVERSION), clari_fdw.control of $(EXTVERSION)' >&2; exit 1;; esac
+	git archive --format zip --prefix $(EXTENSION)-$(DISTVERSION)/ --output $(EXTENSION)-$(DISTVERSION).zip HEAD
+
+EXTRA_CLEAN = build $(EXTENSION)-*.zip
+
+.PHONY: unit fuzz $(FUZZ:%=fuzz-%) dist

@@ -13,6 +13,7 @@
 
 #include "analyze.h"
 #include "cache.h"
+#include "compat.h"
 #include "estimate.h"
 #include "import.h"
 #include "options.h"
@@ -21,12 +22,10 @@
 #include "scan.h"
 #include "store.h"
 
-PG_MODULE_MAGIC;
+CLARI_MODULE_MAGIC;
 
-PG_FUNCTION_INFO_V1(clari_fdw_handler);
-PG_FUNCTION_INFO_V1(clari_fdw_validator);
-
-void _PG_init(void);
+CLARI_FUNCTION(clari_fdw_handler);
+CLARI_FUNCTION(clari_fdw_validator);
 
 int clari_shared_cache_size = 32 * 1024;
 int clari_disk_cache_size = 1024 * 1024;

@@ -3,6 +3,14 @@
 -- complain if script is sourced in psql, rather than via CREATE EXTENSION
 \echo Use "CREATE EXTENSION clari_fdw" to load this file. \quit
 
+/*
+ * Every script begins with this question, with its own version: an older library
+ * than the objects need shall say so, and not fail at the first that it lacks.
+ */
+CREATE FUNCTION clari_check_library(version text) RETURNS void
+AS 'MODULE_PATHNAME', 'clari_check_library' LANGUAGE C STRICT;
+SELECT @extschema@.clari_check_library('1.0'::pg_catalog.text);
+
 CREATE FUNCTION clari_fdw_handler() RETURNS fdw_handler
 AS 'MODULE_PATHNAME', 'clari_fdw_handler' LANGUAGE C STRICT;
 
@@ -269,6 +277,10 @@ DECLARE
 		't.owner_email OPERATOR(pg_catalog.=) s.owner_email AND t.time_period OPERATOR(pg_catalog.=) s.time_period'
 		' AND t.forecast_name OPERATOR(pg_catalog.=) s.forecast_name';
 BEGIN
+	-- Not only at the first write: until then a source that is a foreign table would have been exported.
+	IF pg_catalog.current_setting('transaction_read_only'::pg_catalog.text)::pg_catalog.bool THEN
+		RAISE EXCEPTION 'cannot execute clari_merge() in a read-only transaction' USING ERRCODE = 'read_only_sql_transaction';
+	END IF;
 	SELECT pg_catalog.format('%I.%I', n.nspname, c.relname), c.relkind INTO target_name, target_kind
 		FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
 		WHERE c.oid OPERATOR(pg_catalog.=) target_id::pg_catalog.oid;

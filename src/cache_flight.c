@@ -130,6 +130,7 @@ register_worker(int slot)
 	strlcpy(worker.bgw_function_name, "clari_fdw_worker_main", BGW_MAXLEN);
 	strlcpy(worker.bgw_name, "clari_fdw worker", BGW_MAXLEN);
 	strlcpy(worker.bgw_type, "clari_fdw worker", BGW_MAXLEN);
+	strlcpy(worker.bgw_extra, CLARI_CACHE_LAYOUT, BGW_EXTRALEN);
 	worker.bgw_main_arg = Int32GetDatum(slot);
 	return RegisterDynamicBackgroundWorker(&worker, NULL);
 }
@@ -163,7 +164,8 @@ clari_cache_start_workers(ClariError *error)
 	if (stuck)
 	{
 		clari_error_set(error, CLARI_ERROR_RESOURCES, "the background workers for exports do not come up");
-		clari_error_hint(error, "The server's log tells why.");
+		clari_error_hint(error,
+						 "The server's log tells why.  If clari_fdw was updated a moment ago, start a new session.");
 	}
 	return !stuck;
 }
@@ -209,9 +211,18 @@ leave_slot(int code pg_attribute_unused(), Datum arg pg_attribute_unused())
 bool
 clari_cache_worker_begin(int slot)
 {
-	ClariControl *control = clari_cache_control();
+	ClariControl *control;
 	bool mine;
 
+	/* The slot is another version's: the library was replaced after the session had loaded it. */
+	if (strcmp(MyBgworkerEntry->bgw_extra, CLARI_CACHE_LAYOUT) != 0)
+	{
+		ereport(WARNING, (errmsg("a session that runs another version of clari_fdw asked for a background worker"),
+						  errdetail("The library has been replaced since that session loaded it."),
+						  errhint("Start the session anew.")));
+		return false;
+	}
+	control = clari_cache_control();
 	clari_cache_lock(LW_EXCLUSIVE);
 	mine = control->workers[slot].state == CLARI_WORKER_STARTING;
 	if (mine)

@@ -16,6 +16,28 @@
 #include "varatt.h"
 #endif
 
+/*
+ * The library hides its symbols (the Makefile says -fvisibility=hidden), but for
+ * those that PostgreSQL looks up; before 16 its headers do not say so themselves.
+ */
+#if PG_VERSION_NUM < 160000
+#undef PGDLLEXPORT
+#define PGDLLEXPORT __attribute__((visibility("default")))
+extern PGDLLEXPORT void _PG_init(void);
+#define CLARI_FUNCTION(name)                                                                                           \
+	extern PGDLLEXPORT Datum name(PG_FUNCTION_ARGS);                                                                   \
+	PG_FUNCTION_INFO_V1(name)
+#else
+#define CLARI_FUNCTION(name) PG_FUNCTION_INFO_V1(name)
+#endif
+
+/* The module says its name and version, which pg_get_loaded_modules() shows. */
+#if PG_VERSION_NUM >= 180000
+#define CLARI_MODULE_MAGIC PG_MODULE_MAGIC_EXT(.name = "clari_fdw", .version = CLARI_VERSION)
+#else
+#define CLARI_MODULE_MAGIC PG_MODULE_MAGIC
+#endif
+
 /* ExplainState and ExplainPropertyText() have left commands/explain.h for headers of their own. */
 #if PG_VERSION_NUM >= 180000
 #define CLARI_EXPLAIN_HAS_HEADERS

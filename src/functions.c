@@ -10,7 +10,9 @@
 
 #include "functions.h"
 
+#include "compat.h"
 #include "report.h"
+#include "version.h"
 
 #include "catalog/pg_type.h"
 #include "fmgr.h"
@@ -20,14 +22,14 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 
-PG_FUNCTION_INFO_V1(clari_prefetch);
-PG_FUNCTION_INFO_V1(clari_refresh);
-PG_FUNCTION_INFO_V1(clari_invalidate);
-PG_FUNCTION_INFO_V1(clari_cancel);
-PG_FUNCTION_INFO_V1(clari_stats_counters);
-PG_FUNCTION_INFO_V1(clari_stats_reset);
-PG_FUNCTION_INFO_V1(clari_cache_entries);
-PG_FUNCTION_INFO_V1(clari_export_flights);
+CLARI_FUNCTION(clari_prefetch);
+CLARI_FUNCTION(clari_refresh);
+CLARI_FUNCTION(clari_invalidate);
+CLARI_FUNCTION(clari_cancel);
+CLARI_FUNCTION(clari_stats_counters);
+CLARI_FUNCTION(clari_stats_reset);
+CLARI_FUNCTION(clari_cache_entries);
+CLARI_FUNCTION(clari_export_flights);
 
 /* ------- selections ------- */
 
@@ -204,6 +206,14 @@ periods_argument(FunctionCallInfo fcinfo)
 	return PG_ARGISNULL(1) ? NULL : PG_GETARG_ARRAYTYPE_P(1);
 }
 
+/* Of a function's parameters (relation regclass, periods text[]). */
+static ClariSelection *
+select_arguments(FunctionCallInfo fcinfo)
+{
+	clari_version_check_call(fcinfo, 2);
+	return clari_select(relation_argument(fcinfo), periods_argument(fcinfo));
+}
+
 /* The first failure, if there is one. */
 static void
 raise_failure(const ClariSelection *selection)
@@ -221,7 +231,7 @@ raise_failure(const ClariSelection *selection)
 Datum
 clari_prefetch(PG_FUNCTION_ARGS)
 {
-	ClariSelection *selection = clari_select(relation_argument(fcinfo), periods_argument(fcinfo));
+	ClariSelection *selection = select_arguments(fcinfo);
 	ClariFreshness freshness = clari_wanted_freshness(selection->options, GetCurrentTimestamp());
 	ClariError error;
 	int64 flying = 0;
@@ -246,7 +256,7 @@ clari_prefetch(PG_FUNCTION_ARGS)
 Datum
 clari_refresh(PG_FUNCTION_ARGS)
 {
-	ClariSelection *selection = clari_select(relation_argument(fcinfo), periods_argument(fcinfo));
+	ClariSelection *selection = select_arguments(fcinfo);
 	ClariFreshness freshness = clari_wanted_freshness(selection->options, GetCurrentTimestamp());
 
 	freshness.anew = true;
@@ -286,6 +296,7 @@ invalidate_selection(const ClariSelection *selection)
 Datum
 clari_invalidate(PG_FUNCTION_ARGS)
 {
+	clari_version_check_call(fcinfo, 2);
 	if (!PG_ARGISNULL(0))
 		PG_RETURN_INT64(invalidate_selection(clari_select(PG_GETARG_OID(0), periods_argument(fcinfo))));
 	if (!PG_ARGISNULL(1))
@@ -341,7 +352,7 @@ cancelled_settled(void *arg)
 Datum
 clari_cancel(PG_FUNCTION_ARGS)
 {
-	ClariSelection *selection = clari_select(relation_argument(fcinfo), periods_argument(fcinfo));
+	ClariSelection *selection = select_arguments(fcinfo);
 	const char *role = GetUserNameFromId(GetUserId(), false);
 	Cancelled cancelled = {0, palloc(sizeof(uint64) * (selection->count + 1)),
 						   palloc(sizeof(ClariKey) * (selection->count + 1))};
@@ -394,6 +405,12 @@ put_row(FunctionCallInfo fcinfo, Row *row)
 	tuplestore_putvalues(result->setResult, result->setDesc, row->values, row->nulls);
 }
 
+static void
+check_row(FunctionCallInfo fcinfo, const char *types)
+{
+	clari_version_check_row(fcinfo, ((ReturnSetInfo *) fcinfo->resultinfo)->setDesc, types);
+}
+
 static const char *
 shown_period(const char *period)
 {
@@ -416,6 +433,7 @@ clari_cache_entries(PG_FUNCTION_ARGS)
 	int count;
 
 	InitMaterializedSRF(fcinfo, 0);
+	check_row(fcinfo, "tttttbbzzbtt");
 	entries = clari_cache_entries_copy(&count);
 	for (int i = 0; i < count; i++)
 	{
@@ -448,6 +466,7 @@ clari_export_flights(PG_FUNCTION_ARGS)
 	int count;
 
 	InitMaterializedSRF(fcinfo, 0);
+	check_row(fcinfo, "tttttzbbiiiz");
 	flights = clari_cache_flights(&count);
 	for (int i = 0; i < count; i++)
 	{
@@ -475,14 +494,16 @@ clari_export_flights(PG_FUNCTION_ARGS)
 Datum
 clari_stats_counters(PG_FUNCTION_ARGS)
 {
+	static const char types[] = "bbbbbbbbbbbbbbz";
 	Datum values[CLARI_COUNTERS + 1];
 	bool nulls[CLARI_COUNTERS + 1] = {false};
 	TupleDesc description;
 	ClariStats stats;
 
-	if (get_call_result_type(fcinfo, NULL, &description) != TYPEFUNC_COMPOSITE ||
-		description->natts != CLARI_COUNTERS + 1)
-		elog(ERROR, "clari_stats_counters() does not return a row of counters");
+	StaticAssertStmt(sizeof(types) == CLARI_COUNTERS + 2, "a bigint for each counter, and since when");
+	if (get_call_result_type(fcinfo, NULL, &description) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "clari_stats_counters() does not return a row");
+	clari_version_check_row(fcinfo, description, types);
 	clari_cache_stats(&stats);
 	for (int i = 0; i < CLARI_COUNTERS; i++)
 		values[i] = Int64GetDatum(stats.counts[i]);

@@ -190,7 +190,7 @@ clari_http_open(void)
 		ereport(ERROR, (errcode(ERRCODE_FDW_ERROR), errmsg("could not initialize libcurl")));
 	http = MemoryContextAllocZero(TopMemoryContext, sizeof(ClariHttp));
 	http->context = AllocSetContextCreate(TopMemoryContext, "clari_fdw wait set", ALLOCSET_SMALL_SIZES);
-	snprintf(http->user_agent, sizeof(http->user_agent), "clari_fdw/1.0 libcurl/%s",
+	snprintf(http->user_agent, sizeof(http->user_agent), "clari_fdw/" CLARI_VERSION " libcurl/%s",
 			 curl_version_info(CURLVERSION_NOW)->version);
 	http->timer_at = INT64_MAX;
 	http->dirty = true;

@@ -10,8 +10,10 @@
 #include "postgres.h"
 
 #include "functions.h"
+#include "compat.h"
 #include "report.h"
 #include "scan.h"
+#include "version.h"
 
 #include "access/xact.h"
 #include "catalog/namespace.h"
@@ -29,7 +31,7 @@
 #include "utils/resowner.h"
 #include "utils/timestamp.h"
 
-PG_FUNCTION_INFO_V1(clari_sync);
+CLARI_FUNCTION(clari_sync);
 
 /* A notice about each export that is still open, so often. */
 #define PROGRESS_INTERVAL 5000 /* ms */
@@ -514,6 +516,7 @@ clari_sync(PG_FUNCTION_ARGS)
 	ClariFreshness freshness;
 	Sync *sync;
 
+	clari_version_check_call(fcinfo, 5);
 	/* Refused before anything is exported. */
 	PreventCommandIfReadOnly("CALL clari_sync()");
 	PreventCommandDuringRecovery("CALL clari_sync()");

@@ -5,7 +5,7 @@
 #ifndef CLARI_WORKER_H
 #define CLARI_WORKER_H
 
-#include "postgres.h"
+#include "compat.h"
 
 /*
  * The process's entry point; argument: the worker slot that a session has
