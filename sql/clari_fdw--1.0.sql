@@ -261,6 +261,7 @@ DECLARE
 	source_name pg_catalog.text;
 	source_kind pg_catalog.text;
 	target_kind pg_catalog.text;
+	is_temporary boolean;
 	written pg_catalog.int8;
 	staged pg_catalog.int8;
 	keys pg_catalog.int8;
@@ -277,11 +278,8 @@ DECLARE
 		't.owner_email OPERATOR(pg_catalog.=) s.owner_email AND t.time_period OPERATOR(pg_catalog.=) s.time_period'
 		' AND t.forecast_name OPERATOR(pg_catalog.=) s.forecast_name';
 BEGIN
-	-- Not only at the first write: until then a source that is a foreign table would have been exported.
-	IF pg_catalog.current_setting('transaction_read_only'::pg_catalog.text)::pg_catalog.bool THEN
-		RAISE EXCEPTION 'cannot execute clari_merge() in a read-only transaction' USING ERRCODE = 'read_only_sql_transaction';
-	END IF;
-	SELECT pg_catalog.format('%I.%I', n.nspname, c.relname), c.relkind INTO target_name, target_kind
+	SELECT pg_catalog.format('%I.%I', n.nspname, c.relname), c.relkind, c.relpersistence OPERATOR(pg_catalog.=) 't'::pg_catalog."char"
+		INTO target_name, target_kind, is_temporary
 		FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
 		WHERE c.oid OPERATOR(pg_catalog.=) target_id::pg_catalog.oid;
 	SELECT pg_catalog.format('%I.%I', n.nspname, c.relname), c.relkind INTO source_name, source_kind
@@ -291,6 +289,12 @@ BEGIN
 		RAISE EXCEPTION 'relation with OID % does not exist',
 				CASE WHEN target_name IS NULL THEN target_id::pg_catalog.oid ELSE source_id::pg_catalog.oid END
 			USING ERRCODE = 'undefined_table';
+	END IF;
+	-- Not only at the first write: until then a source that is a foreign table would have been exported.
+	IF pg_catalog.current_setting('transaction_read_only'::pg_catalog.text)::pg_catalog.bool
+		AND NOT is_temporary
+	THEN
+		RAISE EXCEPTION 'cannot execute clari_merge() in a read-only transaction' USING ERRCODE = 'read_only_sql_transaction';
 	END IF;
 	IF NOT target_kind OPERATOR(pg_catalog.=) ANY ('{r,p}'::pg_catalog.text[]) THEN
 		RAISE EXCEPTION 'cannot merge into %: it is not a table', target_name USING ERRCODE = 'wrong_object_type';
@@ -315,10 +319,16 @@ BEGIN
 	PERFORM @extschema@.clari_merge_check_columns(source_id, source_name);
 	PERFORM @extschema@.clari_merge_check_key(target_id, target_name);
 
-	-- Where nobody writes to the source, and none shall until the end: without waiting for who does, which could be a deadlock.
-	IF source_kind OPERATOR(pg_catalog.=) ANY ('{r,p}'::pg_catalog.text[]) THEN
+	/*
+	 * Where nobody writes to the source, and none shall until the end of the
+	 * transaction.  Without waiting for who does, and not with another merge, which
+	 * could both end in a deadlock; what it inherits from could change all the same.
+	 */
+	IF source_kind OPERATOR(pg_catalog.=) 'r'::pg_catalog.text AND NOT EXISTS (
+		SELECT FROM pg_catalog.pg_inherits AS i WHERE i.inhparent OPERATOR(pg_catalog.=) source_id::pg_catalog.oid)
+	THEN
 		BEGIN
-			EXECUTE pg_catalog.format('LOCK TABLE %s IN SHARE MODE NOWAIT', source_name);
+			EXECUTE pg_catalog.format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE NOWAIT', source_name);
 			is_still := true;
 		EXCEPTION WHEN lock_not_available OR insufficient_privilege THEN
 			NULL;
@@ -347,7 +357,12 @@ BEGIN
 		IF pg_catalog.pg_size_bytes(memory) OPERATOR(pg_catalog.<) pg_catalog.pg_size_bytes('32MB') THEN
 			PERFORM pg_catalog.set_config('work_mem', '32MB', true);
 		END IF;
-		is_counted := is_distinct AND NOT pg_catalog.row_security_active(target_id::pg_catalog.oid);
+		is_counted := is_distinct AND NOT pg_catalog.row_security_active(target_id::pg_catalog.oid)
+			AND NOT EXISTS (
+				SELECT FROM pg_catalog.pg_trigger AS g
+				WHERE NOT g.tgisinternal AND (g.tgrelid OPERATOR(pg_catalog.=) target_id::pg_catalog.oid
+					OR g.tgrelid OPERATOR(pg_catalog.=) ANY (
+						SELECT p.relid::pg_catalog.oid FROM pg_catalog.pg_partition_tree(target_id) AS p)));
 	END IF;
 	IF is_counted THEN
 		EXECUTE pg_catalog.format('SELECT pg_catalog.count(*) FROM %s', target_name) INTO present;

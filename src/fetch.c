@@ -65,6 +65,8 @@ struct ClariFetch
 
 static ClariStatement *statements = NULL;
 
+bool clari_fetch_has_warned = false;
+
 /* ------- statements ------- */
 
 static void
@@ -231,7 +233,7 @@ check_truncated(const ClariFetch *fetch, Item *item)
 	const ClariRowsetMeta *meta = &item->wanted.version.meta;
 	bool allowed = fetch->options->transport.allow_truncated;
 
-	if (!(meta->flags & CLARI_ROWSET_TRUNCATED) || (allowed && item->warned))
+	if (!(meta->flags & CLARI_ROWSET_TRUNCATED) || (allowed && (item->warned || clari_fetch_has_warned)))
 		return;
 	item->warned = true; /* once a statement, not once a rescan */
 	ereport(allowed ? WARNING : ERROR,

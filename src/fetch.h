@@ -19,6 +19,9 @@
 typedef struct ClariStatement ClariStatement;
 typedef struct ClariFetch ClariFetch;
 
+/* Until it is false again, statements do not warn of what Clari has truncated: one before them has. */
+extern bool clari_fetch_has_warned;
+
 /*
  * Narrows the extent's quarters (ascending, in periods) down to those that the
  * scan can need, in place; returns how many are left.  May raise.

@@ -9,6 +9,7 @@
  */
 #include "postgres.h"
 
+#include "fetch.h"
 #include "functions.h"
 #include "compat.h"
 #include "report.h"
@@ -355,13 +356,14 @@ stage(Sync *sync, Datum periods)
 	PG_TRY();
 	{
 		execute(stage_statement(sync), 1, types, values, SPI_OK_INSERT);
+		clari_fetch_has_warned = true;
 		execute(skipped_statement(sync), 1, types, values, SPI_OK_SELECT);
 		sync->counts[COUNT_SKIPPED] +=
 			DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 	}
 	PG_FINALLY();
 	{
-		clari_scan_latest_week = false;
+		clari_scan_latest_week = clari_fetch_has_warned = false;
 		clari_wanted_unpin();
 	}
 	PG_END_TRY();

@@ -57,7 +57,7 @@ missing_packages()
 		command -v $tool >/dev/null || echo $tool
 	done
 	[ -f /usr/include/stdio.h ] || echo libc6-dev
-	[ -f /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates
+	[ -f /etc/ssl/certs/ca-certificates.crt ] || [ ! -x /usr/bin/apt-get ] || echo ca-certificates
 	for library in libcurl:libcurl4-openssl-dev json-c:libjson-c-dev libcrypto:libssl-dev; do
 		pkg-config --exists ${library%:*} 2>/dev/null || echo ${library#*:}
 	done

@@ -381,6 +381,41 @@ subtest 'a target whose policies hide rows' => sub {
 	is(answer(q{SELECT * FROM clari_merge('mine.guarded')}), '3|0|0|0|0', 'those are counted, too');
 };
 
+# Five rows that are new, staged.
+sub stage_five
+{
+	answer('TRUNCATE staging_clari; ' . insert('staging_clari', [ map { { owner_name => "o$_", owner_email => "o$_\@x", time_period => '2026_Q1',
+		forecast_amount => $_, exported_at => '2026-01-01', forecast_name => 'net_arr' } } 1 .. 5 ]));
+	return;
+}
+
+subtest 'a target whose triggers write to it' => sub {
+	answer("CREATE TABLE mine.bounded ($ten, $primary); CREATE FUNCTION mine.keep() RETURNS trigger LANGUAGE plpgsql AS
+		\$\$BEGIN DELETE FROM mine.bounded WHERE time_period < '2025'; RETURN NULL; END\$\$;"
+		  . insert('mine.bounded', [ map { { owner_email => "old$_", time_period => '2020_Q1', forecast_name => 'net_arr' } } 1 .. 3 ]));
+	answer('CREATE TRIGGER keep AFTER INSERT ON mine.bounded EXECUTE FUNCTION mine.keep()');
+	stage_five();
+	is(answer(q{SELECT * FROM clari_merge('mine.bounded')}), '5|0|0|0|0', 'what these remove is not counted');
+	is(answer('SELECT count(*) FROM mine.bounded'), 5, 'they do');
+};
+
+subtest 'transactions that merge from one table, and then write to it' => sub {
+	answer("CREATE TABLE mine.$_ ($ten, $primary)") for qw(first second);
+	stage_five();
+	my @sessions = map { ClariSession->new($node) } 1, 2;
+	my @targets = qw(mine.first mine.second);
+	$_->query('SET search_path = ' . answer('SHOW search_path')) for @sessions;
+	is($sessions[$_]->query("BEGIN; SELECT * FROM clari_merge('$targets[$_]', 'staging_clari')"), '5|0|0|0|0', 'merges') for 0, 1;
+	$_->start('DELETE FROM staging_clari; COMMIT') for @sessions;
+	is($_->finish, '', 'and writes') for @sessions;
+};
+
+subtest 'a temporary target in a read-only transaction' => sub {
+	stage_five();
+	is(answer("CREATE TEMP TABLE passing ($ten, $primary); BEGIN READ ONLY; SELECT * FROM clari_merge('passing', 'staging_clari'); COMMIT"),
+		'5|0|0|0|0', 'can be merged into');
+};
+
 # ------- plans -------
 
 my $boss = ClariSession->new($node);

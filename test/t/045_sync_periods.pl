@@ -125,7 +125,7 @@ subtest 'a truncated export that the table allows' => sub {
 	sim_set({ rows_truncated => 1, version => 1 }, period => '2026_Q2');
 	my $said = $session->query($call =~ s/clari\./lenient./r);
 	unlike($said, qr/^ERROR/m, 'is no error');
-	like($said, qr/^WARNING: [^\n]*truncated/m, 'but draws a warning');
+	is(scalar(() = $said =~ /^WARNING: [^\n]*truncated/mg), 1, 'but draws a warning');
 	like($said, qr/ 0 inserted, [1-9]\d* updated/, 'it is merged');
 	is(row_counts(), 'Q1:40 Q2:50 Q3:40 Q4:40', 'and is no reason to delete');
 };
