@@ -145,6 +145,18 @@ my @plots = (
 	[ 'flight', 'sessions', 'One cold period, a job of 1 s, asked for by all at once', 'sessions', 's until all have it', 'set logscale x 2; set yrange [0:*]',
 		[ 'one cold period, a job of 1 s, asked for by all: until all have it', 'clari\_fdw' ] ]);
 
+# Takes the blanks at the ends of lines away, of which gnuplot leaves some, and git warns.
+sub strip
+{
+	my ($name) = @_;
+	open(my $in, '<', $name) or die "$name: $!";
+	my @lines = map { s/ +$//r } <$in>;
+	open(my $out, '>', $name) or die "$name: $!";
+	print $out @lines;
+	close $out or die $!;
+	return;
+}
+
 sub plot
 {
 	my ($name, $part, $title, $x, $y, $settings, @curves) = @_;
@@ -163,6 +175,7 @@ sub plot
 	print $gnuplot $style, "set output '$directory/benchmarks/$name.svg'\n", qq{set title "$title"\nset xlabel '$x'\nset ylabel '$y'\n},
 	  "set format x '%.0s%c'\n", "$settings\n", $data, 'plot ', join(', ', @items), "\n";
 	close $gnuplot or die "gnuplot: $name";
+	strip("$directory/benchmarks/$name.svg");
 	return;
 }
 
