@@ -76,7 +76,8 @@ clean_up()
 	rm -rf "$work" 2>/dev/null || { sleep 1 && rm -rf "$work"; }
 }
 
-dir=$(realpath -m "${MATRIX_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/clari_fdw/matrix}")
+cache=${XDG_CACHE_HOME:-~/.cache} # also where HOME is not set
+dir=$(realpath -m "${MATRIX_DIR:-$cache/clari_fdw/matrix}")
 cached=
 if [ "${1:-}" = --cached ]; then
 	cached=yes
