@@ -223,6 +223,19 @@ start_server()
 	pg_ctl -D "$work/data" -l "$work/server.log" -w start >/dev/null || die "$(cat "$work/server.log")"
 }
 
+# run_figures SCRIPT ROWS [PART…]: with the server's settings of standard input, and the simulator; ends as the script does.
+run_figures()
+{
+	local status=0
+	cat >>"$work/data/postgresql.conf"
+	pg_ctl -D "$work/data" -l "$work/server.log" -w restart >/dev/null || die "$(cat "$work/server.log")"
+	start_simulator --concurrent-limit 100 --monthly-quota 1000000
+	echo "$("$PG_CONFIG" --version), $(nproc) cores, $2 rows, load $(cut -d ' ' -f 1-3 /proc/loadavg)"
+	perl -I test/t -I test/bench "$1" "$simulator_port" "${@:2}" || status=$?
+	echo "load at the end $(cut -d ' ' -f 1-3 /proc/loadavg)"
+	exit $status
+}
+
 stop_server()
 {
 	pg_ctl -D "$work/data" -m fast -w stop >/dev/null

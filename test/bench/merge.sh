@@ -27,7 +27,7 @@ rows=${MERGE_ROWS:-1000000}
 cd "$tree"
 { make -s -j2 all && make -s install; } >"$work/build.log" 2>&1 || die "$(cat "$work/build.log")"
 start_server
-cat >>"$work/data/postgresql.conf" <<-EOF
+run_figures test/bench/merge.pl "$rows" "$@" <<-EOF
 	shared_buffers = 1GB
 	jit = off
 	autovacuum = off
@@ -35,9 +35,3 @@ cat >>"$work/data/postgresql.conf" <<-EOF
 	checkpoint_timeout = 1h
 	clari_fdw.disk_cache_size = 16GB
 EOF
-pg_ctl -D "$work/data" -l "$work/server.log" -w restart >/dev/null || die "$(cat "$work/server.log")"
-start_simulator --concurrent-limit 100 --monthly-quota 1000000
-echo "$("$PG_CONFIG" --version), $(nproc) cores, $rows rows, load $(cut -d ' ' -f 1-3 /proc/loadavg)"
-perl -I test/t -I test/bench test/bench/merge.pl "$simulator_port" "$rows" "$@" || status=$?
-echo "load at the end $(cut -d ' ' -f 1-3 /proc/loadavg)"
-exit "${status:-0}"

@@ -26,7 +26,7 @@ cd "$tree"
 { make -s -j2 all && make -s install; } >"$work/build.log" 2>&1 || die "$(cat "$work/build.log")"
 start_server
 # The largest heap is of four times so many rows.  No WAL of a table that is made and filled in one go.
-cat >>"$work/data/postgresql.conf" <<-EOF
+run_figures test/bench/scan.pl "$rows" "$@" <<-EOF
 	shared_buffers = $((rows * 2 / 1024 + 256))MB
 	jit = off
 	max_parallel_workers_per_gather = 0
@@ -36,9 +36,3 @@ cat >>"$work/data/postgresql.conf" <<-EOF
 	max_wal_size = 8GB
 	clari_fdw.disk_cache_size = 16GB
 EOF
-pg_ctl -D "$work/data" -l "$work/server.log" -w restart >/dev/null || die "$(cat "$work/server.log")"
-start_simulator --concurrent-limit 100 --monthly-quota 1000000
-echo "$("$PG_CONFIG" --version), $(nproc) cores, $rows rows, load $(cut -d ' ' -f 1-3 /proc/loadavg)"
-perl -I test/t -I test/bench test/bench/scan.pl "$simulator_port" "$rows" "$@" || status=$?
-echo "load at the end $(cut -d ' ' -f 1-3 /proc/loadavg)"
-exit "${status:-0}"
