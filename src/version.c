@@ -30,8 +30,8 @@ objects_version(void)
 {
 	Relation catalog = table_open(ExtensionRelationId, AccessShareLock);
 	char *version = "unknown";
-	bool isnull = true;
-	Datum value = 0;
+	Datum values[Natts_pg_extension];
+	bool nulls[Natts_pg_extension];
 	SysScanDesc scan;
 	ScanKeyData key;
 	HeapTuple tuple;
@@ -40,9 +40,11 @@ objects_version(void)
 	scan = systable_beginscan(catalog, ExtensionNameIndexId, true, NULL, 1, &key);
 	tuple = systable_getnext(scan);
 	if (HeapTupleIsValid(tuple))
-		value = heap_getattr(tuple, Anum_pg_extension_extversion, RelationGetDescr(catalog), &isnull);
-	if (!isnull)
-		version = TextDatumGetCString(value);
+	{
+		/* Not heap_getattr(): since 15.20 it is inline code that calls what an older server does not have. */
+		heap_deform_tuple(tuple, RelationGetDescr(catalog), values, nulls);
+		version = TextDatumGetCString(values[Anum_pg_extension_extversion - 1]);
+	}
 	systable_endscan(scan);
 	table_close(catalog, AccessShareLock);
 	return version;

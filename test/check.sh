@@ -29,10 +29,10 @@ has_cron()
 }
 
 if [ -z "$work" ]; then
-	install_packages
+	install_packages missing_to_test
 	# For the fuzzers and for 042_cron.pl: whoever may not install packages runs the rest.
 	can_fuzz || install_optional clang libclang-rt-dev
-	has_cron || install_optional postgresql-cron
+	has_cron || install_optional postgresql-@-cron
 	run_inside
 fi
 

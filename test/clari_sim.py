@@ -64,7 +64,7 @@ DEFAULTS = {
     "known_periods": None,      # None: the twelve quarters up to the current one
     # the service
     "forecasts": ["net_arr", "bookings", "renewals"],
-    "keys": {"test-key": {}},   # key -> {"user","tenant","seed","no_optin":[forecasts or "*"]}
+    "keys": {"test-key": {}},   # key, or "*" for any -> {"user","tenant","seed","no_optin":[forecasts or "*"]}
     "concurrent_limit": 8, "monthly_quota": 1000, "monthly_used": 0,
     "tenants": {},              # tenant -> the three above
     "job_seconds": 0.2,         # or "hold": until released
@@ -900,8 +900,9 @@ class Service:
 
     def authenticate(self, request):
         name = request.headers.get("apikey")
-        key = self.state.settings()["keys"].get(name)
-        if key is None:
+        keys = self.state.settings()["keys"]
+        key = keys.get(name, keys.get("*"))
+        if not name or key is None:
             raise Failure(401, "unauthorized", "The API key is missing, unknown or revoked.")
         return {"user": "user-of-" + name[:4], "tenant": "org-1", "seed": None, "no_optin": [], **key}
 

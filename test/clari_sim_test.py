@@ -229,6 +229,9 @@ class TheService(Served):
             self.assertEqual(list(answer), ["code", "namespace", "errorId", "message", "orgId"])
         self.assertEqual(self.sim.json("GET", "/v4/export/jobs/none")[0], 404)
         self.assertEqual(self.sim.json("GET", "/elsewhere")[0], 404)
+        self.set(keys={"*": {}})
+        for headers, want in (({"apikey": "any"}, 200), ({}, 401)):
+            self.assertEqual(self.sim.json("POST", path + "net_arr", {}, headers)[0], want)
 
     def test_results_are_400_until_done_and_a_held_job_is_done_when_released(self):
         self.set(period="2026_Q1", job_seconds="hold")

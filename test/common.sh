@@ -21,6 +21,10 @@ die()
 
 # ------- packages -------
 
+# Where the inside looks for programs: Debian's come before what somebody put into /usr/local, which may lack their modules.
+tools=/usr/bin:/bin:/usr/local/bin
+umask 022 # for what is installed, and for the copies, which another user reads
+
 as_root()
 {
 	if [ "$EUID" = 0 ]; then
@@ -32,50 +36,117 @@ as_root()
 	fi
 }
 
-# Of PG_CONFIG, or else of the newest PostgreSQL; nothing if there is none.
-find_pg_config()
+# in_tools COMMAND…: quietly, with the environment that it has inside.
+in_tools()
 {
-	if [ -n "${PG_CONFIG:-}" ]; then
-		command -v "$PG_CONFIG" || die "PG_CONFIG=$PG_CONFIG is not there"
-	else
-		find /usr/lib/postgresql -path '*/bin/pg_config' 2>/dev/null | sort -V | tail -n 1
-	fi
+	env -i PATH="$tools" LC_ALL=C.UTF-8 "$@" >/dev/null 2>&1
 }
 
-postgres_is_complete()
+# compiles SOURCE FLAGS…: whether it can be compiled and, without -fsyntax-only, linked.
+compiles()
+{
+	in_tools gcc -x c -o /dev/null - "${@:2}" <<<"$1"
+}
+
+has_library()
+{
+	in_tools pkg-config --exists "$1" &&
+		compiles "#include <$2>
+		int main(void) { return 0; }" $(PATH=$tools pkg-config --cflags --libs "${1%% *}")
+}
+
+major_version()
+{
+	"$1" --version | sed 's/^[^0-9]*\([0-9]*\).*/\1/'
+}
+
+has_server()
+{
+	[ "$(major_version "$1")" -ge 15 ] && in_tools "$("$1" --bindir)/postgres" --version && in_tools "$("$1" --bindir)/initdb" --version
+}
+
+# Whether extensions can be built: pgxs.mk, which may come with psql, says nothing of the headers.
+has_headers()
+{
+	[ -f "$("$1" --pgxs)" ] && compiles '#include "postgres.h"' -fsyntax-only -isystem "$("$1" --includedir-server)"
+}
+
+has_test_programs()
+{
+	local pgxs
+	pgxs=$("$1" --pgxs) && pgxs=${pgxs%/makefiles/*} && [ -x "$pgxs/test/regress/pg_regress" ] &&
+		[ -x "$pgxs/test/isolation/pg_isolation_regress" ] && [ -f "$pgxs/test/perl/PostgreSQL/Test/Cluster.pm" ] &&
+		compiles 'int main(void) { return 0; }' -L"$("$1" --pkglibdir)" -L"$("$1" --libdir)" -lpgcommon -lpgport
+}
+
+# Of PG_CONFIG, or else of the newest server that has its headers, or else of the newest; nothing if there is none.
+find_pg_config()
+{
+	local config server=
+	if [ -n "${PG_CONFIG:-}" ]; then
+		command -v "$PG_CONFIG" || die "PG_CONFIG=$PG_CONFIG is not there"
+		return
+	fi
+	for config in $(find /usr/lib/postgresql -path '*/bin/pg_config' 2>/dev/null | sort -Vr); do
+		has_server "$config" || continue
+		server=${server:-$config}
+		if has_headers "$config"; then
+			server=$config
+			break
+		fi
+	done
+	echo "$server"
+}
+
+# need PACKAGES WHAT COMMAND…: prints a line of the packages and what is missing, if the command fails.
+need()
+{
+	"${@:3}" 2>/dev/null || printf '%s\t%s\n' "$1" "$2"
+}
+
+# What is missing to build and run, found by trying it: lines of packages, a tab, and what they are for.  @ is PostgreSQL's
+# version, which is not known yet.
+missing_to_build()
 {
 	local config
 	config=$(find_pg_config)
-	[ -n "$config" ] && [ -x "$("$config" --bindir)/initdb" ] && [ -f "$("$config" --pgxs)" ]
+	need 'gcc libc6-dev' 'a C compiler' compiles '#include <stdio.h>
+		int main(void) { return puts("") < 0; }'
+	need make make in_tools make --version
+	need pkg-config pkg-config in_tools pkg-config --version
+	need libcurl4-openssl-dev 'libcurl 7.87 or later' has_library 'libcurl >= 7.87' curl/curl.h
+	need libjson-c-dev json-c has_library json-c json.h
+	need libssl-dev OpenSSL has_library libcrypto openssl/evp.h
+	need python3 'python3 with its standard library' in_tools python3 -B -c \
+		'import runpy, sys; runpy.run_path(sys.argv[1])' "$tree/test/clari_sim.py"
+	need postgresql-@ 'a PostgreSQL server, 15 or later' [ -n "$config" ]
+	need postgresql-server-dev-@ "the PostgreSQL server's headers" has_headers "${config:-false}"
 }
 
-# Prints the packages that are missing; PostgreSQL is one word, its version is not known yet.
-missing_packages()
+# Also what the tests need.
+missing_to_test()
 {
-	local library module tool
-	for tool in gcc make pkg-config python3 perl; do
-		command -v $tool >/dev/null || echo $tool
-	done
-	[ -f /usr/include/stdio.h ] || echo libc6-dev
-	[ -f /etc/ssl/certs/ca-certificates.crt ] || [ ! -x /usr/bin/apt-get ] || echo ca-certificates
-	for library in libcurl:libcurl4-openssl-dev json-c:libjson-c-dev libcrypto:libssl-dev; do
-		pkg-config --exists ${library%:*} 2>/dev/null || echo ${library#*:}
-	done
-	for module in JSON::PP HTTP::Tiny Test::More; do
-		perl -M$module -e 1 2>/dev/null || { echo perl; break; }
-	done
-	perl -MIPC::Run -e 1 2>/dev/null || echo libipc-run-perl
-	postgres_is_complete || echo postgresql
-}
-
-# The packages by name: a server of the version that is there already, or of the release's.
-with_postgres_version()
-{
-	local config version
+	local config
 	config=$(find_pg_config)
-	version=$("${config:-false}" --version 2>/dev/null | sed 's/^[^0-9]*\([0-9]*\).*/\1/') ||
-		version=$(apt-cache depends postgresql | sed -n 's/.*Depends: postgresql-\([0-9]*\)$/\1/p' | head -n 1)
-	sed "s/^postgresql\$/postgresql-$version postgresql-server-dev-$version/; s/^postgresql-cron\$/postgresql-$version-cron/"
+	missing_to_build
+	need gcc "gcc's sanitizers" compiles 'int main(void) { return 0; }' -fsanitize=address,undefined
+	need perl 'perl with its standard modules' in_tools perl -MJSON::PP -MHTTP::Tiny -MTest::More -MTime::HiRes -e 1
+	need perl prove in_tools prove --version
+	need libipc-run-perl "perl's IPC::Run" in_tools perl -MIPC::Run -e 1
+	need openssl openssl in_tools openssl version
+	need postgresql-server-dev-@ "PostgreSQL's test programs" has_test_programs "${config:-false}"
+}
+
+# Which version of PostgreSQL to install packages for: the one that is there, or else the release's.
+package_version()
+{
+	local config
+	config=$(find_pg_config)
+	if [ -n "$config" ]; then
+		major_version "$config"
+	else
+		apt-cache depends postgresql | sed -n 's/.*Depends: postgresql-\([0-9]*\)$/\1/p' | head -n 1
+	fi
 }
 
 apt()
@@ -84,30 +155,74 @@ apt()
 		-o DPkg::Lock::Timeout=300 "$@" </dev/null
 }
 
-# Installs the given packages and what is missing, if anything; starts no service.
-install_packages()
+# Installs packages; starts no service, and upgrades nothing that they can do without (apt would upgrade, and so restart, a
+# server with the headers that come from the same source).
+apt_install()
 {
-	local packages output status=0 dir=/etc/postgresql-common/createcluster.d
-	packages="$(missing_packages) $*"
-	packages=$(echo $packages)
-	[ -n "$packages" ] || return 0
-	[ -x "$(command -v apt-get)" ] || die "please install: $packages"
-	echo "Installing Debian packages: $packages"
-	output=$(apt update 2>&1) || die "$output"
-	packages=$(tr ' ' '\n' <<<"$packages" | with_postgres_version)
+	local status=0 dir=/etc/postgresql-common/createcluster.d
 	# A server that is installed makes a cluster and starts it, unless told not to.
 	as_root mkdir -p $dir
 	echo 'create_main_cluster = false' | as_root tee $dir/clari_fdw_test.conf >/dev/null
-	output=$(apt install --no-install-recommends --no-upgrade $packages 2>&1) || status=$?
+	apt install --no-install-recommends --no-upgrade -o APT::Get::Upgrade-By-Source-Package=false "$@" || status=$?
 	as_root rm -f $dir/clari_fdw_test.conf
 	as_root rmdir --ignore-fail-on-non-empty $dir
-	[ $status = 0 ] || die "$output"
+	return $status
+}
+
+# Of the packages given those that are not installed.
+not_installed()
+{
+	local package
+	for package; do
+		[ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || echo "$package"
+	done | sort -u
+}
+
+# The packages, @ in whose names is PostgreSQL's version, unless they are installed.
+get_packages()
+{
+	local packages lists output
+	[ -x "$(command -v apt-get)" ] || die "this is not Debian; please install what it has in the packages ${*//@/NN}"
+	# Of the package sources one may be out of order that is not needed.
+	lists=$(apt update 2>&1) || :
+	packages=$(not_installed ${*//@/$(package_version)})
+	packages=$(echo $packages)
+	[ -n "$packages" ] || return 0
+	echo "Installing Debian packages: $packages"
+	output=$(apt_install $packages 2>&1) || die "cannot install packages
+$lists
+$output
+Please install them by hand, and run this again: apt-get install $packages"
+}
+
+# Installs what a list tells that is missing; ends the script if something still is: install_packages missing_to_test.
+install_packages()
+{
+	local lines
+	lines=$("$1")
+	if [ -n "$lines" ]; then
+		get_packages $(cut -f 1 <<<"$lines")
+		lines=$("$1")
+		[ -z "$lines" ] || die "still missing:
+$(sed -E "s/@/$(package_version)/g; s/(.*)\t(.*)/  \2 (Debian's \1)/" <<<"$lines")"
+	fi
+	tell_versions
+}
+
+# One line if the server and its headers are of different minor versions, which does not matter.
+tell_versions()
+{
+	local config server headers
+	config=$(find_pg_config)
+	server=$("$("$config" --bindir)/postgres" --version | sed 's/^[^0-9]*\([0-9.]*\).*/\1/')
+	headers=$(sed -n 's/^#define PG_VERSION "\([0-9.]*\).*/\1/p' "$("$config" --includedir-server)"/pg_config*.h | head -n 1)
+	[ "$server" = "$headers" ] || echo "The server is PostgreSQL $server, its headers are of $headers; this works."
 }
 
 # Installs packages that the rest does without, where that can be done.
 install_optional()
 {
-	{ [ "$EUID" = 0 ] || sudo -n true 2>/dev/null; } && (install_packages "$@") || echo "Going on without $*."
+	{ [ "$EUID" = 0 ] || sudo -n true 2>/dev/null; } && (get_packages "$@") || echo "Going on without $*."
 }
 
 # ------- outside: the copies -------
@@ -179,29 +294,57 @@ clean_up()
 	rm -rf "$work"
 }
 
-# Runs this script again, inside, with the arguments given; does not return.
-run_inside()
+# Makes $work where programs may run and most space is (from Debian 13 on, /tmp is in memory); it goes when the script ends.
+make_work()
 {
-	local account=() status=0 pg_config
+	local dir most=0 space
 	child=
-	work=$(mktemp -d /tmp/clari.XXXXXX)
 	trap clean_up EXIT
 	trap 'exit 130' INT
 	trap 'exit 143' TERM HUP
+	for dir in $(mktemp -d /tmp/clari.XXXXXX) $(mktemp -d /var/tmp/clari.XXXXXX); do
+		cp /bin/true "$dir"
+		space=$(df --output=avail "$dir" | tail -n 1)
+		if "$dir/true" 2>/dev/null && [ "$space" -gt $most ]; then
+			rm -rf "$work"
+			work=$dir
+			most=$space
+		else
+			rm -rf "$dir"
+		fi
+	done
+	[ -n "$work" ] || die "neither in /tmp nor in /var/tmp programs may be run"
+	rm "$work/true"
 	mkdir "$work/home" "$work/tmp"
+}
+
+# Starts this script again, inside, with the arguments given, as $child.
+start_inside()
+{
+	local account=() user=postgres settings=() name
+	make_work
 	copy_tree
 	copy_postgres
 	if [ "$EUID" = 0 ]; then
-		account=(setpriv --reuid=postgres --regid=postgres --init-groups)
-		chown -Rh postgres: "$work"
+		id -u $user >/dev/null 2>&1 || user=nobody # as where PostgreSQL is no package
+		account=(setpriv --reuid=$user --regid="$(id -g $user)" --init-groups)
+		chown -Rh $user: "$work"
 	fi
+	for name in FUZZ_SECONDS SCAN_ROWS MERGE_ROWS PG_TEST_TIMEOUT_DEFAULT; do
+		[ -z "${!name:-}" ] || settings+=("$name=${!name}")
+	done
 	# A session of its own, to be ended as one.  TMPDIR is where tests put their sockets.
-	setsid env -i --default-signal=INT,QUIT PATH="${pg_config%/*}:/usr/local/bin:/usr/bin:/bin" LC_ALL=C.UTF-8 \
-		HOME="$work/home" TMPDIR="$work/tmp" PG_CONFIG="$pg_config" CLARI_WORK="$work" \
-		${FUZZ_SECONDS:+FUZZ_SECONDS="$FUZZ_SECONDS"} ${SCAN_ROWS:+SCAN_ROWS="$SCAN_ROWS"} \
-		${MERGE_ROWS:+MERGE_ROWS="$MERGE_ROWS"} \
+	setsid env -i --default-signal=INT,QUIT PATH="${pg_config%/*}:$tools" LC_ALL=C.UTF-8 HOME="$work/home" \
+		TMPDIR="$work/tmp" PG_CONFIG="$pg_config" CLARI_WORK="$work" "${settings[@]}" \
 		"${account[@]}" bash "$work/tree/$script" "$@" </dev/null &
 	child=$!
+}
+
+# The same, and ends as that ends.
+run_inside()
+{
+	local status=0
+	start_inside "$@"
 	wait $child || status=$?
 	exit $status
 }

@@ -1,14 +1,33 @@
 #!/bin/bash
 # demo.sh
-#		The README's five minutes in less than one, against the simulator: bash test/demo.sh
+#		The README's tour in less than a minute, against the simulator: bash test/demo.sh [--psql]
 #
-# Takes PG_CONFIG (the newest PostgreSQL) from the environment.  See common.sh.
+# With --psql, it then leaves you in psql on the same server, in an empty database where
+# the tour can be followed by hand, until you leave.  Takes PG_CONFIG (the newest
+# PostgreSQL) from the environment.  See common.sh.
 
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
+# Outside, where the terminal is: psql in the database that the inside has made.
+open_psql()
+{
+	local status=0 stop=0
+	until [ -e "$work/tmp/ready" ]; do
+		kill -0 $child 2>/dev/null || { wait $child || status=$?; exit $status; }
+		sleep 0.1
+	done
+	[ -t 0 ] || stop=1 # a script ends with its first error
+	trap : INT # Ctrl-C is for psql
+	"${pg_config%/*}/psql" -v ON_ERROR_STOP=$stop "host=$work/tmp port=5432 user=postgres dbname=tour" || status=$?
+	exit $status
+}
+
+case ${1:-} in '' | --psql) ;; *) die "unknown argument: $1; there is --psql" ;; esac
 if [ -z "$work" ]; then
-	install_packages
-	run_inside
+	install_packages missing_to_build
+	[ "${1:-}" = --psql ] || run_inside
+	start_inside --psql
+	open_psql
 fi
 
 cd "$tree"
@@ -18,7 +37,8 @@ echo "Building clari_fdw, starting a PostgreSQL server, and a simulator of Clari
 { make -s -j2 all && make -s install; } >"$work/build.log" 2>&1 || die "$(cat "$work/build.log")"
 start_server
 # The simulator's quarters are those of the calendar.
-start_simulator --job-seconds 2 --fiscal-month 1 --current-quarter "$quarter" --amounts plain --charset latin1
+start_simulator --job-seconds 2 --fiscal-month 1 --current-quarter "$quarter" --amounts plain --charset latin1 \
+	--keys '{"*": {}}'
 
 psql -X -q -e -v ON_ERROR_STOP=1 -v base_url="http://127.0.0.1:$simulator_port/v4" \
 	-v quarter="$quarter" -v before="$before" -P pager=off -P null=- <<'SQL' 2>&1
@@ -59,6 +79,31 @@ FROM clari_forecasts GROUP BY time_period ORDER BY time_period;
 \echo '*** What is cached.'
 SELECT forecast, time_period, state, tier, rows, bytes, expires_at, hits FROM clari_cache ORDER BY time_period;
 SQL
-stop_server
-echo "Shown: four quarters exported, read again from shared memory, merged into clari_forecasts, and merged"
-echo "again without a write. Server, simulator and all files of this demonstration are removed now."
+if [ "${1:-}" != --psql ]; then
+	stop_server
+	echo "Shown: four quarters exported, read again from shared memory, merged into clari_forecasts, and merged"
+	echo "again without a write. Server, simulator and all files of this demonstration are removed now."
+	exit
+fi
+
+createdb tour
+psql -X -q -v ON_ERROR_STOP=1 -d tour <<SQL
+CREATE FUNCTION use_simulator() RETURNS event_trigger LANGUAGE plpgsql AS \$\$
+DECLARE
+	server text;
+BEGIN
+	FOR server IN SELECT s.srvname FROM pg_foreign_server s JOIN pg_foreign_data_wrapper w ON w.oid = s.srvfdw
+		WHERE w.fdwname = 'clari_fdw' AND NOT coalesce(s.srvoptions::text ~ 'base_url=', false)
+	LOOP
+		EXECUTE format('ALTER SERVER %I OPTIONS (ADD base_url %L)', server, 'http://127.0.0.1:$simulator_port/v4');
+	END LOOP;
+END\$\$;
+CREATE EVENT TRIGGER use_simulator ON ddl_command_end WHEN TAG IN ('CREATE SERVER') EXECUTE FUNCTION use_simulator();
+SQL
+echo "
+Now it is your turn. This is psql, in an empty database of the same server, where the statements of README.md can be
+run as they stand: a server of clari_fdw that is created here gets the base_url of the simulator, which takes any
+API key. Its forecasts are net_arr, bookings and renewals; an export takes 2 s. pg_cron is not there. With \\q you leave,
+and server, simulator and all files are removed."
+touch "$work/tmp/ready"
+sleep infinity

@@ -18,7 +18,7 @@
 source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
 
 if [ -z "$work" ]; then
-	install_packages
+	install_packages missing_to_test
 	/usr/bin/python3 -c 'import psycopg2' 2>/dev/null || install_optional python3-psycopg2
 	run_inside "$@"
 fi

@@ -27,7 +27,7 @@ install_rivals()
 
 BENCH_QUICK=${BENCH_QUICK:-}
 if [ -z "$work" ]; then
-	install_packages
+	install_packages missing_to_test
 	install_rivals
 	out=${BENCH_OUT:-}
 	[ -n "$out$BENCH_QUICK" ] || out=$tree

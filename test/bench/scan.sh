@@ -17,7 +17,7 @@
 source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
 
 if [ -z "$work" ]; then
-	install_packages
+	install_packages missing_to_test
 	run_inside "$@"
 fi
 
