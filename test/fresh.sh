@@ -70,11 +70,11 @@ on_machine()
 			runuser -l $user -c "cd clari_fdw && $command" </dev/null || { echo "It failed: $command"; status=1; }
 			# The last process of a command may still be on its way out.
 			for _ in 1 2 3 4 5 6 7 8 9 10; do
-				left=$(echo /proc/[0-9]*)
-				[ "$left" != /proc/1 ] || break
+				left=(/proc/[0-9]*)
+				[ ${#left[@]} -gt 1 ] || break
 				sleep 0.2
 			done
-			[ "$left" = /proc/1 ] || { echo "It left processes behind: $(cat /proc/[0-9]*/cmdline | tr "\0" " ")"; status=1; }
+			[ ${#left[@]} = 1 ] || { echo "It left processes behind:" $(readlink "${left[@]/%//exe}"); status=1; }
 			[ -z "$(ls -A /tmp /var/tmp | grep clari)" ] || { echo "It left files behind: $(ls /tmp /var/tmp)"; status=1; }
 			diff -r /srv/clone $home/clari_fdw || { echo "It changed the tree."; status=1; }
 		done
