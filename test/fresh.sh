@@ -102,7 +102,7 @@ try()
 		echo "$name: FAILED after $((SECONDS - start)) s"
 		tail -n 100 "$work/log"
 	fi
-	grep -hE '^(Installing|The headers|[0-9]+ passed,|[a-z]+: [0-9]+ of)' "$work/log" | sed 's/^/    /' || :
+	grep -hE '^(Installing|The server is|[0-9]+ passed,|[a-z]+: [0-9]+ of)' "$work/log" | sed 's/^/    /' || :
 }
 
 [ -z "$(git -c safe.directory='*' -C "$tree" status --porcelain 2>/dev/null)" ] ||
