@@ -8,13 +8,14 @@ use Record;
 
 use Cached;
 use Growth;
+use Interrupts;
 use Quota;
 use Rivals;
 use Worker;
 
 my ($port, $csv, @asked) = @ARGV;
-my @order = qw(warm cold ways decode busy restart scan rows periods sessions memory quota);
-my %parts = (%Cached::parts, %Rivals::parts, %Worker::parts, %Growth::parts, %Quota::parts);
+my @order = qw(warm cold ways decode busy restart scan rows periods sessions memory interrupts quota);
+my %parts = (%Cached::parts, %Rivals::parts, %Worker::parts, %Growth::parts, %Interrupts::parts, %Quota::parts);
 my %begun = map
 {
 	my $name = $_;

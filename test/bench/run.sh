@@ -3,7 +3,7 @@
 #		The figures of doc/benchmarks.md, which the other documents quote, against the simulator: bash test/bench/run.sh [PART…]
 #
 # Parts: warm, cold, ways, decode, busy, restart, scan, rows, periods, sessions,
-# memory, quota; without any, all of them, in less than half an hour.  Writes the
+# memory, interrupts, quota; without any, all of them, in less than half an hour.  Writes the
 # parts' rows in doc/benchmarks.csv, their tables in doc/benchmarks.md and the plots
 # in doc/benchmarks/; those of other parts stay.  Fails if a promise was missed.
 # Times are worth something on a quiet machine alone: the load is printed with them.
@@ -21,7 +21,7 @@ install_rivals()
 	local http
 	/usr/bin/python3 -c 'import psycopg2, requests' 2>/dev/null || install_optional python3-psycopg2 python3-requests
 	[ -x "$(command -v gnuplot)" ] || install_optional gnuplot-nox
-	http=postgresql-$("$(find_pg_config)" --version | sed 's/^[^0-9]*\([0-9]*\).*/\1/')-http
+	http=postgresql-$(major_version "$(find_pg_config)")-http
 	if apt-cache show "$http" >/dev/null 2>&1; then install_optional "$http"; fi
 }
 

@@ -246,11 +246,8 @@ sub start_sessions_without_worker
 {
 	my $waiting = ClariSession->new($node);
 	my $begin = time;
-	my $error = $waiting->query($one);
-	my $took = time - $begin;
-	like($error, qr/ERROR:  53000: .*background worker.*HINT:.*max_worker_processes/s, 'an error with a hint');
-	cmp_ok($took, '>=', 9, 'it was tried for a while');
-	cmp_ok($took, '<=', 30, 'but not for ever');
+	like($waiting->query($one), qr/ERROR:  53000: .*background worker.*HINT:.*max_worker_processes/s, 'an error with a hint');
+	cmp_ok(time - $begin, '>=', 9, 'it was tried for a while');
 	$waiting->query("SET statement_timeout = '200ms'");
 	like($waiting->query($one), qr/ERROR:  57014: /, 'the wait can be interrupted');
 	like($waiting->query("SELECT clari_prefetch('clari.forecasts')"), qr/ERROR:  53000: /, 'clari_prefetch fails at once');
@@ -285,20 +282,16 @@ subtest 'background workers that do not come up' => sub {
 	$node->append_conf('postgresql.conf', "dynamic_library_path = '/nonexistent'\n");
 	$node->reload;
 	wait_until('the settings are there', sub { $waiting->query('SHOW dynamic_library_path') eq '/nonexistent' });
-	my $begin = time;
 	like($waiting->query($one), qr/ERROR:  53000: .*worker/, 'an error');
-	cmp_ok(time - $begin, '<=', 30, 'not too late');
 	$node->append_conf('postgresql.conf', "dynamic_library_path = '\$libdir'\n");
 };
 
 subtest 'single-user mode' => sub {
 	$node->stop;
 	my ($out, $err) = ('', '');
-	my $begin = time;
 	IPC::Run::run([ 'postgres', '--single', '-D', $node->data_dir, 'postgres' ], '<', \"$one\n", '>', \$out, '2>', \$err,
-		IPC::Run::timeout(60));
+		IPC::Run::timeout($ClariSession::patience));
 	like($err, qr/ERROR: .*single-user mode/, 'an error');
-	cmp_ok(time - $begin, '<', 9, 'at once');
 };
 
 done_testing();

@@ -1,4 +1,5 @@
-# A waiting session can be interrupted at any point, its export is not wasted, and nothing leaks.
+# A waiting session can be interrupted at any point, its export is not wasted, and nothing leaks.  How soon it is gone:
+# "run.sh interrupts".
 use strict;
 use warnings FATAL => 'all';
 
@@ -8,10 +9,8 @@ use ClariSession;
 use ClariTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(sleep time);
 
-my $measurements = $ENV{CLARI_MEASUREMENTS} // 20;
-my $bound = 0.3;    # the promise is 100 ms; a busy machine is not its fault
+my $times = 5;    # that each is done
 
 start_sim(job_seconds => 'hold', concurrent_limit => 100);
 my $node = start_node('interrupts', 'restart_after_crash = on', "clari_fdw.shared_cache_size = '1MB'");
@@ -20,23 +19,6 @@ import_tables($node);
 my $boss = ClariSession->new($node);
 
 my $query = "SELECT count(*) FROM clari.forecasts WHERE time_period = '2026_Q1'";
-
-sub ninety_fifth
-{
-	my @sorted = sort { $a <=> $b } @_;
-	return $sorted[ int(0.95 * $#sorted + 0.5) ];
-}
-
-sub report
-{
-	my ($what, $times, $limit) = @_;
-	my @sorted = sort { $a <=> $b } @$times;
-	my $high = ninety_fifth(@sorted);
-	note(sprintf('%-40s median %5.1f, 95th percentile %5.1f, most %5.1f ms',
-		$what, 1000 * $sorted[ $#sorted / 2 ], 1000 * $high, 1000 * $sorted[-1]));
-	cmp_ok($high, '<', $limit, $what);
-	return;
-}
 
 # Arranges that the export of 2026_Q1 stays in a phase; each returns the phases that clari_exports may then show.
 my %phases = (
@@ -81,19 +63,14 @@ sub is_waiting
 	return defined $waiters && $waiters == 1 && $now =~ $phase;
 }
 
-# The session waits in the phase; then the interruption, and the time that it takes until the session answers.
-sub measure
+# The session waits in the phase; then it is interrupted.
+sub is_interrupted
 {
-	my ($session, $phase, $interrupt, $expected, $statement) = @_;
+	my ($session, $phase, $function, $expected, $statement) = @_;
 	$session->start($statement // $query);
 	wait_until('the session waits', sub { is_waiting($phase) });
-	my $begin = time;
-	$boss->query($interrupt);
-	die 'not interrupted' unless $session->is_finished(60);
-	my $taken = time - $begin;
-	my $answer = $session->finish;
-	die "interrupted by: $answer" unless $answer =~ $expected;
-	return $taken;
+	$boss->query("SELECT $function($session->{pid})");
+	return like($session->finish, $expected, $function);
 }
 
 for my $name (sort keys %phases)
@@ -102,26 +79,14 @@ for my $name (sort keys %phases)
 		start_over();
 		my $phase = $phases{$name}->();
 		my $session = ClariSession->new($node);
-		my (@cancelled, @timed_out, @terminated);
-		for (1 .. $measurements)
-		{
-			push @cancelled, measure($session, $phase, "SELECT pg_cancel_backend($session->{pid})", qr/57014/);
-		}
-		report("pg_cancel_backend while $name", \@cancelled, $bound);
+		is_interrupted($session, $phase, 'pg_cancel_backend', qr/57014/) for 1 .. $times;
 		$session->query("SET statement_timeout = '50ms'");
-		for (1 .. $measurements)
-		{
-			my $begin = time;
-			die unless $session->query($query) =~ /57014.*statement timeout/;
-			push @timed_out, time - $begin - 0.05;
-		}
-		report("statement_timeout while $name", \@timed_out, $bound);
-		for (1 .. $measurements)
+		like($session->query($query), qr/57014.*statement timeout/, 'statement_timeout') for 1 .. $times;
+		for (1 .. $times)
 		{
 			my $victim = ClariSession->new($node);
-			push @terminated, measure($victim, $phase, "SELECT pg_terminate_backend($victim->{pid})", qr/57P01/);
+			is_interrupted($victim, $phase, 'pg_terminate_backend', qr/57P01/);
 		}
-		report("pg_terminate_backend while $name", \@terminated, $bound);
 		is($boss->query("SELECT waiters FROM clari_exports WHERE time_period = '2026_Q1'"), 0, 'nobody is counted as waiting');
 		cmp_ok(sim_seen('periods.2026_Q1.post'), '<=', 1, 'one POST for all of them');
 
@@ -143,70 +108,43 @@ for my $statement ("SELECT clari_refresh('clari.forecasts', '{2026_Q1}')", "CALL
 	start_over();
 	$boss->query('SET client_min_messages = warning; SELECT clari_create_tables()');
 	my $session = ClariSession->new($node);
-	my @times = map { measure($session, qr/^(waiting|polling)$/, "SELECT pg_cancel_backend($session->{pid})", qr/57014/, $statement) }
-		1 .. $measurements;
-	report("pg_cancel_backend of $statement", \@times, $bound);
-	is(sim_seen('total.post'), 1, 'one POST for all of them');
+	is_interrupted($session, qr/^(waiting|polling)$/, 'pg_cancel_backend', qr/57014/, $statement) for 1 .. $times;
+	is(sim_seen('total.post'), 1, "one POST for all of them: $statement");
 }
 
-# Whether the process is gone or a zombie.
-sub is_gone
+# Shuts the server down while the session waits: both it and the worker are gone, and the server is down.
+sub shuts_down
 {
-	my ($pid) = @_;
-	open(my $stat, '<', "/proc/$pid/stat") or return 1;
-	my $line = <$stat> // '';
-	return $line eq '' || $line =~ /\) Z /;
-}
-
-# Shuts the server down while the session waits; seconds until it, and the last worker, are gone.
-sub shut_down
-{
-	my ($session) = @_;
+	my ($session, $name) = @_;
 	my @workers = split /\n/, $boss->query("SELECT pid FROM pg_stat_activity WHERE backend_type = 'clari_fdw worker'");
 	my ($postmaster) = slurp_file($node->data_dir . '/postmaster.pid') =~ /^(\d+)/;
-	my $begin = time;
-	my ($session_gone, $worker_gone);
 	kill 'INT', $postmaster;
-	until ($session_gone && $worker_gone)
-	{
-		$session_gone //= time - $begin if is_gone($session->{pid});
-		$worker_gone //= time - $begin unless grep { !is_gone($_) } @workers;
-		die 'no end' if time > $begin + 60;
-		sleep 0.001;
-	}
-	wait_until('the server is down', sub { is_gone($postmaster) });
+	wait_until("$name: session and workers are gone", sub { !grep { !process_is_gone($_) } $session->{pid}, @workers });
+	wait_until("$name: the server is down", sub { process_is_gone($postmaster) });
+	pass($name);
 	$node->_update_pid(0);
 	$_->quit for $session, $boss;
 	sim_release();
 	$node->start;
 	$boss = ClariSession->new($node);
-	return ($session_gone, $worker_gone);
+	return;
 }
 
 subtest 'fast shutdown' => sub {
 	for my $name (sort keys %phases)
 	{
-		my (@sessions, @workers);
-		for (1 .. ($measurements + 3) / 4)
-		{
-			start_over();
-			my $phase = $phases{$name}->();
-			my $session = ClariSession->new($node)->start($query);
-			wait_until('the session waits', sub { is_waiting($phase) });
-			my ($session_gone, $worker_gone) = shut_down($session);
-			push @sessions, $session_gone;
-			push @workers, $worker_gone;
-		}
-		report("fast shutdown while $name, the session", \@sessions, $bound);
-		report("fast shutdown while $name, the worker", \@workers, $bound);
+		start_over();
+		my $phase = $phases{$name}->();
+		my $session = ClariSession->new($node)->start($query);
+		wait_until('the session waits', sub { is_waiting($phase) });
+		shuts_down($session, "while $name");
 	}
 };
 
 subtest 'fast shutdown while decoding' => sub {
-	my (@sessions, @workers);
 	my $owners = 100_000;
 	# 0: before the worker has told of any, as it is deep in the first bytes; they come faster than it decodes.
-	for my $share ((0) x 6, 0.01, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 1)
+	for my $share (0, 0.01, 0.4, 0.8, 0.95, 1)
 	{
 		start_over();
 		sim_set({ job_seconds => 0 });
@@ -217,12 +155,8 @@ subtest 'fast shutdown while decoding' => sub {
 				WHERE time_period = '2026_Q1' AND phase IN ('downloading', 'ready')");
 			return $entries ne '' ? $entries >= $share * 1.95 * $owners : $session->is_finished;
 		});
-		my ($session_gone, $worker_gone) = shut_down($session);
-		push @sessions, $session_gone;
-		push @workers, $worker_gone;
+		shuts_down($session, "when $share is decoded");
 	}
-	report('fast shutdown while decoding, the session', \@sessions, $bound);
-	report('fast shutdown while decoding, the worker', \@workers, $bound);
 	sim_set({ owners => 500 }, period => '2026_Q1');
 };
 

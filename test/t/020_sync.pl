@@ -27,7 +27,7 @@ sub start_query
 {
 	my ($sql, $out) = @_;
 	return IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c', $sql ], '<', \undef, '&>', $out,
-		IPC::Run::timeout(60));
+		IPC::Run::timeout($ClariSession::patience));
 }
 
 subtest 'a sync merges all periods and empties the staging table' => sub {

@@ -20,7 +20,7 @@ my @periods = map { my $year = $_; map { "${year}_Q$_" } 1 .. 4 } 2023 .. 2026;
 srand($seed);
 
 start_sim(job_seconds => 0.02, owners => 60, concurrent_limit => 12, keep_jobs => 200, monthly_quota => 10_000_000, known_periods => \@periods);
-my $node = start_node('storm', 'log_statement = none', 'log_min_error_statement = panic', "statement_timeout = '30s'",
+my $node = start_node('storm', 'log_statement = none', 'log_min_error_statement = panic',
 	'max_connections = 40', 'clari_fdw.max_workers = 1', 'clari_fdw.worker_idle_timeout = 1h', "clari_fdw.shared_cache_size = '1MB'");
 create_server($node, max_retries => 2, max_concurrent_exports => 16, export_timeout => '3s', request_timeout => '300ms',
 	poll_interval => '10ms', max_export_size => '8MB');
@@ -130,9 +130,8 @@ sub memory
 sim_storm(seed => $seed, share => 0.35, faults => \@faults);
 ask($_) for 0 .. $#sessions;
 my (@memory, $used);
-my $watchdog = time + 60 + $wanted / 5;
 my $next_look = 0;
-while (($used = sum(@{ decode_json(sim_seen('storm&last=0')) })) < $wanted && time < $watchdog && !@hung && @wrong < 5)
+while (($used = sum(@{ decode_json(sim_seen('storm&last=0')) })) < $wanted && !@hung && @wrong < 5)
 {
 	for my $i (0 .. $#sessions)
 	{
@@ -141,7 +140,7 @@ while (($used = sum(@{ decode_json(sim_seen('storm&last=0')) })) < $wanted && ti
 			judge($i);
 			ask($i);
 		}
-		elsif (time > $asked[$i]{at} + 45)
+		elsif (time > $asked[$i]{at} + $ClariSession::patience)
 		{
 			push @hung, "session $i since " . int(time - $asked[$i]{at}) . " s: @{ $asked[$i]{periods} }";
 		}
@@ -153,7 +152,7 @@ my @counts = @{ decode_json(sim_seen('storm')) };
 sim_storm();
 for my $i (0 .. $#sessions)
 {
-	$sessions[$i]->is_finished(45) ? judge($i) : push @hung, "session $i to the end";
+	$sessions[$i]->is_finished($ClariSession::patience) ? judge($i) : push @hung, "session $i to the end";
 }
 note("$used faults, " . scalar(grep { $_ } @counts) . ' of ' . scalar(@faults) . " kinds; $answers{right} right answers; errors: "
 	  . join(', ', map { "$_ $errors{$_}" } sort keys %errors));

@@ -19,7 +19,7 @@ srand($ENV{CLARI_SEED} // 1);
 start_sim(job_seconds => 0, owners => 200, weeks => 3, null_emails => 20, duplicate_emails => 25, end_time => 1_767_225_600_123,
 	concurrent_limit => 100, monthly_quota => 1_000_000, forecasts => [qw(net_arr bookings)]);
 sim_set({ shape => 'flat' }, forecast => 'bookings');
-my $node = start_node('queries', 'client_min_messages = warning', q{timezone = 'UTC'}, 'jit = off', q{statement_timeout = '30s'});
+my $node = start_node('queries', 'client_min_messages = warning', q{timezone = 'UTC'}, 'jit = off');
 create_server($node, max_concurrent_exports => 8);
 
 sub sql { return $node->safe_psql('postgres', shift); }

@@ -239,7 +239,8 @@ subtest 'with ANALYZE' => sub {
 	is(sources($scan), '2026_Q1 export, 2026_Q2 export', '… both are exported');
 	is($scan->{'Jobs Created'}, 2, '… by as many jobs');
 	is(sim_posts(), 2, '… and POSTs');
-	cmp_ok($scan->{'Time Waiting'}, '>=', 250, '… for which it waited');
+	my $waited = $scan->{'Time Waiting'};
+	cmp_ok($waited, '>=', 250, '… for which it waited');
 	cmp_ok($scan->{'Bytes Read'}, '>', 0, '… and read something');
 	sim_set({ job_seconds => 0 });
 	($scan) = same_in_all_formats($both, 'ANALYZE');
@@ -247,7 +248,7 @@ subtest 'with ANALYZE' => sub {
 	is(sources($scan), '2026_Q1 memory, 2026_Q2 memory', '… both are in memory');
 	is($scan->{'Jobs Created'}, 0, '… no job');
 	($scan) = explained($both, 'ANALYZE, FORMAT JSON');
-	cmp_ok($scan->{'Time Waiting'}, '<', 20, '… no waiting');
+	cmp_ok($scan->{'Time Waiting'}, '<', $waited, '… no waiting');
 	($scan) = same_in_all_formats($both, 'ANALYZE, VERBOSE, TIMING OFF, COSTS OFF, BUFFERS, SUMMARY OFF');
 	is(names($scan), 'Forecast, Period Cond, Periods, Identities, Sources, Jobs Created, Bytes Read, Rows Skipped', 'verbose, and without times');
 	is(sim_posts(), 2, 'no POST more');

@@ -358,9 +358,7 @@ for my $when (sort keys %phases)
 			my $before = tables();
 			$sessions[0]->start("$begin$call");
 			wait_until('it is there', sub { $sessions[0]->is_finished || $is_there->() });
-			my ($output, $seconds) = $sessions[0]->cancel($boss);
-			like($output, qr/^ERROR:  57014: canceling statement due to user request/m, 'it says that it was');
-			cmp_ok($seconds, '<', 1, 'and ends at once');
+			like($sessions[0]->cancel($boss), qr/^ERROR:  57014: canceling statement due to user request/m, 'it says that it was');
 			$sessions[0]->query('ROLLBACK');
 			is(tables(), $before, 'both tables are as they were');
 			# What is still on its way serves the next one.

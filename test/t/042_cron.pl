@@ -90,7 +90,7 @@ for my $way (%clock ? sort keys %ways : 'in a background worker')
 		};
 
 		set_second(60);
-		wait_until('pg_cron has begun', sub { sim_posts() == 4 && $boss->query('SELECT min(waiters) FROM clari_exports') eq '1' }, 90);
+		wait_until('pg_cron has begun', sub { sim_posts() == 4 && $boss->query('SELECT min(waiters) FROM clari_exports') eq '1' });
 		my %seen;
 		for (1 .. 20) { $seen{ $boss->query($holding) }++; sleep 0.02; }
 		is(join(' ', keys %seen), '1|0|0', 'while it waits it holds no snapshot and no transaction ID');

@@ -166,7 +166,7 @@ for my $statement ('DROP FOREIGN TABLE clari.forecasts', 'DROP SERVER clari CASC
 	subtest "$statement while clari_sync waits" => sub {
 		sql('SET client_min_messages = warning; SELECT clari_create_tables(); TRUNCATE clari_forecasts', 'doomed');
 		my $session = waiting('doomed', "CALL clari_sync('clari.forecasts', '{2026_Q1}')");
-		sql("SET client_min_messages = warning; SET lock_timeout = '10s'; $statement", 'doomed');
+		sql("SET client_min_messages = warning; SET lock_timeout = '${ClariSession::patience}s'; $statement", 'doomed');
 		let_go();
 		like($session->finish, qr/^ERROR:  (?!XX)\w{5}: /m, 'clari_sync ends with an error, and no internal one');
 		is(sql($count), 50, 'the other database has the rows');

@@ -8,6 +8,9 @@ use IO::Select;
 use IPC::Open3;
 use Time::HiRes qw(time);
 
+# Seconds after which what is waited for is taken to hang, in all tests: PostgreSQL's own setting for that.
+our $patience = $ENV{PG_TEST_TIMEOUT_DEFAULT} || 180;
+
 # A session on the node; its backend's process id is {pid}.
 sub new
 {
@@ -54,11 +57,11 @@ sub is_finished
 	return $self->{ended} || $self->{output} =~ /^<<$self->{marks}>>$/m;
 }
 
-# What they printed, messages included; dies after a minute.
+# What they printed, messages included; dies if they hang.
 sub finish
 {
 	my ($self) = @_;
-	die "timed out; so far: $self->{output}" unless $self->is_finished(60);
+	die "timed out; so far: $self->{output}" unless $self->is_finished($patience);
 	my $output = $self->{output};
 	$self->{output} = '';
 	$output =~ s/^<<\d+>>\n?//mg;
@@ -72,16 +75,14 @@ sub query
 	return $self->start($sql)->finish;
 }
 
-# Cancels what was started, by way of another session; returns what it printed and the seconds that it took to end.
+# Cancels what was started, by way of another session; returns what it printed.
 sub cancel
 {
 	my ($self, $by) = @_;
 	# What comes before the statement does is not heard.
 	1 until $self->is_finished(0) || $by->query("SELECT state FROM pg_stat_activity WHERE pid = $self->{pid}") eq 'active';
-	my $begin = time;
 	$by->query("SELECT pg_cancel_backend($self->{pid})");
-	my $output = $self->finish;
-	return ($output, time - $begin);
+	return $self->finish;
 }
 
 # Ends the session by hanging up.

@@ -5,6 +5,7 @@ use strict;
 use warnings FATAL => 'all';
 
 use Exporter 'import';
+use ClariSession;
 use FindBin;
 use HTTP::Tiny;
 use IPC::Run;
@@ -22,7 +23,7 @@ our @EXPORT = qw(start_sim sim_set sim_fault sim_release sim_reset sim_seen sim_
 
 my $simulator = "$FindBin::RealBin/../clari_sim.py";
 my ($sim, $sim_port, @other_ports, $clock);
-my $http = HTTP::Tiny->new(timeout => 120);
+my $http = HTTP::Tiny->new(timeout => $ClariSession::patience);
 
 # Starts the simulator with settings (see clari_sim.py); it goes when the test does.  also => [[host, certificate, key],
 # …]: it listens there, too, on sim_other_ports.
@@ -32,12 +33,12 @@ sub start_sim
 	my @also = map { ('--also', @$_) } @{ delete $settings{also} // [] };
 	my $dir = PostgreSQL::Test::Utils::tempdir();
 	# Who runs installcheck where nothing but a server and a compiler are need not have it.
-	plan skip_all => '/usr/bin/python3, in which the simulator is written, is not there' unless -x '/usr/bin/python3';
+	plan skip_all => 'python3, in which the simulator is written, is not there' unless grep { -x "$_/python3" } split /:/, $ENV{PATH};
 	open(my $config, '>', "$dir/sim.json") or die $!;
 	print $config encode_json({ settings => \%settings });
 	close $config;
 	$sim = IPC::Run::start(
-		[ '/usr/bin/python3', $simulator, '--config', "$dir/sim.json", '--port-file', "$dir/port", '--exit-with-parent', @also ],
+		[ 'python3', $simulator, '--config', "$dir/sim.json", '--port-file', "$dir/port", '--exit-with-parent', @also ],
 		'<', \undef, '>', "$dir/sim.out", '2>', "$dir/sim.err");
 	wait_until('the simulator listens', sub { -s "$dir/port" });
 	($sim_port, @other_ports) = split /\n/, slurp_file("$dir/port");
@@ -113,7 +114,8 @@ sub start_node
 	# Not the caller's locale: what a test expects of characters must not depend on it.
 	$node->init(extra => [ '--encoding=UTF8', '--locale=C.UTF-8' ]);
 	# A statement that hangs is a failure, not a hung suite.
-	$node->append_conf('postgresql.conf', join("\n", 'max_worker_processes = 16', "statement_timeout = '100s'", @config, ''));
+	$node->append_conf('postgresql.conf',
+		join("\n", 'max_worker_processes = 16', "statement_timeout = '${ClariSession::patience}s'", @config, ''));
 	$node->start;
 	$node->safe_psql('postgres', 'CREATE EXTENSION clari_fdw');
 	return $node;
@@ -199,11 +201,11 @@ sub is_as_generated
 	return same_csv($got, $expected, $how{name} // "$table shows $period as generated");
 }
 
-# Waits until the condition holds, at most a minute or so many seconds.
+# Waits until the condition holds; dies if that hangs.
 sub wait_until
 {
-	my ($what, $condition, $seconds) = @_;
-	my $deadline = time + ($seconds // 60);
+	my ($what, $condition) = @_;
+	my $deadline = time + $ClariSession::patience;
 	until ($condition->())
 	{
 		die "timed out waiting until $what" if time > $deadline;
@@ -332,7 +334,8 @@ sub kill_child
 	my @all = ($pid, children($node, qr/checkpointer|clari_fdw worker/));
 	kill 'KILL', $pid;
 	wait_until('the others are gone', sub { !grep { !process_is_gone($_) } @all });
-	wait_until('the server is up again', sub { ($node->psql('postgres', 'SELECT 1'))[0] == 0 });
+	# Not by psql's standard input, which is a broken pipe where there is no connection yet.
+	wait_until('the server is up again', sub { system('pg_isready', '-q', '-h', $node->host, '-p', $node->port) == 0 });
 	return;
 }
 
