@@ -305,7 +305,7 @@ make_work()
 	for dir in $(mktemp -d /tmp/clari.XXXXXX) $(mktemp -d /var/tmp/clari.XXXXXX); do
 		cp /bin/true "$dir"
 		space=$(df --output=avail "$dir" | tail -n 1)
-		if "$dir/true" 2>/dev/null && [ "$space" -gt $most ]; then
+		if "$dir/true" 2>/dev/null && [ $((space * 9 / 10)) -gt $most ]; then
 			rm -rf "$work"
 			work=$dir
 			most=$space
