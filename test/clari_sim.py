@@ -801,6 +801,7 @@ class State:
             return {"total": counts(self.total),
                     "periods": {p: counts(c) for p, c in sorted(self.by_period.items())},
                     "forecasts": {f: counts(c) for f, c in sorted(self.by_forecast.items())},
+                    "held_answers": sum(hold[3] for hold in self.holds),
                     "running_jobs": len(self.running()), "most_jobs_at_once": self.most_jobs,
                     "open_connections": sum(not c.control for c in self.connections),
                     "most_connections_at_once": self.most_connections,
@@ -1199,7 +1200,7 @@ class Connection:
         """Waits, or with "hold" until released; ends early if the client goes."""
         if not seconds:
             return
-        hold = (*self.names, os.eventfd(0))
+        hold = (*self.names, os.eventfd(0), seconds == "hold")
         poll = select.poll()
         poll.register(self.sock, select.POLLRDHUP)
         poll.register(hold[2], select.POLLIN)

@@ -12,6 +12,7 @@ set -euo pipefail
 work=${CLARI_WORK:-} # the temporary directory; empty outside, until it is made
 tree=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 script=$(realpath --relative-to="$tree" "$0") # the one that sources this
+umask 022 # for what is installed, and for the copies, which another user reads
 
 die()
 {
@@ -19,21 +20,26 @@ die()
 	exit 1
 }
 
+[ -z "${PG_CONFIG:-}" ] || command -v "$PG_CONFIG" >/dev/null || die "PG_CONFIG=$PG_CONFIG is not there"
+
 # ------- packages -------
 
 # Where the inside looks for programs: Debian's come before what somebody put into /usr/local, which may lack their modules.
 tools=/usr/bin:/bin:/usr/local/bin
-umask 022 # for what is installed, and for the copies, which another user reads
 
 as_root()
 {
 	if [ "$EUID" = 0 ]; then
 		"$@"
-	elif [ -x "$(command -v sudo)" ]; then
-		sudo "$@"
 	else
-		die "cannot install packages: neither root nor sudo"
+		sudo "$@"
 	fi
+}
+
+# Whether as_root will work; sudo may ask for a password now.
+can_be_root()
+{
+	[ "$EUID" = 0 ] || sudo true 2>/dev/null
 }
 
 # in_tools COMMAND…: quietly, with the environment that it has inside.
@@ -84,7 +90,7 @@ find_pg_config()
 {
 	local config server=
 	if [ -n "${PG_CONFIG:-}" ]; then
-		command -v "$PG_CONFIG" || die "PG_CONFIG=$PG_CONFIG is not there"
+		command -v "$PG_CONFIG"
 		return
 	fi
 	for config in $(find /usr/lib/postgresql -path '*/bin/pg_config' 2>/dev/null | sort -Vr); do
@@ -183,15 +189,14 @@ get_packages()
 {
 	local packages lists output
 	[ -x "$(command -v apt-get)" ] || die "this is not Debian; please install what it has in the packages ${*//@/NN}"
+	can_be_root || die "cannot install packages, as neither root nor by sudo: $(not_installed ${*//@/$(package_version)} | xargs)"
 	# Of the package sources one may be out of order that is not needed.
 	lists=$(apt update 2>&1) || :
-	packages=$(not_installed ${*//@/$(package_version)})
-	packages=$(echo $packages)
+	packages=$(not_installed ${*//@/$(package_version)} | xargs)
 	[ -n "$packages" ] || return 0
 	echo "Installing Debian packages: $packages"
 	output=$(apt_install $packages 2>&1) || die "cannot install packages
-$lists
-$output
+$(grep -E '^[EW]:' <<<"$lists"$'\n'"$output" | head -n 10)
 Please install them by hand, and run this again: apt-get install $packages"
 }
 

@@ -22,7 +22,7 @@ find_mirror()
 # Why no root can be made or entered here; nothing if one can.
 why_no_roots()
 {
-	if [ "$EUID" != 0 ] && ! sudo -n true 2>/dev/null && ! [ -t 0 ]; then
+	if ! can_be_root; then
 		echo "neither root nor sudo"
 	elif ! as_root unshare --mount --ipc --pid --fork mount -t tmpfs tmpfs /mnt 2>/dev/null; then
 		echo "namespaces or mounts are not allowed here"

@@ -282,7 +282,7 @@ subtest 'who joins a download that serves another' => sub {
 	sim_fault({ delay => 'hold' }, step => 'results', times => 1);
 	my $downloads = sim_seen('total.results');
 	my $first = ClariSession->new($node)->start(rows_query('clari.forecasts'));
-	wait_until('the job is downloaded again', sub { sim_seen('total.results') == $downloads + 1 });
+	wait_until('the job is downloaded again', sub { sim_seen('total.results') == $downloads + 1 && sim_seen('held_answers') == 1 });
 	my %sessions = map { $_ => ClariSession->new($node)->start($strict{$_}) } keys %strict;
 	wait_until('all wait', sub { sql('SELECT sum(waiters) FROM clari_exports') eq '4' });
 	is(posts(), 0, 'without a POST');

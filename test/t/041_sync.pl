@@ -288,7 +288,7 @@ sub lock_by_another
 	return sub { return waits_for_lock($sessions[0]) };
 }
 
-# The first quarter's export is in one of these phases, and the sync waits for it.
+# The first quarter's export is in one of these phases, and the sync waits for it.  The worker tells the phase before it asks.
 sub in_phase
 {
 	my ($phases, $period) = @_;
@@ -296,6 +296,13 @@ sub in_phase
 	return sub {
 		return $boss->query("SELECT waiters = 1 AND phase ~ '^($phases)\$' FROM clari_exports WHERE time_period = '$period'") eq 't';
 	};
+}
+
+# The same, and the answer is held.
+sub held_in
+{
+	my $is_there = in_phase(@_);
+	return sub { return sim_seen('held_answers') == 1 && $is_there->() };
 }
 
 # Arranges that the sync stays in a phase; each returns what tells that it is there.
@@ -306,9 +313,9 @@ my %phases = (
 		wait_until('another is under way', sub { sim_posts() == 1 });
 		return in_phase('queued');
 	},
-	'during the POST' => sub { sim_fault({ delay => 'hold' }, step => 'post', times => 1); return in_phase('posting') },
+	'during the POST' => sub { sim_fault({ delay => 'hold' }, step => 'post', times => 1); return held_in('posting') },
 	'while the job runs' => sub { sim_set({ job_seconds => 'hold' }, period => '2026_Q1'); return in_phase('waiting|polling') },
-	'during the download' => sub { sim_fault({ stall_after => 2000 }, step => 'results', times => 1); return in_phase('downloading') },
+	'during the download' => sub { sim_fault({ stall_after => 2000 }, step => 'results', times => 1); return held_in('downloading') },
 	'while it asks for the current quarter' => sub {
 		sim_set({ job_seconds => 'hold' }, period => '2026_Q4');
 		return in_phase('waiting|polling', 'current');

@@ -64,7 +64,7 @@ sub sim_fault { my ($fault, %where) = @_; return control('fault', { %where, faul
 sub sim_storm { my (%storm) = @_; return control('storm', \%storm); }
 # The last requests, as it noted them.
 sub sim_last { return @{ decode_json(sim_seen('last&last=2000')) }; }
-# Finishes held jobs.
+# Finishes held jobs, and lets answers go that are held by now: sim_seen('held_answers').
 sub sim_release { my (%scope) = @_; return control('release', \%scope); }
 # Forgets counters, jobs and faults.
 sub sim_reset { return control('reset', {}); }
