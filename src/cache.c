@@ -210,21 +210,85 @@ remove_entry_locked(ClariEntryShared *entry, ClariDropped *dropped)
 	control->free_entry = index;
 }
 
-/* The least recently used entry without a flight, or NULL. */
-static ClariEntryShared *
-oldest_entry_locked(void)
+/* ------- choosing what goes ------- */
+
+typedef struct RoleWeight
 {
-	ClariEntryShared *oldest = NULL;
+	Oid role;
+	uint64 weight;
+} RoleWeight;
+
+/* The role that has most of what is weighed; false: nobody has any. */
+static bool
+heaviest_role_locked(ClariWeight weigh, Oid *heaviest)
+{
+	RoleWeight roles[CLARI_MAX_ENTRIES];
+	int nroles = 0;
+	int most = 0;
 
 	for (int i = 0; i < control->nentries; i++)
 	{
-		ClariEntryShared *entry = &control->entries[i];
+		const ClariEntryShared *entry = &control->entries[i];
+		uint64 weight = entry->used ? weigh(entry) : 0;
+		int at = 0;
 
-		if (entry->used && entry->flight == CLARI_NOBODY && (oldest == NULL || entry->used_at < oldest->used_at))
-			oldest = entry;
+		if (weight == 0)
+			continue;
+		while (at < nroles && roles[at].role != entry->role)
+			at++;
+		if (at == nroles)
+			roles[nroles++] = (RoleWeight){entry->role, 0};
+		roles[at].weight += weight;
+		if (roles[at].weight > roles[most].weight)
+			most = at;
 	}
-	return oldest;
+	*heaviest = nroles > 0 ? roles[most].role : InvalidOid;
+	return nroles > 0;
 }
+
+ClariEntryShared *
+clari_entry_victim_locked(ClariWeight weigh)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	ClariEntryShared *victim = NULL;
+	bool victim_expired = false;
+	Oid role;
+
+	if (!heaviest_role_locked(weigh, &role))
+		return NULL;
+	for (int i = 0; i < control->nentries; i++)
+	{
+		ClariEntryShared *entry = &control->entries[i];
+		bool expired;
+
+		if (!entry->used || entry->role != role || weigh(entry) == 0)
+			continue;
+		expired = entry->version.meta.posted_at + entry->ttl <= now;
+		if (victim == NULL || expired > victim_expired ||
+			(expired == victim_expired && entry->used_at < victim->used_at))
+		{
+			victim = entry;
+			victim_expired = expired;
+		}
+	}
+	return victim;
+}
+
+/* ClariWeight: entries that hold nothing but a failure, say. */
+static uint64
+is_empty(const ClariEntryShared *entry)
+{
+	return entry->flight == CLARI_NOBODY && entry->record_bytes == 0 && !clari_entry_has_rowset(entry);
+}
+
+/* ClariWeight */
+static uint64
+is_idle(const ClariEntryShared *entry)
+{
+	return entry->flight == CLARI_NOBODY;
+}
+
+/* ------- new entries ------- */
 
 ClariEntryShared *
 clari_entry_insert_locked(const ClariKey *key, ClariDropped *dropped)
@@ -234,7 +298,9 @@ clari_entry_insert_locked(const ClariKey *key, ClariDropped *dropped)
 
 	if (control->free_entry == CLARI_NOBODY && control->nentries == CLARI_MAX_ENTRIES)
 	{
-		entry = oldest_entry_locked();
+		entry = clari_entry_victim_locked(is_empty);
+		if (entry == NULL)
+			entry = clari_entry_victim_locked(is_idle);
 		if (entry == NULL)
 			return NULL;
 		remove_entry_locked(entry, dropped);
@@ -280,16 +346,6 @@ void
 clari_cache_wake_sessions(void)
 {
 	ConditionVariableBroadcast(&clari_cache_control()->changed);
-}
-
-void
-clari_cache_count_waiter(uint64 flight, int change)
-{
-	clari_cache_lock(LW_EXCLUSIVE);
-	for (int i = 0; i < control->nflights; i++)
-		if (control->flights[i].used && control->flights[i].generation == flight)
-			control->flights[i].waiters += change;
-	clari_cache_unlock();
 }
 
 bool
@@ -366,16 +422,23 @@ remove_strays(TimestampTz until)
 	ClariStoreFound *found = palloc(sizeof(ClariStoreFound));
 	ClariError error;
 	ClariStoreWalk *walk = clari_store_walk_begin(&error);
-	int left = 0;
+	volatile int left = 0;
 
-	while (walk != NULL && clari_store_walk_next(walk, found))
+	PG_TRY();
 	{
-		if (found->is_record)
-			left += !clari_store_remove_record(&found->key, until);
-		else if (!found->good || found->meta.posted_at <= until)
-			left += !clari_store_remove(&found->key, found->generation);
+		while (walk != NULL && clari_store_walk_next(walk, found))
+		{
+			if (found->is_record)
+				left += !clari_store_remove_record(&found->key, until);
+			else if (!found->good || found->meta.posted_at <= until)
+				left += !clari_store_remove(&found->key, found->generation);
+		}
 	}
-	clari_store_walk_end(walk);
+	PG_FINALLY();
+	{
+		clari_store_walk_end(walk);
+	}
+	PG_END_TRY();
 	pfree(found);
 	return left;
 }

@@ -47,6 +47,9 @@ typedef struct ClariFreshness
 /* How old a rowset with these metadata may be at the statement's start. */
 extern int64 clari_freshness_age(const ClariRowsetMeta *meta, const ClariFreshness *freshness);
 
+/* Rowsets up to this share of the shared cache get a segment, so that one does not turn out all others. */
+#define CLARI_SEGMENT_SHARE 8
+
 /* One version of a rowset, and where it is. */
 typedef struct ClariVersion
 {
@@ -64,19 +67,41 @@ typedef enum ClariLookup
 	CLARI_LOOKUP_QUEUED,      /* the same, and it was this look-up that queued it */
 	CLARI_LOOKUP_FAILED,      /* *error says why, now or within the last ten seconds */
 	CLARI_LOOKUP_ABSENT,      /* nothing serves, and nothing was queued because that was not wanted */
-	CLARI_LOOKUP_FULL         /* no room in the queue: ask again later */
+	CLARI_LOOKUP_LATER        /* no room in the queue, or what is under way is too old: ask again later */
 } ClariLookup;
+
+/* What is looked up. */
+typedef struct ClariInquiry
+{
+	const ClariKey *key;
+	const ClariRequest *request;     /* these two of an export to be queued */
+	const ClariTransport *transport; /* NULL: none is to be queued */
+	bool joins;                      /* the flight is wanted until clari_cache_leave() */
+} ClariInquiry;
 
 /*
  * Looks the key up.  flight is in and out: 0, or the flight that the caller has
- * waited for, which serves (or fails) whatever its age.  With a transport, an
- * export is queued where nothing serves (CLARI_LOOKUP_QUEUED) or something stale
- * does; without one, the answer is CLARI_LOOKUP_ABSENT where nothing serves.
- * The first look-up after a start loads what is on disk, acting on interrupts.
+ * waited for, which serves (or fails) whatever its age, unless the caller is
+ * strict (anew, max_age).  With a transport, an export is queued where nothing
+ * serves (CLARI_LOOKUP_QUEUED) or something stale does, and workers are started
+ * for it; without one, the answer is CLARI_LOOKUP_ABSENT where nothing serves.
+ * Who joins is counted as wanting the flight that it gets: once, when *flight
+ * changes to it.  The first look-up after a start loads what is on disk, acting
+ * on interrupts.
  */
-extern ClariLookup
-clari_cache_lookup(const ClariKey *key, const ClariRequest *request, const ClariTransport *transport,
-				   const ClariFreshness *freshness, uint64 *flight, ClariVersion *version, ClariError *error);
+extern ClariLookup clari_cache_lookup(const ClariInquiry *inquiry, const ClariFreshness *freshness, uint64 *flight,
+									  ClariVersion *version, ClariError *error);
+
+/*
+ * Who had joined the flight does not want it any more: one that is still queued,
+ * and that nobody else wants, is dropped.  And: it goes on although nobody does.
+ */
+extern void clari_cache_leave(uint64 flight);
+extern void clari_cache_keep(uint64 flight);
+
+/* Has the version's file been read so often that it is worth memory, for which there is room?  Then its bytes go there. */
+extern bool clari_cache_is_popular(const ClariVersion *version);
+extern void clari_cache_promote(const ClariVersion *version, const void *bytes);
 
 /*
  * What the cache holds for the key, however old: for estimates and EXPLAIN.
@@ -92,16 +117,12 @@ extern bool clari_cache_start_workers(ClariError *error);
 
 /*
  * Prepares to sleep; then, after looking again, clari_cache_sleep() sleeps until
- * something changes or timeout_ms are over, acting on interrupts.  Between
- * begin and end the flights count as waited for.  Call clari_cache_wait_end()
- * also on the way out of an error.
+ * something changes or timeout_ms are over, acting on interrupts.  An error's
+ * clean-up calls clari_cache_wait_end() by itself.
  */
 extern void clari_cache_wait_begin(void);
 extern void clari_cache_sleep(long timeout_ms);
 extern void clari_cache_wait_end(void);
-
-/* Counts the session as waiting for the flight, or not any more. */
-extern void clari_cache_count_waiter(uint64 flight, int change);
 
 /*
  * The version turned out to be damaged, or not to be there: forgets it, unless a

@@ -26,6 +26,8 @@
 static int my_slot = CLARI_NOBODY;
 
 static void fail_locked(int index, const ClariError *error);
+static void end_flight_locked(int index);
+static bool is_unwanted(const ClariFlightShared *flight);
 static void cancelled_error(const ClariFlightShared *flight, ClariError *error);
 
 /* All but this process, if it is one. */
@@ -49,6 +51,21 @@ count_flights_locked(ClariControl *control)
 	for (int i = 0; i < control->nflights; i++)
 		count += control->flights[i].used;
 	return count;
+}
+
+static bool
+is_queued(const ClariFlightShared *flight)
+{
+	return flight->used && flight->worker == CLARI_NOBODY;
+}
+
+static bool
+has_queued_locked(const ClariControl *control)
+{
+	for (int i = 0; i < control->nflights; i++)
+		if (is_queued(&control->flights[i]))
+			return true;
+	return false;
 }
 
 /* Counts the workers that run or will; *vacant is a free slot or CLARI_NOBODY. */
@@ -102,7 +119,8 @@ reserve_worker(int *running, bool *stuck)
 	int vacant;
 
 	clari_cache_lock(LW_EXCLUSIVE);
-	wake_workers_locked();
+	if (has_queued_locked(control))
+		wake_workers_locked();
 	*running = count_workers_locked(control, &vacant);
 	*stuck = is_stuck_locked(control);
 	if (*running >= Min(clari_max_workers, count_flights_locked(control)))
@@ -185,7 +203,10 @@ requeue_locked(ClariFlightShared *flight)
 		return;
 	}
 	flight->worker = CLARI_NOBODY;
+	flight->posted = flight->posted || flight->progress.posted_at != 0;
 	memset(&flight->progress, 0, sizeof(flight->progress));
+	if (is_unwanted(flight))
+		end_flight_locked((int) (flight - clari_cache_control()->flights));
 }
 
 /* The worker goes with flights in hand: whoever claims them next takes their jobs up. */
@@ -243,11 +264,10 @@ bool
 clari_cache_worker_end(void)
 {
 	ClariControl *control = clari_cache_control();
-	bool queued = false;
+	bool queued;
 
 	clari_cache_lock(LW_EXCLUSIVE);
-	for (int i = 0; i < control->nflights; i++)
-		queued = queued || (control->flights[i].used && control->flights[i].worker == CLARI_NOBODY);
+	queued = has_queued_locked(control);
 	if (!queued)
 	{
 		control->workers[my_slot].state = CLARI_WORKER_FREE;
@@ -278,6 +298,29 @@ is_busiest_locked(ClariControl *control)
 	return false;
 }
 
+/*
+ * Roles take turns: the flights that one has queued have turns one after the
+ * other, from the turn on that was claimed last.  So one flight of another role,
+ * queued behind many of theirs, comes next.
+ */
+uint64
+clari_flight_turn_locked(Oid role)
+{
+	ClariControl *control = clari_cache_control();
+	uint64 last = control->turn;
+
+	for (int i = 0; i < control->nflights; i++)
+		if (is_queued(&control->flights[i]) && control->flights[i].role == role)
+			last = Max(last, control->flights[i].turn);
+	return last + 1;
+}
+
+static bool
+is_before(const ClariFlightShared *a, const ClariFlightShared *b)
+{
+	return a->turn != b->turn ? a->turn < b->turn : a->generation < b->generation;
+}
+
 static bool
 account_has_room_locked(ClariControl *control, const ClariFlightShared *flight)
 {
@@ -294,7 +337,7 @@ account_has_room_locked(ClariControl *control, const ClariFlightShared *flight)
 	return active < flight->transport.max_concurrent_exports;
 }
 
-/* The flight that has been queued longest and may go, or NULL. */
+/* The flight whose turn it is of those that may go, or NULL. */
 static ClariFlightShared *
 next_flight_locked(ClariControl *control)
 {
@@ -304,8 +347,7 @@ next_flight_locked(ClariControl *control)
 	{
 		ClariFlightShared *flight = &control->flights[i];
 
-		if (flight->used && flight->worker == CLARI_NOBODY && (next == NULL || flight->generation < next->generation) &&
-			account_has_room_locked(control, flight))
+		if (is_queued(flight) && (next == NULL || is_before(flight, next)) && account_has_room_locked(control, flight))
 			next = flight;
 	}
 	return next;
@@ -323,6 +365,7 @@ clari_cache_claim(ClariOrder *order)
 	if (flight != NULL)
 	{
 		flight->worker = my_slot;
+		control->turn = Max(control->turn, flight->turn);
 		control->workers[my_slot].flights++;
 		order->index = (int) (flight - control->flights);
 		order->key = control->entries[flight->entry].key;
@@ -378,8 +421,16 @@ find_account_locked(const ClariKey *account)
 	return NULL;
 }
 
+const char *
+clari_account_organization_locked(const ClariKey *account)
+{
+	const ClariAccountShared *place = find_account_locked(account);
+
+	return place != NULL ? place->organization : "";
+}
+
 void
-clari_account_note_locked(const ClariKey *account, const char *user_id)
+clari_account_note_locked(const ClariKey *account, const char *user_id, const char *organization)
 {
 	ClariControl *control = clari_cache_control();
 	ClariAccountShared *place = find_account_locked(account);
@@ -388,16 +439,19 @@ clari_account_note_locked(const ClariKey *account, const char *user_id)
 	{
 		place = &control->accounts[control->next_account];
 		control->next_account = (control->next_account + 1) % CLARI_MAX_ACCOUNTS;
+		memset(place, 0, sizeof(*place));
 	}
 	place->account = *account;
 	strlcpy(place->user_id, user_id, sizeof(place->user_id));
+	if (organization[0] != '\0')
+		strlcpy(place->organization, organization, sizeof(place->organization));
 }
 
 void
-clari_cache_note_user(const ClariKey *account, const char *user_id)
+clari_cache_note_user(const ClariKey *account, const char *user_id, const char *organization)
 {
 	clari_cache_lock(LW_EXCLUSIVE);
-	clari_account_note_locked(account, user_id);
+	clari_account_note_locked(account, user_id, organization);
 	clari_cache_unlock();
 }
 
@@ -492,6 +546,7 @@ clari_cache_publish(int index, const ClariVersion *version, bool in_file, bool t
 	clari_tier_drop_file_locked(entry, &dropped);
 	entry->version = *version;
 	entry->in_file = in_file && !control->flights[index].moved;
+	entry->file_reads = 0;
 	entry->taken_up = taken_up;
 	entry->ttl = clari_rowset_ttl(&version->meta, version->meta.cache_ttl, version->meta.closed_period_ttl);
 	entry->failed_flight = 0;
@@ -527,6 +582,140 @@ clari_cache_fail(int index, const ClariError *error)
 	fail_locked(index, error);
 	clari_cache_unlock();
 	clari_cache_wake_sessions();
+}
+
+/* ------- what nobody wants ------- */
+
+/* A job that a worker has POSTed is there to be taken up. */
+static bool
+is_unwanted(const ClariFlightShared *flight)
+{
+	return flight->waiters <= 0 && !flight->kept && !flight->posted;
+}
+
+static ClariFlightShared *
+find_flight_locked(uint64 generation)
+{
+	ClariControl *control = clari_cache_control();
+
+	for (int i = 0; i < control->nflights; i++)
+		if (control->flights[i].used && control->flights[i].generation == generation)
+			return &control->flights[i];
+	return NULL;
+}
+
+void
+clari_cache_leave(uint64 generation)
+{
+	ClariFlightShared *flight;
+
+	clari_cache_lock(LW_EXCLUSIVE);
+	flight = find_flight_locked(generation);
+	if (flight != NULL)
+	{
+		flight->waiters--;
+		if (is_queued(flight) && is_unwanted(flight))
+			end_flight_locked((int) (flight - clari_cache_control()->flights));
+	}
+	clari_cache_unlock();
+}
+
+void
+clari_cache_keep(uint64 generation)
+{
+	ClariFlightShared *flight;
+
+	clari_cache_lock(LW_EXCLUSIVE);
+	flight = find_flight_locked(generation);
+	if (flight != NULL)
+		flight->kept = true;
+	clari_cache_unlock();
+}
+
+bool
+clari_cache_drop_unwanted(int index)
+{
+	bool unwanted;
+
+	clari_cache_lock(LW_EXCLUSIVE);
+	unwanted = is_unwanted(&clari_cache_control()->flights[index]);
+	if (unwanted)
+		end_flight_locked(index);
+	clari_cache_unlock();
+	return unwanted;
+}
+
+/* ------- whose place is it? ------- */
+
+/* Who has queued how much: a role; or within one, an organization of Clari's, or an account. */
+typedef struct Share
+{
+	const ClariFlightShared *newest;
+	int queued;
+} Share;
+
+/* Whether two flights of a role are for the same organization, or account where one's is not known. */
+static bool
+same_organization(const ClariFlightShared *a, const ClariFlightShared *b)
+{
+	if (a->organization[0] != '\0' && b->organization[0] != '\0')
+		return strcmp(a->organization, b->organization) == 0;
+	return memcmp(&a->account, &b->account, sizeof(ClariKey)) == 0;
+}
+
+static bool
+same_share(const ClariFlightShared *a, const ClariFlightShared *b, bool within_role)
+{
+	return a->role == b->role && (!within_role || same_organization(a, b));
+}
+
+/* The largest share of those that can be displaced, of all or within the role of *like; *mine is how large that of *like is. */
+static Share
+largest_share_locked(const ClariFlightShared *like, bool within_role, int *mine)
+{
+	ClariControl *control = clari_cache_control();
+	Share shares[CLARI_MAX_FLIGHTS];
+	Share largest = {NULL, 0};
+	int count = 0;
+
+	*mine = 0;
+	for (int i = 0; i < control->nflights; i++)
+	{
+		const ClariFlightShared *flight = &control->flights[i];
+		int at = 0;
+
+		if (!is_queued(flight) || flight->posted || (within_role && flight->role != like->role))
+			continue;
+		*mine += same_share(flight, like, within_role);
+		while (at < count && !same_share(shares[at].newest, flight, within_role))
+			at++;
+		if (at == count)
+			shares[count++] = (Share){flight, 0};
+		shares[at].queued++;
+		if (flight->turn >= shares[at].newest->turn)
+			shares[at].newest = flight;
+		if (shares[at].queued >= largest.queued)
+			largest = shares[at];
+	}
+	return largest;
+}
+
+bool
+clari_flight_displace_locked(Oid role, const ClariKey *account)
+{
+	ClariFlightShared like = {.role = role, .account = *account};
+	int mine;
+	Share largest;
+
+	strlcpy(like.organization, clari_account_organization_locked(account), sizeof(like.organization));
+	largest = largest_share_locked(&like, false, &mine);
+	if (largest.queued <= mine + 1)
+		largest = largest_share_locked(&like, true, &mine);
+	if (largest.queued <= mine + 1)
+		return false;
+	/* Who waits for it asks again, and is told to wait. */
+	end_flight_locked((int) (largest.newest - clari_cache_control()->flights));
+	return true;
 }
 
 /* ------- cancelling ------- */

@@ -27,10 +27,14 @@
 static void
 remove_found(const ClariStoreFound *found)
 {
-	if (found->is_record)
-		(void) clari_store_remove_record(&found->key, PG_INT64_MAX);
-	else
-		(void) clari_store_remove(&found->key, found->generation);
+	bool removed = found->is_record ? clari_store_remove_record(&found->key, PG_INT64_MAX)
+									: clari_store_remove(&found->key, found->generation);
+	int cause = errno;
+
+	if (!removed)
+		ereport(LOG,
+				(errcode(ERRCODE_IO_ERROR), errmsg("could not remove a file of the rowset cache: %s", strerror(cause)),
+				 errdetail("It is in directory \"%s\".", clari_store_directory())));
 }
 
 static void
@@ -40,8 +44,8 @@ warn_of_damage(const ClariStoreFound *found)
 
 	if (error.code == CLARI_ERROR_CORRUPT)
 	{
-		clari_error_hint(&error,
-						 "The file is removed.  What it held is downloaded or exported again when it is asked for.");
+		clari_error_hint(
+			&error, "The file has been removed.  What it held is downloaded or exported again when it is asked for.");
 		clari_cache_count(CLARI_COUNT_DAMAGED_FILES, 1);
 	}
 	clari_error_report(WARNING, &error);
@@ -52,7 +56,9 @@ insert_rowset_locked(ClariEntryShared *entry, const ClariStoreFound *found, Clar
 {
 	const ClariRowsetMeta *meta = &found->meta;
 
-	clari_tier_drop_file_locked(entry, dropped); /* an older version that a crash left behind */
+	/* An older version: in a file that a crash left behind, or in memory while another directory was set. */
+	clari_tier_drop_segment_locked(entry, dropped);
+	clari_tier_drop_file_locked(entry, dropped);
 	entry->in_file = true;
 	entry->version.meta = *meta;
 	entry->version.bytes = found->bytes;
@@ -66,10 +72,18 @@ insert_record_locked(ClariEntryShared *entry, const ClariStoreFound *found)
 	const ClariRecord *record = &found->record;
 
 	if (record->user_id[0] != '\0')
-		clari_account_note_locked(&record->account, record->user_id);
+		clari_account_note_locked(&record->account, record->user_id, "");
 	entry->record_bytes = (uint32) found->bytes;
 	entry->used_at = Max((uint64) record->posted_at, entry->used_at);
 	clari_entry_describe_locked(entry, record->base_url, record->forecast, record->period);
+}
+
+/* The version that is in memory already, from before another directory was set: its file is there again. */
+static bool
+is_version_in_memory(const ClariEntryShared *entry, const ClariStoreFound *found)
+{
+	return !found->is_record && !entry->in_file && entry->version.segment != DSM_HANDLE_INVALID &&
+		   entry->version.meta.generation == found->generation;
 }
 
 /* False: it is not wanted, and to be removed. */
@@ -85,9 +99,11 @@ insert_locked(const ClariStoreFound *found, ClariDropped *dropped)
 		return false;
 	if (found->is_record && entry->record_bytes > 0)
 		return true; /* written since the walk began */
-	if (!found->is_record && clari_entry_has_rowset(entry) && entry->version.meta.generation >= found->generation)
+	if (is_version_in_memory(entry, found))
+		entry->in_file = true;
+	else if (!found->is_record && clari_entry_has_rowset(entry) && entry->version.meta.generation >= found->generation)
 		return entry->version.meta.generation == found->generation;
-	if (found->is_record)
+	else if (found->is_record)
 		insert_record_locked(entry, found);
 	else
 		insert_rowset_locked(entry, found, dropped);
@@ -111,68 +127,11 @@ load_one(const ClariStoreFound *found)
 		wanted = insert_locked(found, &dropped);
 		clari_cache_unlock();
 	}
-	else
-		warn_of_damage(found);
 	if (!wanted)
 		remove_found(found);
 	clari_tier_dispose(&dropped);
-}
-
-/* ------- all of them ------- */
-
-static ClariStoreWalk *walk = NULL;
-
-static void
-end_walk(ClariLoading loading)
-{
-	clari_store_walk_end(walk);
-	walk = NULL;
-	clari_cache_lock(LW_EXCLUSIVE);
-	clari_cache_control()->loading = loading;
-	clari_cache_unlock();
-	clari_cache_wake_sessions();
-}
-
-/* The next process begins again. */
-static void
-stop_loading(int code pg_attribute_unused(), Datum arg pg_attribute_unused())
-{
-	end_walk(CLARI_LOADING_NEEDED);
-}
-
-/* The directory cannot be read: the cache begins without it, and somebody tries again later. */
-static void
-put_off(const ClariError *error)
-{
-	clari_error_report(WARNING, error);
-	clari_cache_lock(LW_EXCLUSIVE);
-	clari_cache_control()->load_at = GetCurrentTimestamp() + LOAD_AGAIN;
-	clari_cache_unlock();
-	end_walk(CLARI_LOADING_NEEDED);
-}
-
-static void
-load(void)
-{
-	ClariStoreFound *found = palloc(sizeof(ClariStoreFound));
-	ClariError error;
-
-	PG_ENSURE_ERROR_CLEANUP(stop_loading, (Datum) 0);
-	{
-		clari_store_sweep();
-		walk = clari_store_walk_begin(&error);
-		while (walk != NULL && clari_store_walk_next(walk, found))
-		{
-			CHECK_FOR_INTERRUPTS();
-			load_one(found);
-		}
-	}
-	PG_END_ENSURE_ERROR_CLEANUP(stop_loading, (Datum) 0);
-	if (error.code == CLARI_ERROR_NONE)
-		end_walk(CLARI_LOADING_DONE);
-	else
-		put_off(&error);
-	pfree(found);
+	if (!found->good)
+		warn_of_damage(found);
 }
 
 /* ------- the directory in effect ------- */
@@ -231,6 +190,82 @@ begin_loading_locked(ClariControl *control)
 	return true;
 }
 
+/* ------- all of them ------- */
+
+typedef struct Loading
+{
+	bool mine; /* this process loads, and the others wait for it */
+	ClariStoreWalk *walk;
+	ClariStoreFound found;
+	ClariError error; /* why the directory cannot be read */
+} Loading;
+
+static void
+end_loading(Loading *loading, ClariLoading how)
+{
+	clari_store_walk_end(loading->walk);
+	loading->walk = NULL;
+	clari_cache_lock(LW_EXCLUSIVE);
+	clari_cache_control()->loading = how;
+	/* One that cannot be read: the cache begins without it, and somebody tries again later. */
+	if (loading->error.code != CLARI_ERROR_NONE)
+		clari_cache_control()->load_at = GetCurrentTimestamp() + LOAD_AGAIN;
+	clari_cache_unlock();
+	clari_cache_wake_sessions();
+}
+
+/* The next process begins again. */
+static void
+give_up_loading(int code pg_attribute_unused(), Datum arg)
+{
+	Loading *loading = (Loading *) DatumGetPointer(arg);
+
+	if (loading->mine)
+		end_loading(loading, CLARI_LOADING_NEEDED);
+}
+
+static void
+load_all(Loading *loading)
+{
+	clari_cache_lock(LW_EXCLUSIVE);
+	loading->mine = begin_loading_locked(clari_cache_control());
+	clari_cache_unlock();
+	if (!loading->mine)
+		return;
+	clari_store_sweep();
+	loading->walk = clari_store_walk_begin(&loading->error);
+	while (loading->walk != NULL && clari_store_walk_next(loading->walk, &loading->found))
+	{
+		CHECK_FOR_INTERRUPTS();
+		load_one(&loading->found);
+	}
+}
+
+/*
+ * Loads, unless somebody else does; false: somebody does, or has.  Whatever raises
+ * while the others wait gives the loading back; and since any report can raise, the
+ * last one comes after that.
+ */
+static bool
+load(void)
+{
+	Loading *loading = palloc0(sizeof(Loading));
+	bool mine;
+
+	PG_ENSURE_ERROR_CLEANUP(give_up_loading, PointerGetDatum(loading));
+	{
+		load_all(loading);
+	}
+	PG_END_ENSURE_ERROR_CLEANUP(give_up_loading, PointerGetDatum(loading));
+	mine = loading->mine;
+	if (mine)
+		end_loading(loading, loading->error.code == CLARI_ERROR_NONE ? CLARI_LOADING_DONE : CLARI_LOADING_NEEDED);
+	if (loading->error.code != CLARI_ERROR_NONE)
+		clari_error_report(WARNING, &loading->error);
+	pfree(loading);
+	return mine;
+}
+
 static bool
 is_put_off(const ClariControl *control)
 {
@@ -255,20 +290,12 @@ clari_cache_open(void)
 {
 	ClariControl *control = clari_cache_control();
 	bool slept = false;
-	bool mine = false;
 
-	while (!mine && !is_loaded(control))
+	while (!is_loaded(control) && !load())
 	{
-		clari_cache_lock(LW_EXCLUSIVE);
-		mine = begin_loading_locked(control);
-		clari_cache_unlock();
-		if (mine)
-			break;
 		(void) ConditionVariableTimedSleep(&control->changed, 100, clari_wait_event_export());
 		slept = true;
 	}
 	if (slept)
 		ConditionVariableCancelSleep();
-	if (mine)
-		load();
 }

@@ -9,6 +9,8 @@
 
 #include "cache_shared.h"
 
+#include "miscadmin.h"
+
 static ClariFlightShared *
 free_flight_locked(void)
 {
@@ -20,43 +22,89 @@ free_flight_locked(void)
 	return control->nflights < CLARI_MAX_FLIGHTS ? &control->flights[control->nflights++] : NULL;
 }
 
+/* What a look-up asks for, and what came of it besides its answer. */
+typedef struct Question
+{
+	const ClariInquiry *inquiry;
+	const ClariFreshness *freshness;
+	ClariKey account;
+	Oid role;
+	bool queued; /* an export, which workers are to make */
+} Question;
+
+/* For who asks for what is of now, or no older than so much, only a POST that was sent since then will do. */
 static bool
-queue_flight_locked(ClariEntryShared *entry, const ClariRequest *request, const ClariTransport *transport,
-					const ClariFreshness *freshness, const ClariKey *account)
+is_strict(const ClariFreshness *freshness)
+{
+	return freshness->anew || freshness->max_age >= 0;
+}
+
+static void
+fill_flight_locked(ClariFlightShared *flight, ClariEntryShared *entry, const Question *question)
 {
 	ClariControl *control = clari_cache_control();
-	ClariFlightShared *flight = free_flight_locked();
+	const ClariFreshness *freshness = question->freshness;
+	const ClariTransport *transport = question->inquiry->transport;
 	int64 age = clari_freshness_age(&entry->version.meta, freshness);
 	TimestampTz invalidated_at = clari_entry_invalidated_at(entry);
 
-	if (flight == NULL)
-		return false;
 	memset(flight, 0, sizeof(*flight));
-	flight->used = true;
 	flight->generation = control->next_generation++;
+	flight->turn = clari_flight_turn_locked(question->role);
 	flight->entry = (int) (entry - control->entries);
 	flight->worker = CLARI_NOBODY;
-	flight->account = *account;
+	flight->role = question->role;
+	flight->account = question->account;
+	strlcpy(flight->organization, clari_account_organization_locked(&question->account), sizeof(flight->organization));
 	flight->queued_at = GetCurrentTimestamp();
 	flight->fresh_since = Max(freshness->since - age, invalidated_at);
-	flight->running_since =
-		Max(Min(flight->fresh_since, freshness->since - (int64) transport->export_timeout * 1000), invalidated_at);
+	flight->running_since = flight->fresh_since;
+	if (!is_strict(freshness))
+		flight->running_since =
+			Max(Min(flight->fresh_since, freshness->since - (int64) transport->export_timeout * 1000), invalidated_at);
 	flight->cache_ttl = freshness->cache_ttl;
 	flight->closed_period_ttl = freshness->closed_period_ttl;
-	flight->request = *request;
+	flight->request = *question->inquiry->request;
 	flight->transport = *transport;
+	flight->used = true;
+}
+
+/*
+ * Queues an export, in a new entry if there is none yet; NULL: no room, and
+ * nothing was dropped for it.
+ */
+static ClariFlightShared *
+queue_locked(ClariEntryShared *entry, Question *question, ClariDropped *dropped)
+{
+	ClariControl *control = clari_cache_control();
+	const ClariRequest *request = question->inquiry->request;
+	ClariFlightShared *flight = free_flight_locked();
+
+	if (flight == NULL && clari_flight_displace_locked(question->role, &question->account))
+		flight = free_flight_locked();
+	if (flight == NULL)
+		return NULL;
+	if (entry == NULL && (entry = clari_entry_insert_locked(question->inquiry->key, dropped)) == NULL)
+		return NULL;
+	clari_entry_describe_locked(entry, request->base_url, request->forecast, request->period);
+	fill_flight_locked(flight, entry, question);
 	entry->flight = (int) (flight - control->flights);
+	entry->role = question->role;
 	entry->used_at = ++control->clock;
 	control->stats.counts[CLARI_COUNT_MISSES]++;
-	return true;
+	question->queued = true;
+	return flight;
 }
 
 static ClariLookup
-serve_locked(ClariEntryShared *entry, const ClariFreshness *freshness, bool waited, ClariVersion *version,
-			 ClariLookup how)
+serve_locked(ClariEntryShared *entry, const Question *question, bool waited, ClariVersion *version, ClariLookup how)
 {
 	ClariControl *control = clari_cache_control();
+	const ClariFreshness *freshness = question->freshness;
 
+	if (!OidIsValid(entry->role))
+		entry->role = question->role;
+	entry->file_reads += entry->version.segment == DSM_HANDLE_INVALID;
 	entry->ttl = clari_rowset_ttl(&entry->version.meta, freshness->cache_ttl, freshness->closed_period_ttl);
 	entry->used_at = ++control->clock;
 	entry->hits += how != CLARI_LOOKUP_STALE; /* which is looked up once more, to be renewed */
@@ -86,49 +134,52 @@ is_masked(ClariErrorCode code)
 }
 
 static ClariLookup
-failed_locked(ClariEntryShared *entry, const ClariFreshness *freshness, ClariVersion *version, ClariError *error)
+failed_locked(ClariEntryShared *entry, const Question *question, ClariVersion *version, ClariError *error)
 {
+	const ClariFreshness *freshness = question->freshness;
+
 	*error = entry->error;
 	if (!is_masked(entry->error.code) || !serves_stale_locked(entry, freshness, freshness->stale_if_error))
 		return CLARI_LOOKUP_FAILED;
-	return serve_locked(entry, freshness, false, version, CLARI_LOOKUP_STALE_ERROR);
+	return serve_locked(entry, question, false, version, CLARI_LOOKUP_STALE_ERROR);
 }
 
 /*
  * Who waits for a flight takes what it brings, as the POST was sent, or the job
  * was running, while he waited.  But a flight that downloads a finished job again
- * brings what is as old as the first who asked allows; and one that was POSTed
- * before an invalidation is not for a statement that began after it.
+ * brings what is as old as the first who asked allows; one that was POSTed
+ * before an invalidation is not for a statement that began after it; and who is
+ * strict about the POST's time is so about this one.
  */
 static bool
 serves_waiting_locked(const ClariEntryShared *entry, const ClariFreshness *freshness)
 {
 	const ClariRowsetMeta *meta = &entry->version.meta;
 
-	if (entry->taken_up)
+	if (entry->taken_up || is_strict(freshness))
 		return clari_entry_is_younger(entry, freshness, clari_freshness_age(meta, freshness));
 	return meta->posted_at > clari_entry_invalidated_at(entry) || freshness->since <= clari_entry_invalidated_at(entry);
 }
 
 /* What became of the flight that the caller waited for; ABSENT: nobody knows any more. */
 static ClariLookup
-waited_for_locked(ClariEntryShared *entry, const ClariFreshness *freshness, uint64 flight, ClariVersion *version,
+waited_for_locked(ClariEntryShared *entry, const Question *question, uint64 flight, ClariVersion *version,
 				  ClariError *error)
 {
 	ClariControl *control = clari_cache_control();
 
 	if (clari_entry_has_rowset(entry) && entry->version.meta.generation >= flight)
 	{
-		if (!serves_waiting_locked(entry, freshness))
+		if (!serves_waiting_locked(entry, question->freshness))
 			return CLARI_LOOKUP_ABSENT;
 		if (entry->warned_flight == entry->version.meta.generation)
 			*error = entry->error;
-		return serve_locked(entry, freshness, true, version, CLARI_LOOKUP_READY);
+		return serve_locked(entry, question, true, version, CLARI_LOOKUP_READY);
 	}
 	if (entry->flight != CLARI_NOBODY && control->flights[entry->flight].generation == flight)
 		return CLARI_LOOKUP_FLYING;
 	if (entry->failed_flight >= flight)
-		return failed_locked(entry, freshness, version, error);
+		return failed_locked(entry, question, version, error);
 	return CLARI_LOOKUP_ABSENT;
 }
 
@@ -143,101 +194,107 @@ failed_just_now_locked(const ClariEntryShared *entry)
 		   entry->failed_at > now - CLARI_FAILURE_MEMORY && entry->failed_at <= now;
 }
 
+/* A flight serves who is strict if it is not POSTed yet, or was since the time that counts. */
+static bool
+flight_serves_locked(const ClariEntryShared *entry, const ClariFreshness *freshness)
+{
+	TimestampTz posted_at = clari_cache_control()->flights[entry->flight].progress.posted_at;
+
+	return !is_strict(freshness) || posted_at == 0 ||
+		   posted_at > freshness->since - clari_freshness_age(&entry->version.meta, freshness);
+}
+
+/* Joins the flight, as one who wants it until clari_cache_leave(). */
 static ClariLookup
-lookup_locked(ClariEntryShared *entry, const ClariFreshness *freshness, uint64 *flight, ClariVersion *version,
+join_locked(ClariFlightShared *flight, const Question *question, uint64 *generation, ClariLookup how)
+{
+	*generation = flight->generation;
+	flight->waiters += question->inquiry->joins;
+	return how;
+}
+
+static ClariLookup
+lookup_locked(ClariEntryShared *entry, const Question *question, uint64 *flight, ClariVersion *version,
 			  ClariError *error)
 {
 	ClariControl *control = clari_cache_control();
+	const ClariFreshness *freshness = question->freshness;
 
 	if (*flight != 0)
 	{
-		ClariLookup waited = waited_for_locked(entry, freshness, *flight, version, error);
+		ClariLookup waited = waited_for_locked(entry, question, *flight, version, error);
 
 		if (waited != CLARI_LOOKUP_ABSENT)
 			return waited;
 		*flight = 0;
 	}
 	if (clari_entry_is_younger(entry, freshness, clari_freshness_age(&entry->version.meta, freshness)))
-		return serve_locked(entry, freshness, false, version, CLARI_LOOKUP_READY);
+		return serve_locked(entry, question, false, version, CLARI_LOOKUP_READY);
 	if (serves_stale_locked(entry, freshness, freshness->stale_while_revalidate) &&
 		(entry->failed_flight == 0 || is_masked(entry->error.code)))
 	{
 		if (entry->failed_flight != 0)
 			*error = entry->error; /* the export behind failed: as good as stale-if-error, and told */
-		return serve_locked(entry, freshness, false, version, CLARI_LOOKUP_STALE);
+		return serve_locked(entry, question, false, version, CLARI_LOOKUP_STALE);
 	}
 	if (entry->flight != CLARI_NOBODY)
 	{
-		*flight = control->flights[entry->flight].generation;
-		return CLARI_LOOKUP_FLYING;
+		if (!flight_serves_locked(entry, freshness))
+			return CLARI_LOOKUP_LATER;
+		return join_locked(&control->flights[entry->flight], question, flight, CLARI_LOOKUP_FLYING);
 	}
 	if (!freshness->anew && failed_just_now_locked(entry))
-		return failed_locked(entry, freshness, version, error);
+		return failed_locked(entry, question, version, error);
 	return CLARI_LOOKUP_ABSENT;
 }
 
-/* What a look-up asks for. */
-typedef struct Question
+/* Behind what is stale one export is enough, and a failure is not tried again at once. */
+static void
+revalidate_locked(ClariEntryShared *entry, Question *question, ClariDropped *dropped)
 {
-	const ClariKey *key;
-	const ClariRequest *request;
-	const ClariTransport *transport;
-	const ClariFreshness *freshness;
-	ClariKey account;
-} Question;
+	ClariFlightShared *flight;
 
-/* Queues an export, in a new entry if there is none yet; false: no room. */
-static bool
-queue_locked(ClariEntryShared *entry, const Question *question, ClariDropped *dropped)
-{
-	const ClariRequest *request = question->request;
-
-	if (entry == NULL && (entry = clari_entry_insert_locked(question->key, dropped)) == NULL)
-		return false;
-	clari_entry_describe_locked(entry, request->base_url, request->forecast, request->period);
-	return queue_flight_locked(entry, request, question->transport, question->freshness, &question->account);
+	entry->hits++;
+	clari_cache_control()->stats.counts[CLARI_COUNT_STALE_HITS]++;
+	if (entry->flight != CLARI_NOBODY || failed_just_now_locked(entry))
+		return;
+	flight = queue_locked(entry, question, dropped);
+	if (flight != NULL)
+		flight->kept = true;
 }
 
 static ClariLookup
-answer_locked(const Question *question, uint64 *flight, ClariVersion *version, ClariError *error, ClariDropped *dropped)
+answer_locked(Question *question, uint64 *generation, ClariVersion *version, ClariError *error, ClariDropped *dropped)
 {
-	ClariControl *control = clari_cache_control();
-	ClariEntryShared *entry = clari_entry_find_locked(question->key);
+	ClariEntryShared *entry = clari_entry_find_locked(question->inquiry->key);
 	ClariLookup result = CLARI_LOOKUP_ABSENT;
+	ClariFlightShared *flight;
 
 	if (entry != NULL)
-		result = lookup_locked(entry, question->freshness, flight, version, error);
-	if (question->transport == NULL)
+		result = lookup_locked(entry, question, generation, version, error);
+	if (question->inquiry->transport == NULL)
 		return result;
 	if (result == CLARI_LOOKUP_STALE)
-	{
-		entry->hits++;
-		control->stats.counts[CLARI_COUNT_STALE_HITS]++;
-		/* Behind it one export is enough, and a failure is not tried again at once. */
-		if (entry->flight == CLARI_NOBODY && !failed_just_now_locked(entry))
-			(void) queue_locked(entry, question, dropped);
-	}
-	else if (result == CLARI_LOOKUP_ABSENT)
-	{
-		if (!queue_locked(entry, question, dropped))
-			return CLARI_LOOKUP_FULL;
-		entry = clari_entry_find_locked(question->key);
-		*flight = control->flights[entry->flight].generation;
-		return CLARI_LOOKUP_QUEUED;
-	}
-	return result;
+		revalidate_locked(entry, question, dropped);
+	if (result != CLARI_LOOKUP_ABSENT)
+		return result;
+	flight = queue_locked(entry, question, dropped);
+	if (flight == NULL)
+		return CLARI_LOOKUP_LATER;
+	return join_locked(flight, question, generation, CLARI_LOOKUP_QUEUED);
 }
 
 ClariLookup
-clari_cache_lookup(const ClariKey *key, const ClariRequest *request, const ClariTransport *transport,
-				   const ClariFreshness *freshness, uint64 *flight, ClariVersion *version, ClariError *error)
+clari_cache_lookup(const ClariInquiry *inquiry, const ClariFreshness *freshness, uint64 *flight, ClariVersion *version,
+				   ClariError *error)
 {
-	Question question = {.key = key, .request = request, .transport = transport, .freshness = freshness};
+	Question question = {.inquiry = inquiry, .freshness = freshness, .role = GetUserId()};
 	ClariDropped dropped;
 	ClariLookup result;
+	ClariError refused;
 
 	error->code = CLARI_ERROR_NONE;
-	if (transport != NULL && !clari_request_account(request, &question.account, error))
+	if (inquiry->transport != NULL && !clari_request_account(inquiry->request, &question.account, error))
 		return CLARI_LOOKUP_FAILED;
 	clari_dropped_init(&dropped);
 	clari_cache_open();
@@ -246,6 +303,9 @@ clari_cache_lookup(const ClariKey *key, const ClariRequest *request, const Clari
 	result = answer_locked(&question, flight, version, error, &dropped);
 	clari_cache_unlock();
 	clari_tier_dispose(&dropped);
+	/* At once: the scan may have other rowsets to read first.  Who waits keeps asking if this fails. */
+	if (question.queued)
+		(void) clari_cache_start_workers(&refused);
 	return result;
 }
 

@@ -16,7 +16,7 @@
 #include "storage/lwlock.h"
 
 /* Changes with every change of the structs below: two versions of the library never share them. */
-#define CLARI_CACHE_LAYOUT "clari_fdw cache 2"
+#define CLARI_CACHE_LAYOUT "clari_fdw cache 3"
 
 #define CLARI_MAX_ENTRIES 1024
 #define CLARI_MAX_FLIGHTS 256
@@ -41,6 +41,9 @@ typedef struct ClariEntryShared
 	uint32 record_bytes; /* of its job's record on disk, 0: none */
 	int64 ttl;           /* as the last look-up counted it: when it expires */
 	int64 hits;
+	int file_reads;       /* times that the version was looked up with no segment */
+	Oid role;             /* who asked for the export, or first used what an earlier life left; eviction is by role */
+	TimestampTz read_at;  /* when its segment was last found to be read: then it is no victim for a while */
 	uint64 used_at;       /* of control->clock: least recently used goes first */
 	int flight;           /* index, or CLARI_NOBODY */
 	uint64 failed_flight; /* generation of the last failure, 0: none since the last rowset */
@@ -53,11 +56,16 @@ typedef struct ClariEntryShared
 typedef struct ClariFlightShared
 {
 	bool used;
-	uint64 generation; /* also its place in the queue */
+	uint64 generation;
+	uint64 turn; /* its place in the queue: see clari_cache_claim() */
 	int entry;
-	int worker; /* slot, or CLARI_NOBODY: queued */
-	int waiters;
+	int worker;  /* slot, or CLARI_NOBODY: queued */
+	int waiters; /* statements that want it */
+	bool kept;   /* goes on although none does: asked for ahead, or behind what is stale */
+	bool posted; /* by a worker that has gone: its job is there to be taken up */
+	Oid role;    /* who asked first */
 	ClariKey account;
+	char organization[64]; /* Clari's, of the account; empty: not known */
 	TimestampTz queued_at;
 	TimestampTz fresh_since;   /* a job POSTed before that does not serve who asked … */
 	TimestampTz running_since; /* … unless it may still be running, and was POSTed after this */
@@ -77,7 +85,15 @@ typedef struct ClariAccountShared
 {
 	ClariKey account;
 	char user_id[64]; /* empty: unused */
+	char organization[64];
 } ClariAccountShared;
+
+/* A segment that no entry has any more. */
+typedef struct ClariSegmentShared
+{
+	dsm_handle handle;
+	Size bytes;
+} ClariSegmentShared;
 
 typedef enum ClariWorkerState
 {
@@ -114,14 +130,18 @@ typedef struct ClariControl
 	int nentries;   /* those below have been made */
 	int nflights;   /* the same */
 	int free_entry; /* the first that was given back, or CLARI_NOBODY */
+	uint64 turn;    /* of the flight that was claimed last */
 	int nsegments;
 	Size segment_bytes;
+	int nghosts; /* segments that were dropped, and are still read: their bytes count against the bound */
+	Size ghost_bytes;
 	uint64 disk_bytes;         /* of rowsets and records, those being written included; not what a sort spills */
 	TimestampTz worker_at;     /* when a worker last came up or went */
 	ConditionVariable changed; /* broadcast without the lock */
 	ClariStats stats;
 	int next_account; /* the one that goes next, when all are used */
 	ClariAccountShared accounts[CLARI_MAX_ACCOUNTS];
+	ClariSegmentShared ghosts[CLARI_MAX_SEGMENTS];
 	ClariWorkerShared workers[CLARI_MAX_WORKERS];
 	ClariFlightShared flights[CLARI_MAX_FLIGHTS];
 	ClariEntryShared entries[CLARI_MAX_ENTRIES];
@@ -148,7 +168,7 @@ typedef struct ClariDropped
 	int nfiles;
 	uint64 file_bytes;
 	TimestampTz at; /* a record that is newer stays */
-	dsm_handle segments[CLARI_DROP_MAX];
+	ClariSegmentShared segments[CLARI_DROP_MAX];
 	struct
 	{
 		ClariKey key;
@@ -185,11 +205,32 @@ extern ClariEntryShared *clari_entry_find_locked(const ClariKey *key);
 extern void
 clari_entry_describe_locked(ClariEntryShared *entry, const char *base_url, const char *forecast, const char *period);
 
+/* How much an entry has of something; 0: nothing. */
+typedef uint64 (*ClariWeight)(const ClariEntryShared *entry);
+
+/*
+ * Which entry gives up what is weighed, or NULL if none has any: of the role
+ * that has most of it, so that nobody's wishes turn out what others use; there
+ * an expired one, then the least recently used.
+ */
+extern ClariEntryShared *clari_entry_victim_locked(ClariWeight weigh);
+
 /* A new entry, all zero but its key; NULL: every entry has a flight.  What had to go for it is in *dropped. */
 extern ClariEntryShared *clari_entry_insert_locked(const ClariKey *key, ClariDropped *dropped);
 
-/* The account's jobs are of this user. */
-extern void clari_account_note_locked(const ClariKey *account, const char *user_id);
+/* The account's jobs are of this user and, if that is known, of this organization of Clari's. */
+extern void clari_account_note_locked(const ClariKey *account, const char *user_id, const char *organization);
+
+/* The organization, or empty. */
+extern const char *clari_account_organization_locked(const ClariKey *account);
+
+/* ------- flights (cache_flight.c); with the lock held exclusively ------- */
+
+/* Makes room for one more flight of the role and the account, if another role or account has more queued. */
+extern bool clari_flight_displace_locked(Oid role, const ClariKey *account);
+
+/* The turn of a flight that the role asks for now. */
+extern uint64 clari_flight_turn_locked(Oid role);
 
 /* ------- freshness (cache_freshness.c) ------- */
 
@@ -211,7 +252,11 @@ extern void clari_tier_drop_record_locked(ClariEntryShared *entry, ClariDropped 
 /* Drops what exceeds the bounds, as far as there is room in *dropped. */
 extern void clari_tier_trim_locked(ClariDropped *dropped);
 
-/* Without the lock: what was dropped goes; a segment with its last reader.  Returns how many files could not be removed. */
+/*
+ * Without the lock: what was dropped goes; a segment with its last reader, until
+ * when it counts as a ghost.  LOG at the end, which can raise like any report,
+ * where files could not be removed; returns how many.
+ */
 extern int clari_tier_dispose(const ClariDropped *dropped);
 
 /* Loads what the directory holds, or waits until it is loaded; follows a change of the directory. */

@@ -4,9 +4,10 @@
  *		files of the store.
  *
  * Runs in sessions and workers.  What goes is chosen under the cache's lock and
- * disposed of after it, since that unlinks files: expired rowsets first, then
- * the least recently used.  Who reads a rowset keeps it: a segment lives until
- * its last reader lets go, a descriptor outlives the file's name.
+ * disposed of after it, since that unlinks files.  Who reads a rowset keeps it: a
+ * descriptor outlives the file's name, and a segment lives until its last reader
+ * lets go.  So to drop one that is read makes no room: such a one is left where it
+ * is, and if it has to go, it is a ghost until then, whose bytes count.
  *
  * The bounds are this process's GUCs, so a reload takes effect at the next
  * look-up of any session.
@@ -16,13 +17,21 @@
 #include "cache_shared.h"
 #include "store.h"
 
+#include "miscadmin.h"
 #include "storage/dsm_impl.h"
+#include "utils/resowner.h"
 
 #include <sys/statvfs.h>
 
 /* Of /dev/shm this much stays free for parallel queries: a quarter, at most. */
 #define SHM_SHARE 4
 #define SHM_ENOUGH (64 * 1024 * 1024)
+
+/* A rowset that was read from its file so often is put into memory again, when there is room. */
+#define POPULAR 3
+
+/* One whose segment was found to be read is no victim for so long. */
+#define READ_MEMORY USECS_PER_SEC
 
 /* ------- dropping ------- */
 
@@ -43,7 +52,8 @@ clari_tier_drop_segment_locked(ClariEntryShared *entry, ClariDropped *dropped)
 	if (entry->version.segment == DSM_HANDLE_INVALID)
 		return;
 	Assert(dropped->nsegments < CLARI_DROP_MAX);
-	dropped->segments[dropped->nsegments++] = entry->version.segment;
+	Assert(control->segment_bytes >= entry->version.bytes);
+	dropped->segments[dropped->nsegments++] = (ClariSegmentShared){entry->version.segment, entry->version.bytes};
 	entry->version.segment = DSM_HANDLE_INVALID;
 	control->segment_bytes -= entry->version.bytes;
 	control->nsegments--;
@@ -66,6 +76,165 @@ clari_tier_drop_record_locked(ClariEntryShared *entry, ClariDropped *dropped)
 	entry->record_bytes = 0;
 }
 
+/* ------- segments ------- */
+
+/*
+ * A pinned segment with the bytes, or DSM_HANDLE_INVALID where none can be made.
+ * dsm_create() raises where /dev/shm is full, and the memory tier does without;
+ * what it has begun then is not to be a transaction's, which would warn of it.
+ */
+static dsm_handle
+make_segment(const void *bytes, Size length)
+{
+	volatile dsm_handle handle = DSM_HANDLE_INVALID;
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	uint32 held = InterruptHoldoffCount; /* which an error sets to 0 */
+
+	CurrentResourceOwner = NULL;
+	PG_TRY();
+	{
+		dsm_segment *segment = dsm_create(length, DSM_CREATE_NULL_IF_MAXSEGMENTS);
+
+		if (segment != NULL)
+		{
+			memcpy(dsm_segment_address(segment), bytes, length);
+			dsm_pin_segment(segment);
+			handle = dsm_segment_handle(segment);
+			dsm_detach(segment);
+		}
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		FlushErrorState();
+		InterruptHoldoffCount = held;
+	}
+	PG_END_TRY();
+	CurrentResourceOwner = owner;
+	return handle;
+}
+
+/* Does anybody still read an unpinned segment?  When nobody does, it is gone. */
+static bool
+is_read(dsm_handle handle)
+{
+	volatile bool found = true; /* also where attaching fails otherwise */
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	uint32 held = InterruptHoldoffCount;
+
+	if (dsm_find_mapping(handle) != NULL)
+		return true; /* this process does */
+	CurrentResourceOwner = NULL;
+	PG_TRY();
+	{
+		dsm_segment *segment = dsm_attach(handle);
+
+		found = segment != NULL;
+		if (segment != NULL)
+			dsm_detach(segment);
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		FlushErrorState();
+		InterruptHoldoffCount = held;
+	}
+	PG_END_TRY();
+	CurrentResourceOwner = owner;
+	return found;
+}
+
+/* Pins what was unpinned a moment ago again, if somebody reads it; false: it is gone. */
+static bool
+pin_again(dsm_handle handle)
+{
+	volatile bool pinned = false;
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	uint32 held = InterruptHoldoffCount;
+	dsm_segment *mine = dsm_find_mapping(handle);
+
+	CurrentResourceOwner = NULL;
+	PG_TRY();
+	{
+		dsm_segment *segment = mine != NULL ? mine : dsm_attach(handle);
+
+		if (segment != NULL)
+		{
+			dsm_pin_segment(segment);
+			pinned = true;
+			if (mine == NULL)
+				dsm_detach(segment);
+		}
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		FlushErrorState();
+		InterruptHoldoffCount = held;
+	}
+	PG_END_TRY();
+	CurrentResourceOwner = owner;
+	return pinned;
+}
+
+/* Lets a segment go that no entry has; it is a ghost if somebody reads it. */
+static void
+release_segment(const ClariSegmentShared *segment)
+{
+	ClariControl *control = clari_cache_control();
+
+	dsm_unpin_segment(segment->handle);
+	if (!is_read(segment->handle))
+		return;
+	clari_cache_lock(LW_EXCLUSIVE);
+	if (control->nghosts < CLARI_MAX_SEGMENTS)
+	{
+		control->ghosts[control->nghosts++] = *segment;
+		control->ghost_bytes += segment->bytes;
+	}
+	clari_cache_unlock();
+}
+
+static void
+forget_ghost_locked(ClariControl *control, dsm_handle handle)
+{
+	for (int i = 0; i < control->nghosts; i++)
+		if (control->ghosts[i].handle == handle)
+		{
+			control->ghost_bytes -= control->ghosts[i].bytes;
+			control->ghosts[i] = control->ghosts[--control->nghosts];
+			return;
+		}
+}
+
+/* Forgets ghosts that nobody reads any more. */
+static void
+lay_ghosts(void)
+{
+	ClariControl *control = clari_cache_control();
+	dsm_handle handles[CLARI_MAX_SEGMENTS];
+	int count;
+
+	clari_cache_lock(LW_SHARED);
+	count = control->nghosts;
+	for (int i = 0; i < count; i++)
+		handles[i] = control->ghosts[i].handle;
+	clari_cache_unlock();
+	for (int i = 0; i < count; i++)
+	{
+		if (is_read(handles[i]))
+			continue;
+		clari_cache_lock(LW_EXCLUSIVE);
+		forget_ghost_locked(control, handles[i]);
+		clari_cache_unlock();
+	}
+}
+
+/* ------- disposing ------- */
+
 /* There can be less, as another directory may have been set meanwhile. */
 static void
 uncount_locked(ClariControl *control, uint64 bytes)
@@ -73,8 +242,9 @@ uncount_locked(ClariControl *control, uint64 bytes)
 	control->disk_bytes -= Min(bytes, control->disk_bytes);
 }
 
-int
-clari_tier_dispose(const ClariDropped *dropped)
+/* Returns how many files are still there; *cause is an errno of one. */
+static int
+remove_files(const ClariDropped *dropped, int *cause)
 {
 	int left = 0;
 
@@ -83,66 +253,59 @@ clari_tier_dispose(const ClariDropped *dropped)
 		const ClariKey *key = &dropped->files[i].key;
 		uint64 generation = dropped->files[i].generation;
 
-		left += generation == 0 ? !clari_store_remove_record(key, dropped->at) : !clari_store_remove(key, generation);
+		if (generation == 0 ? clari_store_remove_record(key, dropped->at) : clari_store_remove(key, generation))
+			continue;
+		*cause = errno;
+		left++;
 	}
 	if (dropped->file_bytes > 0)
 	{
-		ClariControl *control = clari_cache_control();
-
 		clari_cache_lock(LW_EXCLUSIVE);
-		uncount_locked(control, dropped->file_bytes);
+		uncount_locked(clari_cache_control(), dropped->file_bytes);
 		clari_cache_unlock();
 	}
+	return left;
+}
+
+int
+clari_tier_dispose(const ClariDropped *dropped)
+{
+	int cause = 0;
+	int left;
+
+	/* Nothing may raise half-way: what is not disposed of now would stay until the server's end. */
+	HOLD_INTERRUPTS();
+	left = remove_files(dropped, &cause);
 	for (int i = 0; i < dropped->nsegments; i++)
-		dsm_unpin_segment(dropped->segments[i]);
+		release_segment(&dropped->segments[i]);
+	RESUME_INTERRUPTS();
+	if (left > 0)
+		ereport(LOG, (errcode(ERRCODE_IO_ERROR),
+					  errmsg("could not remove %d files of the rowset cache: %s", left, strerror(cause)),
+					  errdetail("They are in directory \"%s\".", clari_store_directory())));
 	return left;
 }
 
 /* ------- choosing ------- */
 
-static bool
-has_segment(const ClariEntryShared *entry)
+/* ClariWeight */
+static uint64
+segment_bytes(const ClariEntryShared *entry)
 {
-	return entry->version.segment != DSM_HANDLE_INVALID;
+	return entry->version.segment != DSM_HANDLE_INVALID ? entry->version.bytes : 0;
 }
 
-static bool
-has_file(const ClariEntryShared *entry)
+/* ClariWeight */
+static uint64
+file_bytes(const ClariEntryShared *entry)
 {
-	return entry->in_file;
-}
-
-/* Which of those that have something to drop goes first, or NULL if none has. */
-static ClariEntryShared *
-victim_locked(bool (*has)(const ClariEntryShared *entry))
-{
-	ClariControl *control = clari_cache_control();
-	TimestampTz now = GetCurrentTimestamp();
-	ClariEntryShared *victim = NULL;
-	bool victim_expired = false;
-
-	for (int i = 0; i < control->nentries; i++)
-	{
-		ClariEntryShared *entry = &control->entries[i];
-		bool expired;
-
-		if (!entry->used || !has(entry))
-			continue;
-		expired = entry->version.meta.posted_at + entry->ttl <= now;
-		if (victim == NULL || expired > victim_expired ||
-			(expired == victim_expired && entry->used_at < victim->used_at))
-		{
-			victim = entry;
-			victim_expired = expired;
-		}
-	}
-	return victim;
+	return entry->in_file ? entry->version.bytes : 0;
 }
 
 static bool
 drop_a_segment_locked(ClariDropped *dropped)
 {
-	ClariEntryShared *victim = dropped->nsegments < CLARI_DROP_BATCH ? victim_locked(has_segment) : NULL;
+	ClariEntryShared *victim = dropped->nsegments < CLARI_DROP_BATCH ? clari_entry_victim_locked(segment_bytes) : NULL;
 
 	if (victim == NULL)
 		return false;
@@ -154,7 +317,7 @@ drop_a_segment_locked(ClariDropped *dropped)
 static bool
 drop_a_file_locked(ClariDropped *dropped)
 {
-	ClariEntryShared *victim = dropped->nfiles < CLARI_DROP_BATCH ? victim_locked(has_file) : NULL;
+	ClariEntryShared *victim = dropped->nfiles < CLARI_DROP_BATCH ? clari_entry_victim_locked(file_bytes) : NULL;
 
 	if (victim == NULL)
 		return false;
@@ -177,19 +340,15 @@ disk_limit(void)
 	return (uint64) clari_disk_cache_size * 1024;
 }
 
-/* Drops segments until so many bytes more fit; false: there are none left to drop. */
+/* Do so many bytes more fit into shared memory, as one segment? */
 static bool
-make_room_in_memory_locked(Size bytes, int nsegments, ClariDropped *dropped)
+fits_in_memory_locked(const ClariControl *control, Size bytes)
 {
-	ClariControl *control = clari_cache_control();
-
-	while (control->segment_bytes + bytes > memory_limit() || control->nsegments + nsegments > CLARI_MAX_SEGMENTS)
-		if (!drop_a_segment_locked(dropped))
-			return false;
-	return true;
+	return control->segment_bytes + control->ghost_bytes + bytes <= memory_limit() &&
+		   control->nsegments < CLARI_MAX_SEGMENTS;
 }
 
-/* The same for files, counting what is dropped but not yet gone as gone. */
+/* Drops files until so many bytes more fit, counting what is dropped but not yet gone as gone; false: there are none left. */
 static bool
 make_room_on_disk_locked(uint64 bytes, ClariDropped *dropped)
 {
@@ -204,74 +363,150 @@ make_room_on_disk_locked(uint64 bytes, ClariDropped *dropped)
 void
 clari_tier_trim_locked(ClariDropped *dropped)
 {
-	(void) make_room_in_memory_locked(0, 0, dropped);
+	ClariControl *control = clari_cache_control();
+
+	while (control->segment_bytes > memory_limit() && drop_a_segment_locked(dropped))
+		;
 	(void) make_room_on_disk_locked(0, dropped);
 }
 
-/*
- * Is there room for it in /dev/shm, and some left?  What is dropped to make room
- * may still have readers, so this is asked again each time.
- */
-static bool
-shm_has_room(Size bytes)
+/* How many bytes a segment may have for which there is room in /dev/shm, and some left. */
+static uint64
+shm_room(void)
 {
 	struct statvfs shm;
 	uint64 total;
+	uint64 room;
 
 	if (dynamic_shared_memory_type != DSM_IMPL_POSIX || statvfs("/dev/shm", &shm) != 0 || shm.f_blocks == 0)
-		return true;
+		return PG_UINT64_MAX;
 	total = (uint64) shm.f_blocks * shm.f_frsize;
-	return (uint64) shm.f_bavail * shm.f_frsize >= bytes + Min(total / SHM_SHARE, SHM_ENOUGH);
+	room = (uint64) shm.f_bavail * shm.f_frsize;
+	return room - Min(room, Min(total / SHM_SHARE, SHM_ENOUGH));
 }
 
-/* One attempt: 1 it is counted, 0 there is nothing left to drop, -1 try again, as something was dropped for /dev/shm. */
-static int
-try_to_reserve(Size bytes, bool shm_full)
+static void
+count_segment_locked(ClariControl *control, Size bytes)
+{
+	control->segment_bytes += bytes;
+	control->nsegments++;
+}
+
+/* Counts so many bytes, if there is room. */
+static bool
+try_to_reserve(Size bytes)
 {
 	ClariControl *control = clari_cache_control();
+	bool fits = bytes <= shm_room();
+
+	clari_cache_lock(LW_EXCLUSIVE);
+	fits = fits && fits_in_memory_locked(control, bytes);
+	if (fits)
+		count_segment_locked(control, bytes);
+	clari_cache_unlock();
+	return fits;
+}
+
+/* ClariWeight: what is not known to be read. */
+static uint64
+spare_bytes(const ClariEntryShared *entry)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	bool was_read = entry->read_at > now - READ_MEMORY && entry->read_at <= now;
+
+	return was_read ? 0 : segment_bytes(entry);
+}
+
+/* ClariWeight: and is in a file too, so that nothing is lost. */
+static uint64
+spare_copy_bytes(const ClariEntryShared *entry)
+{
+	return entry->in_file ? spare_bytes(entry) : 0;
+}
+
+/* The entry that has the version, but no segment of it. */
+static ClariEntryShared *
+find_without_segment_locked(const ClariVersion *version)
+{
+	ClariEntryShared *entry = clari_entry_find_locked(&version->meta.key);
+
+	if (entry == NULL || entry->version.segment != DSM_HANDLE_INVALID ||
+		entry->version.meta.generation != version->meta.generation)
+		return NULL;
+	return entry;
+}
+
+/* Gives the entry back what was taken from it, as it is read; false: it has moved on. */
+static bool
+put_back(const ClariVersion *version)
+{
+	ClariEntryShared *entry;
+
+	clari_cache_lock(LW_EXCLUSIVE);
+	entry = find_without_segment_locked(version);
+	if (entry != NULL)
+	{
+		entry->version.segment = version->segment;
+		entry->read_at = GetCurrentTimestamp();
+		count_segment_locked(clari_cache_control(), version->bytes);
+	}
+	clari_cache_unlock();
+	return entry != NULL;
+}
+
+/* Takes a segment from its entry, and puts it back if it is read; false: there are no more to try. */
+static bool
+evict_a_segment(void)
+{
+	ClariControl *control = clari_cache_control();
+	ClariSegmentShared segment;
 	ClariDropped dropped;
-	int result;
+	ClariVersion version;
+	ClariEntryShared *victim;
 
 	clari_dropped_init(&dropped);
 	clari_cache_lock(LW_EXCLUSIVE);
-	if (shm_full)
-		result = drop_a_segment_locked(&dropped) ? -1 : 0;
-	else
-		result = make_room_in_memory_locked(bytes, 1, &dropped) ? 1 : 0;
-	if (result == 1)
+	victim = clari_entry_victim_locked(spare_copy_bytes);
+	if (victim == NULL)
+		victim = clari_entry_victim_locked(spare_bytes);
+	if (victim != NULL)
 	{
-		control->segment_bytes += bytes;
-		control->nsegments++;
+		version = victim->version;
+		clari_tier_drop_segment_locked(victim, &dropped);
+		segment = dropped.segments[0];
 	}
 	clari_cache_unlock();
-	clari_tier_dispose(&dropped);
-	return result;
+	if (victim == NULL)
+		return false;
+	HOLD_INTERRUPTS(); /* it is nobody's now */
+	dsm_unpin_segment(segment.handle);
+	if (!pin_again(segment.handle))
+	{
+		clari_cache_lock(LW_EXCLUSIVE);
+		control->stats.counts[CLARI_COUNT_MEMORY_EVICTIONS]++;
+		clari_cache_unlock();
+	}
+	else if (!put_back(&version))
+		release_segment(&segment);
+	RESUME_INTERRUPTS();
+	return true;
 }
 
-bool
-clari_cache_reserve_memory(Size bytes, ClariError *error)
+/* Room for a segment, counted from now on; with may_drop, at the cost of others. */
+static bool
+reserve_memory(Size bytes, bool may_drop)
 {
-	bool shm_full;
-	int result;
-
-	error->code = CLARI_ERROR_NONE;
 	if (bytes > memory_limit())
 		return false;
-	do
-	{
-		shm_full = !shm_has_room(bytes);
-		result = try_to_reserve(bytes, shm_full);
-	} while (result < 0);
-	if (result == 0 && shm_full)
-	{
-		clari_error_set(error, CLARI_ERROR_IO, "could not keep the export in shared memory: /dev/shm is full");
-		clari_error_hint(error, "Give /dev/shm more room; a part of it is left to parallel queries.");
-	}
-	return result == 1;
+	lay_ghosts();
+	while (!try_to_reserve(bytes))
+		if (!may_drop || !evict_a_segment())
+			return false;
+	return true;
 }
 
-void
-clari_cache_release_memory(Size bytes)
+static void
+release_memory(Size bytes)
 {
 	ClariControl *control = clari_cache_control();
 
@@ -279,6 +514,83 @@ clari_cache_release_memory(Size bytes)
 	control->segment_bytes -= bytes;
 	control->nsegments--;
 	clari_cache_unlock();
+}
+
+dsm_handle
+clari_cache_make_segment(const void *bytes, Size length, ClariError *error)
+{
+	dsm_handle segment;
+
+	error->code = CLARI_ERROR_NONE;
+	if (!reserve_memory(length, true))
+	{
+		if (length <= memory_limit() && length > shm_room())
+		{
+			clari_error_set(error, CLARI_ERROR_IO, "could not keep the export in shared memory: /dev/shm is full");
+			clari_error_hint(error, "Give /dev/shm more room; a part of it is left to parallel queries.");
+		}
+		return DSM_HANDLE_INVALID;
+	}
+	segment = make_segment(bytes, length);
+	if (segment == DSM_HANDLE_INVALID)
+	{
+		release_memory(length);
+		clari_error_set(error, CLARI_ERROR_IO, "could not keep the export in shared memory");
+		clari_error_detail(error, "No segment of " UINT64_FORMAT " bytes could be made.", (uint64) length);
+		clari_error_hint(error, "Look at the free space of /dev/shm.");
+	}
+	return segment;
+}
+
+void
+clari_cache_discard_segment(dsm_handle segment, Size length)
+{
+	ClariSegmentShared gone = {segment, length};
+
+	release_memory(length);
+	release_segment(&gone);
+}
+
+bool
+clari_cache_is_popular(const ClariVersion *version)
+{
+	const ClariEntryShared *entry;
+	bool popular;
+
+	if (version->bytes > memory_limit() / CLARI_SEGMENT_SHARE)
+		return false;
+	clari_cache_lock(LW_SHARED);
+	entry = find_without_segment_locked(version);
+	popular =
+		entry != NULL && entry->file_reads >= POPULAR && fits_in_memory_locked(clari_cache_control(), version->bytes);
+	clari_cache_unlock();
+	return popular;
+}
+
+void
+clari_cache_promote(const ClariVersion *version, const void *bytes)
+{
+	ClariEntryShared *entry;
+	dsm_handle segment = DSM_HANDLE_INVALID;
+
+	HOLD_INTERRUPTS(); /* between the reservation and its end nothing may raise */
+	if (reserve_memory(version->bytes, false))
+	{
+		segment = make_segment(bytes, version->bytes);
+		if (segment == DSM_HANDLE_INVALID)
+			release_memory(version->bytes);
+	}
+	if (segment != DSM_HANDLE_INVALID)
+	{
+		clari_cache_lock(LW_EXCLUSIVE);
+		entry = find_without_segment_locked(version);
+		if (entry != NULL)
+			entry->version.segment = segment;
+		clari_cache_unlock();
+		if (entry == NULL)
+			clari_cache_discard_segment(segment, version->bytes);
+	}
+	RESUME_INTERRUPTS();
 }
 
 bool

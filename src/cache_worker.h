@@ -39,6 +39,7 @@ typedef struct ClariProgress
 	int32 polls;
 	int32 retries;
 	TimestampTz next_try_at;
+	TimestampTz posted_at; /* of the POST that its job is of, or may be; 0: not POSTed yet */
 } ClariProgress;
 
 /* Takes the worker slot that the session reserved; false: somebody else has it, go away. */
@@ -49,7 +50,8 @@ extern bool clari_cache_worker_end(void);
 
 /*
  * Takes the next queued flight whose account has fewer exports under way than
- * its max_concurrent_exports, unless another worker has less to do.
+ * its max_concurrent_exports, unless another worker has less to do.  The roles
+ * that have asked take turns.
  */
 extern bool clari_cache_claim(ClariOrder *order);
 
@@ -66,11 +68,15 @@ typedef struct ClariCancel
 
 extern int clari_cache_cancels(ClariCancel cancels[CLARI_CANCELS_MAX]);
 
+/* Before the POST: ends the flight, and is true, if nobody wants it any more. */
+extern bool clari_cache_drop_unwanted(int index);
+
 /*
- * Whom Clari takes the account's key for, as its jobs tell: to note, and to look
- * up (empty: not known).  Each at most 63 bytes.
+ * Whom Clari takes the account's key for, as its jobs tell: to note, with the
+ * organization if that is known, and to look up (empty: not known).  Each at
+ * most 63 bytes.
  */
-extern void clari_cache_note_user(const ClariKey *account, const char *user_id);
+extern void clari_cache_note_user(const ClariKey *account, const char *user_id, const char *organization);
 extern void clari_cache_user(const ClariKey *account, char user_id[64]);
 
 /* Was the flight's export invalidated at or after the time? */
@@ -83,15 +89,15 @@ extern bool clari_cache_is_contested(int index);
 /* ------- the tiers ------- */
 
 /*
- * Room for a segment of so many bytes, by dropping others, expired ones first
- * and then the least recently used; counted from now on.  False with the error
- * empty: it is larger than the shared cache may be; or with CLARI_ERROR_IO:
- * /dev/shm is full, of which a part is left to parallel queries.
+ * A pinned segment with the bytes, for which others may be dropped; counted until
+ * it is published, which makes it the cache's, or discarded.  DSM_HANDLE_INVALID
+ * with the error empty: it is larger than what the shared cache has left; or with
+ * CLARI_ERROR_IO: /dev/shm is full, of which a part is left to parallel queries.
  */
-extern bool clari_cache_reserve_memory(Size bytes, ClariError *error);
-extern void clari_cache_release_memory(Size bytes);
+extern dsm_handle clari_cache_make_segment(const void *bytes, Size length, ClariError *error);
+extern void clari_cache_discard_segment(dsm_handle segment, Size length);
 
-/* The same for the flight's file; false with CLARI_ERROR_IO: it is larger than disk_cache_size.  Removes files. */
+/* Reserves room for the flight's file by dropping others; false with CLARI_ERROR_IO: it is larger than disk_cache_size.  Removes files. */
 extern bool clari_cache_reserve_disk(int index, uint64 bytes, ClariError *error);
 extern void clari_cache_release_disk(int index, uint64 bytes);
 

@@ -23,9 +23,6 @@
 /* The sort's buffer: what an export costs in memory, about. */
 #define SORT_MEMORY (8 * 1024 * 1024)
 
-/* Rowsets up to this share of the shared cache get a segment, so that one does not turn out all others. */
-#define SEGMENT_SHARE 8
-
 /* Bytes on disk are reserved in steps of this, to take the cache's lock seldom. */
 #define DISK_STEP (128 * 1024)
 
@@ -146,7 +143,7 @@ open_parts(ClariDownload *download, const ClariOrder *order, ClariError *error)
 {
 	ClariRowsetOutput output = {download, append_bytes, open_spill};
 	Size shared = (Size) clari_shared_cache_size * 1024;
-	Size memory_limit = download->on_disk ? shared / SEGMENT_SHARE : shared;
+	Size memory_limit = download->on_disk ? shared / CLARI_SEGMENT_SHARE : shared;
 	Size sort_memory = download->on_disk ? SORT_MEMORY : Max(SORT_MEMORY, 2 * shared);
 
 	download->file = clari_store_create(&order->key, order->generation, memory_limit, download->on_disk, error);
@@ -218,54 +215,6 @@ clari_download_entries(const ClariDownload *download)
 
 /* ------- finishing ------- */
 
-/* A pinned segment with the bytes, or DSM_HANDLE_INVALID: /dev/shm is full, and the memory tier does without. */
-static dsm_handle
-make_segment(const void *bytes, size_t length)
-{
-	volatile dsm_handle handle = DSM_HANDLE_INVALID;
-	MemoryContext context = CurrentMemoryContext;
-
-	PG_TRY();
-	{
-		dsm_segment *segment = dsm_create(length, DSM_CREATE_NULL_IF_MAXSEGMENTS);
-
-		if (segment != NULL)
-		{
-			memcpy(dsm_segment_address(segment), bytes, length);
-			dsm_pin_segment(segment);
-			handle = dsm_segment_handle(segment);
-			dsm_detach(segment);
-		}
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(context);
-		FlushErrorState();
-	}
-	PG_END_TRY();
-	return handle;
-}
-
-/* A segment for the bytes, if there are bytes and there is room; else what prevented it, if anything did. */
-static dsm_handle
-keep_in_memory(const void *bytes, size_t length, ClariError *error)
-{
-	dsm_handle segment;
-
-	error->code = CLARI_ERROR_NONE;
-	if (bytes == NULL || !clari_cache_reserve_memory(length, error))
-		return DSM_HANDLE_INVALID;
-	segment = make_segment(bytes, length);
-	if (segment == DSM_HANDLE_INVALID)
-	{
-		clari_cache_release_memory(length);
-		clari_error_set(error, CLARI_ERROR_IO, "could not keep the export in shared memory");
-		clari_error_detail(error, "No segment of " UINT64_FORMAT " bytes could be made.", (uint64) length);
-		clari_error_hint(error, "Look at the free space of /dev/shm.");
-	}
-	return segment;
-}
-
 /* Names the file; what was reserved is then the cache's, to the byte. */
 static bool
 keep_on_disk(ClariDownload *download, ClariError *error)
@@ -291,7 +240,7 @@ keep(ClariDownload *download, ClariProduct *product, ClariError *error)
 	const void *bytes = clari_store_bytes(download->file, &length);
 
 	version->bytes = length;
-	version->segment = keep_in_memory(bytes, length, &product->warning);
+	version->segment = bytes != NULL ? clari_cache_make_segment(bytes, length, &product->warning) : DSM_HANDLE_INVALID;
 	if (version->segment == DSM_HANDLE_INVALID && !download->on_disk)
 	{
 		*error = product->warning;

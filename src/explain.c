@@ -95,7 +95,7 @@ append_identity(StringInfo list, const ClariOptions *options, const char *period
 {
 	ClariWanted wanted;
 
-	clari_wanted_init(options, period, &wanted);
+	clari_wanted_init(options, period, NULL, &wanted);
 	append_item(list, psprintf("%s (%02x%02x%02x%02x)", period, wanted.key.bytes[0], wanted.key.bytes[1],
 							   wanted.key.bytes[2], wanted.key.bytes[3]));
 }

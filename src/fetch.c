@@ -38,6 +38,7 @@ typedef struct Item
 struct ClariStatement
 {
 	MemoryContext context;
+	ClariInterest *interest;
 	Item *items;
 	ClariFetch *fetches;
 	char *warned;         /* of what could not be cached, or NULL: once is enough, also for many periods */
@@ -92,6 +93,7 @@ clari_fetch_statement(MemoryContext context)
 	statement = MemoryContextAllocZero(context, sizeof(ClariStatement));
 	callback = MemoryContextAllocZero(context, sizeof(MemoryContextCallback));
 	statement->context = context;
+	statement->interest = clari_interest_make(context);
 	statement->next = statements;
 	statements = statement;
 	callback->func = forget_statement;
@@ -124,7 +126,7 @@ find_item(ClariFetch *fetch, const char *period)
 	ClariWanted wanted;
 	Item *item;
 
-	clari_wanted_init(fetch->options, period, &wanted);
+	clari_wanted_init(fetch->options, period, statement->interest, &wanted);
 	for (item = statement->items; item != NULL; item = item->next)
 		if (memcmp(&item->wanted.key, &wanted.key, sizeof(ClariKey)) == 0)
 		{
@@ -392,33 +394,17 @@ next_settled(void *arg)
 	return next->reader != NULL || is_exhausted(fetch);
 }
 
-static int
-note_flight(const Item *item, uint64 *flights, int nflights)
-{
-	if (item != NULL && clari_wanted_is_open(&item->wanted) && item->wanted.flight != 0)
-		flights[nflights++] = item->wanted.flight;
-	return nflights;
-}
-
 ClariReader *
 clari_fetch_next(ClariFetch *fetch)
 {
 	NextArguments next = {fetch, NULL};
 	instr_time begun;
 	instr_time ended;
-	uint64 *flights;
-	int nflights;
 
 	if (next_settled(&next))
 		return next.reader;
 	INSTR_TIME_SET_CURRENT(begun);
-	flights = palloc(sizeof(uint64) * (fetch->nitems + 1));
-	nflights = note_flight(fetch->current, flights, 0);
-	for (int i = 0; i < fetch->nitems; i++)
-		if (fetch->items[i] != fetch->current)
-			nflights = note_flight(fetch->items[i], flights, nflights);
-	(void) clari_wanted_sleep(next_settled, &next, flights, nflights, -1);
-	pfree(flights);
+	(void) clari_wanted_sleep(next_settled, &next, -1);
 	INSTR_TIME_SET_CURRENT(ended);
 	INSTR_TIME_ACCUM_DIFF(fetch->waited, ended, begun);
 	return next.reader;

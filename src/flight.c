@@ -28,6 +28,7 @@ clari_flight_tell(const ClariFlight *flight)
 
 	progress.state = job->state;
 	strlcpy(progress.job_id, job->job_id, sizeof(progress.job_id));
+	progress.posted_at = flight->record.posted_at;
 	progress.polls = job->polls;
 	progress.retries = job->total_retries;
 	if (flight->download != NULL)
@@ -90,6 +91,7 @@ publish(ClariFlight *flight)
 		clari_flight_add_detail(&flight->warning, "Its rows are complete; only the cache suffers.");
 	}
 	clari_cache_publish(flight->order.index, &product->version, product->in_file, flight->taken_up, &flight->warning);
+	flight->product.version.segment = DSM_HANDLE_INVALID;
 	flight->over = true;
 }
 
@@ -216,13 +218,20 @@ post(ClariFlight *flight)
 {
 	const ClariRequest *wanted = &flight->order.request;
 	ClariHttpRequest request = {.method = CLARI_HTTP_POST};
-	char *body = clari_json_export_body(wanted, flight->order.transport.schedule);
+	char *body;
 
+	if (clari_cache_drop_unwanted(flight->order.index))
+	{
+		flight->over = true;
+		return;
+	}
+	body = clari_json_export_body(wanted, flight->order.transport.schedule);
 	if (body == NULL)
 		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
 	request.url = psprintf("%s/export/forecast/%s", wanted->base_url, escaped(wanted->forecast));
 	request.body = body;
 	clari_flight_record_intent(flight, flight->in_doubt);
+	clari_flight_tell(flight);              /* who asks from now on for what is not older may not take this */
 	call(flight, &request, NULL, answered); /* copies the body */
 	free(body);
 }
@@ -408,6 +417,7 @@ clari_flight_begin(const ClariOrder *order, ClariHttp *http)
 	ClariError error;
 
 	flight->order = *order;
+	flight->product.version.segment = DSM_HANDLE_INVALID;
 	flight->http = http;
 	clari_job_begin(job, &order->request, &order->transport, (uint32) order->generation ^ (uint32) MyProcPid,
 					clari_clock_now());
@@ -471,9 +481,22 @@ clari_flight_cancel(ClariFlight *flight, const ClariError *error)
 		step(flight, &event);
 }
 
+/* What was kept in memory, and not published. */
+static void
+discard_product(ClariFlight *flight)
+{
+	ClariVersion *version = &flight->product.version;
+	dsm_handle segment = version->segment;
+
+	version->segment = DSM_HANDLE_INVALID;
+	if (segment != DSM_HANDLE_INVALID)
+		clari_cache_discard_segment(segment, version->bytes);
+}
+
 void
 clari_flight_quit(ClariFlight *flight)
 {
+	discard_product(flight);
 	if (flight->over || flight->record.attempts == flight->killed)
 		return;
 	clari_download_close(flight->download);
@@ -486,6 +509,7 @@ void
 clari_flight_end(ClariFlight *flight)
 {
 	abandon_calls(flight);
+	discard_product(flight);
 	clari_wipe(flight, sizeof(*flight));
 	pfree(flight);
 }

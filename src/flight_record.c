@@ -84,10 +84,11 @@ clari_flight_record_job(ClariFlight *flight)
 	ClariRecord *record = &flight->record;
 	const ClariJob *job = &flight->job;
 
-	if (job->user_id[0] != '\0' && strcmp(job->user_id, record->user_id) != 0)
+	if (job->user_id[0] != '\0' && !flight->noted)
 	{
 		strlcpy(record->user_id, job->user_id, sizeof(record->user_id));
-		clari_cache_note_user(&flight->order.account, job->user_id);
+		clari_cache_note_user(&flight->order.account, job->user_id, job->organization);
+		flight->noted = true;
 	}
 	if (job->job_id[0] == '\0' || strcmp(job->job_id, record->job_id) == 0)
 		return;

@@ -28,6 +28,7 @@ struct ClariFlight
 	TimestampTz posted_at;   /* when this flight last POSTed */
 	TimestampTz done_at;     /* when the job was seen DONE */
 	bool taken_up;           /* the job's, which an earlier flight had brought to its end */
+	bool noted;              /* whose job it is, for the account */
 	bool over;
 };
 

@@ -118,7 +118,7 @@ fill_in(ClariSelection *selection)
 
 		if (selection->periods[i] != current)
 			clari_period_format(selection->periods[i], text);
-		clari_wanted_init(selection->options, text, &selection->wanted[i]);
+		clari_wanted_init(selection->options, text, selection->interest, &selection->wanted[i]);
 	}
 }
 
@@ -138,7 +138,8 @@ clari_select(Oid relid, ArrayType *periods)
 						errdetail("It is part of argument \"periods\"."), errhint("%s", error.hint)));
 	selection->periods = palloc(sizeof(ClariPeriod) * CLARI_EXTENT_MAX_PERIODS);
 	selection->current = CLARI_PERIOD_NONE;
-	clari_wanted_init(selection->options, "", &selection->learning);
+	selection->interest = clari_interest_make(CurrentMemoryContext);
+	clari_wanted_init(selection->options, "", selection->interest, &selection->learning);
 	freshness = clari_wanted_freshness(selection->options, GetCurrentTimestamp());
 	if (needs_current(selection) && clari_wanted_find(&freshness, &selection->learning))
 		selection->current = clari_wanted_answered(&selection->learning);
@@ -246,6 +247,7 @@ clari_prefetch(PG_FUNCTION_ARGS)
 	(void) clari_wanted_poll(selection->options, &freshness, selection->wanted, selection->count);
 	for (int i = 0; i < selection->count; i++)
 		flying += selection->wanted[i].state == CLARI_LOOKUP_FLYING;
+	clari_interest_keep(selection->interest);
 	if (flying > 0 && !clari_cache_start_workers(&error))
 		clari_error_report(ERROR, &error);
 	raise_failure(selection);
@@ -286,7 +288,7 @@ invalidate_selection(const ClariSelection *selection)
 		if (selection->periods[i] != current || current == CLARI_PERIOD_NONE)
 			continue;
 		clari_period_format(current, text);
-		clari_wanted_init(selection->options, selection->wanted[i].request.period[0] != '\0' ? "" : text, &alias);
+		clari_wanted_init(selection->options, selection->wanted[i].request.period[0] != '\0' ? "" : text, NULL, &alias);
 		count += clari_cache_invalidate(&alias.key);
 	}
 	return count;
@@ -366,7 +368,7 @@ clari_cancel(PG_FUNCTION_ARGS)
 		cancelled.keys[cancelled.count] = selection->wanted[i].key;
 		cancelled.flights[cancelled.count++] = flight;
 	}
-	(void) clari_wanted_sleep(cancelled_settled, &cancelled, NULL, 0, -1);
+	(void) clari_wanted_sleep(cancelled_settled, &cancelled, -1);
 	warn_of_uncancelled(&cancelled);
 	PG_RETURN_INT64(cancelled.count);
 }

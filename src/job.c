@@ -551,6 +551,9 @@ clari_job_step(ClariJob *job, const ClariJobEvent *event, int64_t now)
 	if (event->kind == CLARI_EVENT_CANCEL)
 		return cancel(job, event, now);
 	if (event->kind == CLARI_EVENT_REPLY && is_success(event) && reply_of(event)->user_id[0] != '\0')
+	{
 		memcpy(job->user_id, event->reply->user_id, sizeof(job->user_id));
+		memcpy(job->organization, event->reply->organization, sizeof(job->organization));
+	}
 	return steps[job->state] != NULL ? steps[job->state](job, event, now) : CLARI_ACTION_NONE;
 }

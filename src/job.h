@@ -77,6 +77,7 @@ typedef struct ClariJob
 	char period[CLARI_PERIOD_TEXT_SIZE]; /* for messages; empty: the current quarter */
 	char forecast[CLARI_NAME_SIZE];
 	char job_id[64];
+	char organization[64];              /* Clari's, of that user; or empty */
 	char user_id[64];                   /* whom Clari takes us for, or empty: not known yet */
 	char status_text[32];               /* Clari's last word on the job's state, or empty */
 	char download_url[CLARI_LINK_SIZE]; /* empty: the job's own results */

@@ -259,6 +259,7 @@ read_job(json_object *object, bool wrapped, ClariReply *reply)
 		id = get_string_or_integer(object, "id");
 	read_word(id, reply->job_id, sizeof(reply->job_id));
 	read_word(get_string_or_integer(object, "userId"), reply->user_id, sizeof(reply->user_id));
+	read_word(get_string_or_integer(object, "orgId"), reply->organization, sizeof(reply->organization));
 	read_status(object, reply);
 	reply->end_time = read_integer(object, "endTime", reply->end_time);
 	reply->rows_truncated |= read_flag(object, "rowsTruncated");

@@ -43,14 +43,11 @@ attach_segment(dsm_handle handle)
 			mapping->readers++;
 			return segment;
 		}
-	mapping = MemoryContextAlloc(TopMemoryContext, sizeof(Mapping));
 	segment = dsm_attach(handle);
 	if (segment == NULL)
-	{
-		pfree(mapping); /* evicted, and nobody reads it any more */
-		return NULL;
-	}
-	dsm_pin_mapping(segment);
+		return NULL; /* evicted, and nobody reads it any more */
+	mapping = MemoryContextAlloc(TopMemoryContext, sizeof(Mapping));
+	dsm_pin_mapping(segment); /* until here it is the transaction's */
 	*mapping = (Mapping){segment, 1, mappings};
 	mappings = mapping;
 	return segment;
@@ -80,11 +77,12 @@ detach_segment(dsm_handle handle)
 static void
 close_file(ClariReader *reader)
 {
-	if (reader->fd < 0)
-		return;
-	(void) close(reader->fd);
-	ReleaseExternalFD();
+	if (reader->fd >= 0)
+		(void) close(reader->fd);
+	if (reader->counted)
+		ReleaseExternalFD();
 	reader->fd = -1;
+	reader->counted = false;
 }
 
 static void
@@ -255,15 +253,17 @@ read_whole(ClariReader *reader, MemoryContext context, ClariError *error)
 {
 	uint64 length = reader->version.bytes;
 	CheckedFile file = describe_file(reader);
+	bool popular = clari_cache_is_popular(&reader->version);
 	char *bytes;
 	bool good;
 
-	if (length > CLARI_KEEP_WHOLE && was_checked(&file))
+	if (length > CLARI_KEEP_WHOLE && !popular && was_checked(&file))
 		return read_tail(reader, context, error);
 	bytes = MemoryContextAlloc(context, length);
 	good = clari_store_read(reader->fd, 0, bytes, length, error) && clari_rowset_check(bytes, length, error) &&
 		   check_identity(reader, (const ClariRowsetTrailer *) (bytes + length - sizeof(ClariRowsetTrailer)), error);
-
+	if (good && popular)
+		clari_cache_promote(&reader->version, bytes);
 	if (good && length <= CLARI_KEEP_WHOLE)
 	{
 		close_file(reader);
@@ -291,11 +291,12 @@ open_descriptor(ClariReader *reader, ClariError *error)
 		clari_error_hint(error, "Raise max_files_per_process, or scan fewer periods in a statement.");
 		return false;
 	}
+	reader->counted = true; /* to open can raise: out of descriptors, it is logged */
 	reader->fd = clari_store_open(&meta->key, meta->generation);
 	if (reader->fd >= 0)
 		return true;
 	cause = errno;
-	ReleaseExternalFD();
+	close_file(reader);
 	return clari_error_set(error, cause == ENOENT ? CLARI_ERROR_GONE : CLARI_ERROR_IO,
 						   "could not open the cached export of period %s: %s", meta->answered, strerror(cause));
 }

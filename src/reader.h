@@ -24,6 +24,7 @@ typedef struct ClariReader
 	const char *base; /* the rowset's bytes, in a shared segment or kept from its file; or NULL */
 	bool attached;    /* base is in the segment */
 	int fd;           /* of the file, if it is read chunk by chunk; or -1 */
+	bool counted;     /* among the descriptors of the process, also while it is opened */
 	int ngroups;
 	const ClariGroupIndex *groups;
 } ClariReader;

@@ -30,6 +30,7 @@ typedef struct ClariReply
 	bool is_json;     /* the body was one JSON object */
 	char job_id[64];  /* or empty */
 	char user_id[64]; /* whose job it is, or empty */
+	char organization[64];
 	ClariJobStatus status;
 	char status_text[32]; /* as it was sent */
 	int64_t end_time;     /* epoch ms, 0 when absent */

@@ -30,7 +30,7 @@
  *
  * No PostgreSQL lock is taken, and none may be held: all of this waits for disks.
  *
- * Raises nothing, so descriptors are plain ones rather than fd.c's (whose
+ * Raises and reports nothing (a report can raise), but for clari_store_sweep(): so descriptors are plain ones rather than fd.c's (whose
  * owners are transactions and whose limits raise); and never removes a file
  * whose name it would not have given.
  */
@@ -362,10 +362,7 @@ clari_store_discard(int fd, const char *temporary)
 bool
 clari_store_unlink(const char *path)
 {
-	if (unlink(path) == 0 || errno == ENOENT)
-		return true;
-	ereport(LOG, (errcode_for_file_access(), errmsg("could not remove file \"%s\": %m", path)));
-	return false;
+	return unlink(path) == 0 || errno == ENOENT;
 }
 
 /* Nobody writes it any more, and nobody will while we have it open. */

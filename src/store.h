@@ -7,7 +7,7 @@
  * its generation in hex, so that removing an old version can never hit a new
  * one; a record's by its key.  Who has a file open keeps it.
  *
- * Nothing here raises an error or takes a PostgreSQL lock.  All of it but
+ * Nothing here raises or reports an error, but as said, or takes a PostgreSQL lock.  All of it but
  * clari_store_set_directory() waits for disks, and must not be called with an
  * LWLock held.  Any process may call any of it; the protocol between processes
  * is at the top of store.c.
@@ -38,7 +38,7 @@ extern char *clari_cache_directory;
 extern void clari_store_set_directory(const char *directory);
 extern const char *clari_store_directory(void);
 
-/* Removes the temporary files that nobody writes any more, and no others. */
+/* Removes the temporary files that nobody writes any more, and no others.  LOG, at its end, if some could not be removed. */
 extern void clari_store_sweep(void);
 
 /* ------- writing a rowset ------- */
@@ -89,7 +89,7 @@ extern bool clari_store_read(int fd, uint64_t offset, void *bytes, size_t length
 /* Adds to the error's detail which file the version is in. */
 extern void clari_store_name_file(const ClariKey *key, uint64_t generation, ClariError *error);
 
-/* Removes the version's file.  False, and a line in the log, if it is still there. */
+/* Removes the version's file.  False with errno if it is still there. */
 extern bool clari_store_remove(const ClariKey *key, uint64_t generation);
 
 /* ------- records of running jobs ------- */
@@ -101,8 +101,11 @@ extern bool clari_store_remove(const ClariKey *key, uint64_t generation);
  */
 extern bool clari_store_put_record(const ClariRecord *record, bool durable, ClariError *error);
 
-/* False: there is none, or none that can be read; a damaged one is warned about and removed. */
-extern bool clari_store_get_record(const ClariKey *key, ClariRecord *record);
+/*
+ * False with CLARI_ERROR_NONE: there is none.  With CLARI_ERROR_IO it cannot be
+ * read; with CLARI_ERROR_CORRUPT it was damaged, and has been removed.
+ */
+extern bool clari_store_get_record(const ClariKey *key, ClariRecord *record, ClariError *error);
 
 /*
  * As clari_store_remove(), unless the record is of a job that was POSTed after

@@ -69,39 +69,34 @@ read_record(int fd, uint64 size, const ClariKey *key, ClariRecord *record, Clari
 }
 
 bool
-clari_store_get_record(const ClariKey *key, ClariRecord *record)
+clari_store_get_record(const ClariKey *key, ClariRecord *record, ClariError *error)
 {
 	char path[MAXPGPATH];
 	struct stat status;
-	ClariError error;
 	bool good = false;
 	int fd;
 
+	error->code = CLARI_ERROR_NONE;
 	if (!clari_store_record_path(key, path))
 		return false;
 	fd = BasicOpenFile(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | PG_BINARY);
 	if (fd < 0 && errno == ENOENT)
 		return false;
 	if (fd < 0)
-		clari_store_io_error(&error, "open a file of", path);
+		clari_store_io_error(error, "open a file of", path);
 	else if (fstat(fd, &status) != 0)
-		clari_store_io_error(&error, "read from", path);
+		clari_store_io_error(error, "read from", path);
 	else
 	{
-		good = read_record(fd, (uint64) status.st_size, key, record, &error);
+		good = read_record(fd, (uint64) status.st_size, key, record, error);
 		if (!good)
-			clari_store_add_path(&error, path);
+			clari_store_add_path(error, path);
 	}
 	if (fd >= 0)
 		(void) close(fd);
-	if (good)
-		return true;
-	/* not by clari_error_report(), which may look up a conversion, and that may raise: the texts are ours */
-	ereport(WARNING, (errcode(error.code == CLARI_ERROR_CORRUPT ? ERRCODE_DATA_CORRUPTED : ERRCODE_IO_ERROR),
-					  errmsg_internal("%s", error.message), errdetail_internal("%s", error.detail)));
-	if (error.code == CLARI_ERROR_CORRUPT)
-		clari_store_unlink(path);
-	return false;
+	if (!good && error->code == CLARI_ERROR_CORRUPT)
+		(void) clari_store_unlink(path);
+	return good;
 }
 
 bool
@@ -109,10 +104,11 @@ clari_store_remove_record(const ClariKey *key, int64 posted_until)
 {
 	char path[MAXPGPATH];
 	ClariRecord record;
+	ClariError error;
 
 	if (!clari_store_record_path(key, path))
 		return true;
-	if (posted_until < PG_INT64_MAX && clari_store_get_record(key, &record) && record.posted_at > posted_until)
+	if (posted_until < PG_INT64_MAX && clari_store_get_record(key, &record, &error) && record.posted_at > posted_until)
 		return true;
 	return clari_store_unlink(path);
 }

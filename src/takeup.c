@@ -9,6 +9,7 @@
 #include "takeup.h"
 
 #include "json.h"
+#include "report.h"
 #include "store.h"
 
 #include "utils/memutils.h"
@@ -45,6 +46,19 @@ init_record(const ClariOrder *order, ClariRecord *record)
 	fill_expected(order, record);
 }
 
+/* For another job; but whose jobs they are does not change. */
+static void
+renew_record(const ClariOrder *order, ClariRecord *record)
+{
+	char user_id[sizeof(record->user_id)];
+
+	memcpy(user_id, record->user_id, sizeof(user_id));
+	init_record(order, record);
+	/* The cache forgets it when there are many accounts. */
+	if (record->user_id[0] == '\0')
+		memcpy(record->user_id, user_id, sizeof(user_id));
+}
+
 /* The job of the last rowset, where no disk could keep a record of it. */
 static void
 fill_from_rowset(const ClariOrder *order, ClariRecord *record)
@@ -64,20 +78,32 @@ serves(const ClariOrder *order, const ClariRecord *record)
 	return record->posted_at > since && record->posted_at <= GetCurrentTimestamp();
 }
 
+/* The key's record, or a new one; the rowset's job, if that is newer: the disk may not have been able to take its record. */
+static void
+read_record(const ClariOrder *order, ClariRecord *record)
+{
+	ClariError error;
+
+	if (!clari_store_get_record(&order->key, record, &error))
+	{
+		init_record(order, record);
+		if (error.code != CLARI_ERROR_NONE)
+			clari_error_report(WARNING, &error);
+	}
+	if (order->known.job_id[0] != '\0' && order->known.posted_at > record->posted_at)
+	{
+		renew_record(order, record);
+		fill_from_rowset(order, record);
+	}
+}
+
 ClariTakeup
 clari_takeup_find(const ClariOrder *order, ClariRecord *record, ClariError *error)
 {
-	if (!clari_store_get_record(&order->key, record))
-		init_record(order, record);
-	/* The record may be missing, or older, where the disk could not take it. */
-	if (order->known.job_id[0] != '\0' && order->known.posted_at > record->posted_at)
-	{
-		init_record(order, record);
-		fill_from_rowset(order, record);
-	}
+	read_record(order, record);
 	if (!serves(order, record))
 	{
-		init_record(order, record);
+		renew_record(order, record);
 		return CLARI_TAKEUP_NOTHING;
 	}
 	if (record->job_id[0] == '\0')
@@ -103,8 +129,13 @@ clari_takeup_save(const ClariOrder *order, const ClariRecord *record, bool durab
 void
 clari_takeup_forget(const ClariOrder *order)
 {
-	(void) clari_store_remove_record(&order->key, PG_INT64_MAX);
+	bool removed = clari_store_remove_record(&order->key, PG_INT64_MAX);
+	int cause = errno;
+
 	clari_cache_count_record(order->index, 0);
+	if (!removed)
+		ereport(LOG,
+				(errcode(ERRCODE_IO_ERROR), errmsg("could not remove the record of an export: %s", strerror(cause))));
 }
 
 /* ------- Clari's list ------- */
@@ -203,7 +234,7 @@ clari_takeup_judge_list(const ClariOrder *order, const ClariRecord *record, cons
 	if (!survey_records(&survey, record))
 		return CLARI_VERDICT_UNCLEAR;
 	clari_cache_user(&order->account, user_id);
-	sought.user_id = user_id;
+	sought.user_id = user_id[0] != '\0' ? user_id : record->user_id;
 	sought.contested = survey.contested || clari_cache_is_contested(order->index);
 	sought.is_claimed = is_claimed;
 	sought.arg = &survey;

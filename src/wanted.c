@@ -14,7 +14,7 @@
 
 #include "access/xact.h"
 #include "miscadmin.h"
-#include "storage/ipc.h"
+#include "utils/memutils.h"
 
 /* How long to keep asking for a worker slot. */
 #define WORKER_PATIENCE 10000 /* ms */
@@ -25,14 +25,67 @@
 static const ClariWanted *pinned = NULL;
 static int npinned = 0;
 
+/* ------- interest ------- */
+
+struct ClariInterest
+{
+	MemoryContext context;
+	int count;
+	int capacity;
+	uint64 *flights;
+};
+
+/* MemoryContextCallbackFunction */
+static void
+lose_interest(void *arg)
+{
+	ClariInterest *interest = arg;
+
+	while (interest->count > 0)
+		clari_cache_leave(interest->flights[--interest->count]);
+}
+
+ClariInterest *
+clari_interest_make(MemoryContext context)
+{
+	ClariInterest *interest = MemoryContextAllocZero(context, sizeof(ClariInterest));
+	MemoryContextCallback *callback = MemoryContextAllocZero(context, sizeof(MemoryContextCallback));
+
+	interest->context = context;
+	interest->capacity = 8;
+	interest->flights = MemoryContextAlloc(context, sizeof(uint64) * interest->capacity);
+	callback->func = lose_interest;
+	callback->arg = interest;
+	MemoryContextRegisterResetCallback(context, callback);
+	return interest;
+}
+
+void
+clari_interest_keep(const ClariInterest *interest)
+{
+	for (int i = 0; i < interest->count; i++)
+		clari_cache_keep(interest->flights[i]);
+}
+
+/* Room for one more, as there must be before a flight is joined: nothing may raise after that. */
+static void
+enlarge_interest(ClariInterest *interest)
+{
+	if (interest->count < interest->capacity)
+		return;
+	interest->flights = repalloc_huge(interest->flights, sizeof(uint64) * interest->capacity * 2);
+	interest->capacity *= 2;
+}
+
 /* ------- single exports ------- */
 
 void
-clari_wanted_init(const ClariOptions *options, const char *period, ClariWanted *wanted)
+clari_wanted_init(const ClariOptions *options, const char *period, ClariInterest *interest, ClariWanted *wanted)
 {
 	ClariError error;
 
 	memset(wanted, 0, sizeof(*wanted));
+	wanted->interest = interest;
 	wanted->request = options->request;
 	strlcpy(wanted->request.period, period, sizeof(wanted->request.period));
 	wanted->state = CLARI_LOOKUP_ABSENT;
@@ -72,10 +125,15 @@ clari_wanted_is_fresh(const ClariOptions *options, const ClariVersion *version, 
 static void
 look_up(const ClariTransport *transport, const ClariFreshness *freshness, ClariWanted *wanted)
 {
-	ClariError refused;
+	ClariInterest *interest = wanted->interest;
+	ClariInquiry inquiry = {&wanted->key, &wanted->request, transport, interest != NULL};
+	uint64 before = wanted->flight;
 
-	wanted->state = clari_cache_lookup(&wanted->key, &wanted->request, transport, freshness, &wanted->flight,
-									   &wanted->version, &wanted->error);
+	if (interest != NULL)
+		enlarge_interest(interest);
+	wanted->state = clari_cache_lookup(&inquiry, freshness, &wanted->flight, &wanted->version, &wanted->error);
+	if (interest != NULL && wanted->flight != 0 && wanted->flight != before)
+		interest->flights[interest->count++] = wanted->flight;
 	wanted->stale_if_error = wanted->state == CLARI_LOOKUP_STALE_ERROR || wanted->state == CLARI_LOOKUP_STALE;
 	if (wanted->state == CLARI_LOOKUP_QUEUED)
 	{
@@ -83,9 +141,6 @@ look_up(const ClariTransport *transport, const ClariFreshness *freshness, ClariW
 		wanted->state = CLARI_LOOKUP_FLYING;
 	}
 	wanted->flew = wanted->flew || wanted->state == CLARI_LOOKUP_FLYING;
-	/* At once: the scan may have other rowsets to read first.  Who waits keeps asking if this fails. */
-	if (transport != NULL && (wanted->state == CLARI_LOOKUP_FLYING || wanted->state == CLARI_LOOKUP_STALE))
-		(void) clari_cache_start_workers(&refused);
 }
 
 static bool
@@ -109,7 +164,7 @@ serve_by_alias(const ClariOptions *options, const ClariFreshness *freshness, Cla
 
 	if (wanted->request.period[0] == '\0')
 		return false;
-	clari_wanted_init(options, "", &current);
+	clari_wanted_init(options, "", NULL, &current);
 	if (!clari_wanted_find(freshness, &current) || strcmp(current.version.meta.answered, wanted->request.period) != 0)
 		return false;
 	if (current.state == CLARI_LOOKUP_STALE)
@@ -167,7 +222,7 @@ clari_wanted_current(const ClariOptions *options)
 	ClariWanted current;
 	ClariPeriod period;
 
-	clari_wanted_init(options, "", &current);
+	clari_wanted_init(options, "", NULL, &current);
 	if (!clari_cache_peek(&current.key, &current.version) ||
 		!clari_period_parse(current.version.meta.answered, &period))
 		return CLARI_PERIOD_NONE;
@@ -193,10 +248,10 @@ clari_wanted_peek(const ClariOptions *options, const char *period, ClariVersion 
 {
 	ClariWanted wanted;
 
-	clari_wanted_init(options, period, &wanted);
+	clari_wanted_init(options, period, NULL, &wanted);
 	if (clari_cache_peek(&wanted.key, version))
 		return true;
-	clari_wanted_init(options, "", &wanted);
+	clari_wanted_init(options, "", NULL, &wanted);
 	return clari_cache_peek(&wanted.key, version) && strcmp(version->meta.answered, period) == 0;
 }
 
@@ -249,26 +304,6 @@ clari_wanted_unpin(void)
 
 /* ------- waiting ------- */
 
-typedef struct Waiters
-{
-	int count;
-	const uint64 *flights;
-} Waiters;
-
-static void
-count_waiters(const Waiters *waiters, int change)
-{
-	for (int i = 0; i < waiters->count; i++)
-		clari_cache_count_waiter(waiters->flights[i], change);
-}
-
-static void
-stop_waiting(int code pg_attribute_unused(), Datum arg)
-{
-	count_waiters((const Waiters *) DatumGetPointer(arg), -1);
-	clari_cache_wait_end();
-}
-
 /* Raises once no worker could be had for so long; *refused_at is when that began. */
 static void
 keep_workers_running(int64 *refused_at)
@@ -283,41 +318,26 @@ keep_workers_running(int64 *refused_at)
 		clari_error_report(ERROR, &error);
 }
 
-/* Sleeps until settled() holds; false when timeout_ms (-1: no bound) were over first. */
-static bool
-sleep_until(ClariSettled settled, void *arg, long timeout_ms)
+bool
+clari_wanted_sleep(ClariSettled settled, void *arg, long timeout_ms)
 {
 	int64 deadline = clari_clock_now() + timeout_ms;
 	int64 refused_at = 0;
+	bool done;
 
 	clari_cache_wait_begin();
-	while (!settled(arg))
+	while (!(done = settled(arg)))
 	{
 		long left = timeout_ms < 0 ? LONGEST_SLEEP : (long) (deadline - clari_clock_now());
 
 		CHECK_FOR_INTERRUPTS();
 		if (left <= 0)
-			return false;
+			break;
 		keep_workers_running(&refused_at);
 		clari_cache_sleep(Min(left, refused_at != 0 ? 100 : LONGEST_SLEEP));
 	}
-	return true;
-}
-
-bool
-clari_wanted_sleep(ClariSettled settled, void *arg, const uint64 *flights, int nflights, long timeout_ms)
-{
-	Waiters waiters = {nflights, flights};
-	bool result;
-
-	count_waiters(&waiters, 1);
-	PG_ENSURE_ERROR_CLEANUP(stop_waiting, PointerGetDatum(&waiters));
-	{
-		result = sleep_until(settled, arg, timeout_ms);
-	}
-	PG_END_ENSURE_ERROR_CLEANUP(stop_waiting, PointerGetDatum(&waiters));
-	stop_waiting(0, PointerGetDatum(&waiters));
-	return result;
+	clari_cache_wait_end();
+	return done;
 }
 
 typedef struct PollArguments
@@ -341,17 +361,6 @@ clari_wanted_wait(const ClariOptions *options, const ClariFreshness *freshness, 
 				  long timeout_ms)
 {
 	PollArguments poll = {options, freshness, wanted, count};
-	uint64 *flights;
-	int nflights = 0;
-	bool result;
 
-	if (poll_settled(&poll))
-		return true;
-	flights = palloc(sizeof(uint64) * count);
-	for (int i = 0; i < count; i++)
-		if (clari_wanted_is_open(&wanted[i]) && wanted[i].flight != 0)
-			flights[nflights++] = wanted[i].flight;
-	result = clari_wanted_sleep(poll_settled, &poll, flights, nflights, timeout_ms);
-	pfree(flights);
-	return result;
+	return poll_settled(&poll) || clari_wanted_sleep(poll_settled, &poll, timeout_ms);
 }

@@ -14,26 +14,39 @@
 #include "options.h"
 #include "period.h"
 
+/*
+ * The flights that a statement, or a function's call, wants until its memory
+ * context is reset: by its end, or by an error.
+ */
+typedef struct ClariInterest ClariInterest;
+
+extern ClariInterest *clari_interest_make(MemoryContext context);
+
+/* They go on although nobody wants them any more. */
+extern void clari_interest_keep(const ClariInterest *interest);
+
 /* One export as a session wants it. */
 typedef struct ClariWanted
 {
 	ClariRequest request;
 	ClariKey key;
-	uint64 flight;         /* what it waits for, 0: nothing */
-	bool flew;             /* it has waited for an export */
-	TimestampTz queued_at; /* when it queued that itself, or 0 */
-	bool ignores_pin;      /* the pinned version turned out to be gone */
-	ClariLookup state;     /* after clari_wanted_poll(): ready (also when stale), failed, or still open */
-	ClariVersion version;  /* when ready */
-	ClariError error;      /* when failed; when ready, with a code, what the export's waiting are to be warned of */
-	bool stale_if_error;   /* ready although the export failed, for the error's reason */
+	ClariInterest *interest; /* which its flight joins; NULL: none, for who does not wait */
+	uint64 flight;           /* what it waits for, 0: nothing */
+	bool flew;               /* it has waited for an export */
+	TimestampTz queued_at;   /* when it queued that itself, or 0 */
+	bool ignores_pin;        /* the pinned version turned out to be gone */
+	ClariLookup state;       /* after clari_wanted_poll(): ready (also when stale), failed, or still open */
+	ClariVersion version;    /* when ready */
+	ClariError error;        /* when failed; when ready, with a code, what the export's waiting are to be warned of */
+	bool stale_if_error;     /* ready although the export failed, for the error's reason */
 } ClariWanted;
 
 /*
  * Fills in wanted for a period of the options' table (text; empty: the current
  * quarter).  Raises only if OpenSSL fails.
  */
-extern void clari_wanted_init(const ClariOptions *options, const char *period, ClariWanted *wanted);
+extern void
+clari_wanted_init(const ClariOptions *options, const char *period, ClariInterest *interest, ClariWanted *wanted);
 
 /* Looks each of count up that is not yet ready or failed, queueing what is missing; true if none is left open. */
 extern bool
@@ -96,10 +109,7 @@ extern bool clari_wanted_is_open(const ClariWanted *wanted);
 /* What a waiting session waits for: is it there?  May queue more, may raise. */
 typedef bool (*ClariSettled)(void *arg);
 
-/*
- * Sleeps until settled(arg) holds, counted as waiting for the flights
- * meanwhile; false when timeout_ms (-1: no bound) were over first.
- */
-extern bool clari_wanted_sleep(ClariSettled settled, void *arg, const uint64 *flights, int nflights, long timeout_ms);
+/* Sleeps until settled(arg) holds; false when timeout_ms (-1: no bound) were over first.  Acts on interrupts. */
+extern bool clari_wanted_sleep(ClariSettled settled, void *arg, long timeout_ms);
 
 #endif /* CLARI_WANTED_H */

@@ -189,6 +189,8 @@ clari_fdw_worker_main(Datum slot)
 
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
+	/* Nobody's query is run here: pg_cancel_backend() would end the worker in the midst of anything. */
+	pqsignal(SIGINT, SIG_IGN);
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
 	if (!clari_cache_worker_begin(DatumGetInt32(slot)))

@@ -177,8 +177,9 @@ for my $call ("CALL clari_sync('clari.forecasts', '{2026_Q1}')", "SELECT clari_r
 		# clari_sync minds the ten seconds for which that is remembered.
 		wait_until('it is none any more', sub { $session->query($call) !~ /ERROR/ });
 		is_as_generated($node, 'clari.forecasts', 'forecasts', '2026_Q1');
-		is(sim_posts(), 1, 'of one POST');
-		is(sim_seen('total.results'), 2, 'whose job is downloaded again');
+		# clari_refresh takes no job that was POSTed before it was called; clari_sync does, of a quarter that is over.
+		is(sim_posts(), $call =~ /refresh/ ? 2 : 1, 'POSTs');
+		is(sim_seen('total.results'), 2, 'downloads');
 		sql('ALTER SERVER clari OPTIONS (DROP max_retries)');
 	};
 }

@@ -284,7 +284,10 @@ subtest 'who joins a download that serves another' => sub {
 	my $first = ClariSession->new($node)->start(rows_query('clari.forecasts'));
 	wait_until('the job is downloaded again', sub { sim_seen('total.results') == $downloads + 1 && sim_seen('held_answers') == 1 });
 	my %sessions = map { $_ => ClariSession->new($node)->start($strict{$_}) } keys %strict;
-	wait_until('all wait', sub { sql('SELECT sum(waiters) FROM clari_exports') eq '4' });
+	# Who must have what is POSTed after the call waits for this to be over, and then for his own.
+	my $pids = join(',', map { $_->{pid} } $first, values %sessions);
+	wait_until('all wait', sub { sql('SELECT sum(waiters) FROM clari_exports') eq '2'
+		  && sql("SELECT count(*) FROM pg_stat_activity WHERE pid IN ($pids) AND wait_event_type = 'Extension'") eq '4' });
 	is(posts(), 0, 'without a POST');
 	sim_release();
 	is(shown($first->finish), 0, 'who asked for it gets the old rows');

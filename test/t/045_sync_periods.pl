@@ -213,12 +213,15 @@ subtest 'a sync that waits for more than five seconds' => sub {
 	# Another is being downloaded, and is large enough that some of it has been read.
 	sim_set({ owners => 3000, job_seconds => 0 }, period => '2026_Q1');
 	sim_fault({ stall_after => 100_000 }, step => 'results', period => '2026_Q1', times => 1);
+	occupy_places($node, 2);
 	my %sessions = map { $_ => ClariSession->new($node) } keys %commits, 'a transaction block';
 	my $begin = time;
 	$sessions{$_}->start($commits{$_} // $blocks{$_}) for keys %sessions;
 	my $count = keys %sessions;
 	wait_until('all wait', sub {
 		($boss->query(q{SELECT waiters FROM clari_exports WHERE time_period = '2026_Q2'}) || 0) == $count });
+	sim_release(forecast => 'bookings');
+	wait_until('it is under way', sub { sim_seen('forecasts.net_arr.post') == 2 });
 	my $pids = join(',', map { $sessions{$_}{pid} } keys %commits);
 	my ($samples, @holding) = (0);
 	while (time < $begin + 6.5)
@@ -252,7 +255,8 @@ subtest 'a sync that waits for more than five seconds' => sub {
 	}
 	like($said{psql}, qr/^NOTICE:  00000: period 2026_Q1: downloading, [1-9]\d* entries after [5-9] s$/m, 'of each quarter, with its entries');
 	is(row_counts(), 'Q1:3000 Q2:50', 'all is there');
-	is(sim_posts(), 2, 'by one export of each');
+	is(sim_seen('forecasts.net_arr.post'), 2, 'by one export of each');
+	$boss->query(q{ALTER SERVER clari OPTIONS (SET max_concurrent_exports '8')});
 };
 
 for my $name (sort keys %blocks)

@@ -19,7 +19,7 @@ our @EXPORT = qw(start_sim sim_set sim_fault sim_release sim_reset sim_seen sim_
   start_node create_server import_tables table_csv same_csv is_as_generated wait_until query_error
   sim_other_ports sim_storm sim_last private_memory debug_parallel
   sim_posts sim_requests foreign_post forget_all digest_of last_line clock_environment set_clock
-  children process_is_gone terminate_workers kill_postmaster kill_machine kill_child cache_files);
+  occupy_places children process_is_gone terminate_workers kill_postmaster kill_machine kill_child cache_files);
 
 my $simulator = "$FindBin::RealBin/../clari_sim.py";
 my ($sim, $sim_port, @other_ports, $clock);
@@ -245,6 +245,23 @@ sub forget_all
 	$node->safe_psql('postgres', 'SELECT clari_invalidate()');
 	sim_reset();
 	sim_set(\%settings);
+	return;
+}
+
+# So many exports of another forecast are under way, and no more may be: what is queued next stays queued until they are
+# released.  Which is before the POST, so that two calls of clari_sync can share it.
+sub occupy_places
+{
+	my ($node, $places) = @_;
+	my @quarters = map { '2026_Q' . (5 - $_) } 1 .. $places;
+	my $quarters = join(',', @quarters);
+	sim_set({ job_seconds => 'hold' }, forecast => 'bookings', period => $_) for @quarters;
+	$node->safe_psql('postgres', qq{ALTER SERVER clari OPTIONS (SET max_concurrent_exports '$places');
+		CREATE SCHEMA IF NOT EXISTS occupied;
+		DROP FOREIGN TABLE IF EXISTS occupied.forecasts;
+		IMPORT FOREIGN SCHEMA bookings LIMIT TO (forecasts) FROM SERVER clari INTO occupied OPTIONS (periods '2026_Q1..2026_Q4');
+		SELECT clari_prefetch('occupied.forecasts', '{$quarters}')});
+	wait_until('the places are occupied', sub { sim_seen('forecasts.bookings.post') == $places });
 	return;
 }
 
