@@ -1,6 +1,6 @@
 /*
  * analyze.h
- *		ANALYZE of a foreign table: a sample of what is cached.
+ *		ANALYZE of a foreign table: how many rows are cached.
  */
 #ifndef CLARI_ANALYZE_H
 #define CLARI_ANALYZE_H

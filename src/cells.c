@@ -627,20 +627,6 @@ clari_cells_next(ClariCells *cells, TupleTableSlot *slot)
 	return true;
 }
 
-double
-clari_cells_skip(ClariCells *cells, double rows)
-{
-	while (rows > cells->count - cells->position)
-	{
-		rows -= cells->count - cells->position;
-		cells->position = cells->count;
-		if (!next_group(cells))
-			return rows;
-	}
-	cells->position += (uint32) rows;
-	return 0;
-}
-
 const ClariCellsUse *
 clari_cells_use(const ClariCells *cells)
 {

@@ -48,9 +48,6 @@ extern void clari_cells_limit(ClariCells *cells, int group);
  */
 extern bool clari_cells_next(ClariCells *cells, TupleTableSlot *slot);
 
-/* Passes over so many rows without forming them; returns how many of them the rowset did not have any more. */
-extern double clari_cells_skip(ClariCells *cells, double rows);
-
 extern const ClariCellsUse *clari_cells_use(const ClariCells *cells);
 
 #endif /* CLARI_CELLS_H */

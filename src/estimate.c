@@ -2,7 +2,7 @@
  * estimate.c
  *		What the cache tells the planner of a foreign table: see estimate.h.
  *
- * Runs in sessions.  Never asks Clari.  What ANALYZE has found out goes first.
+ * Runs in sessions.  Never asks Clari.
  */
 #include "postgres.h"
 
@@ -20,7 +20,6 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/selfuncs.h"
-#include "utils/syscache.h"
 
 /* What is assumed of a period that the cache does not know. */
 #define DEFAULT_OWNERS 500
@@ -94,8 +93,8 @@ clari_estimate_scan(ClariEstimate *estimate, const ClariOptions *options, bool a
 /* ------- columns ------- */
 
 /* The rowset with the most rows tells best; NULL: none can. */
-static const ClariColumnStatistics *
-largest_statistics(const ClariEstimate *estimate)
+static const ClariVersion *
+largest_version(const ClariEstimate *estimate)
 {
 	const ClariVersion *largest = NULL;
 
@@ -103,17 +102,27 @@ largest_statistics(const ClariEstimate *estimate)
 		if (largest == NULL || clari_estimate_rows(estimate->object, &estimate->versions[i].meta) >
 								   clari_estimate_rows(estimate->object, &largest->meta))
 			largest = &estimate->versions[i];
-	return largest != NULL ? clari_statistics_get(largest, clari_object_list(estimate->object)) : NULL;
+	return largest;
 }
 
-/* What is known of a column without ANALYZE; false: nothing. */
+/* Of an owner's entries in the export, "forecasts" shows the amount of one field: he lacks it if none of them has it. */
+static double
+owners_without(const ClariVersion *version, double nulls)
+{
+	double filled = (1 - nulls) * (double) version->meta.rows[CLARI_ENTRIES];
+
+	return Max(1 - filled / Max((double) version->meta.owners, 1), 0);
+}
+
+/* What is known of a column; false: nothing. */
 static bool
 column_statistics(const ClariEstimate *estimate, AttrNumber attnum, ClariColumnStatistics *statistics)
 {
 	const ClariColumn *column = &estimate->columns[attnum - 1];
+	const ClariVersion *version = largest_version(estimate);
 	const ClariColumnStatistics *known;
 
-	if (attnum <= 0 || estimate->nversions == 0)
+	if (attnum <= 0 || version == NULL)
 		return false;
 	if (column->attribute < 0)
 	{
@@ -122,15 +131,17 @@ column_statistics(const ClariEstimate *estimate, AttrNumber attnum, ClariColumnS
 		*statistics = (ClariColumnStatistics){.distinct = by_period ? estimate->periods : 1};
 		return true;
 	}
-	known = largest_statistics(estimate);
+	known = clari_statistics_get(version, clari_object_list(estimate->object));
 	if (known == NULL)
 		return false;
 	*statistics = known[column->attribute];
+	if (estimate->object == CLARI_OBJECT_FORECASTS && column->type == CLARI_NUMERIC)
+		statistics->nulls = owners_without(version, statistics->nulls);
 	return statistics->distinct > 0;
 }
 
 void
-clari_estimate_widths(const ClariEstimate *estimate, Oid relid, RelOptInfo *rel)
+clari_estimate_widths(const ClariEstimate *estimate, RelOptInfo *rel)
 {
 	ListCell *cell;
 
@@ -141,8 +152,7 @@ clari_estimate_widths(const ClariEstimate *estimate, Oid relid, RelOptInfo *rel)
 		int32 *width;
 
 		if (!IsA(var, Var) || var->varattno <= 0 || get_typlen(var->vartype) > 0 ||
-			get_attavgwidth(relid, var->varattno) > 0 || !column_statistics(estimate, var->varattno, &statistics) ||
-			statistics.width == 0)
+			!column_statistics(estimate, var->varattno, &statistics) || statistics.width == 0)
 			continue;
 		width = &rel->attr_widths[var->varattno - rel->min_attr];
 		rel->reltarget->width += statistics.width - *width;
@@ -159,7 +169,8 @@ statistic_tuple(Oid relid, AttrNumber attnum, const ClariColumnStatistics *stati
 	Relation catalog = table_open(StatisticRelationId, AccessShareLock);
 	Datum values[Natts_pg_statistic] = {0};
 	bool nulls[Natts_pg_statistic] = {0};
-	bool unique = statistics->distinct >= tuples * 0.9;
+	double filled = 1 - statistics->nulls;
+	bool unique = statistics->distinct >= tuples * filled * 0.9;
 	HeapTuple tuple;
 
 	memset(&nulls[Anum_pg_statistic_stanumbers1 - 1], true, sizeof(bool) * 2 * STATISTIC_NUM_SLOTS);
@@ -167,7 +178,7 @@ statistic_tuple(Oid relid, AttrNumber attnum, const ClariColumnStatistics *stati
 	values[Anum_pg_statistic_staattnum - 1] = Int16GetDatum(attnum);
 	values[Anum_pg_statistic_stanullfrac - 1] = Float4GetDatum((float4) statistics->nulls);
 	values[Anum_pg_statistic_stawidth - 1] = Int32GetDatum(statistics->width);
-	values[Anum_pg_statistic_stadistinct - 1] = Float4GetDatum(unique ? -1 : (float4) statistics->distinct);
+	values[Anum_pg_statistic_stadistinct - 1] = Float4GetDatum((float4) (unique ? -filled : statistics->distinct));
 	tuple = heap_form_tuple(RelationGetDescr(catalog), values, nulls);
 	table_close(catalog, AccessShareLock);
 	return tuple;
@@ -183,9 +194,7 @@ relation_statistics(PlannerInfo *root, RangeTblEntry *rte, AttrNumber attnum, Va
 		return true;
 	if (variable->rel == NULL || variable->rel->fdwroutine == NULL ||
 		variable->rel->fdwroutine->GetForeignRelSize != our_size_function || variable->rel->fdw_private == NULL ||
-		attnum <= 0 ||
-		SearchSysCacheExists3(STATRELATTINH, ObjectIdGetDatum(rte->relid), Int16GetDatum(attnum),
-							  BoolGetDatum(rte->inh)))
+		attnum <= 0)
 		return false;
 	estimate = variable->rel->fdw_private;
 	if (!column_statistics(estimate, attnum, &statistics))

@@ -149,7 +149,7 @@ clariGetForeignRelSize(PlannerInfo *root, RelOptInfo *baserel, Oid foreigntablei
 		clamp_row_est(baserel->tuples * clauselist_selectivity(root, list_concat_copy(info->filters, info->checked), 0,
 															   JOIN_INNER, NULL));
 	baserel->pages = (BlockNumber) (info->estimate.bytes / BLCKSZ);
-	clari_estimate_widths(&info->estimate, foreigntableid, baserel);
+	clari_estimate_widths(&info->estimate, baserel);
 }
 
 /* ------- paths ------- */

@@ -73,13 +73,12 @@ chunk_distinct(const ClariGroupIndex *group, int attribute, double *bytes)
 	}
 }
 
+/* What the index tells of a column. */
 static void
 look_at(const ClariReader *reader, ClariList list, int attribute, ClariColumnStatistics *column)
 {
-	double rows = 0;
 	double values = 0;
 	double bytes = 0;
-	double nulls = 0;
 
 	for (int i = 0; i < reader->ngroups; i++)
 	{
@@ -90,14 +89,86 @@ look_at(const ClariReader *reader, ClariList list, int attribute, ClariColumnSta
 		if (group->list != (uint32) list)
 			continue;
 		distinct = chunk_distinct(group, attribute, &chunk_bytes);
-		rows += group->nrows;
-		nulls += group->chunks[attribute].encoding == CLARI_ENCODING_NULL ? group->nrows : 0;
 		values += distinct;
 		bytes += distinct > 0 ? chunk_bytes : 0;
 		column->distinct = is_of_user(list, attribute) ? values : Max(column->distinct, distinct);
 	}
-	column->nulls = rows > 0 ? nulls / rows : 0;
 	column->width = values > 0 ? (int32) (bytes / values) : 0;
+}
+
+static double
+share_of_nulls(const ClariChunk *chunk, ClariType type)
+{
+	bool varlena = type == CLARI_TEXT || type == CLARI_NUMERIC;
+	uint32 nulls = 0;
+
+	for (uint32 row = 0; row < chunk->nrows; row++)
+		nulls += varlena ? clari_chunk_varlena(chunk, row) == NULL : clari_chunk_fixed(chunk, row) == CLARI_FIXED_NULL;
+	return chunk->nrows > 0 ? (double) nulls / chunk->nrows : 0;
+}
+
+static int
+compare_fixed(const void *a, const void *b)
+{
+	int64 left = *(const int64_t *) a;
+	int64 right = *(const int64_t *) b;
+
+	return (left > right) - (left < right);
+}
+
+/* Values of fixed width have no dictionary to tell how many differ in all of so many rows: a chunk of them does. */
+static double
+fixed_distinct(const ClariChunk *chunk, double rows)
+{
+	int64_t *values = palloc(sizeof(int64_t) * chunk->nrows);
+	uint32 count = 0;
+	uint32 distinct = 0;
+
+	for (uint32 row = 0; row < chunk->nrows; row++)
+		if (chunk->fixed[row] != CLARI_FIXED_NULL)
+			values[count++] = chunk->fixed[row];
+	qsort(values, count, sizeof(int64_t), compare_fixed);
+	for (uint32 i = 0; i < count; i++)
+		distinct += i == 0 || values[i] != values[i - 1];
+	pfree(values);
+	/* Where nearly all of them differ, others will. */
+	return distinct > count * 0.9 ? distinct * rows / chunk->nrows : distinct;
+}
+
+/* The middle one of the list's groups; -1: it has none. */
+static int
+middle_group(const ClariReader *reader, ClariList list)
+{
+	int first = -1;
+	int last = -1;
+
+	/* Each list's groups lie together. */
+	for (int i = 0; i < reader->ngroups; i++)
+		if (reader->groups[i].list == (uint32) list)
+		{
+			first = first < 0 ? i : first;
+			last = i;
+		}
+	return (first + last) / 2;
+}
+
+/* What the rows of one group tell, which the index does not: some thousand are enough. */
+static void
+look_into(ClariReader *reader, ClariList list, ClariColumnStatistics *columns)
+{
+	double rows = (double) reader->version.meta.rows[list];
+	int group = middle_group(reader, list);
+	ClariChunkBuffer buffer = {0};
+
+	for (int i = 0; group >= 0 && i < clari_lists[list].nattributes; i++)
+	{
+		ClariChunk chunk;
+
+		clari_reader_chunk(reader, group, i, &buffer, &chunk);
+		columns[i].nulls = share_of_nulls(&chunk, clari_lists[list].attributes[i].type);
+		if (chunk.encoding == CLARI_ENCODING_FIXED)
+			columns[i].distinct = fixed_distinct(&chunk, rows);
+	}
 }
 
 static const Answer *
@@ -127,7 +198,9 @@ const ClariColumnStatistics *
 clari_statistics_get(const ClariVersion *version, ClariList list)
 {
 	const Answer *known = find_answer(version, list);
+	ClariColumnStatistics columns[CLARI_MAX_ATTRIBUTES] = {0};
 	MemoryContext context;
+	MemoryContext previous;
 	ClariReader *reader;
 	ClariError error;
 	Answer *answer;
@@ -136,10 +209,17 @@ clari_statistics_get(const ClariVersion *version, ClariList list)
 		return known->columns;
 	/* The reader closes with it. */
 	context = AllocSetContextCreate(CurrentMemoryContext, "clari_fdw statistics", ALLOCSET_DEFAULT_SIZES);
+	previous = MemoryContextSwitchTo(context);
 	reader = clari_reader_open(version, context, &error);
-	answer = reader != NULL ? new_answer(version, list) : NULL;
 	for (int i = 0; reader != NULL && i < clari_lists[list].nattributes; i++)
-		look_at(reader, list, i, &answer->columns[i]);
+		look_at(reader, list, i, &columns[i]);
+	if (reader != NULL)
+		look_into(reader, list, columns);
+	MemoryContextSwitchTo(previous);
 	MemoryContextDelete(context);
-	return answer != NULL ? answer->columns : NULL;
+	if (reader == NULL)
+		return NULL;
+	answer = new_answer(version, list);
+	memcpy(answer->columns, columns, sizeof(columns));
+	return answer->columns;
 }

@@ -13,14 +13,15 @@
 typedef struct ClariColumnStatistics
 {
 	double distinct; /* values; 0: not known */
-	double nulls;    /* the share of rows that are NULL, as far as whole row groups are; 0 to 1 */
+	double nulls;    /* the share of rows that are NULL, 0 to 1 */
 	int32 width;     /* of a value, in bytes; 0: not known */
 } ClariColumnStatistics;
 
 /*
  * Of each attribute of the list in this version: CLARI_MAX_ATTRIBUTES elements,
  * which stay this module's, until it is called again.  The first time in a
- * session the rowset is opened for it.  NULL when that fails.
+ * session the rowset is opened for it.  NULL when that fails; raises what
+ * clari_reader_chunk() raises.
  */
 extern const ClariColumnStatistics *clari_statistics_get(const ClariVersion *version, ClariList list);
 
