@@ -13,7 +13,8 @@
 
 #include "utils/memutils.h"
 
-#define KEPT 64 /* answers, of about 600 bytes */
+#define KEPT 64          /* answers, of about 600 bytes */
+#define SORTED_ROWS 512U /* a session's first plan must not take long */
 
 typedef struct Answer
 {
@@ -104,7 +105,7 @@ share_of_nulls(const ClariChunk *chunk, ClariType type)
 
 	for (uint32 row = 0; row < chunk->nrows; row++)
 		nulls += varlena ? clari_chunk_varlena(chunk, row) == NULL : clari_chunk_fixed(chunk, row) == CLARI_FIXED_NULL;
-	return chunk->nrows > 0 ? (double) nulls / chunk->nrows : 0;
+	return (double) nulls / Max(chunk->nrows, 1);
 }
 
 static int
@@ -116,23 +117,23 @@ compare_fixed(const void *a, const void *b)
 	return (left > right) - (left < right);
 }
 
-/* Values of fixed width have no dictionary to tell how many differ in all of so many rows: a chunk of them does. */
+/* Values of fixed width have no dictionary to tell how many differ in all the rows: the chunk's first ones do. */
 static double
-fixed_distinct(const ClariChunk *chunk, double rows)
+fixed_distinct(const ClariChunk *chunk, double all_rows)
 {
-	int64_t *values = palloc(sizeof(int64_t) * chunk->nrows);
+	uint32 nrows = Min(chunk->nrows, SORTED_ROWS);
+	int64_t values[SORTED_ROWS];
 	uint32 count = 0;
 	uint32 distinct = 0;
 
-	for (uint32 row = 0; row < chunk->nrows; row++)
+	for (uint32 row = 0; row < nrows; row++)
 		if (chunk->fixed[row] != CLARI_FIXED_NULL)
 			values[count++] = chunk->fixed[row];
 	qsort(values, count, sizeof(int64_t), compare_fixed);
 	for (uint32 i = 0; i < count; i++)
 		distinct += i == 0 || values[i] != values[i - 1];
-	pfree(values);
 	/* Where nearly all of them differ, others will. */
-	return distinct > count * 0.9 ? distinct * rows / chunk->nrows : distinct;
+	return distinct > count * 0.9 ? distinct * all_rows / nrows : distinct;
 }
 
 /* The middle one of the list's groups; -1: it has none. */
@@ -152,11 +153,10 @@ middle_group(const ClariReader *reader, ClariList list)
 	return (first + last) / 2;
 }
 
-/* What the rows of one group tell, which the index does not: some thousand are enough. */
+/* What rows from the middle tell, which the index does not. */
 static void
 look_into(ClariReader *reader, ClariList list, ClariColumnStatistics *columns)
 {
-	double rows = (double) reader->version.meta.rows[list];
 	int group = middle_group(reader, list);
 	ClariChunkBuffer buffer = {0};
 
@@ -167,7 +167,7 @@ look_into(ClariReader *reader, ClariList list, ClariColumnStatistics *columns)
 		clari_reader_chunk(reader, group, i, &buffer, &chunk);
 		columns[i].nulls = share_of_nulls(&chunk, clari_lists[list].attributes[i].type);
 		if (chunk.encoding == CLARI_ENCODING_FIXED)
-			columns[i].distinct = fixed_distinct(&chunk, rows);
+			columns[i].distinct = fixed_distinct(&chunk, (double) reader->version.meta.rows[list]);
 	}
 }
 
