@@ -39,6 +39,10 @@ CREATE FUNCTION clari_cancel(relation regclass, periods text[] DEFAULT NULL) RET
 AS 'MODULE_PATHNAME', 'clari_cancel' LANGUAGE C;
 COMMENT ON FUNCTION clari_cancel(regclass, text[]) IS 'cancels exports that are under way, at Clari too';
 
+CREATE FUNCTION clari_cancel_export(flight bigint) RETURNS bigint
+AS 'MODULE_PATHNAME', 'clari_cancel_export' LANGUAGE C STRICT;
+COMMENT ON FUNCTION clari_cancel_export(bigint) IS 'cancels an export that anybody has queued; for superusers';
+
 -- No SET clause: it would make the call atomic, and the procedure could not commit.
 CREATE PROCEDURE clari_sync(
 	relation regclass,
@@ -55,13 +59,13 @@ COMMENT ON PROCEDURE clari_sync(regclass, text[], regclass, boolean, interval)
  * of who asks, hence the grants on both.
  */
 CREATE FUNCTION clari_cache_entries()
-RETURNS TABLE (base_url text, forecast text, time_period text, state text, tier text, rows bigint, bytes bigint,
-	exported_at timestamptz, expires_at timestamptz, hits bigint, job_id text, error text)
+RETURNS TABLE (identity text, base_url text, forecast text, time_period text, state text, tier text, rows bigint,
+	bytes bigint, exported_at timestamptz, expires_at timestamptz, hits bigint, job_id text, error text)
 AS 'MODULE_PATHNAME', 'clari_cache_entries' LANGUAGE C STRICT VOLATILE PARALLEL RESTRICTED;
 
 CREATE FUNCTION clari_export_flights()
-RETURNS TABLE (base_url text, forecast text, time_period text, phase text, job_id text, started_at timestamptz,
-	bytes bigint, entries bigint, polls integer, retries integer, waiters integer, next_try_at timestamptz)
+RETURNS TABLE (flight bigint, identity text, base_url text, forecast text, time_period text, phase text, job_id text,
+	started_at timestamptz, bytes bigint, entries bigint, polls integer, retries integer, waiters integer, next_try_at timestamptz)
 AS 'MODULE_PATHNAME', 'clari_export_flights' LANGUAGE C STRICT VOLATILE PARALLEL RESTRICTED;
 
 CREATE FUNCTION clari_stats_counters(
@@ -453,6 +457,7 @@ REVOKE ALL ON FUNCTION clari_prefetch(regclass, text[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION clari_refresh(regclass, text[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION clari_invalidate(regclass, text[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION clari_cancel(regclass, text[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION clari_cancel_export(bigint) FROM PUBLIC;
 REVOKE ALL ON PROCEDURE clari_sync(regclass, text[], regclass, boolean, interval) FROM PUBLIC;
 REVOKE ALL ON FUNCTION clari_merge(regclass, regclass, boolean) FROM PUBLIC;
 

@@ -140,6 +140,9 @@ extern int64 clari_cache_invalidate(const ClariKey *key);
  */
 extern uint64 clari_cache_cancel(const ClariKey *key, const char *role);
 
+/* The same for a flight, whoever it is for; its export is told in *key.  False: it has ended, or never was. */
+extern bool clari_cache_cancel_flight(uint64 flight, const char *role, ClariKey *key);
+
 /* The error with which the key's flight ended, if it did and was its last. */
 extern bool clari_cache_failure(const ClariKey *key, uint64 flight, ClariError *error);
 
@@ -149,6 +152,7 @@ extern bool clari_cache_is_flying(uint64 flight);
 /* A row of the view clari_cache. */
 typedef struct ClariEntryInfo
 {
+	ClariKey key;
 	const char *state; /* queued, exporting, downloading, ready, failed */
 	bool has_rowset;
 	ClariVersion version; /* without a rowset, the metadata's base_url, forecast and requested hold */
@@ -161,6 +165,7 @@ typedef struct ClariEntryInfo
 typedef struct ClariFlightInfo
 {
 	uint64 flight;
+	ClariKey key;
 	char base_url[CLARI_URL_SIZE];
 	char forecast[CLARI_NAME_SIZE];
 	char period[CLARI_PERIOD_TEXT_SIZE];

@@ -730,36 +730,62 @@ cancelled_error(const ClariFlightShared *flight, ClariError *error)
 	clari_error_hint(error, "Run the query again to export anew.");
 }
 
+/*
+ * A worker tells Clari.  Queued, there is nothing to tell, but for the job of a
+ * worker that has died: that runs on, for the next query to take up.
+ */
+static void
+cancel_locked(int index, const char *role)
+{
+	ClariFlightShared *flight = &clari_cache_control()->flights[index];
+	ClariError error;
+
+	if (flight->cancelled_by[0] == '\0')
+		strlcpy(flight->cancelled_by, role, sizeof(flight->cancelled_by));
+	cancelled_error(flight, &error);
+	if (flight->worker == CLARI_NOBODY)
+		fail_locked(index, &error);
+	else
+		wake_workers_locked();
+}
+
 uint64
 clari_cache_cancel(const ClariKey *key, const char *role)
 {
-	ClariControl *control = clari_cache_control();
 	ClariEntryShared *entry;
 	uint64 generation = 0;
-	ClariError error;
 
 	clari_cache_lock(LW_EXCLUSIVE);
 	entry = clari_entry_find_locked(key);
 	if (entry != NULL && entry->flight != CLARI_NOBODY)
 	{
-		ClariFlightShared *flight = &control->flights[entry->flight];
-
-		generation = flight->generation;
-		if (flight->cancelled_by[0] == '\0')
-			strlcpy(flight->cancelled_by, role, sizeof(flight->cancelled_by));
-		cancelled_error(flight, &error);
-		/*
-		 * A worker tells Clari.  Queued, there is nothing to tell, but for the job of a
-		 * worker that has died: that runs on, for the next query to take up.
-		 */
-		if (flight->worker == CLARI_NOBODY)
-			fail_locked(entry->flight, &error);
-		else
-			wake_workers_locked();
+		generation = clari_cache_control()->flights[entry->flight].generation;
+		cancel_locked(entry->flight, role);
 	}
 	clari_cache_unlock();
 	clari_cache_wake_sessions();
 	return generation;
+}
+
+bool
+clari_cache_cancel_flight(uint64 flight, const char *role, ClariKey *key)
+{
+	ClariControl *control = clari_cache_control();
+	int index = 0;
+	bool found;
+
+	clari_cache_lock(LW_EXCLUSIVE);
+	while (index < control->nflights && !(control->flights[index].used && control->flights[index].generation == flight))
+		index++;
+	found = index < control->nflights;
+	if (found)
+	{
+		*key = control->entries[control->flights[index].entry].key;
+		cancel_locked(index, role);
+	}
+	clari_cache_unlock();
+	clari_cache_wake_sessions();
+	return found;
 }
 
 int

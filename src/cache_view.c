@@ -41,6 +41,7 @@ has_error(const ClariEntryShared *entry)
 static void
 describe_entry(const ClariEntryShared *entry, ClariEntryInfo *info)
 {
+	info->key = entry->key;
 	info->state = entry_state(entry);
 	info->has_rowset = clari_entry_has_rowset(entry);
 	info->version = entry->version;
@@ -82,6 +83,7 @@ static void
 describe_flight(const ClariFlightShared *flight, ClariFlightInfo *info)
 {
 	info->flight = flight->generation;
+	info->key = clari_cache_control()->entries[flight->entry].key;
 	memcpy(info->base_url, flight->request.base_url, sizeof(info->base_url));
 	memcpy(info->forecast, flight->request.forecast, sizeof(info->forecast));
 	memcpy(info->period, flight->request.period, sizeof(info->period));

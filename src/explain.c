@@ -69,60 +69,66 @@ typedef struct Lists
 	StringInfoData cached;
 	StringInfoData stale; /* older than the table takes it: the scan exports anew */
 	StringInfoData missing;
+	StringInfoData identities;
 } Lists;
+
+/* What the view clari_cache shows of the export that serves, or would: of the current quarter there may be two. */
+static void
+append_identity(StringInfo list, const char *period, const ClariKey *key)
+{
+	char identity[CLARI_IDENTITY_SIZE];
+
+	clari_key_identity(key, identity);
+	append_item(list, psprintf("%s (%s)", period, identity));
+}
 
 /* "2026_Q1 (memory, 500 entries)" to one of the lists. */
 static void
 describe_period(const ClariOptions *options, const char *period, bool authenticated, Lists *lists)
 {
 	ClariVersion version;
+	ClariWanted wanted;
 	bool fresh;
 
-	if (!authenticated || !clari_wanted_peek(options, period, &version))
+	if (!authenticated)
 	{
 		append_item(&lists->missing, period);
 		return;
 	}
+	if (!clari_wanted_peek(options, period, &version))
+	{
+		clari_wanted_init(options, period, &wanted);
+		append_identity(&lists->identities, period, &wanted.key);
+		append_item(&lists->missing, period);
+		return;
+	}
+	append_identity(&lists->identities, period, &version.meta.key);
 	fresh = clari_wanted_is_fresh(options, &version, GetCurrentTimestamp());
 	append_item(fresh ? &lists->cached : &lists->stale,
 				psprintf("%s (%s, " UINT64_FORMAT " entries)", period,
 						 version.segment != DSM_HANDLE_INVALID ? "memory" : "disk", version.meta.rows[CLARI_ENTRIES]));
 }
 
-/* The key's first digits: enough to tell two exports of one period apart. */
-static void
-append_identity(StringInfo list, const ClariOptions *options, const char *period)
-{
-	ClariWanted wanted;
-
-	clari_wanted_init(options, period, NULL, &wanted);
-	append_item(list, psprintf("%s (%02x%02x%02x%02x)", period, wanted.key.bytes[0], wanted.key.bytes[1],
-							   wanted.key.bytes[2], wanted.key.bytes[3]));
-}
-
 static void
 show_cached(ForeignScanState *node, const ClariPeriod *periods, int count, ExplainState *es)
 {
-	StringInfoData identities;
 	Lists lists;
 	bool authenticated;
 	const ClariOptions *options = clari_scan_options(node, &authenticated);
 
-	initStringInfo(&identities);
 	initStringInfo(&lists.cached);
 	initStringInfo(&lists.stale);
 	initStringInfo(&lists.missing);
+	initStringInfo(&lists.identities);
 	for (int i = 0; i < count; i++)
 	{
 		char text[CLARI_PERIOD_TEXT_SIZE];
 
 		clari_period_format(periods[i], text);
 		describe_period(options, text, authenticated, &lists);
-		if (authenticated)
-			append_identity(&identities, options, text);
 	}
 	if (es->verbose)
-		show_list("Identities", &identities, es);
+		show_list("Identities", &lists.identities, es);
 	/* After the scan its sources say more. */
 	if (es->analyze)
 		return;

@@ -26,6 +26,7 @@ CLARI_FUNCTION(clari_prefetch);
 CLARI_FUNCTION(clari_refresh);
 CLARI_FUNCTION(clari_invalidate);
 CLARI_FUNCTION(clari_cancel);
+CLARI_FUNCTION(clari_cancel_export);
 CLARI_FUNCTION(clari_stats_counters);
 CLARI_FUNCTION(clari_stats_reset);
 CLARI_FUNCTION(clari_cache_entries);
@@ -345,6 +346,15 @@ cancelled_settled(void *arg)
 	return true;
 }
 
+/* Waits until they have ended; returns how many. */
+static int64
+await_cancelled(Cancelled *cancelled)
+{
+	(void) clari_wanted_sleep(cancelled_settled, cancelled, -1);
+	warn_of_uncancelled(cancelled);
+	return cancelled->count;
+}
+
 /*
  * SQL clari_cancel(relation, periods): cancels the exports that are queued or
  * under way, at Clari too, and waits until they have ended; returns how many.
@@ -368,9 +378,24 @@ clari_cancel(PG_FUNCTION_ARGS)
 		cancelled.keys[cancelled.count] = selection->wanted[i].key;
 		cancelled.flights[cancelled.count++] = flight;
 	}
-	(void) clari_wanted_sleep(cancelled_settled, &cancelled, -1);
-	warn_of_uncancelled(&cancelled);
-	PG_RETURN_INT64(cancelled.count);
+	PG_RETURN_INT64(await_cancelled(&cancelled));
+}
+
+/* SQL clari_cancel_export(flight): the same of the one that clari_exports shows so, whoever wants it; for superusers. */
+Datum
+clari_cancel_export(PG_FUNCTION_ARGS)
+{
+	uint64 flight = (uint64) PG_GETARG_INT64(0);
+	ClariKey key;
+	Cancelled cancelled = {0, &flight, &key};
+
+	clari_version_check_call(fcinfo, 1);
+	if (!superuser())
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+						errmsg("must be superuser to cancel whatever export there is"),
+						errhint("Those of a foreign table are cancelled by clari_cancel().")));
+	cancelled.count = clari_cache_cancel_flight(flight, GetUserNameFromId(GetUserId(), false), &key);
+	PG_RETURN_INT64(await_cancelled(&cancelled));
 }
 
 /* ------- views ------- */
@@ -397,6 +422,15 @@ add_value(Row *row, Datum value, bool isnull)
 {
 	row->values[row->count] = value;
 	row->nulls[row->count++] = isnull;
+}
+
+static void
+add_identity(Row *row, const ClariKey *key)
+{
+	char identity[CLARI_IDENTITY_SIZE];
+
+	clari_key_identity(key, identity);
+	add_text(row, identity);
 }
 
 static void
@@ -435,7 +469,7 @@ clari_cache_entries(PG_FUNCTION_ARGS)
 	int count;
 
 	InitMaterializedSRF(fcinfo, 0);
-	check_row(fcinfo, "tttttbbzzbtt");
+	check_row(fcinfo, "ttttttbbzzbtt");
 	entries = clari_cache_entries_copy(&count);
 	for (int i = 0; i < count; i++)
 	{
@@ -443,6 +477,7 @@ clari_cache_entries(PG_FUNCTION_ARGS)
 		const ClariRowsetMeta *meta = &entry->version.meta;
 		Row row = {.count = 0};
 
+		add_identity(&row, &entry->key);
 		add_text(&row, meta->base_url);
 		add_text(&row, meta->forecast);
 		add_text(&row, shown_period(meta->requested));
@@ -468,13 +503,15 @@ clari_export_flights(PG_FUNCTION_ARGS)
 	int count;
 
 	InitMaterializedSRF(fcinfo, 0);
-	check_row(fcinfo, "tttttzbbiiiz");
+	check_row(fcinfo, "bttttttzbbiiiz");
 	flights = clari_cache_flights(&count);
 	for (int i = 0; i < count; i++)
 	{
 		const ClariFlightInfo *flight = &flights[i];
 		Row row = {.count = 0};
 
+		add_value(&row, Int64GetDatum((int64) flight->flight), false);
+		add_identity(&row, &flight->key);
 		add_text(&row, flight->base_url);
 		add_text(&row, flight->forecast);
 		add_text(&row, shown_period(flight->period));

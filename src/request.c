@@ -11,6 +11,7 @@
 #include "request.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <string.h>
 
 const char *const clari_type_names[CLARI_TYPES_COUNT] = {"forecast",   "quota",     "forecast_updated",
@@ -74,6 +75,13 @@ clari_request_key(const ClariRequest *request, ClariKey *key, ClariError *error)
 	put_string(&encoding, request->scope_id, sizeof(request->scope_id));
 	put_number(&encoding, request->include_historical ? 1 : 0);
 	return digest_encoding(&encoding, key, error);
+}
+
+void
+clari_key_identity(const ClariKey *key, char identity[CLARI_IDENTITY_SIZE])
+{
+	snprintf(identity, CLARI_IDENTITY_SIZE, "%02x%02x%02x%02x", key->bytes[0], key->bytes[1], key->bytes[2],
+			 key->bytes[3]);
 }
 
 bool

@@ -81,6 +81,10 @@ typedef struct ClariKey
 	uint8_t bytes[CLARI_DIGEST_SIZE];
 } ClariKey;
 
+/* What people are shown of it, which tells exports of one forecast and period apart: its first digits. */
+#define CLARI_IDENTITY_SIZE 9
+extern void clari_key_identity(const ClariKey *key, char identity[CLARI_IDENTITY_SIZE]);
+
 /*
  * SHA-256 over the request's fields, each with its length, in the order of the
  * struct.  False (CLARI_ERROR_RESOURCES) only when OpenSSL fails.

@@ -170,6 +170,29 @@ subtest 'cancelling, and the worker is terminated before Clari answers' => sub {
 	works_again(1);
 };
 
+subtest 'a superuser cancels what others have queued' => sub {
+	forget_all($node, %defaults, job_seconds => 'hold');
+	sql("ALTER SERVER clari OPTIONS (SET max_concurrent_exports '1')");
+	my $others = ClariSession->new($node, user => 'canceller')->start($query);
+	wait_until('one runs', sub { $boss->query("SELECT count(*) FROM clari_exports WHERE job_id <> ''") eq '1' });
+	sql(q{SET ROLE canceller; SELECT count(*) FROM clari.forecasts LIMIT 0});
+	my $queued = ClariSession->new($node, user => 'canceller')->start($query =~ s/Q1/Q2/r);
+	wait_until('another is queued', sub { $boss->query("SELECT count(*) FROM clari_exports WHERE phase = 'queued' AND waiters = 1") eq '1' });
+	my ($first, $second) = map { $boss->query("SELECT flight FROM clari_exports WHERE time_period = '2026_Q$_'") } 1, 2;
+	isnt($first, $second, 'each has a number');
+	is($boss->query("SELECT clari_cancel_export($second)"), 1, 'the queued one');
+	like($queued->finish, qr/^ERROR:  HV00L: .*2026_Q2.*cancelled by role/m, 'whose session is told');
+	is(sim_seen('total.patch'), 0, '… and Clari is not');
+	is($boss->query("SELECT clari_cancel_export($first)"), 1, 'the one that runs');
+	is($boss->query('SELECT count(*) FROM clari_exports'), 0, 'has ended when it returns');
+	like($others->finish, qr/^ERROR:  HV00L: .*2026_Q1.*cancelled by role/m, 'its session is told');
+	wait_until('so is Clari', sub { sim_seen('total.patch') == 1 });
+	is($boss->query("SELECT clari_cancel_export($_)"), 0, "nothing is in flight as $_") for $first, 0, -1;
+	is($boss->query('SELECT clari_cancel_export(NULL) IS NULL'), 't', 'nor as NULL');
+	sql("ALTER SERVER clari OPTIONS (SET max_concurrent_exports '4')");
+	sim_set({ job_seconds => 0 });
+};
+
 subtest 'who may cancel' => sub {
 	forget_all($node, %defaults, job_seconds => 'hold');
 	my ($session) = waiting_sessions(1, 'waiting|polling');
@@ -184,6 +207,13 @@ subtest 'who may cancel' => sub {
 	like($boss->query("SELECT clari_cancel('clari.forecasts', '{2031_Q1}')"), qr/ERROR:  22023: .*2031_Q1/,
 		'a period outside of the extent is refused');
 	like($boss->query("SELECT clari_cancel('pg_class')"), qr/ERROR:  \w{5}: .*pg_class/, 'as is another relation');
+	ok(!$session->is_finished, 'the session waits on');
+	# By its flight, whoever's it is.
+	my $flight = sql('SELECT flight FROM clari_exports');
+	my $by_flight = sub { my ($role) = @_; return ClariSession->new($node, user => $role)->query("SELECT clari_cancel_export($flight)") };
+	like($by_flight->('nobody'), qr/ERROR:  42501: permission denied for function/, 'clari_cancel_export is not for PUBLIC');
+	sql('GRANT EXECUTE ON FUNCTION clari_cancel_export TO nobody, canceller');
+	like($by_flight->($_), qr/ERROR:  42501: must be superuser.*HINT:  .*clari_cancel\(\)/s, "it is for superusers, not for $_") for qw(nobody canceller);
 	ok(!$session->is_finished, 'the session waits on');
 	sim_set({ job_seconds => 0 });
 	sim_release();

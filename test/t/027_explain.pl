@@ -219,9 +219,28 @@ subtest 'identities' => sub {
 	like($mine, qr/^2026_Q1 \([0-9a-f]{6,16}\), 2026_Q2 \([0-9a-f]{6,16}\)$/, 'a short hash for each period');
 	is($identity->($both =~ s/forecasts/entries/r), $mine, 'two tables of one export');
 	is($identity->($both, 'SET clari_fdw.enable_pruning = on'), $mine, 'always the same');
+	my $shown = sub { return sql(qq{SELECT string_agg(format('%s (%s)', time_period, identity), ', ' ORDER BY time_period, identity) FROM $_[0]}) };
+	forget();
+	sql("SET search_path = clari; $both");
+	is($shown->('clari_cache'), $mine, 'which the view clari_cache shows');
 	sql(q{CREATE FOREIGN TABLE clari.euro (owner_email text, time_period text) SERVER clari
 		OPTIONS (forecast 'net_arr', periods '2026_Q1..2026_Q2', currency 'EUR')});
-	isnt($identity->($both =~ s/forecasts/euro/r), $mine, 'another currency is another export');
+	my $euro = $identity->($both =~ s/forecasts/euro/r);
+	isnt($euro, $mine, 'another currency is another export');
+	sql('SELECT count(*) FROM clari.euro');
+	is($shown->('clari_cache'), join(', ', sort(split(/, /, $mine), split(/, /, $euro))), 'two lines of the view');
+	sql(q{SELECT clari_invalidate('clari.forecasts'); SELECT clari_invalidate('clari.euro')});
+	sim_set({ job_seconds => 'hold' });
+	sql(q{SELECT clari_prefetch('clari.euro')});
+	is($shown->('clari_exports'), $euro, 'so does clari_exports');
+	sim_set({ job_seconds => 0 });
+	wait_until('they are there', sub { sim_release(); sql('SELECT count(*) FROM clari_exports') == 0 });
+	is(sql('SELECT count(*) - count(DISTINCT (identity, base_url, forecast, time_period)) FROM clari_cache'), 0, 'a key of its rows');
+	# The current quarter, exported without its name, has the identity of that export.
+	sql(q{CREATE FOREIGN TABLE clari.now (owner_email text, time_period text) SERVER clari OPTIONS (forecast 'net_arr', currency 'GBP')});
+	sql('SELECT count(*) FROM clari.now');
+	my $now = $identity->('SELECT * FROM clari.now');
+	is(sql(q{SELECT format('%s (%s)', '2026_Q4', identity) FROM clari_cache WHERE time_period = 'current'}), $now, 'of the current quarter, too');
 	sql(qq{CREATE ROLE other; GRANT USAGE ON FOREIGN SERVER clari TO other; GRANT USAGE ON SCHEMA clari TO other; GRANT SELECT
 		ON clari.forecasts TO other;
 		CREATE USER MAPPING FOR other SERVER clari OPTIONS (api_key '$keys[1]')});

@@ -103,7 +103,7 @@ sub why_not
 	return;
 }
 
-# A result without what differs: times of day, durations, numbers of bytes, job ids, the widths of columns, how far a sync is after
+# A result without what differs: times of day, durations, numbers of bytes, job ids, identities, the widths of columns, how far a sync is after
 # 5 s, and decimals that PostgreSQL 18 shows of rows.
 sub masked
 {
@@ -114,6 +114,7 @@ sub masked
 	$text =~ s/\b\d+\.\d+ ms/<duration>/g;
 	$text =~ s/(Bytes Read: )\d+/$1<bytes>/g;
 	$text =~ s/\b[0-9a-f]{24}\b/<id>/g;
+	$text =~ s/\b[0-9a-f]{8}\b/<identity>/g;
 	$text =~ s/-{2,}/--/g;
 	$text =~ s/[ \t]+/ /g;
 	$text =~ s/^ | $//mg;
