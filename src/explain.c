@@ -97,7 +97,7 @@ describe_period(const ClariOptions *options, const char *period, bool authentica
 	}
 	if (!clari_wanted_peek(options, period, &version))
 	{
-		clari_wanted_init(options, period, &wanted);
+		clari_wanted_init(options, period, NULL, &wanted);
 		append_identity(&lists->identities, period, &wanted.key);
 		append_item(&lists->missing, period);
 		return;

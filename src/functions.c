@@ -144,6 +144,9 @@ clari_select(Oid relid, ArrayType *periods)
 	freshness = clari_wanted_freshness(selection->options, GetCurrentTimestamp());
 	if (needs_current(selection) && clari_wanted_find(&freshness, &selection->learning))
 		selection->current = clari_wanted_answered(&selection->learning);
+	/* A remembered failure is for who waits to judge: clari_refresh() does not heed it. */
+	else if (selection->learning.state == CLARI_LOOKUP_FAILED)
+		selection->learning.state = CLARI_LOOKUP_ABSENT;
 	fill_in(selection);
 	return selection;
 }
@@ -165,6 +168,7 @@ clari_select_learn(ClariSelection *selection, long timeout_ms)
 	ClariWanted *learning = &selection->learning;
 	ClariFreshness freshness = clari_wanted_freshness(selection->options, GetCurrentTimestamp());
 
+	freshness.anew = selection->anew;
 	if (selection->current != CLARI_PERIOD_NONE || !needs_current(selection))
 		return true;
 	if (!clari_wanted_wait(selection->options, &freshness, learning, 1, timeout_ms))
@@ -262,7 +266,7 @@ clari_refresh(PG_FUNCTION_ARGS)
 	ClariSelection *selection = select_arguments(fcinfo);
 	ClariFreshness freshness = clari_wanted_freshness(selection->options, GetCurrentTimestamp());
 
-	freshness.anew = true;
+	freshness.anew = selection->anew = true;
 	(void) clari_select_learn(selection, -1);
 	do
 		(void) clari_wanted_wait(selection->options, &freshness, selection->wanted, selection->count, -1);

@@ -276,6 +276,32 @@ subtest 'the current quarter by function, before it is known' => sub {
 	is(sim_seen('periods.2031_Q1.post') // 0, 0, 'but not for one that may not be shown');
 };
 
+subtest 'clari_refresh asks again at once after a failure' => sub {
+	my $session = ClariSession->new($node);
+	for my $call ("clari_refresh('moving.forecasts')", "clari_refresh('moving.forecasts', '{current}')",
+		"clari_refresh('moving.forecasts', '{2026_Q3}')", "clari_refresh('clari.forecasts', '{2026_Q4}')")
+	{
+		start_over(job_seconds => 0);
+		sim_fault({ status => 401 }, step => 'post', times => 1);
+		like($session->query("SELECT $call"), qr/ERROR:  28000: /, "$call fails");
+		my $posts = posts();
+		like($session->query('SELECT count(*) FROM ' . ($call =~ /'(\S+)'/)[0]), qr/ERROR:  28000: /, 'a query is given the remembered failure');
+		is(posts(), $posts, 'at no POST');
+		like($session->query("SELECT $call"), qr/^[12]$/, 'the next call succeeds');
+		cmp_ok(posts(), '>', $posts, 'by an export of its own');
+	}
+	# Nor does a stale row stand for the new one.
+	start_over(job_seconds => 0);
+	sql(q{ALTER FOREIGN TABLE moving.forecasts OPTIONS (ADD stale_if_error '1h', ADD cache_ttl '0', ADD closed_period_ttl '0')});
+	$session->query('SELECT count(*) FROM moving.forecasts');
+	sim_fault({ status => 500 }, step => 'post', times => 100);
+	sql(q{ALTER SERVER clari OPTIONS (ADD max_retries '0')});
+	like($session->query("SELECT clari_refresh('moving.forecasts', '{current}')"), qr/ERROR: /, 'a refresh that fails is an error, whatever is stale')
+		for 1 .. 2;
+	sql(q{ALTER SERVER clari OPTIONS (DROP max_retries);
+		ALTER FOREIGN TABLE moving.forecasts OPTIONS (DROP stale_if_error, DROP cache_ttl, DROP closed_period_ttl)});
+};
+
 subtest 'rights' => sub {
 	start_over(job_seconds => 0);
 	sql(q{CREATE ROLE reader LOGIN; CREATE ROLE other LOGIN; GRANT USAGE ON SCHEMA clari TO reader, other;
