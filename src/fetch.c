@@ -234,11 +234,14 @@ check_truncated(const ClariFetch *fetch, Item *item)
 {
 	const ClariRowsetMeta *meta = &item->wanted.version.meta;
 	bool allowed = fetch->options->transport.allow_truncated;
+	int level = ERROR;
 
 	if (!(meta->flags & CLARI_ROWSET_TRUNCATED) || (allowed && (item->warned || clari_fetch_has_warned)))
 		return;
 	item->warned = true; /* once a statement, not once a rescan */
-	ereport(allowed ? WARNING : ERROR,
+	if (allowed)
+		level = clari_wanted_level(meta, CLARI_REMARK_TRUNCATED);
+	ereport(level,
 			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("Clari truncated the export of period %s", meta->answered),
 			 errdetail("Forecast \"%s\", job %s.", clari_report_text(meta->forecast), meta->job_id),
 			 allowed ? 0 : errhint("Narrow option \"scope_id\" or \"types\", or set \"allow_truncated\".")));
@@ -247,11 +250,15 @@ check_truncated(const ClariFetch *fetch, Item *item)
 static void
 warn_of_wrong_period(const ClariRowsetMeta *meta)
 {
-	if (meta->flags & CLARI_ROWSET_WRONG_PERIOD)
-		ereport(WARNING, (errcode(ERRCODE_NO_DATA),
-						  errmsg("Clari answered period %s with period %s: no rows", meta->requested, meta->answered),
-						  errdetail("Forecast \"%s\" has no data for period %s, or does not know it.",
-									clari_report_text(meta->forecast), meta->requested)));
+	int level;
+
+	if (!(meta->flags & CLARI_ROWSET_WRONG_PERIOD))
+		return;
+	level = clari_wanted_level(meta, CLARI_REMARK_WRONG_PERIOD);
+	ereport(level, (errcode(ERRCODE_NO_DATA),
+					errmsg("Clari answered period %s with period %s: no rows", meta->requested, meta->answered),
+					errdetail("Forecast \"%s\" has no data for period %s, or does not know it.",
+							  clari_report_text(meta->forecast), meta->requested)));
 }
 
 /* The same rowset, opened for another item: the current quarter goes by two names, and has one version for both. */

@@ -14,6 +14,7 @@
 
 #include "access/xact.h"
 #include "miscadmin.h"
+#include "utils/hsearch.h"
 #include "utils/memutils.h"
 
 /* How long to keep asking for a worker slot. */
@@ -255,6 +256,42 @@ clari_wanted_peek(const ClariOptions *options, const char *period, ClariVersion 
 	return clari_cache_peek(&wanted.key, version) && strcmp(version->meta.answered, period) == 0;
 }
 
+/* ------- warnings ------- */
+
+/* What the session was warned of. */
+typedef struct Remark
+{
+	ClariKey key;
+	int32 remark;
+	uint64 generation;
+} Remark;
+
+/* Beyond so many, all are forgotten, and said once more. */
+#define MOST_REMARKS 4096
+
+int
+clari_wanted_level(const ClariRowsetMeta *meta, int remark)
+{
+	static HTAB *remarks = NULL;
+	HASHCTL control = {.keysize = sizeof(Remark), .entrysize = sizeof(Remark)};
+	Remark wanted;
+	bool found;
+
+	if (remarks != NULL && hash_get_num_entries(remarks) >= MOST_REMARKS)
+	{
+		hash_destroy(remarks);
+		remarks = NULL;
+	}
+	if (remarks == NULL)
+		remarks = hash_create("clari_fdw warnings", 64, &control, HASH_ELEM | HASH_BLOBS);
+	memset(&wanted, 0, sizeof(wanted)); /* its bytes are compared */
+	wanted.key = meta->key;
+	wanted.generation = meta->generation;
+	wanted.remark = remark;
+	(void) hash_search(remarks, &wanted, HASH_ENTER, &found);
+	return found ? NOTICE : WARNING;
+}
+
 /* "12 minutes", of microseconds. */
 static const char *
 age_text(int64 age)
@@ -272,6 +309,7 @@ void
 clari_wanted_warn(const ClariWanted *wanted)
 {
 	const ClariRowsetMeta *meta = &wanted->version.meta;
+	int level;
 
 	if (wanted->error.code == CLARI_ERROR_NONE)
 		return;
@@ -280,12 +318,13 @@ clari_wanted_warn(const ClariWanted *wanted)
 		clari_error_report(WARNING, &wanted->error);
 		return;
 	}
-	ereport(WARNING, (errcode(ERRCODE_WARNING),
-					  errmsg("period %s of forecast \"%s\" is stale: it was exported %s ago", meta->answered,
-							 clari_report_text(meta->forecast), age_text(GetCurrentTimestamp() - meta->posted_at)),
-					  errdetail("The export failed: %s. %s", clari_report_text(wanted->error.message),
-								clari_report_text(wanted->error.detail)),
-					  errhint("Option \"stale_if_error\" says how long stale rows are shown instead of the error.")));
+	level = clari_wanted_level(meta, CLARI_REMARK_STALE + (int) wanted->error.code);
+	ereport(level, (errcode(ERRCODE_WARNING),
+					errmsg("period %s of forecast \"%s\" is stale: it was exported %s ago", meta->answered,
+						   clari_report_text(meta->forecast), age_text(GetCurrentTimestamp() - meta->posted_at)),
+					errdetail("The export failed: %s. %s", clari_report_text(wanted->error.message),
+							  clari_report_text(wanted->error.detail)),
+					errhint("Option \"stale_if_error\" says how long stale rows are shown instead of the error.")));
 }
 
 void

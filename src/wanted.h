@@ -95,6 +95,20 @@ extern ClariPeriod clari_wanted_answered(const ClariWanted *wanted);
 extern void clari_wanted_pin(const ClariWanted *wanted, int count);
 extern void clari_wanted_unpin(void);
 
+/* What is said of a rowset each time that it is read. */
+typedef enum ClariRemark
+{
+	CLARI_REMARK_WRONG_PERIOD,
+	CLARI_REMARK_TRUNCATED,
+	CLARI_REMARK_STALE /* the ClariErrorCode that is the reason is added to it */
+} ClariRemark;
+
+/*
+ * The level to say it at: WARNING, of one rowset once in a session; then
+ * NOTICE, which the server's log does not get.
+ */
+extern int clari_wanted_level(const ClariRowsetMeta *meta, int remark);
+
 /*
  * Warns of what there is to be said of a ready one: that it is stale, how old
  * and why; or that it could not be cached as it should.

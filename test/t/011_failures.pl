@@ -24,6 +24,8 @@ sub query { return $session->query($_[0]); }
 sub posts { return sim_seen('total.post'); }
 sub requests { my $total = decode_json(sim_seen('total')); my $sum = 0; $sum += $_ for values %$total; return $sum; }
 
+sub logged_warnings { return scalar(() = slurp_file($node->logfile) =~ /WARNING:  /g); }
+
 sub start_over
 {
 	sim_reset();
@@ -174,11 +176,18 @@ subtest 'nobody listens' => sub {
 
 subtest 'the wrong quarter has no rows' => sub {
 	start_over(known_periods => [ '2026_Q2', '2026_Q3', '2026_Q4' ]);
-	my $both = qr/WARNING:  02000: .*2026_Q1.*2026_Q4/;
-	like(query($one), qr/$both.*^0$/ms, 'a warning that names both quarters');
-	like(query($one), qr/$both.*^0$/ms, 'each time');
+	my $both = qr/02000: .*2026_Q1.*2026_Q4/;
+	my $warnings = logged_warnings();
+	like(query($one), qr/WARNING:  $both.*^0$/ms, 'a warning that names both quarters');
+	like(query($one), qr/NOTICE:  $both.*^0$/ms, 'a notice each time after that');
 	is(posts(), 1, 'but remembered');
-	like(query('SELECT count(*) FROM clari.forecasts'), qr/$both.*^1500$/ms, 'the other periods have theirs');
+	like(query('SELECT count(*) FROM clari.forecasts'), qr/NOTICE:  $both.*^1500$/ms, 'the other periods have theirs');
+	is(logged_warnings() - $warnings, 1, 'one warning for the log, whatever a session asks');
+	like(ClariSession->new($node)->query($one), qr/WARNING:  $both.*^0$/ms, 'another session is warned once, too');
+	query("SELECT clari_refresh('clari.forecasts', '{2026_Q1}')");
+	like(query($one), qr/WARNING:  $both.*^0$/ms, 'as a session is of another export');
+	start_over(known_periods => [ '2026_Q2', '2026_Q3', '2026_Q4' ]);
+	query('SELECT count(*) FROM clari.forecasts');
 	is(posts(), 4, 'one POST each');
 	is(query("SELECT clari_invalidate('clari.forecasts', '{2026_Q1}')"), 1, 'it can be forgotten');
 	query($one);
@@ -192,7 +201,10 @@ subtest 'the wrong quarter has no rows' => sub {
 subtest 'a truncated export, if allowed' => sub {
 	start_over(cells_truncated => JSON::PP::true);
 	query("ALTER FOREIGN TABLE clari.forecasts OPTIONS (ADD allow_truncated 'true')");
+	my $warnings = logged_warnings();
 	like(query($one), qr/WARNING:  54000: .*truncated.*2026_Q1.*^500$/ms, 'a warning and rows');
+	like(query($one), qr/NOTICE:  54000: .*truncated.*2026_Q1.*^500$/ms, 'a notice, the next time');
+	is(logged_warnings() - $warnings, 1, 'one warning for the log');
 	query('ALTER FOREIGN TABLE clari.forecasts OPTIONS (DROP allow_truncated)');
 	like(query($one), qr/ERROR:  54000: .*truncated/, 'who does not allow it never gets them');
 };
