@@ -40,6 +40,23 @@ IMPORT FOREIGN SCHEMA net_arr LIMIT TO (forecasts) FROM SERVER "Clari's" INTO ot
 	stale_if_error '4', table_prefix '');
 SELECT * FROM clari.imported() WHERE name LIKE 'other.%';
 
+-- Types are PostgreSQL's, whatever the search_path begins with.
+CREATE SCHEMA evil;
+CREATE DOMAIN evil.text AS pg_catalog.text;
+CREATE DOMAIN evil.date AS pg_catalog.date;
+CREATE DOMAIN evil.numeric AS pg_catalog.numeric;
+CREATE DOMAIN evil.bool AS pg_catalog.bool;
+CREATE DOMAIN evil.timestamptz AS pg_catalog.timestamptz;
+SET search_path = evil, pg_catalog, public;
+IMPORT FOREIGN SCHEMA net_arr FROM SERVER "Clari's" INTO evil;
+RESET search_path;
+SELECT t.typnamespace::regnamespace, t.typname, count(*) FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+	JOIN pg_foreign_table f ON f.ftrelid = a.attrelid JOIN pg_class c ON c.oid = a.attrelid
+	WHERE c.relnamespace = 'evil'::regnamespace AND attnum > 0 GROUP BY 1, 2 ORDER BY 1, 2;
+SET client_min_messages = warning;
+DROP SCHEMA evil CASCADE;
+RESET client_min_messages;
+
 -- Refused before anything is made.
 IMPORT FOREIGN SCHEMA net_arr FROM SERVER "Clari's" INTO other OPTIONS (object 'users');
 IMPORT FOREIGN SCHEMA net_arr FROM SERVER "Clari's" INTO other OPTIONS (forecast 'gross_arr');

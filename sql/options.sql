@@ -173,6 +173,33 @@ ALTER SERVER mine OPTIONS (DROP allow_http);
 ALTER SERVER mine OPTIONS (DROP allow_http, SET base_url 'https://api.clari.com/v4');
 RESET ROLE;
 
+-- A host that is not Clari's is for superusers to set, loopback ones too; the rest of such a server is its owner's to alter.
+SET ROLE regress_clari_owner;
+CREATE SERVER other FOREIGN DATA WRAPPER clari_fdw OPTIONS (base_url 'https://example.com/v4');
+ALTER SERVER mine OPTIONS (SET base_url 'http://127.0.0.1:5432');
+ALTER SERVER mine OPTIONS (SET base_url 'https://[::1]:5432');
+ALTER SERVER mine OPTIONS (SET base_url 'https://clari.com/v4');
+ALTER SERVER mine OPTIONS (SET base_url 'https://evilclari.com/v4');
+ALTER SERVER mine OPTIONS (SET base_url 'https://api.clari.com.evil.example/v4');
+ALTER SERVER mine OPTIONS (SET base_url 'https://evil.example/.clari.com');
+ALTER SERVER mine OPTIONS (SET base_url 'https://evil.example:443/api.clari.com');
+ALTER SERVER mine OPTIONS (SET base_url 'https://API.EU.Clari.COM:8443/v4');
+ALTER SERVER mine OPTIONS (DROP base_url);
+ALTER SERVER mine OPTIONS (ADD base_url 'http://localhost:1');
+RESET ROLE;
+CREATE SERVER anothers FOREIGN DATA WRAPPER clari_fdw OPTIONS (base_url 'https://another.example');
+ALTER SERVER mine OPTIONS (ADD base_url 'https://gateway.example/clari');
+SET ROLE regress_clari_owner;
+ALTER SERVER mine OPTIONS (SET cache_ttl '3h');
+ALTER SERVER mine OPTIONS (SET base_url 'https://gateway.example/clari');
+ALTER SERVER mine OPTIONS (SET base_url 'https://gateway.example/else');
+ALTER SERVER mine OPTIONS (SET base_url 'https://another.example');
+ALTER SERVER mine OPTIONS (SET base_url 'https://api.clari.com/v4');
+ALTER SERVER mine OPTIONS (SET base_url 'https://gateway.example/clari');
+SELECT srvname, srvoptions FROM pg_foreign_server WHERE srvname IN ('mine', 'other');
+RESET ROLE;
+DROP SERVER anothers;
+
 -- Files are for members of pg_read_server_files too.
 GRANT pg_read_server_files TO regress_clari_owner;
 SET ROLE regress_clari_owner;

@@ -23,15 +23,15 @@ sql_type(ClariType type)
 	switch (type)
 	{
 		case CLARI_TEXT:
-			return "text";
+			return "pg_catalog.text";
 		case CLARI_NUMERIC:
-			return "numeric";
+			return "pg_catalog.numeric";
 		case CLARI_BOOL:
-			return "boolean";
+			return "pg_catalog.bool";
 		case CLARI_DATE:
-			return "date";
+			return "pg_catalog.date";
 		case CLARI_TIMESTAMP:
-			return "timestamp with time zone";
+			return "pg_catalog.timestamptz";
 	}
 	elog(ERROR, "unrecognized clari_fdw type: %d", (int) type);
 }
@@ -43,8 +43,8 @@ append_option(StringInfo sql, const char *name, const char *value)
 }
 
 /*
- * Types are named without their schema, as people would: the statement is
- * parsed under the importing user's search_path and is his to run.
+ * Types have their schema with them: the statement is parsed under the importing
+ * user's search_path, where others may have put types of the same names.
  */
 static char *
 create_statement(const char *table, ClariObject object, const ImportForeignSchemaStmt *stmt)

@@ -391,6 +391,21 @@ clari_option_set_proxy(const ClariOption *option, const char *text, void *target
 }
 
 bool
+clari_url_is_of_clari(const char *url)
+{
+	static const char domain[] = ".clari.com";
+	bool plain;
+	const char *authority = skip_scheme(url, &plain);
+	char host[HOST_SIZE];
+	size_t length;
+
+	if (!parse_authority(authority, strcspn(authority, "/"), host))
+		return false;
+	length = strlen(host);
+	return length >= sizeof(domain) && pg_strcasecmp(host + length - (sizeof(domain) - 1), domain) == 0;
+}
+
+bool
 clari_url_is_safe(const char *url)
 {
 	bool plain;

@@ -65,6 +65,9 @@ extern ClariSetOption clari_option_set_types;    /* uint32_t */
 /* Does the text do for the value of an HTTP header, as an API key must? */
 extern bool clari_is_api_key(const char *text);
 
+/* For a valid base_url: is its host one of Clari's, a name below clari.com? */
+extern bool clari_url_is_of_clari(const char *url);
+
 /* For a valid base_url: is it https, or of a loopback host? */
 extern bool clari_url_is_safe(const char *url);
 

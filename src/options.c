@@ -15,8 +15,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/reloptions.h"
+#include "access/table.h"
 #include "catalog/pg_attribute.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_class.h"
@@ -113,6 +115,41 @@ text_of(const OptionTexts *texts, const char *name)
 	return texts->text[find_option(name)];
 }
 
+/* The text of one option in a catalog's list, palloc'd; NULL where not given. */
+static char *
+find_text(List *options, const char *name)
+{
+	ListCell *cell;
+
+	foreach (cell, options)
+	{
+		DefElem *given = lfirst_node(DefElem, cell);
+
+		if (strcmp(given->defname, name) == 0)
+			return pstrdup(defGetString(given));
+	}
+	return NULL;
+}
+
+/* By the handler's symbol: the wrapper may have another name, and asking the handler would load its library. */
+static bool
+is_clari_wrapper(Oid fdwid)
+{
+	Oid handler = GetForeignDataWrapper(fdwid)->fdwhandler;
+	HeapTuple tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(handler));
+	bool result = false;
+	bool isnull;
+	Datum symbol;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	symbol = SysCacheGetAttr(PROCOID, tuple, Anum_pg_proc_prosrc, &isnull);
+	if (((Form_pg_proc) GETSTRUCT(tuple))->prolang == ClanguageId && !isnull)
+		result = strcmp(TextDatumGetCString(symbol), "clari_fdw_handler") == 0;
+	ReleaseSysCache(tuple);
+	return result;
+}
+
 /* ---- Refusals ---------------------------------------------------------- */
 
 static const char *
@@ -203,6 +240,47 @@ check_together(const OptionTexts *texts)
 						errmsg("options \"api_key\" and \"api_key_file\" exclude each other")));
 }
 
+/* Has the user a server of this base_url already? */
+static bool
+owns_server_of(const char *url)
+{
+	Relation catalog = table_open(ForeignServerRelationId, AccessShareLock);
+	SysScanDesc scan = systable_beginscan(catalog, InvalidOid, false, NULL, 0, NULL);
+	bool result = false;
+	HeapTuple tuple;
+
+	while (!result && HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Form_pg_foreign_server form = (Form_pg_foreign_server) GETSTRUCT(tuple);
+		const char *other;
+
+		if (!has_privs_of_role(GetUserId(), form->srvowner) || !is_clari_wrapper(form->srvfdw))
+			continue;
+		other = find_text(GetForeignServer(form->oid)->options, "base_url");
+		result = other != NULL && strcmp(other, url) == 0;
+	}
+	systable_endscan(scan);
+	table_close(catalog, AccessShareLock);
+	return result;
+}
+
+/*
+ * Whoever aims a server at a host makes the worker talk to it, from where the
+ * database stands, and reads in an error how it answers.  What a superuser has
+ * aimed stays, and its owner may alter the rest: the validator is not told which
+ * server the list is of, but that its owner has one of that address is as good.
+ */
+static void
+check_host(const char *url)
+{
+	if (url == NULL || clari_url_is_of_clari(url) || superuser() || owns_server_of(url))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("permission denied to set option \"base_url\""),
+			 errdetail("Only superusers may set it to a host other than Clari's, whose names end in .clari.com."),
+			 errhint("Once a superuser has set it, the server's owner may alter the other options.")));
+}
+
 static void
 check_poll_intervals(const OptionTexts *texts)
 {
@@ -234,6 +312,7 @@ validate(List *options, int place)
 			option_table[i].set(&option_table[i], texts.text[i], NULL);
 		}
 	check_together(&texts);
+	check_host(text_of(&texts, "base_url"));
 	check_poll_intervals(&texts);
 }
 
@@ -283,25 +362,6 @@ merge(ClariOptions *result, OptionTexts *texts)
 		else
 			transport->max_poll_interval = transport->poll_interval;
 	}
-}
-
-/* By the handler's symbol: the wrapper may have another name, and asking the handler would load its library. */
-static bool
-is_clari_wrapper(Oid fdwid)
-{
-	Oid handler = GetForeignDataWrapper(fdwid)->fdwhandler;
-	HeapTuple tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(handler));
-	bool result = false;
-	bool isnull;
-	Datum symbol;
-
-	if (!HeapTupleIsValid(tuple))
-		return false;
-	symbol = SysCacheGetAttr(PROCOID, tuple, Anum_pg_proc_prosrc, &isnull);
-	if (((Form_pg_proc) GETSTRUCT(tuple))->prolang == ClanguageId && !isnull)
-		result = strcmp(TextDatumGetCString(symbol), "clari_fdw_handler") == 0;
-	ReleaseSysCache(tuple);
-	return result;
 }
 
 ClariOptions *
@@ -368,16 +428,7 @@ clari_options_check_import(Oid serverid, List *table_options)
 char *
 clari_options_column_key(Oid relid, AttrNumber attnum)
 {
-	ListCell *cell;
-
-	foreach (cell, GetForeignColumnOptions(relid, attnum))
-	{
-		DefElem *given = lfirst_node(DefElem, cell);
-
-		if (strcmp(given->defname, "key") == 0)
-			return pstrdup(defGetString(given));
-	}
-	return NULL;
+	return find_text(GetForeignColumnOptions(relid, attnum), "key");
 }
 
 /* ---- The API key ------------------------------------------------------- */

@@ -374,7 +374,8 @@ subtest 'options that reach files and other hosts are not for everybody' => sub 
 		GRANT USAGE ON FOREIGN DATA WRAPPER clari_fdw TO app, reader');
 	append_to_file("$dir/secret", "line-one-SeCrEt\nline-two-SeCrEt\n");
 	# [option, value, whether a member of pg_read_server_files may]
-	for my $case ([ 'allow_http', 'true', 0 ], [ 'proxy', 'http://127.0.0.1:1', 0 ], [ 'ca_file', "$dir/secret", 1 ])
+	for my $case ([ 'allow_http', 'true', 0 ], [ 'proxy', 'http://127.0.0.1:1', 0 ], [ 'base_url', 'https://127.0.0.1:1', 0 ],
+		[ 'base_url', 'https://www.example.com/v4', 0 ], [ 'ca_file', "$dir/secret", 1 ])
 	{
 		my ($option, $value, $for_readers) = @$case;
 		for my $role (qw(app reader))
