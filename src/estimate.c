@@ -137,7 +137,7 @@ column_statistics(const ClariEstimate *estimate, AttrNumber attnum, ClariColumnS
 	*statistics = known[column->attribute];
 	if (estimate->object == CLARI_OBJECT_FORECASTS && column->type == CLARI_NUMERIC)
 		statistics->nulls = owners_without(version, statistics->nulls);
-	return statistics->distinct > 0;
+	return statistics->distinct > 0 || statistics->nulls > 0;
 }
 
 void
@@ -184,22 +184,83 @@ statistic_tuple(Oid relid, AttrNumber attnum, const ClariColumnStatistics *stati
 	return tuple;
 }
 
+/* What the planner has found out of the relation, if it is ours; or NULL. */
+static const ClariEstimate *
+estimate_of(const RelOptInfo *rel)
+{
+	bool ours = rel->fdwroutine != NULL && rel->fdwroutine->GetForeignRelSize == our_size_function;
+
+	return ours ? rel->fdw_private : NULL;
+}
+
+/* Quarters differ from table to table; owners and fields are mostly the same. */
+static void
+add_child(const ClariColumnStatistics *child, double child_tuples, bool of_rowset, ClariColumnStatistics *statistics,
+		  double *tuples)
+{
+	double all = *tuples + child_tuples;
+
+	statistics->distinct =
+		of_rowset ? statistics->distinct + child->distinct : Max(statistics->distinct, child->distinct);
+	statistics->nulls = (statistics->nulls * *tuples + child->nulls * child_tuples) / Max(all, 1);
+	statistics->width = Max(statistics->width, child->width);
+	*tuples = all;
+}
+
+/* Of a partitioned table or an inheritance parent whose children are all ours; false: not, or nothing is known. */
+static bool
+parent_statistics(PlannerInfo *root, const RelOptInfo *parent, AttrNumber attnum, ClariColumnStatistics *statistics,
+				  double *tuples)
+{
+	ListCell *cell;
+
+	foreach (cell, root->append_rel_list)
+	{
+		AppendRelInfo *link = lfirst_node(AppendRelInfo, cell);
+		RelOptInfo *rel = root->simple_rel_array[link->child_relid];
+		const ClariEstimate *estimate;
+		ClariColumnStatistics child;
+		Var *var;
+
+		/* The parent of inheritance is among them, and mostly empty. */
+		if (link->parent_relid != parent->relid || rel == NULL || IS_DUMMY_REL(rel) || rel->tuples <= 0)
+			continue;
+		var = list_nth(link->translated_vars, attnum - 1);
+		if (var == NULL || !IsA(var, Var))
+			return false;
+		estimate = estimate_of(rel);
+		if (estimate != NULL && column_statistics(estimate, var->varattno, &child))
+			add_child(&child, estimate->tuples, estimate->columns[var->varattno - 1].attribute < 0, statistics, tuples);
+		else if (!parent_statistics(root, rel, var->varattno, statistics, tuples))
+			return false;
+	}
+	return *tuples > 0;
+}
+
+/* get_relation_stats_hook_type */
 static bool
 relation_statistics(PlannerInfo *root, RangeTblEntry *rte, AttrNumber attnum, VariableStatData *variable)
 {
+	ClariColumnStatistics statistics = {0};
 	const ClariEstimate *estimate;
-	ClariColumnStatistics statistics;
+	double tuples = 0;
+	bool known;
 
 	if (next_hook != NULL && next_hook(root, rte, attnum, variable))
 		return true;
-	if (variable->rel == NULL || variable->rel->fdwroutine == NULL ||
-		variable->rel->fdwroutine->GetForeignRelSize != our_size_function || variable->rel->fdw_private == NULL ||
-		attnum <= 0)
+	if (variable->rel == NULL || attnum <= 0)
 		return false;
-	estimate = variable->rel->fdw_private;
-	if (!column_statistics(estimate, attnum, &statistics))
+	estimate = estimate_of(variable->rel);
+	if (estimate != NULL)
+	{
+		tuples = estimate->tuples;
+		known = column_statistics(estimate, attnum, &statistics);
+	}
+	else
+		known = rte->inh && parent_statistics(root, variable->rel, attnum, &statistics, &tuples);
+	if (!known)
 		return false;
-	variable->statsTuple = statistic_tuple(rte->relid, attnum, &statistics, estimate->tuples);
+	variable->statsTuple = statistic_tuple(rte->relid, attnum, &statistics, tuples);
 	variable->freefunc = heap_freetuple;
 	variable->acl_ok = true; /* it holds no value of the column */
 	return true;

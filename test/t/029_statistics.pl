@@ -22,13 +22,21 @@ sql(q{CREATE SCHEMA heap; SET search_path = clari;
 	CREATE STATISTICS clari.together ON owner_email, forecast_amount FROM forecasts});
 sql(qq{CREATE FOREIGN TABLE clari.parted_$_ PARTITION OF clari.parted FOR VALUES IN ('2026_Q$_') SERVER clari
 	OPTIONS (forecast 'net_arr', periods '2026_Q$_')}) for 1 .. 4;
+# A partitioned partition, and what is not exported.
+sql(q{CREATE TABLE clari.nested (time_period text, owner_email text) PARTITION BY LIST (time_period);
+	CREATE TABLE clari.nested_1 PARTITION OF clari.nested FOR VALUES IN ('2026_Q1', '2026_Q2') PARTITION BY LIST (time_period);
+	CREATE FOREIGN TABLE clari.nested_2 PARTITION OF clari.nested FOR VALUES IN ('2026_Q3') SERVER clari OPTIONS (forecast 'net_arr', periods '2026_Q3');
+	CREATE FOREIGN TABLE clari.lacking (owner_email text, crm_total numeric, time_period text) SERVER clari
+		OPTIONS (forecast 'net_arr', types 'forecast', periods '2026_Q1..2026_Q2')});
+sql(qq{CREATE FOREIGN TABLE clari.nested_1_$_ PARTITION OF clari.nested_1 FOR VALUES IN ('2026_Q$_') SERVER clari
+	OPTIONS (forecast 'net_arr', periods '2026_Q$_')}) for 1 .. 2;
 # Partitions of two kinds: the heap's rows are sampled, the others are not.
 sql(q{CREATE TABLE clari.mixed (time_period text, owner_email text) PARTITION BY LIST (time_period);
 	CREATE FOREIGN TABLE clari.mixed_1 PARTITION OF clari.mixed FOR VALUES IN ('2026_Q1') SERVER clari
 		OPTIONS (forecast 'net_arr', periods '2026_Q1');
 	CREATE TABLE clari.mixed_2 PARTITION OF clari.mixed FOR VALUES IN ('2026_Q2');
 	INSERT INTO clari.mixed SELECT '2026_Q2', 'somebody@else.example' FROM generate_series(1, 200)});
-my @tables = qw(forecasts entries users fields time_periods time_frames parted parent child mixed);
+my @tables = qw(forecasts entries users fields time_periods time_frames parted parent child nested lacking mixed);
 sql("CREATE TABLE heap.$_ AS SELECT * FROM clari.$_") for @tables;
 
 subtest 'ANALYZE keeps the number of rows and nothing else' => sub {
@@ -63,7 +71,10 @@ subtest 'estimates come from the cache' => sub {
 		(map { "SELECT 1 FROM clari.forecasts WHERE $_ IS NOT NULL" } qw(forecast_amount quota_amount owner_email adjustment_amount crm_total)),
 		'SELECT 1 FROM clari.forecasts WHERE owner_email IS NULL',
 		(map { ("SELECT owner_email FROM clari.$_ GROUP BY 1", "SELECT time_period FROM clari.$_ GROUP BY 1") } qw(forecasts entries)),
-		'SELECT field_id FROM clari.entries GROUP BY 1')
+		'SELECT field_id FROM clari.entries GROUP BY 1', 'SELECT 1 FROM clari.lacking WHERE crm_total IS NULL',
+		# of the parent
+		(map { ("SELECT owner_email FROM clari.$_ GROUP BY 1", "SELECT time_period FROM clari.$_ GROUP BY 1") } qw(parted parent nested)),
+		q{SELECT owner_email FROM clari.parted WHERE time_period IN ('2026_Q1', '2026_Q2') GROUP BY 1})
 	{
 		my ($estimate, $rows) = estimated($query);
 		cmp_ok(max($estimate, 1) / max($rows, 1), '<', 2, "$query: $estimate rows are not too many");
