@@ -12,6 +12,7 @@
 
 #include "catalog/pg_type.h"
 #include "lib/stringinfo.h"
+#include "utils/lsyscache.h"
 
 /* "owner_name, owner_email, …": what a table of this object can have. */
 static char *
@@ -91,4 +92,10 @@ clari_columns_same_type(ClariType type, Form_pg_attribute attribute)
 	if (attribute->atttypmod != -1)
 		return false;
 	return attribute->atttypid == clari_columns_type(type) || (type == CLARI_TEXT && attribute->atttypid == VARCHAROID);
+}
+
+bool
+clari_columns_is_bytewise(Oid collation)
+{
+	return OidIsValid(collation) && get_collation_isdeterministic(collation);
 }

@@ -25,4 +25,7 @@ extern Oid clari_columns_type(ClariType type);
 /* Can a stored value go into a column of this type without conversion? */
 extern bool clari_columns_same_type(ClariType type, Form_pg_attribute attribute);
 
+/* Are texts equal by this collation only if their bytes are?  Not by InvalidOid, where collations contradict each other. */
+extern bool clari_columns_is_bytewise(Oid collation);
+
 #endif /* CLARI_COLUMNS_H */

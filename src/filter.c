@@ -147,7 +147,7 @@ is_accepted(Node *node, Index relid, TupleDesc tupdesc, const ClariColumn *colum
 		return false;
 	if (clause.kind != TEST_EQUAL)
 		return true;
-	return get_collation_isdeterministic(exprInputCollation(node)) &&
+	return clari_columns_is_bytewise(exprInputCollation(node)) &&
 		   !bms_is_member(relid, pull_varnos(NULL, (Node *) clause.compared)) &&
 		   !contain_volatile_functions((Node *) clause.compared) && !contain_subplans((Node *) clause.compared);
 }

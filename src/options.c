@@ -392,6 +392,7 @@ clari_options_get(Oid relid)
 								quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)), name))));
 	result->relid = relid;
 	result->serverid = table->serverid;
+	result->has_periods = text_of(&texts, "periods") != NULL;
 	merge(result, &texts);
 	return result;
 }

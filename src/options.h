@@ -24,7 +24,8 @@ typedef struct ClariOptions
 	Oid serverid;
 	ClariObject object;
 	ClariExtent extent;
-	char *periods;        /* the extent's text */
+	char *periods;        /* the extent's text … */
+	bool has_periods;     /* … which the table has, or the default */
 	char *forecast_field; /* id or name, or NULL */
 	char *quota_field;
 	int64 cache_ttl; /* these four in microseconds, as TimestampTz counts */

@@ -27,6 +27,7 @@
 #include "optimizer/paths.h"
 #include "optimizer/planmain.h"
 #include "optimizer/restrictinfo.h"
+#include "parser/parsetree.h"
 #include "utils/rel.h"
 
 /*
@@ -56,7 +57,15 @@ typedef struct PlanInfo
 
 /* ------- how many rows ------- */
 
-/* The quarters that the expressions without parameters leave; -1 when only Clari knows. */
+/* Stable functions are for the execution. */
+static bool
+is_known_while_planning(Node *expression)
+{
+	return !clari_prune_has_params(expression, false) && !contain_mutable_functions(expression) &&
+		   clari_prune_is_safe(expression);
+}
+
+/* The quarters that those expressions leave whose values are known by now; -1 when only Clari knows. */
 static int
 surviving_periods(const ClariOptions *options, List *pruning, const PlanInfo *info, bool authenticated,
 				  ClariPeriod *periods)
@@ -75,12 +84,8 @@ surviving_periods(const ClariOptions *options, List *pruning, const PlanInfo *in
 			return -1;
 	}
 	foreach (cell, pruning)
-	{
-		Node *expression = lfirst(cell);
-
-		if (!clari_prune_has_params(expression, false) && !contain_mutable_functions(expression))
-			expressions = lappend(expressions, copyObject(expression));
-	}
+		if (is_known_while_planning(lfirst(cell)))
+			expressions = lappend(expressions, copyObject(lfirst(cell)));
 	/* The planner's Vars carry this relation's range table index; the executor takes them as the scan tuple's. */
 	estate = CreateExecutorState();
 	count = clari_extent_expand(&options->extent, current, periods);
@@ -90,14 +95,14 @@ surviving_periods(const ClariOptions *options, List *pruning, const PlanInfo *in
 	return count;
 }
 
-/* With a parameter for the period, one of them is read, whichever it will be. */
+/* With a value for the period that is not known yet, one of them is read, whichever it will be. */
 static double
-parameter_selectivity(List *pruning, int count)
+unknown_selectivity(List *pruning, int count)
 {
 	ListCell *cell;
 
 	foreach (cell, pruning)
-		if (clari_prune_has_params(lfirst(cell), false))
+		if (!is_known_while_planning(lfirst(cell)))
 			return 1.0 / Max(count, 1);
 	return 1.0;
 }
@@ -144,7 +149,7 @@ clariGetForeignRelSize(PlannerInfo *root, RelOptInfo *baserel, Oid foreigntablei
 	count = surviving_periods(options, pruning, info, authenticated, periods);
 	clari_estimate_scan(&info->estimate, options, authenticated, periods, count);
 	baserel->fdw_private = info;
-	baserel->tuples = info->estimate.tuples * parameter_selectivity(pruning, info->estimate.periods);
+	baserel->tuples = info->estimate.tuples * unknown_selectivity(pruning, info->estimate.periods);
 	baserel->rows =
 		clamp_row_est(baserel->tuples * clauselist_selectivity(root, list_concat_copy(info->filters, info->checked), 0,
 															   JOIN_INNER, NULL));
@@ -228,7 +233,7 @@ is_period_member(PlannerInfo *root pg_attribute_unused(), RelOptInfo *rel, Equiv
 {
 	const PlanInfo *info = arg;
 
-	return clari_prune_is_period((Node *) member->em_expr, rel->relid, info->tupdesc, info->columns);
+	return clari_prune_is_of_period((Node *) member->em_expr, rel->relid, info->tupdesc, info->columns);
 }
 
 static void
@@ -301,10 +306,32 @@ needed_attributes(RelOptInfo *baserel, List *clauses)
 	return needed;
 }
 
+/*
+ * Is the scan a part of something that a condition was written about: a partition
+ * or another child, a branch of UNION ALL, or of what could not be pulled up like
+ * one?  Which subquery of the query above this one is, it does not tell.
+ */
+static bool
+is_child(PlannerInfo *root, RelOptInfo *baserel)
+{
+	ListCell *cell;
+
+	if (IS_OTHER_REL(baserel))
+		return true;
+	while ((root = root->parent_root) != NULL)
+	{
+		if (root->parse->setOperations != NULL)
+			return true;
+		foreach (cell, root->append_rel_list)
+			if (planner_rt_fetch(lfirst_node(AppendRelInfo, cell)->child_relid, root)->rtekind == RTE_SUBQUERY)
+				return true;
+	}
+	return false;
+}
+
 ForeignScan *
-clariGetForeignPlan(PlannerInfo *root pg_attribute_unused(), RelOptInfo *baserel,
-					Oid foreigntableid pg_attribute_unused(), ForeignPath *best_path pg_attribute_unused(), List *tlist,
-					List *scan_clauses, Plan *outer_plan)
+clariGetForeignPlan(PlannerInfo *root, RelOptInfo *baserel, Oid foreigntableid pg_attribute_unused(),
+					ForeignPath *best_path pg_attribute_unused(), List *tlist, List *scan_clauses, Plan *outer_plan)
 {
 	PlanInfo *info = baserel->fdw_private;
 	List *exact;
@@ -318,6 +345,7 @@ clariGetForeignPlan(PlannerInfo *root pg_attribute_unused(), RelOptInfo *baserel
 	/* When a row has changed under a lock, PostgreSQL checks again what the scan has decided. */
 	unchecked = list_concat_copy(extract_actual_clauses(exact, false), filters);
 	return make_foreignscan(tlist, checked, baserel->relid, list_concat_copy(pruning, filters),
-							list_make2(needed_attributes(baserel, checked), makeInteger(list_length(pruning))), NIL,
-							unchecked, outer_plan);
+							list_make3(needed_attributes(baserel, checked), makeInteger(list_length(pruning)),
+									   makeInteger(is_child(root, baserel))),
+							NIL, unchecked, outer_plan);
 }

@@ -13,8 +13,9 @@
 /* Elements of ForeignScan.fdw_private.  fdw_exprs holds first the expressions that prune, then those that filter. */
 enum
 {
-	CLARI_PLAN_NEEDED, /* List of int: attribute numbers that the scan must fill */
-	CLARI_PLAN_PRUNING /* Integer: how many expressions prune */
+	CLARI_PLAN_NEEDED,  /* List of int: attribute numbers that the scan must fill */
+	CLARI_PLAN_PRUNING, /* Integer: how many expressions prune */
+	CLARI_PLAN_CHILD    /* Integer, 1: other relations have rows of what the scan is a part of */
 };
 
 /* FdwRoutine's callbacks, as PostgreSQL describes them.  None touches the network. */

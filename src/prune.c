@@ -8,6 +8,8 @@
 
 #include "prune.h"
 
+#include "columns.h"
+
 #include "access/transam.h"
 #include "catalog/pg_operator.h"
 #include "catalog/pg_type.h"
@@ -40,7 +42,7 @@ shows_text(Form_pg_attribute attribute, int longest)
 	Oid type = getBaseTypeAndTypmod(attribute->atttypid, &typmod);
 
 	return (type == TEXTOID || type == VARCHAROID) && (typmod == -1 || typmod - VARHDRSZ >= longest) &&
-		   OidIsValid(attribute->attcollation) && get_collation_isdeterministic(attribute->attcollation);
+		   clari_columns_is_bytewise(attribute->attcollation);
 }
 
 /* Numbers of the columns that show the period, or the forecast's name. */
@@ -106,27 +108,17 @@ is_for_rows_only(Oid function, void *context pg_attribute_unused())
 		   !(takes_string(function) && (result == BOOLOID || result == INT4OID || is_string(result)));
 }
 
-/* True when the expression holds something that cannot be evaluated for a quarter alone. */
+/* Nodes that are what their arguments and functions are. */
 static bool
-cannot_prune(Node *node, SelectContext *context)
+is_transparent(Node *node)
 {
-	if (node == NULL)
-		return false;
-	if (IsA(node, Var))
-	{
-		Var *var = (Var *) node;
-
-		if (var->varlevelsup != 0)
-			return true;
-		if (var->varno != (int) context->relid)
-			return false;
-		context->found = true;
-		return !list_member_int(context->attnums, var->varattno);
-	}
 	switch (nodeTag(node))
 	{
 		case T_Const:
+		case T_Param:
 		case T_RelabelType:
+		case T_CoerceViaIO:
+		case T_ArrayCoerceExpr:
 		case T_OpExpr:
 		case T_DistinctExpr:
 		case T_NullIfExpr:
@@ -144,26 +136,168 @@ cannot_prune(Node *node, SelectContext *context)
 		case T_CoalesceExpr:
 		case T_MinMaxExpr:
 		case T_SQLValueFunction:
+		case T_PlaceHolderVar:
 		case T_List:
-			break;
-		case T_Param:
-			if (((Param *) node)->paramkind != PARAM_EXTERN && ((Param *) node)->paramkind != PARAM_EXEC)
-				return true;
-			break;
-		default:
 			return true;
+		case T_SubscriptingRef:
+			/* Of an array: whatever the subscript, a value or NULL. */
+			return OidIsValid(get_element_type(((SubscriptingRef *) node)->refcontainertype)) &&
+				   ((SubscriptingRef *) node)->refassgnexpr == NULL;
+		default:
+			return false;
 	}
-	if (check_functions_in_node(node, is_for_rows_only, NULL))
-		return true;
-	return expression_tree_walker(node, cannot_prune, (void *) context);
 }
 
-/* Can the expression be evaluated for a quarter, and does it depend on which? */
+typedef struct VaryContext
+{
+	Index relid;
+	bool tests; /* a CaseTestExpr stands for something that was looked at */
+} VaryContext;
+
+static bool varies(Node *node, VaryContext *context);
+
+/* Conditions of a CASE, or what an array's elements are cast by, speak of its argument as a CaseTestExpr. */
+static bool
+tests_vary(Node *node, const VaryContext *context)
+{
+	VaryContext within = {context->relid, true};
+
+	return varies(node, &within);
+}
+
+static bool
+case_varies(CaseExpr *expression, VaryContext *context)
+{
+	ListCell *cell;
+
+	if (varies((Node *) expression->arg, context) || varies((Node *) expression->defresult, context))
+		return true;
+	foreach (cell, expression->args)
+	{
+		CaseWhen *when = lfirst_node(CaseWhen, cell);
+		Node *test = (Node *) when->expr;
+
+		if (varies((Node *) when->result, context) ||
+			(expression->arg != NULL ? tests_vary(test, context) : varies(test, context)))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * May the expression's value differ from row to row of one scan, or can a scan
+ * not compute it without a row?  A subquery that is none by itself (a SubPlan)
+ * is not looked into, since it does not tell whether it is volatile.
+ */
+static bool
+varies(Node *node, VaryContext *context)
+{
+	if (node == NULL)
+		return false;
+	switch (nodeTag(node))
+	{
+		case T_Var:
+			return ((Var *) node)->varlevelsup != 0 || ((Var *) node)->varno == (int) context->relid;
+		case T_Param:
+			return ((Param *) node)->paramkind != PARAM_EXTERN && ((Param *) node)->paramkind != PARAM_EXEC;
+		case T_CaseTestExpr:
+			return !context->tests;
+		case T_CaseExpr:
+			return case_varies((CaseExpr *) node, context);
+		case T_ArrayCoerceExpr:
+			return varies((Node *) ((ArrayCoerceExpr *) node)->arg, context) ||
+				   tests_vary((Node *) ((ArrayCoerceExpr *) node)->elemexpr, context);
+		case T_SubLink:
+		case T_SubPlan:
+		case T_AlternativeSubPlan:
+		case T_Aggref:
+		case T_GroupingFunc:
+		case T_WindowFunc:
+		case T_CurrentOfExpr:
+		case T_CoerceToDomainValue:
+		case T_SetToDefault:
+			return true;
+		default:
+			return expression_tree_walker(node, varies, (void *) context);
+	}
+}
+
+/* True when the expression depends on the row in a way that cannot be evaluated for a quarter alone. */
+static bool
+cannot_prune(Node *node, SelectContext *context)
+{
+	VaryContext rows = {context->relid, false};
+
+	if (!varies(node, &rows))
+		return false;
+	if (IsA(node, Var))
+	{
+		context->found = true;
+		return ((Var *) node)->varlevelsup != 0 || !list_member_int(context->attnums, ((Var *) node)->varattno);
+	}
+	/* A Param that varies is one of those that no scan sees; what a CaseTestExpr stands for was looked at. */
+	if (IsA(node, CaseTestExpr))
+		return false;
+	return IsA(node, Param) || !is_transparent(node) || check_functions_in_node(node, is_for_rows_only, NULL) ||
+		   expression_tree_walker(node, cannot_prune, (void *) context);
+}
+
+static bool
+has_collation(Node *node, void *context)
+{
+	if (node == NULL || IsA(node, List))
+		return expression_tree_walker(node, has_collation, context);
+	return OidIsValid(exprCollation(node));
+}
+
+static bool
+compares_with(Oid collation, Node *node)
+{
+	return OidIsValid(collation) || !has_collation(node, NULL);
+}
+
+/* Do collations of the node's own arguments contradict each other? */
+static bool
+is_collation_conflict(Node *node)
+{
+	switch (nodeTag(node))
+	{
+		case T_OpExpr:
+		case T_DistinctExpr:
+		case T_NullIfExpr:
+		case T_ScalarArrayOpExpr:
+		case T_FuncExpr:
+		case T_MinMaxExpr:
+			return !OidIsValid(exprInputCollation(node)) && expression_tree_walker(node, has_collation, NULL);
+		case T_RowCompareExpr:
+		{
+			RowCompareExpr *row = (RowCompareExpr *) node;
+
+			for (int i = 0; i < list_length(row->largs); i++)
+				if (!compares_with(list_nth_oid(row->inputcollids, i), list_nth(row->largs, i)))
+					return true;
+			return false;
+		}
+		default:
+			return false;
+	}
+}
+
+/* Most functions raise an error when they are called with such texts: that is for a row to do. */
+static bool
+has_collation_conflict(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	return is_collation_conflict(node) || expression_tree_walker(node, has_collation_conflict, context);
+}
+
+/* Can the expression be evaluated for a quarter?  context->found: it depends on which. */
 static bool
 is_decidable(Node *node, SelectContext *context)
 {
 	context->found = false;
-	return !cannot_prune(node, context) && context->found && !contain_volatile_functions(node);
+	return !cannot_prune(node, context) && !contain_volatile_functions(node) && !has_collation_conflict(node, NULL);
 }
 
 static Node *implied_by(Node *node, SelectContext *context);
@@ -189,7 +323,7 @@ implied_by_arms(BoolExpr *expression, SelectContext *context)
 	return (Node *) makeBoolExpr(expression->boolop, implied, -1);
 }
 
-/* What the expression, when true, says of the quarter alone; NULL: nothing. */
+/* What the expression, when true, says of the quarter, and of values that the rows share, alone; NULL: nothing. */
 static Node *
 implied_by(Node *node, SelectContext *context)
 {
@@ -217,7 +351,7 @@ clari_prune_select(List *restrictinfos, Index relid, TupleDesc tupdesc, const Cl
 		RestrictInfo *restrictinfo = lfirst_node(RestrictInfo, cell);
 		Node *implied = implied_by((Node *) restrictinfo->clause, &context);
 
-		if (restrictinfo->pseudoconstant || implied == NULL)
+		if (restrictinfo->pseudoconstant || implied == NULL || !is_decidable(implied, &context) || !context.found)
 			continue;
 		selected = lappend(selected, implied);
 		if (implied == (Node *) restrictinfo->clause)
@@ -227,12 +361,11 @@ clari_prune_select(List *restrictinfos, Index relid, TupleDesc tupdesc, const Cl
 }
 
 bool
-clari_prune_is_period(Node *expression, Index relid, TupleDesc tupdesc, const ClariColumn *columns)
+clari_prune_is_of_period(Node *expression, Index relid, TupleDesc tupdesc, const ClariColumn *columns)
 {
-	Var *var = (Var *) strip_implicit_coercions(expression);
+	SelectContext context = {relid, columns_from(CLARI_FROM_TIME_PERIOD, tupdesc, columns), false};
 
-	return IsA(var, Var) && var->varno == (int) relid && var->varlevelsup == 0 &&
-		   list_member_int(columns_from(CLARI_FROM_TIME_PERIOD, tupdesc, columns), var->varattno);
+	return is_decidable(expression, &context) && context.found;
 }
 
 static bool
@@ -249,6 +382,73 @@ bool
 clari_prune_has_params(Node *expression, bool executor_only)
 {
 	return param_walker(expression, &executor_only);
+}
+
+typedef struct Takes
+{
+	bool text; /* or what could be anything */
+	bool time;
+} Takes;
+
+static Oid
+result_of(Oid function, Takes *takes)
+{
+	bool preferred;
+	char category;
+	Oid *types;
+	int count;
+	Oid result = get_func_signature(function, &types, &count);
+
+	*takes = (Takes){false, count == 0};
+	for (int i = 0; i < count; i++)
+	{
+		get_type_category_preferred(types[i], &category, &preferred);
+		takes->text |= types[i] == CSTRINGOID || types[i] == ANYOID || is_string(types[i]);
+		takes->time |= category == TYPCATEGORY_DATETIME || category == TYPCATEGORY_TIMESPAN;
+	}
+	return result;
+}
+
+/*
+ * Might the call raise an error for some values of parameters?  Not an output
+ * function, a comparison, now() and what is computed from dates (the name of a
+ * field or a zone aside); but what parses a text, and what divides or overflows.
+ */
+static bool
+may_fail(Oid function, void *call)
+{
+	bool preferred;
+	char category;
+	Takes takes;
+	Oid result;
+
+	if (function >= FirstUnpinnedObjectId)
+		return true;
+	result = result_of(function, &takes);
+	if (result == CSTRINGOID || result == BOOLOID || !is_for_rows_only(function, NULL))
+		return false;
+	if (takes.time)
+		return takes.text && is_funcclause(call) && clari_prune_has_params(linitial(((FuncExpr *) call)->args), false);
+	if (is_string(result))
+		return !takes.text;
+	get_type_category_preferred(result, &category, &preferred);
+	return category != TYPCATEGORY_NUMERIC || takes.text || clari_prune_has_params(call, false);
+}
+
+static bool
+safety_walker(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (!IsA(node, Var) && !is_transparent(node))
+		return true;
+	return check_functions_in_node(node, may_fail, node) || expression_tree_walker(node, safety_walker, context);
+}
+
+bool
+clari_prune_is_safe(Node *expression)
+{
+	return !safety_walker(expression, NULL);
 }
 
 /* ------- evaluating ------- */
@@ -281,7 +481,7 @@ asked_argument(Node *node, const ClariPrune *prune)
 		args = ((ScalarArrayOpExpr *) node)->args;
 	}
 	/* Where the comparison's collation is not byte by byte, what looks like another text may be a quarter. */
-	if (equality != TextEqualOperator || !get_collation_isdeterministic(exprInputCollation(node)))
+	if (equality != TextEqualOperator || !clari_columns_is_bytewise(exprInputCollation(node)))
 		return NULL;
 	if (is_asked_for(linitial(args), lsecond(args), prune))
 		return lsecond(args);
@@ -310,6 +510,15 @@ asked_expressions(List *expressions, const ClariPrune *prune, PlanState *parent)
 	return asked;
 }
 
+/* In a plan's scan, a PlaceHolderVar has become its expression; while planning it has not yet. */
+static Node *
+without_placeholders(Node *node, void *context)
+{
+	if (node != NULL && IsA(node, PlaceHolderVar))
+		return without_placeholders((Node *) ((PlaceHolderVar *) node)->phexpr, context);
+	return expression_tree_mutator(node, without_placeholders, context);
+}
+
 static Datum
 name_datum(const ClariOptions *options)
 {
@@ -330,6 +539,8 @@ clari_prune_begin(List *expressions, PlanState *parent, const ClariOptions *opti
 	prune->periods = columns_from(CLARI_FROM_TIME_PERIOD, tupdesc, columns);
 	prune->names = columns_from(CLARI_FROM_FORECAST_NAME, tupdesc, columns);
 	prune->name = name_datum(options);
+	if (parent == NULL)
+		expressions = (List *) without_placeholders((Node *) expressions, NULL);
 	prune->qual = ExecInitQual(expressions, parent);
 	if (parent != NULL)
 		prune->asked = asked_expressions(expressions, prune, parent);
@@ -399,7 +610,8 @@ notice_outside(const char *asked, const ClariOptions *options, const ClariPeriod
 	ereport(NOTICE, (errmsg("period \"%s\" is outside of option \"periods\" of foreign table \"%s\"", asked,
 							get_rel_name(options->relid)),
 					 errdetail("The table shows \"%s\" and nothing else.", options->periods),
-					 is_quarter ? errhint("ALTER FOREIGN TABLE ... OPTIONS (SET periods '...') widens it.")
+					 is_quarter ? errhint("ALTER FOREIGN TABLE ... OPTIONS (%s periods '...') widens it.",
+										  options->has_periods ? "SET" : "ADD")
 								: errhint("Rows have a fiscal quarter such as 2026_Q1 in time_period.")));
 }
 

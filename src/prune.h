@@ -24,20 +24,28 @@ extern bool clari_enable_pruning;
 
 /*
  * Of the relation's clauses (RestrictInfos), what prunes, as expressions: they
- * refer to columns that show the period or the forecast's name (columns, by
- * attribute), constants, parameters and columns of other relations (parameters
- * to be) alone, through PostgreSQL's own non-volatile functions.  Of an OR whose
- * arms say more than that, what they imply.  *exact gets the clauses that are
- * wholly decided so, and need not be checked by row.
+ * compute from columns that show the period or the forecast's name (columns, by
+ * attribute), through PostgreSQL's own functions that raise hardly any error, and
+ * from any non-volatile expressions that are the same for all rows of the scan:
+ * over constants, parameters, columns of other relations (parameters to be).
+ * Of an OR whose arms say more than that, what they imply.  *exact gets the
+ * clauses that are wholly decided so, and need not be checked by row.
  */
 extern List *
 clari_prune_select(List *restrictinfos, Index relid, TupleDesc tupdesc, const ClariColumn *columns, List **exact);
 
-/* Is the expression a column of the relation by which scans are pruned to quarters? */
-extern bool clari_prune_is_period(Node *expression, Index relid, TupleDesc tupdesc, const ClariColumn *columns);
+/* Does the expression compute from the relation's period alone, so that what equals it prunes? */
+extern bool clari_prune_is_of_period(Node *expression, Index relid, TupleDesc tupdesc, const ClariColumn *columns);
 
 /* Does a pruning expression depend on parameters, or on those that only execution sets? */
 extern bool clari_prune_has_params(Node *expression, bool executor_only);
+
+/*
+ * Can pruning expressions be evaluated for a scan that may never be executed, as
+ * for EXPLAIN, or beforehand?  Not those that may raise an error for one value of
+ * a parameter and not for another, nor other people's functions.
+ */
+extern bool clari_prune_is_safe(Node *expression);
 
 typedef struct ClariPrune ClariPrune;
 

@@ -36,12 +36,17 @@ typedef struct ClariScanState
 	ClariFilter *filter; /* or NULL */
 	bool authenticated;
 	bool depends;      /* the periods depend on values that execution sets */
-	bool noticed;      /* constants outside of the extent were reported */
+	bool safe;         /* choosing them cannot fail */
+	bool noticed;      /* constants outside of the extent were reported, or need not be */
 	bool evaluated;    /* the filter knows its values */
 	ClariFetch *fetch; /* NULL under EXPLAIN, and in a parallel worker */
 	ClariCells *cells;
 	bool reading; /* a rowset, or in a parallel scan a group of one, is open */
 	bool done;
+
+	/* what was chosen, if that does not depend on the execution */
+	ClariPeriod *chosen; /* NULL: nothing yet */
+	int nchosen;
 
 	/* a parallel scan's */
 	ClariParallel *parallel; /* NULL: not one */
@@ -51,6 +56,17 @@ typedef struct ClariScanState
 	ClariCellsUse counted; /* what others know that we have done */
 	ClariCellsUse total;   /* of all participants, once they are through */
 } ClariScanState;
+
+/* For EXPLAIN ANALYZE, which must not call functions once the query is over. */
+static void
+remember_chosen(ClariScanState *state, const ClariPeriod *periods, int count)
+{
+	if (state->chosen == NULL)
+		state->chosen =
+			MemoryContextAlloc(state->node->ss.ps.state->es_query_cxt, sizeof(ClariPeriod) * CLARI_EXTENT_MAX_PERIODS);
+	memcpy(state->chosen, periods, sizeof(ClariPeriod) * count);
+	state->nchosen = count;
+}
 
 /* ClariChooser: narrows the extent down by the scan's quals. */
 static int
@@ -62,7 +78,10 @@ choose_periods(void *arg, ClariPeriod *periods, int count)
 	if (!state->noticed)
 		clari_prune_notice(state->prune, econtext, state->options, periods, count);
 	state->noticed = true;
-	return clari_prune_periods(state->prune, econtext, periods, count);
+	count = clari_prune_periods(state->prune, econtext, periods, count);
+	if (!state->depends)
+		remember_chosen(state, periods, count);
+	return count;
 }
 
 /* The role whose user mapping is used: a view's owner, or the current user. */
@@ -104,6 +123,8 @@ begin_quals(ClariScanState *state, TupleDesc tupdesc)
 
 	state->prune = clari_prune_begin(pruning, parent, state->options, tupdesc, columns);
 	state->depends = clari_prune_has_params((Node *) pruning, true);
+	state->safe = clari_prune_is_safe((Node *) pruning);
+	state->noticed = intVal(list_nth(plan->fdw_private, CLARI_PLAN_CHILD)) != 0;
 	state->filter = clari_filter_begin(list_copy_tail(plan->fdw_exprs, npruning), parent, columns,
 									   clari_scan_latest_week && state->options->request.include_historical);
 }
@@ -130,7 +151,7 @@ clariBeginForeignScan(ForeignScanState *node, int eflags)
 	memset(node->ss.ss_ScanTupleSlot->tts_isnull, true, sizeof(bool) * tupdesc->natts);
 	if (!IsParallelWorker())
 		state->fetch = clari_fetch_begin(clari_fetch_statement(statement_context(node)), state->options,
-										 !state->depends, choose_periods, state);
+										 !state->depends && state->safe, choose_periods, state);
 }
 
 /* ------- rows ------- */
@@ -342,6 +363,11 @@ clari_scan_periods(ForeignScanState *node, ClariPeriod *periods)
 	ClariPeriod current = CLARI_PERIOD_NONE;
 	int count;
 
+	if (state->chosen != NULL)
+	{
+		memcpy(periods, state->chosen, sizeof(ClariPeriod) * state->nchosen);
+		return state->nchosen;
+	}
 	if (clari_extent_is_relative(&state->options->extent))
 	{
 		if (state->authenticated)
@@ -350,8 +376,8 @@ clari_scan_periods(ForeignScanState *node, ClariPeriod *periods)
 			return -1;
 	}
 	count = clari_extent_expand(&state->options->extent, current, periods);
-	/* Values that execution sets are not there to be asked for. */
-	if (!state->depends)
+	/* Values that execution sets are not there to be asked for; and what may fail is for scans that take place. */
+	if (!state->depends && state->safe)
 		count = clari_prune_periods(state->prune, node->ss.ps.ps_ExprContext, periods, count);
 	return count;
 }
