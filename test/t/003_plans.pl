@@ -89,6 +89,15 @@ same_rows($_, (values %joins)[0]) for (
 	qq{SELECT n FROM quarters WHERE EXISTS (SELECT FROM forecasts WHERE time_period = q AND forecast_amount > n OFFSET 0) ORDER BY n},
 	qq{SELECT n, (SELECT count(*) FROM forecasts f WHERE time_period = q AND (SELECT max(time_period) FROM forecasts
 		WHERE time_period <= q AND owner_email = f.owner_email) = q) FROM quarters ORDER BY n},
+	qq{SELECT $total FROM forecasts WHERE time_period = to_char(date '2026-05-01' + (current_date - current_date), 'YYYY"_Q"Q')},
+	qq{SELECT n, count(*) FROM quarters JOIN forecasts ON time_period = '2026_Q' || n GROUP BY 1 ORDER BY 1},
+	qq{SELECT n, count(*) FROM quarters JOIN forecasts ON lower(time_period) = '2026_q' || n GROUP BY 1 ORDER BY 1},
+	qq{SELECT n, count(*), count(time_period) FROM quarters LEFT JOIN forecasts ON time_period = to_char(date '2026-02-01' + 90 * n, 'YYYY"_Q"Q')
+		AND forecast_amount > 10 * n GROUP BY 1 ORDER BY 1},
+	qq{SELECT n, count(*), count(other) FROM quarters LEFT JOIN (SELECT coalesce(time_period, '') AS other FROM forecasts) f ON other = '2026_Q' || n
+		GROUP BY 1 ORDER BY 1},
+	qq{SELECT n, count(*), min(other) FROM quarters a LEFT JOIN (SELECT n, coalesce(q, '2026_Q4') AS other FROM quarters) b USING (n)
+		LEFT JOIN forecasts ON time_period = other GROUP BY 1 ORDER BY 1},
 	# one query in another
 	qq{SELECT $total FROM (SELECT * FROM forecasts WHERE time_period = '2026_Q1' UNION ALL SELECT * FROM forecasts
 		WHERE time_period >= '2026_Q2') f},
@@ -119,6 +128,8 @@ same_rows($_, (values %joins)[0]) for (
 			EXECUTE p('{2026_Q2,2026_Q1}'); EXECUTE p('{}'); EXECUTE p(NULL); EXECUTE p('{NULL,2026_Q4}')},
 		qq{SET plan_cache_mode = $mode; PREPARE p(text, text) AS SELECT $total FROM forecasts WHERE time_period BETWEEN \$1 AND \$2
 			AND time_period LIKE '%Q' || \$3; EXECUTE p('2026_Q2', '2026_Q4', '3'); EXECUTE p('2026_Q4', '2026_Q2', '3')},
+		qq{SET plan_cache_mode = $mode; PREPARE p(int, varchar[]) AS SELECT $total FROM forecasts WHERE time_period = '2026_Q' || \$1
+			OR time_period = ANY (\$2) OR time_period = \$2[\$1]; EXECUTE p(2, '{2026_Q1,no}'); EXECUTE p(NULL, '{2026_Q3}'); EXECUTE p(1, NULL)},
 		qq{SET plan_cache_mode = $mode; PREPARE p(text) AS SELECT $total FROM forecasts f JOIN quarters ON q = time_period WHERE time_period > \$1;
 			EXECUTE p('2026_Q2'); EXECUTE p('')}) } qw(force_generic_plan force_custom_plan));
 
@@ -147,6 +158,14 @@ exports_only('2026_Q2 2026_Q3', q{SELECT * FROM forecasts WHERE time_period = AN
 exports_only('2026_Q2 2026_Q3', q{SELECT (SELECT count(*) FROM forecasts WHERE time_period = q) FROM quarters});
 exports_only('2026_Q2', q{SELECT * FROM quarters, LATERAL (SELECT * FROM forecasts WHERE time_period = q OFFSET 0) s WHERE n IN (1, 3, 4)});
 exports_only('2026_Q3', q{SET plan_cache_mode = force_generic_plan; PREPARE p(text) AS SELECT * FROM forecasts WHERE time_period = $1; EXECUTE p('2026_Q3')});
+exports_only('2026_Q2 2026_Q3', q{SELECT * FROM quarters JOIN forecasts ON time_period = '2026_Q' || n WHERE n IN (2, 3)});
+exports_only('2026_Q2 2026_Q3', q{SELECT * FROM quarters JOIN forecasts ON time_period = to_char(date '2026-05-01' + 92 * (n - 1), 'YYYY"_Q"Q') WHERE n < 3});
+exports_only('2026_Q2 2026_Q4', q{SELECT * FROM quarters a LEFT JOIN (SELECT n, coalesce(q, '2026_Q4') AS other FROM quarters) b USING (n)
+	JOIN forecasts ON time_period = other WHERE n IN (1, 4)});
+exports_only('2026_Q4', q{SELECT * FROM quarters LEFT JOIN (SELECT coalesce(time_period, '') AS other, * FROM forecasts) f ON other LIKE '%4' AND n = 1});
+exports_only('2026_Q3', q{SET plan_cache_mode = force_generic_plan; PREPARE p(int) AS SELECT * FROM forecasts WHERE time_period = '2026_Q' || $1; EXECUTE p(3)});
+exports_only('2026_Q2 2026_Q3', q{SET plan_cache_mode = force_generic_plan; PREPARE p(varchar[]) AS SELECT * FROM forecasts WHERE time_period = ANY ($1);
+	EXECUTE p('{2026_Q2,2026_Q3}')});
 exports_only('2026_Q1 2026_Q4', q{SELECT * FROM forecasts a JOIN forecasts b USING (owner_email)
 	WHERE a.time_period = '2026_Q1' AND b.time_period = '2026_Q4'});
 

@@ -139,6 +139,26 @@ prunes('f', $_) for (
 	q{false},
 	q{true});
 prunes('f', q{time_period COLLATE ci = '2026_q1'}) if $icu;
+
+# Values that no row has a part in, whatever computes them; stable functions are evaluated when the scan begins.
+my $may = q{to_char(timestamptz '2026-05-01 12:00' + (now() - now()), 'YYYY"_Q"Q')};
+my $day = q{(date '2026-05-01' + (current_date - current_date))};
+prunes('f', $_) for (
+	qq{time_period = $may},
+	qq{$may = time_period},
+	qq{time_period IN ($may, '2025_Q1')},
+	qq{time_period = ANY (ARRAY[$may, NULL])},
+	qq{time_period BETWEEN '2025_Q4' AND $may},
+	qq{time_period > $may},
+	qq{time_period <> $may},
+	qq{time_period LIKE extract(year FROM $day) || '%'},
+	qq{time_period = extract(year FROM $day) || '_Q' || extract(quarter FROM $day)},
+	qq{time_period = '2026_Q' || date_part('quarter', $day)::int},
+	qq{time_period = concat('2026_Q', extract(quarter FROM $day))},
+	q{time_period = to_char(current_date, 'YYYY"_Q"Q')},
+	q{time_period < to_char(now(), 'YYYY"_Q"Q')},
+	q{time_period = CASE current_user WHEN 'nobody' THEN '2026_Q1' ELSE '2026_Q2' END},
+	q{(string_to_array(time_period, '_'))[2] = 'Q3'});
 sql(q{ALTER DATABASE postgres SET clari_test.quarter = '2025_Q4'});
 prunes('f', q{time_period = current_setting('clari_test.quarter')});
 
@@ -163,6 +183,65 @@ prunes('f', @$_) for (
 	[ q{own(time_period) = '2026_Q1'}, 'all' ],
 	[ q{time_period = '2026_Q1' || left(random()::text, 0)}, 'all' ],
 	[ q{EXISTS (SELECT FROM heap.f h WHERE h.time_period = '2026_Q1')}, 'all' ]);
+
+#
+# What a statement's parameters, and rows of other tables, make of it: exported, cold, is what they ask for.
+#
+sub exports
+{
+	my ($periods, $query, $name) = @_;
+	sql(q{SELECT clari_invalidate('f')});
+	sim_reset();
+	is(sql($query), sql($query =~ s/\b(FROM|JOIN) f\b/$1 heap.f/gr), 'the rows are a heap\'s: ' . ($name // $query));
+	is(exported(), $periods, '… and these quarters were exported');
+	return;
+}
+
+sql(q{CREATE TABLE numbers (n int, year int, day date); INSERT INTO numbers VALUES (2, 2026, '2026-05-01'), (3, 2026, '2026-08-01'); ANALYZE numbers;
+	CREATE FUNCTION stable() RETURNS text STABLE LANGUAGE plpgsql AS $$ BEGIN RETURN '2026_Q' || (SELECT max(n) FROM numbers); END $$});
+my $rows = 'SELECT time_period, count(*), sum(forecast_amount)';
+for my $case (
+	[ 'text, text', q{$1 || '_Q' || $2}, q{'2026', '2'} ],
+	[ 'int, int', q{$1 || '_Q' || $2}, '2026, 2' ],
+	[ 'int', q{'2026_Q' || $1}, '2' ],
+	[ 'int', q{'2026_Q' || ($1 - 1)}, '3' ],
+	[ 'text', q{'2026_Q' || $1::int}, q{'2'} ],
+	[ 'date', q{to_char($1, 'YYYY"_Q"Q')}, q{'2026-05-01'} ],
+	[ 'text', q{upper($1)}, q{'2026_q2'} ],
+	[ 'text', q{own($1)}, q{'2026_Q2'} ],
+	[ 'varchar', q{$1}, q{'2026_Q2'} ],
+	[ 'quarter', q{$1}, q{'2026_Q2'} ],
+	[ 'varchar[]', q{ANY ($1)}, q{'{2026_Q2}'} ],
+	[ 'varchar[]', q{$1[1]}, q{'{2026_Q2}'} ],
+	[ 'text[]', q{ANY ($1[1:1])}, q{'{2026_Q2,2026_Q3}'} ],
+	[ 'quarter[]', q{ANY ($1)}, q{'{2026_Q2}'} ],
+	[ 'jsonb', q{$1 ->> 'q'}, q{'{"q": "2026_Q2"}'} ])
+{
+	my ($types, $value, $args) = @$case;
+	exports('2026_Q2', "SET plan_cache_mode = force_generic_plan; PREPARE p($types) AS $rows FROM f WHERE time_period = $value GROUP BY 1;
+		EXECUTE p($args)", "time_period = $value of ($types)");
+}
+exports($_->[0], "$rows $_->[1] GROUP BY 1 ORDER BY 1") for (
+	[ '2026_Q3', 'FROM f WHERE time_period = stable()' ],
+	[ '2026_Q2, 2026_Q3', q{FROM numbers JOIN f ON time_period = '2026_Q' || n} ],
+	[ '2026_Q2, 2026_Q3', q{FROM numbers JOIN f ON time_period = year || '_Q' || n} ],
+	[ '2026_Q2', q{FROM numbers JOIN f ON time_period = to_char(day, 'YYYY"_Q"Q') WHERE n = 2} ],
+	[ '2026_Q3', q{FROM numbers LEFT JOIN f ON time_period = '2026_Q' || n AND forecast_amount > n WHERE n = 3} ],
+	[ '2026_Q2, 2026_Q3', q{FROM numbers JOIN f ON lower(time_period) = '2026_q' || n} ],
+	[ '2025_Q2, 2025_Q3, 2026_Q2, 2026_Q3', q{FROM numbers JOIN f ON right(time_period, 1) = n::text} ],
+	[ '2026_Q2, 2026_Q3', q{FROM numbers a LEFT JOIN (SELECT n, coalesce('2026_Q' || n, 'none') AS q FROM numbers) b USING (n) JOIN f ON time_period = q} ],
+	[ '2026_Q4', q{FROM numbers LEFT JOIN (SELECT coalesce(time_period, '') AS q, time_period, forecast_amount FROM f) s ON q > '2026_Q3' AND n < 3} ],
+	[ '2026_Q2, 2026_Q3', q{FROM numbers, LATERAL (SELECT * FROM f WHERE time_period = concat('2026_Q', n) OFFSET 0) s} ]);
+
+# A branch that is not executed neither exports nor fails, as long as it may; where nothing can fail, all is exported at once.
+exports('2025_Q1', q{SET plan_cache_mode = force_generic_plan; PREPARE p(text) AS
+	SELECT count(*) FROM f WHERE time_period = '2025_Q1' UNION ALL SELECT count(*) FROM f WHERE $1 ~ '^\d$' AND time_period = '2026_Q' || $1::int;
+	EXECUTE p('last')});
+exports('2025_Q1', q{SET plan_cache_mode = force_generic_plan; PREPARE p(text) AS
+	SELECT CASE WHEN $1 ~ '^\d$' THEN (SELECT count(*) FROM f WHERE time_period = '2026_Q' || $1::int) ELSE
+	(SELECT count(*) FROM f WHERE time_period = '2025_Q1') END; EXECUTE p('last')});
+exports('', q{SET plan_cache_mode = force_generic_plan; PREPARE p(text) AS SELECT count(*) FROM f WHERE $1 IS NOT NULL AND time_period = '2026_Q' || $1::int;
+	EXECUTE p(NULL)});
 
 #
 # However the column is declared.
@@ -226,6 +305,43 @@ is(notices($_), '', 'nothing to tell') for (
 	q{EXPLAIN SELECT * FROM f WHERE time_period = '2030_Q1'});
 is(notices(q{SELECT * FROM f WHERE time_period COLLATE ci = '2026_q1'}), '', 'nor about a quarter that another collation finds')
   if $icu;
+
+# Other relations have the rows: children of whatever kind, also where only the execution tells which of them are read.
+sql(q{CREATE FOREIGN TABLE old_f (owner_name text, owner_email text, forecast_amount numeric, time_period text, again text OPTIONS (key 'time_period'),
+		forecast_name text) SERVER clari OPTIONS (forecast 'net_arr', periods '2024_Q4');
+	CREATE VIEW both_f AS SELECT * FROM f UNION ALL SELECT * FROM old_f;
+	CREATE VIEW both_grouped AS SELECT time_period, count(*) FROM f GROUP BY 1 UNION ALL SELECT time_period, count(*) FROM old_f GROUP BY 1;
+	CREATE VIEW both_distinct AS SELECT time_period, owner_email FROM f UNION SELECT time_period, owner_email FROM old_f;
+	CREATE TABLE parent_f (LIKE f);
+	INSERT INTO parent_f SELECT owner_name, owner_email, forecast_amount, '2023_Q1' FROM heap.f LIMIT 3;
+	ALTER FOREIGN TABLE old_f INHERIT parent_f;
+	CREATE TABLE parted_f (owner_name text, time_period text) PARTITION BY LIST (left(time_period, 4));
+	CREATE FOREIGN TABLE parted_2025 PARTITION OF parted_f FOR VALUES IN ('2025') SERVER clari OPTIONS (forecast 'net_arr', periods '2025_Q1..2025_Q4');
+	CREATE FOREIGN TABLE parted_2026 PARTITION OF parted_f FOR VALUES IN ('2026') SERVER clari OPTIONS (forecast 'net_arr', periods '2026_Q1..2026_Q4')});
+is(notices($_), '', '… which are no matter for a notice') for (
+	(map { my $quarter = $_; map { "SELECT * FROM $_ WHERE time_period = '$quarter'" } qw(both_f both_grouped both_distinct) } qw(2024_Q4 2026_Q1)),
+	q{SELECT * FROM f WHERE time_period = '2026_Q1' UNION ALL SELECT * FROM old_f WHERE time_period = '2024_Q4'},
+	q{SELECT * FROM parent_f WHERE time_period IN ('2023_Q1', '2024_Q4')},
+	q{SELECT * FROM parted_f WHERE time_period IN ('2025_Q1', '2026_Q1')},
+	q{SELECT * FROM (SELECT * FROM both_grouped OFFSET 0) s JOIN parted_f USING (time_period) WHERE time_period = '2025_Q1'},
+	(map { "SET plan_cache_mode = force_generic_plan; PREPARE p(text) AS SELECT * FROM $_ WHERE time_period = \$1; EXECUTE p('2024_Q4'); EXECUTE p('2026_Q1')" }
+		qw(both_f both_grouped both_distinct)),
+	q{SET plan_cache_mode = force_generic_plan; PREPARE p(text[]) AS SELECT * FROM parted_f WHERE time_period = ANY ($1); EXECUTE p('{2025_Q1,2026_Q2}')},
+	q{SET plan_cache_mode = force_generic_plan; PREPARE p(text) AS SELECT * FROM parted_f WHERE time_period = $1; EXECUTE p('2026_Q2')});
+like(notices(q{SELECT * FROM old_f WHERE time_period = '2026_Q1'}), qr/NOTICE:  period "2026_Q1"/, 'asked for by itself, a child tells');
+like(notices(q{SELECT * FROM (SELECT time_period, count(*) FROM old_f GROUP BY 1) s, both_f b WHERE s.time_period = '2026_Q1' AND b.time_period = '2026_Q1'}),
+	qr/NOTICE:  period "2026_Q1" .* "old_f"/, '… as does what only stands beside them');
+
+# The hint is a statement that works.
+sql(q{CREATE FOREIGN TABLE no_extent (owner_name text, time_period text) SERVER clari OPTIONS (forecast 'net_arr')});
+for my $case ([ 'no_extent', 'ADD' ], [ 'no_extent', 'SET' ], [ 'f', 'SET' ])
+{
+	my ($table, $verb) = @$case;
+	my ($hint) = notices("SELECT * FROM $table WHERE time_period = '2019_Q1'") =~ /HINT:  (.*) widens it/;
+	is($hint, "ALTER FOREIGN TABLE ... OPTIONS ($verb periods '...')", "$table: a hint to $verb");
+	sql(($hint =~ s/\.\.\./$table/r =~ s/\.\.\./2025_Q1..2026_Q4/r) . '');
+}
+
 $notices = notices(q{SELECT q, (SELECT count(*) FROM f WHERE time_period = q) FROM unnest('{2026_Q1,2030_Q1,2030_Q1}'::text[]) q});
 unlike($notices, qr/NOTICE.*NOTICE/s, 'at most one notice, however often the scan is run again');
 
