@@ -77,6 +77,7 @@ sql(q{CREATE FOREIGN TABLE remote.flat (dropped int, owner_name text, owner_emai
 sql("CREATE TABLE heap.$_ AS SELECT * FROM remote.$_") for @large;
 sql(q{CREATE TABLE quarters (q text, n int);
 	INSERT INTO quarters VALUES ('2026_Q2', 1), ('2026_Q3', 2), ('2026_Q2', 3), (NULL, 4), ('2031_Q5', 5), ('2025_Q4', 6);
+	CREATE FUNCTION stable(int) RETURNS text STABLE LANGUAGE plpgsql AS $$ BEGIN RETURN (SELECT min(q) FROM quarters WHERE n >= $1); END $$;
 	CREATE TABLE owners (email text, name text, region text, k int);
 	ALTER TABLE quarters SET (parallel_workers = 0);
 	ALTER TABLE owners SET (parallel_workers = 0);
@@ -131,9 +132,30 @@ sub value
 	return $kind eq 'text' || $kind eq 'period' ? $chosen[0] : "$chosen[0]::$types{$kind}";
 }
 
+# A whole number for what computes a quarter, and some quarters as an array; or a parameter.
+sub parameter_or
+{
+	my ($type, $written, @chosen) = @_;
+	return $written unless $parameters && chance(0.6);
+	push @$parameters, [ $type, @chosen ];
+	return '$' . @$parameters;
+}
+
+sub number
+{
+	my @chosen = map { chance(0.05) ? 'NULL' : 1 + below(5) } 1, 2;
+	return parameter_or('int', $chosen[0] eq 'NULL' ? 'NULL::int' : $chosen[0], @chosen);
+}
+
+sub array
+{
+	my @chosen = map { "'{" . join(',', map { chance(0.1) ? 'NULL' : pick(@quarters, '2031_Q1') } 1 .. 1 + below(3)) . "}'" } 1, 2;
+	return parameter_or('varchar[]', "($chosen[0]::varchar[])", @chosen);
+}
+
 #
 # Clauses about one column, {c}: with {v}alues, {l}ists of them, an {op}erator, {o}ther columns of the kind, a {d}igit, a
-# lette{r}.
+# lette{r}, a {n}umber and an {a}rray of quarters.
 #
 my @any_clauses = ('{c} = {v}', '{c} {op} {v}', '{c} {op} {v}', '{c} BETWEEN {v} AND {v}', '{c} IN ({l})', '{c} NOT IN ({l})', '{c} IS NULL',
 	'{c} IS NOT NULL', '{c} IS DISTINCT FROM {v}', '({c} = {v}) IS NOT TRUE', '{c} {op} {o}');
@@ -145,7 +167,18 @@ my %clauses = (
 		q[CASE WHEN {c} < '2026' THEN {c} LIKE '%Q{d}' ELSE {c} > '2026_Q{d}' END], 'CASE {c} WHEN {v} THEN true WHEN {v} THEN false END',
 		'nullif({c}, {v}) IS NULL', q[greatest({c}, '2026_Q{d}') = '2026_Q{d}'], q[{c} = '2026_Q' || left(current_setting('max_index_keys'), 1)],
 		'{c} = (SELECT q FROM quarters WHERE n = {d})', '{c} = ANY (ARRAY(SELECT q FROM quarters WHERE n > {d}))',
-		'{c} IN (SELECT q FROM quarters WHERE n <> {d})', '{c} <= (SELECT max(q) FROM quarters WHERE n < {d})' ],
+		'{c} IN (SELECT q FROM quarters WHERE n <> {d})', '{c} <= (SELECT max(q) FROM quarters WHERE n < {d})',
+		# the same for all rows, whatever computes it
+		q[{c} = '2026_Q' || {n}], q[{c} = '2026_Q' || ({n} + {n} % 2)], q[{c} {op} concat('2026_Q', {n})], q[{c} = {n} + 2021 || '_Q' || {n}],
+		q[{c} = ANY ({a})], q[{c} <> ALL ({a})], q[{c} = {a}[{n}]], q[{c} = ANY ({a}[1:2])], q[{c} LIKE ANY ({a})],
+		q[{c} {op} to_char(date '2025-11-01' + 90 * {n}, 'YYYY"_Q"Q')],
+		q[{c} {op} to_char(timestamp '2026-05-01' + (localtimestamp - localtimestamp) + interval '3 months' * {n}, 'YYYY"_Q"Q')],
+		q[{c} IN (to_char(date '2026-05-01' + (current_date - current_date), 'YYYY"_Q"Q'), {v})], q[{c} < to_char(now(), 'YYYY"_Q"Q')],
+		q[right({c}::text, 1) = extract(quarter FROM date '2026-0{d}-01' + (current_date - current_date))::text],
+		q[(string_to_array({c}::text, '_'))[2] = 'Q' || {n}], q[{c} = coalesce({v}, '2026_Q' || {n})], q[({c} = {v} OR {v} IS NULL)],
+		q[{c} = CASE {n} WHEN 1 THEN '2025_Q4' WHEN 2 THEN {v} ELSE '2026_Q' || {n} END], q[CASE WHEN {n} > 2 THEN {c} = {v} ELSE {c} > {v} END],
+		q[{c} = '2026_Q' || (SELECT min(n) + {n} FROM quarters)], q[{c} = stable({n})], q[{c} IN (stable({n}), {v})], q[{c} >= upper({v}::text)],
+		q[{c}::text || random() * 0 = '2026_Q{d}0'], q[{c} = '2026_Q' || {n} || left(random()::text, 0)] ],
 	text => [ @any_clauses, '{c} = {v}', '{c} = {v}', '{v} = {c}', '{c} IN ({l})', '{c} IN ({l})', '{c} IS NULL', '{c} IS NOT NULL',
 		'{c} = ANY (ARRAY[{l}]::text[])', '{c} <> ALL (ARRAY[{l}, NULL]::text[])', '{c} <> {v}', q[{c} LIKE '{r}%'], q[{c} NOT LIKE '%{r}%'],
 		q[{c} LIKE '_{r}_%'], q[{c} ILIKE '%{r}'], q[{c} ~ '^[{r}0-9]'], '{c} ^@ left({v}::text, 2)', '({c} = {v}) IS UNKNOWN',
@@ -167,8 +200,10 @@ sub column_clause
 		o => sub { return "$alias." . pick(columns($table, $kind)); },
 		op => sub { return pick(qw(= <> < <= > >=)); },
 		d => sub { return $digit; },
-		r => sub { return pick('a' .. 'z', 'A' .. 'Z'); });
-	return pick(@{ $clauses{$kind} }) =~ s/\{(c|v|l|o|op|d|r)\}/$replace{$1}->()/ger;
+		r => sub { return pick('a' .. 'z', 'A' .. 'Z'); },
+		n => \&number,
+		a => \&array);
+	return pick(@{ $clauses{$kind} }) =~ s/\{(c|v|l|o|op|d|r|n|a)\}/$replace{$1}->()/ger;
 }
 
 # … about one of some tables, each [name, alias].
@@ -212,9 +247,20 @@ sub common_key
 	return pick(grep { $_ ne 'period' } @common) // pick(@common);
 }
 
+# A table's quarter as what rows of the local ones compute.
+sub computed_quarter
+{
+	my ($table, $alias, $local) = @_;
+	my $period = "$alias.$keys{$table}{period}";
+	return pick("$period = '2026_Q' || $local.n", "$period = concat('2026_Q', $local.n)", "lower($period\::text) = '2026_q' || $local.n",
+		qq{$period = to_char(date '2025-11-01' + 90 * $local.n, 'YYYY"_Q"Q')}, "$period = coalesce($local.q, '2026_Q' || $local.n)",
+		"$period = (string_to_array($local.q || ',2025_Q4,2026_Q1', ','))[$local.n]", "$period = stable($local.n)");
+}
+
 sub join_condition
 {
 	my ($one, $other, $same_quarter) = @_;
+	return computed_quarter(@$one, $other->[1]) if $other->[0] eq 'quarters' && chance(0.4);
 	my @used = common_key($one, $other) // return 'true';
 	push @used, 'period' if $used[0] ne 'period' && $keys{ $one->[0] }{period} && $keys{ $other->[0] }{period} && ($same_quarter || chance(0.7));
 	return join(' AND ', map { "$one->[1].$keys{$one->[0]}{$_} = $other->[1].$keys{$other->[0]}{$_}" } @used);
@@ -265,6 +311,7 @@ sub aggregates
 sub correlation
 {
 	my ($table, $local) = @_;
+	return computed_quarter($table, 'a', 'd') . ' AND ' . clause(1, [ $table, 'a' ]) if $local eq 'quarters' && chance(0.4);
 	my $key = $local eq 'quarters' ? 'period' : 'email';
 	return "a.$keys{$table}{$key} = d.$keys{$local}{$key} AND " . clause(1, [ $table, 'a' ]);
 }
