@@ -213,6 +213,52 @@ subtest 'without ANALYZE' => sub {
 	is(sim_requests(), $requests, 'nobody was asked');
 };
 
+subtest 'what EXPLAIN evaluates, and what it does not' => sub {
+	forget();
+	my $generic = 'SET plan_cache_mode = force_generic_plan;';
+	sql(q{CREATE FUNCTION newest() RETURNS text STABLE LANGUAGE plpgsql AS $$ BEGIN RETURN (SELECT max(time_period) FROM clari.users
+		WHERE time_period < '2026_Q4'); END $$;
+		CREATE FUNCTION failing(text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN RAISE 'called with %', $1; END $$});
+	my $all = '2026_Q1, 2026_Q2, 2026_Q3, 2026_Q4';
+	for my $case (
+		[ q{SELECT * FROM forecasts WHERE time_period = to_char(date '2026-05-01' + (current_date - current_date), 'YYYY"_Q"Q')}, '2026_Q2' ],
+		[ q{SELECT * FROM forecasts WHERE time_period = '2026_Q' || extract(quarter FROM date '2026-05-01' + (current_date - current_date))}, '2026_Q2' ],
+		[ q{EXECUTE p(2)}, '2026_Q2', q{PREPARE p(int) AS SELECT * FROM forecasts WHERE time_period = '2026_Q' || $1} ],
+		[ q{EXECUTE p('{2026_Q2,2026_Q3}')}, '2026_Q2, 2026_Q3', q{PREPARE p(varchar[]) AS SELECT * FROM forecasts WHERE time_period = ANY ($1)} ],
+		[ q{EXECUTE p('2026-05-01')}, '2026_Q2', q{PREPARE p(date) AS SELECT * FROM forecasts WHERE time_period = to_char($1, 'YYYY"_Q"Q')} ],
+		# What may fail for one value and not for another, and what is somebody's own, is for the execution.
+		[ q{EXECUTE p('2')}, $all, q{PREPARE p(text) AS SELECT * FROM forecasts WHERE time_period = '2026_Q' || $1::int} ],
+		[ q{EXECUTE p('last')}, $all, q{PREPARE p(text) AS SELECT * FROM forecasts WHERE time_period = '2026_Q' || $1::int} ],
+		[ q{EXECUTE p('2026_Q2')}, $all, q{PREPARE p(text) AS SELECT * FROM forecasts WHERE time_period = failing($1)} ],
+		[ q{SELECT * FROM forecasts WHERE time_period = newest()}, $all ],
+		[ q{SELECT * FROM quarters, LATERAL (SELECT * FROM forecasts WHERE time_period = '2026_Q' || n OFFSET 0) s}, $all ])
+	{
+		my ($query, $periods, $prepare) = @$case;
+		my ($scan) = same_in_all_formats($query, 'COSTS OFF', $generic . ($prepare // ''));
+		is($scan->{Periods}, $periods, $prepare // $query);
+		ok($scan->{'Period Cond'}, '… with what chooses them');
+	}
+	is(sim_requests(), 0, 'nobody was asked, not by a function either');
+
+	my ($scan) = explained('SELECT * FROM forecasts WHERE time_period = newest()', 'ANALYZE, FORMAT JSON');
+	is("$scan->{Periods}: " . sources($scan), '2026_Q3: 2026_Q3 memory', 'after the execution it knows them');
+	is(sim_posts(), 3, '… and no more was exported than the function needs');
+
+	# Scans that do not take place are not evaluated at the end either, nor where another module explains the query.
+	my $prepare = q{PREPARE p(text) AS SELECT CASE WHEN $1 ~ '^\d$' THEN (SELECT count(*) FROM forecasts WHERE time_period = '2026_Q' || $1::int)
+		ELSE (SELECT count(*) FROM forecasts WHERE time_period = '2026_Q1') END};
+	my @scans = same_in_all_formats(q{EXECUTE p('last')}, 'ANALYZE', $generic . $prepare);
+	is(join('; ', map { "$_->{Periods}: " . sources($_) } @scans), "$all: ; 2026_Q1: 2026_Q1 memory", 'one that took place, and one that did not');
+	for my $analyze (qw(on off))
+	{
+		next if $node->psql('postgres', q{LOAD 'auto_explain'});    # not installed
+		my ($code, $rows, $message) = $node->psql('postgres', qq{LOAD 'auto_explain'; SET auto_explain.log_min_duration = 0;
+			SET auto_explain.log_analyze = $analyze; SET search_path = clari, public; SET client_min_messages = log; $generic $prepare; EXECUTE p('last')});
+		is($code, 0, "auto_explain, log_analyze $analyze") or diag($message);
+		like($message, qr/Periods: \Q$all\E/, '… tells the same');
+	}
+};
+
 subtest 'identities' => sub {
 	my $identity = sub { my ($scan) = explained($_[0], 'VERBOSE', $_[1]); return $scan->{Identities} // 'none' };
 	my $mine = $identity->($both);
