@@ -53,6 +53,7 @@ typedef struct PlanInfo
 	ClariColumn *columns; /* by attribute */
 	List *filters;        /* RestrictInfos that are tested before a row is formed */
 	List *checked;        /* those that the executor checks */
+	bool safe;            /* what prunes can be evaluated whether or not the scan takes place */
 } PlanInfo;
 
 /* ------- how many rows ------- */
@@ -146,6 +147,7 @@ clariGetForeignRelSize(PlannerInfo *root, RelOptInfo *baserel, Oid foreigntablei
 		split_clauses(info, baserel->relid, baserel->baserestrictinfo, &exact, &info->filters, &info->checked);
 	int count;
 
+	info->safe = clari_prune_is_safe((Node *) pruning);
 	count = surviving_periods(options, pruning, info, authenticated, periods);
 	clari_estimate_scan(&info->estimate, options, authenticated, periods, count);
 	baserel->fdw_private = info;
@@ -270,6 +272,9 @@ clariGetForeignPaths(PlannerInfo *root, RelOptInfo *baserel, Oid foreigntableid 
 	add_path(baserel, (Path *) path);
 	add_parameterized_paths(root, baserel);
 	if (!baserel->consider_parallel || info->estimate.exports > 0 || !bms_is_empty(baserel->lateral_relids))
+		return;
+	/* The leader opens what it offers before the query's one-time filters are checked. */
+	if (!info->safe && root->hasPseudoConstantQuals)
 		return;
 	workers = compute_parallel_worker(baserel, baserel->pages, -1, max_parallel_workers_per_gather);
 	if (workers > 0)

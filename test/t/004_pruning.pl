@@ -243,6 +243,15 @@ exports('2025_Q1', q{SET plan_cache_mode = force_generic_plan; PREPARE p(text) A
 exports('', q{SET plan_cache_mode = force_generic_plan; PREPARE p(text) AS SELECT count(*) FROM f WHERE $1 IS NOT NULL AND time_period = '2026_Q' || $1::int;
 	EXECUTE p(NULL)});
 
+# Nor does a parallel plan ask for it before the branch is reached.
+sql('SELECT count(*) FROM f');
+my $parallel = 'SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0; SET max_parallel_workers_per_gather = 2;
+	SET plan_cache_mode = force_generic_plan;';
+my $gated = q{SELECT count(*) FROM f WHERE $1 ~ '^\d$' AND length(owner_name) > 0 AND time_period =};
+is(sql("$parallel PREPARE p(text) AS $gated '2026_Q' || \$1::int; EXECUTE p('last'); EXECUTE p('2')"), "0\n" .
+	sql(q{SELECT count(*) FROM heap.f WHERE time_period = '2026_Q2' AND length(owner_name) > 0}), 'a parallel plan with a branch that is not executed');
+like(sql("$parallel PREPARE p(text) AS $gated '2026_Q' || \$1; EXPLAIN EXECUTE p('2')"), qr/Parallel Foreign Scan/, '… which is parallel where nothing can fail');
+
 # A function of one's own may read such tables itself, while its scan waits to learn which quarter is the current one.
 sql(q{CREATE FOREIGN TABLE relative (owner_name text, time_period text) SERVER clari OPTIONS (forecast 'net_arr', periods 'current-2..current');
 	CREATE FOREIGN TABLE asked (owner_name text, time_period text) SERVER clari OPTIONS (forecast 'fresh', periods 'current-1..current');
