@@ -1,6 +1,10 @@
 #!/bin/bash
 # check.sh
-#		All tests, from a clean clone: bash test/check.sh
+#		All tests, from a clean clone: bash test/check.sh [SUITE…]
+#
+# The suites are simulator, unit, regress, isolation, tap and fuzz; without any, all
+# of them.  It is built in any case, and the logs of all servers are looked through for
+# crashes and leaks, which no test need have noticed.
 #
 # Takes from the environment FUZZ_SECONDS (60, for each fuzzer), PG_CONFIG (the newest
 # PostgreSQL) and PG_TEST_TIMEOUT_DEFAULT (180, seconds after which a test takes what
@@ -31,12 +35,22 @@ has_cron()
 	[ -e "$library/pg_cron.so" ] || [[ $library != /usr/lib/postgresql/* ]]
 }
 
+for suite; do
+	case $suite in simulator | unit | regress | isolation | tap | fuzz) ;; *) die "there is no suite $suite" ;; esac
+done
+wanted=" ${*:-simulator unit regress isolation tap fuzz} build logs "
+
+is_wanted()
+{
+	[[ $wanted = *" $1 "* ]]
+}
+
 if [ -z "$work" ]; then
 	install_packages missing_to_test
 	# For the fuzzers and for 042_cron.pl: whoever may not install packages runs the rest.
-	can_fuzz || install_optional clang libclang-rt-dev
-	has_cron || install_optional postgresql-@-cron
-	run_inside
+	! is_wanted fuzz || can_fuzz || install_optional clang libclang-rt-dev
+	! is_wanted tap || has_cron || install_optional postgresql-@-cron
+	run_inside "$@"
 fi
 
 passed=0
@@ -54,6 +68,7 @@ show_failure()
 			rm "$file"
 		fi
 	done
+	[ "$1" = "$work/tap.log" ] || return 0
 	for file in tmp_check/log/regress_log_*; do
 		name=${file##*/regress_log_}
 		if [ -f "$file" ] && ! grep -Eq "^test/t/$name.pl \.+ (ok|skipped)" "$1"; then
@@ -104,12 +119,13 @@ run_watched()
 	return $status
 }
 
-# suite NAME COUNT PATTERN COMMAND…: COUNT tests, of which as many passed as lines match; all of them, if
+# suite NAME COUNT PATTERN COMMAND…: if it is wanted.  COUNT tests, of which as many passed as lines match; all of them, if
 # there is no pattern and the command succeeds.
 suite()
 {
 	local name=$1 count=$2 pattern=$3 log="$work/$1.log" status=0 good start=$SECONDS
 	shift 3
+	is_wanted "$name" || return 0
 	if [ "$count" = 0 ]; then
 		echo "$name: none"
 		return
@@ -154,11 +170,12 @@ suite isolation "$(count_files test/isolation/specs -name '*.spec')" "$regress_o
 stop_server
 suite tap "$(count_files test/t -name '*.pl')" '^test/t/[^ ]+ \.+ (ok|skipped)' \
 	make -s installcheck REGRESS= ISOLATION= PROVE_FLAGS=-j2
-sed -n 's/^test\/t\/\([^ ]*\) \.* \(skipped: .*\)/tap: \1 \2/p' "$work/tap.log"
+! is_wanted tap || sed -n 's/^test\/t\/\([^ ]*\) \.* \(skipped: .*\)/tap: \1 \2/p' "$work/tap.log"
+suite logs 1 '' no_trouble_in "$work/server.log" $(find tmp_check/log -name '*.log' 2>/dev/null)
 if can_fuzz; then
 	suite fuzz "$(count_files test/fuzz/corpus -mindepth 1 -maxdepth 1 -type d)" '^Done [0-9]+ runs' \
 		make -s -k -O -j2 fuzz FUZZ_CC="$(find_clang)" FUZZ_SECONDS="${FUZZ_SECONDS:-60}"
-else
+elif is_wanted fuzz; then
 	echo "fuzz: not run, since there is no clang with libFuzzer"
 fi
 finish

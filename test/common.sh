@@ -258,7 +258,13 @@ copy_postgres()
 	pg_config=$work$("$config" --bindir)/pg_config
 	for dir in "$("$config" --includedir-server)" "$("$config" --libdir)"; do
 		mkdir -p "$work${dir%/*}"
-		[ -e "$work$dir" ] || ln -s "$dir" "$work$dir"
+		if [[ $dir != /usr/* ]]; then
+			# Of somebody's own PostgreSQL, which another user may not be able to read.
+			mkdir -p "$work$dir"
+			cp -a "$dir/." "$work$dir"
+		elif [ ! -e "$work$dir" ]; then
+			ln -s "$dir" "$work$dir"
+		fi
 	done
 	[ "$("$pg_config" --pkglibdir)" = "$work$("$config" --pkglibdir)" ] &&
 		[ "$("$pg_config" --sharedir)" = "$work$("$config" --sharedir)" ] ||
@@ -335,7 +341,7 @@ start_inside()
 		account=(setpriv --reuid=$user --regid="$(id -g $user)" --init-groups)
 		chown -Rh $user: "$work"
 	fi
-	for name in FUZZ_SECONDS SCAN_ROWS MERGE_ROWS PG_TEST_TIMEOUT_DEFAULT; do
+	for name in FUZZ_SECONDS SCAN_ROWS MERGE_ROWS SQLSMITH_SECONDS SQLSMITH_SEED PG_TEST_TIMEOUT_DEFAULT; do
 		[ -z "${!name:-}" ] || settings+=("$name=${!name}")
 	done
 	# A session of its own, to be ended as one.  TMPDIR is where tests put their sockets.
@@ -369,6 +375,14 @@ start_server()
 		fsync = off
 	EOF
 	pg_ctl -D "$work/data" -l "$work/server.log" -w start >/dev/null || die "$(cat "$work/server.log")"
+}
+
+# no_trouble_in LOG…: fails, and shows where, if a server failed an assertion, crashed (tests kill servers, but not by
+# these signals), panicked, wrote beyond what it had allocated, or did not give back what it held.
+no_trouble_in()
+{
+	! grep -A 15 -aE '^TRAP:|PANIC:  |was terminated by signal (4|6|7|8|11):|WARNING: .*(leak|still referenced|not closed|problem in )' \
+		"$@" /dev/null
 }
 
 # run_figures SCRIPT ROWS [PART…]: with the server's settings of standard input, and the simulator; ends as the script does.
