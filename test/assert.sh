@@ -8,10 +8,10 @@
 # uses one without holding it fails at the first test, and not once in a year.  Then
 # check.sh runs its suites regress, isolation and tap on it, or those that are named.
 #
-# The build takes 10 minutes of a core and 200 MB, and stays until it is removed, in
-# the directory that roots.sh tells, as assert-VERSION.  The tests take some times as
-# long as elsewhere.  Where the source of the newest version is not served, an older
-# one's is taken.
+# The build takes some minutes and 100 MB, and stays until it is removed, in the
+# directory that roots.sh tells, as assert-VERSION.  Where the newest version's source
+# is not served, an older one's is taken.  The tests take some times as long as
+# elsewhere.
 
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 source "$tree/test/roots.sh"

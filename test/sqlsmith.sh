@@ -65,6 +65,11 @@ make_databases()
 		INSERT INTO staging_clari SELECT * FROM forecasts WHERE owner_email IS NOT NULL;
 		SELECT format('CREATE TABLE heap.%1$I AS TABLE clari.%1$I', relname) FROM pg_class
 		WHERE relkind = 'f' AND relnamespace = 'clari'::regnamespace \gexec
+		RESET ROLE;
+		-- What the functions take: sqlsmith takes a value that it cannot write from a column of its type.
+		CREATE TABLE argument AS SELECT oid::regclass AS relation, '{2026_Q3}'::text[] AS periods
+		FROM pg_class WHERE relkind IN ('f', 'r', 'p') AND relnamespace = 'clari'::regnamespace;
+		GRANT SELECT ON argument TO smith;
 	SQL
 	createdb -T clari heap
 	in_database clari <<<'SET client_min_messages = warning; DROP SCHEMA heap CASCADE'
@@ -85,12 +90,6 @@ digest_of_rows()
 			FROM (SELECT (to_jsonb(t) - 'exported_at')::text FROM clari.%1$I t) x (r)$$, name)
 		FROM unnest('{forecasts,entries,users,fields,time_periods,time_frames,quarters}'::text[]) name \gexec
 	SQL
-}
-
-# How many rowsets scans have read from the cache.
-count_hits()
-{
-	in_database clari <<<'SELECT hits FROM clari_stats'
 }
 
 # What clari_fdw's functions are: lines of file and name, as an error's location tells them.
@@ -168,7 +167,7 @@ start_simulator --owners 40 --job-seconds 0 --concurrent-limit 100 --monthly-quo
 make_databases
 [ "$(digest_of_rows clari)" = "$(digest_of_rows heap)" ] || die "the tables do not hold the same rows at the start"
 
-hits=$(count_hits)
+in_database clari <<<'SELECT clari_stats_reset() \g /dev/null'
 echo "sqlsmith for $seconds s, seeds $seed and $((seed + 1)), $("$PG_CONFIG" --version)"
 smiths=()
 for process in 0 1; do
@@ -183,9 +182,10 @@ for process in 0 1; do
 	grep -a '^queries: ' "$work/sqlsmith.$process.log" | tail -n 1 || :
 	[ $ended = 124 ] || { tail -n 5 "$work/sqlsmith.$process.log"; echo "sqlsmith ended by itself, with $ended"; status=1; }
 done
-hits=$(($(count_hits) - hits))
-echo "$hits rowsets were read from the cache"
-[ $hits -gt 0 ] || status=1
+# It resets these now and then.
+hits=$(in_database clari <<<'SELECT hits FROM clari_stats')
+echo "$hits rowsets or more were read from the cache"
+[ "$hits" -gt 0 ] || status=1
 no_trouble_in "$work/server.log" "$work/data/log/server.log" || status=1
 [ "$(digest_of_rows clari)" = "$(digest_of_rows heap)" ] || { echo "The tables no longer hold the rows of the start."; status=1; }
 check_internal_errors || status=1
