@@ -8,7 +8,7 @@
 # is cached at first, and what they invalidate or refresh comes from the simulator,
 # whose quota lasts.  Fails if
 #
-#	- a process crashes, panics, or leaks what it should have given back;
+#	- a process crashes, panics, hangs, or leaks what it should have given back;
 #	- an internal error (XX000) comes from this extension's code;
 #	- any other internal error comes that the same statement does not raise on heap
 #	  tables of the same names and rows, in another database: PostgreSQL has some of
@@ -118,6 +118,19 @@ load_log()
 	SQL
 }
 
+# Fails, and shows them, if there are statements that sqlsmith's time-out of a second has not ended.
+no_hanging()
+{
+	local left
+	for _ in {1..60}; do
+		left=$(in_database clari <<<"SELECT pid, wait_event, query FROM pg_stat_activity WHERE usename = 'smith'")
+		[ -n "$left" ] || return 0
+		sleep 0.5
+	done
+	printf 'These hang:\n%s\n' "$left"
+	return 1
+}
+
 # Fails if there were internal errors that count, and shows them.
 check_internal_errors()
 {
@@ -186,6 +199,7 @@ done
 hits=$(in_database clari <<<'SELECT hits FROM clari_stats')
 echo "$hits rowsets or more were read from the cache"
 [ "$hits" -gt 0 ] || status=1
+no_hanging || status=1
 no_trouble_in "$work/server.log" "$work/data/log/server.log" || status=1
 [ "$(digest_of_rows clari)" = "$(digest_of_rows heap)" ] || { echo "The tables no longer hold the rows of the start."; status=1; }
 check_internal_errors || status=1
