@@ -315,10 +315,15 @@ clari_flight_turn_locked(Oid role)
 	return last + 1;
 }
 
+/* Of the same turn, first who did not have the last one. */
 static bool
-is_before(const ClariFlightShared *a, const ClariFlightShared *b)
+is_before_locked(const ClariControl *control, const ClariFlightShared *a, const ClariFlightShared *b)
 {
-	return a->turn != b->turn ? a->turn < b->turn : a->generation < b->generation;
+	if (a->turn != b->turn)
+		return a->turn < b->turn;
+	if ((a->role == control->last_role) != (b->role == control->last_role))
+		return b->role == control->last_role;
+	return a->generation < b->generation;
 }
 
 static bool
@@ -347,7 +352,8 @@ next_flight_locked(ClariControl *control)
 	{
 		ClariFlightShared *flight = &control->flights[i];
 
-		if (is_queued(flight) && (next == NULL || is_before(flight, next)) && account_has_room_locked(control, flight))
+		if (is_queued(flight) && (next == NULL || is_before_locked(control, flight, next)) &&
+			account_has_room_locked(control, flight))
 			next = flight;
 	}
 	return next;
@@ -366,6 +372,7 @@ clari_cache_claim(ClariOrder *order)
 	{
 		flight->worker = my_slot;
 		control->turn = Max(control->turn, flight->turn);
+		control->last_role = flight->role;
 		control->workers[my_slot].flights++;
 		order->index = (int) (flight - control->flights);
 		order->key = control->entries[flight->entry].key;

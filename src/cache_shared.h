@@ -131,6 +131,7 @@ typedef struct ClariControl
 	int nflights;   /* the same */
 	int free_entry; /* the first that was given back, or CLARI_NOBODY */
 	uint64 turn;    /* of the flight that was claimed last */
+	Oid last_role;  /* who had asked for that one */
 	int nsegments;
 	Size segment_bytes;
 	int nghosts; /* segments that were dropped, and are still read: their bytes count against the bound */

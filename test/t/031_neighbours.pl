@@ -2,9 +2,7 @@
 # that is read, and exports that are older than who asks for them.
 use strict;
 use warnings FATAL => 'all';
-use utf8;
 
-use Encode qw(encode);
 use FindBin;
 use lib $FindBin::RealBin;
 use ClariSession;
@@ -21,7 +19,7 @@ start_sim(%usual, keys => $keys);
 # The directory's name is one that a LATIN1 client cannot be told, so that each report with it raises there; and whoever is
 # in the directory can be cancelled at that moment.
 my $temporary = PostgreSQL::Test::Utils::tempdir();
-my $directory = encode('UTF-8', "$temporary/clari_cache_кеш");
+my $directory = "$temporary/clari_cache_кеш";
 my $flag = "$temporary/interrupt";
 plan skip_all => 'no C compiler' if system("cc -shared -fPIC -o $temporary/interrupt.so $FindBin::RealBin/interrupt.c -ldl") != 0;
 @ENV{qw(LD_PRELOAD CLARI_INTERRUPT)} = ("$temporary/interrupt.so", $flag);
@@ -129,10 +127,10 @@ subtest 'a wide query that is cancelled' => sub {
 
 subtest 'a query that ends without some of its periods' => sub {
 	start_over(job_seconds => 'hold');
-	sim_set({ %usual }, period => '2026_Q4');
-	my $session = ClariSession->new($node)->start("SELECT count(*) FROM (SELECT * FROM clari.forecasts WHERE time_period > '2024' LIMIT 10) AS few");
-	wait_until('it has what it needs, or waits', sub { sim_release(period => '2026_Q4'); sim_release(period => '2024_Q1'); $session->is_finished });
-	is($session->finish, 10, 'it ends');
+	sim_set({ %usual }, period => '2020_Q1');
+	my $session = ClariSession->new($node);
+	is($session->query("SELECT count(*) FROM (SELECT * FROM clari.forecasts WHERE time_period BETWEEN '2020' AND '2025' LIMIT 10) AS few"), 10,
+		'it ends');
 	is(sql("SELECT count(*) FROM clari_exports WHERE phase = 'queued'"), 0, 'nothing stays queued for it');
 };
 
@@ -140,7 +138,8 @@ subtest 'a POST that Clari has refused for now is not sent again for nobody' => 
 	start_over(job_seconds => 'hold', concurrent_limit => 2);
 	my ($session, $boss) = map { ClariSession->new($node) } 1 .. 2;
 	$session->start("SELECT count(*) FROM clari.forecasts WHERE time_period > '2026'");
-	wait_until('two are accepted, another refused', sub { accepted() == 2 && sim_posts() >= 3 });
+	wait_until('two are accepted, two refused', sub {
+		accepted() == 2 && sql("SELECT count(*) FROM clari_exports WHERE phase = 'waiting for a slot'") eq '2' });
 	like($session->cancel($boss), qr/57014/, 'cancelled');
 	wait_until('all are through', sub { sim_release(); flying() eq '0' });
 	is(accepted(), 2, 'no further export');
@@ -249,14 +248,13 @@ subtest 'failures push out no rowset' => sub {
 	{
 		sql("DROP FOREIGN TABLE IF EXISTS clari.other_forecasts; IMPORT FOREIGN SCHEMA bookings LIMIT TO (other_forecasts) FROM SERVER clari INTO clari
 			OPTIONS (periods '1927_Q1..2026_Q4', table_prefix 'other_', currency '$currency')");
-		for my $from (0, 200)
+		for my $range ('1927_Q1..1976_Q4', '1977_Q1..2026_Q4')
 		{
-			my $list = join(',', @quarters[ $from .. $from + 199 ]);
-			sql("SELECT clari_prefetch('clari.other_forecasts', '{$list}')");
+			sql("SELECT clari_prefetch('clari.other_forecasts', '{$range}')");
 			wait_until('they have failed', sub { flying() eq '0' });
 		}
 	}
-	cmp_ok(sql("SELECT count(*) FROM clari_cache WHERE state = 'failed'"), '>', 1000, 'more than a thousand failures');
+	cmp_ok(sim_posts(), '>', 1200, 'more failures than there are entries');
 	is(sql("SELECT count(*) FROM clari_cache WHERE state = 'ready'"), 6, 'and six rowsets');
 	sql(q{ALTER SERVER clari OPTIONS (SET max_concurrent_exports '4')});
 };
@@ -291,7 +289,8 @@ subtest 'stale queries leave the worker alone while an export is under way' => s
 
 # ---- older than the call ----
 
-sql('SELECT clari_create_tables()');
+# The quarter is over by the calendar: then closed_period_ttl counts for clari_sync.
+sql(q{SELECT clari_create_tables(); ALTER FOREIGN TABLE clari.forecasts OPTIONS (ADD closed_period_ttl '0')});
 for my $call ("SELECT clari_refresh('clari.forecasts', '{2026_Q4}')", "CALL clari_sync('clari.forecasts', '{2026_Q4}')")
 {
 	subtest "$call takes nothing that was POSTed before it" => sub {
