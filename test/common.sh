@@ -77,6 +77,13 @@ has_headers()
 	[ -f "$("$1" --pgxs)" ] && compiles '#include "postgres.h"' -fsyntax-only -isystem "$("$1" --includedir-server)"
 }
 
+# Without the file that it was built to read, libcurl refuses each https server before it has asked it anything.
+has_authorities()
+{
+	local file
+	file=$(PATH=$tools curl-config --ca) && { [ -z "$file" ] || [ -s "$file" ]; }
+}
+
 has_test_programs()
 {
 	local pgxs
@@ -140,6 +147,7 @@ missing_to_test()
 	need perl prove in_tools prove --version
 	need libipc-run-perl "perl's IPC::Run" in_tools perl -MIPC::Run -e 1
 	need openssl openssl in_tools openssl version
+	need ca-certificates 'the certificates that libcurl trusts' has_authorities
 	need postgresql-server-dev-@ "PostgreSQL's test programs" has_test_programs "${config:-false}"
 }
 

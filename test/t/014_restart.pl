@@ -129,6 +129,7 @@ subtest 'a worker that is terminated while it decodes a large export' => sub {
 	forget_all($node, job_seconds => 0);
 	terminate_workers($node);    # or an idle one would begin, too, before it is its turn to be told
 	sim_set({ owners => 100_000 }, period => '2026_Q3');
+	sim_fault({ stall_after => 1_000_000 }, step => 'results', period => '2026_Q3', times => 3);    # or it might be through
 	my $session = ClariSession->new($node)->start($query =~ s/2026_Q1/2026_Q3/r);
 	for my $time (1 .. 3)
 	{
