@@ -22,7 +22,7 @@ sub begin
 	$session = set_up($port);
 	$url = "http://127.0.0.1:$port/v4";
 	control('set', { settings => { known_periods => \@quarters,
-		forecasts => [qw(net_arr ways large busy growth quarters sessions monthly)] } });
+		forecasts => [qw(net_arr ways large busy growth quarters sessions monthly queue)] } });
 	query("LOAD 'clari_fdw'; ALTER SYSTEM SET clari_fdw.disk_cache_size = '16GB'");
 	query("ALTER SYSTEM SET clari_fdw.worker_idle_timeout = '1h'");
 	query("SELECT pg_reload_conf(); SET jit = off; SET max_parallel_workers_per_gather = 0; SET client_min_messages = warning;

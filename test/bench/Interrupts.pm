@@ -1,4 +1,5 @@
-# Part of figures.pl about sessions that wait: how soon they are gone, beside one that sleeps.
+# Parts of figures.pl about sessions that wait: how soon they are gone, beside one that sleeps; and how long one waits while
+# another role has queued four hundred quarters.
 package Interrupts;
 
 use strict;
@@ -9,7 +10,7 @@ use Figures;
 use Record;
 use Time::HiRes qw(sleep time);
 
-our %parts = (interrupts => \&interrupts);
+our %parts = (interrupts => \&interrupts, queue => \&queue);
 
 my $query = "SELECT count(*) FROM clari.forecasts WHERE time_period = '2026_Q1'";
 
@@ -83,6 +84,35 @@ sub interrupts
 		}
 	}
 	start_over();
+	return;
+}
+
+sub queue
+{
+	my @quarters = map { my $year = $_; map { "${year}_Q$_" } 1 .. 4 } 1927 .. 2026;
+	control('set', { settings => { job_seconds => 1, keys => { 'test-key' => {}, 'other-key' => { user => 'other', tenant => 'org-2' } } } });
+	control('set', { forecast => 'queue', settings => { known_periods => \@quarters } });
+	query(q{CREATE ROLE modest LOGIN; CREATE SCHEMA queue; GRANT USAGE ON SCHEMA queue TO modest;
+		IMPORT FOREIGN SCHEMA queue FROM SERVER clari INTO queue OPTIONS (periods '1927_Q1..2026_Q4');
+		GRANT SELECT ON ALL TABLES IN SCHEMA queue TO modest;
+		CREATE USER MAPPING FOR modest SERVER clari OPTIONS (api_key 'other-key')});
+	my ($greedy, $modest) = map { new_session() } 1 .. 2;
+	$modest->query('SET ROLE modest');
+	my $one = "SELECT count(*) FROM queue.forecasts WHERE time_period = '%s'";
+	my @alone = map { timed($modest, sprintf($one, "1950_Q$_")) } 1 .. 3;
+	my $before = posts();
+	$greedy->start('SELECT count(*) FROM queue.forecasts');
+	sleep 0.02 until query('SELECT count(*) FROM clari_exports') >= 256;
+	my @beside = map { timed($modest, sprintf($one, "1951_Q$_")) } 1 .. 3;
+	my $begun = posts();
+	query("SELECT pg_cancel_backend($greedy->{pid})");
+	$greedy->finish;
+	sleep 0.02 until query('SELECT count(*) FROM clari_exports') eq '0';
+	record('one quarter, a job of 1 s', undef, median(@alone), 's');
+	record('the same, while another role has queued 400', undef, median(@beside), 's');
+	record('so much longer', undef, median(@beside) - median(@alone), 's', '<= 2');
+	record('exports begun by the 400 before they were cancelled', undef, $begun - $before - 3, '');
+	record('exports begun by them afterwards', undef, posts() - $begun, '', '= 0');
 	return;
 }
 

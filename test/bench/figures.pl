@@ -14,7 +14,7 @@ use Rivals;
 use Worker;
 
 my ($port, $csv, @asked) = @ARGV;
-my @order = qw(warm cold ways decode busy restart scan rows periods sessions memory interrupts quota);
+my @order = qw(warm cold ways decode busy restart scan rows periods sessions memory interrupts queue quota);
 my %parts = (%Cached::parts, %Rivals::parts, %Worker::parts, %Growth::parts, %Interrupts::parts, %Quota::parts);
 my %begun = map
 {
