@@ -17,10 +17,10 @@ typedef struct ClariSelection
 {
 	ClariOptions *options; /* authenticated as the current user */
 	ClariInterest *interest;
-	ClariExtent asked;     /* the periods argument, or the table's extent */
-	ClariPeriod current;   /* CLARI_PERIOD_NONE: not needed, or not known yet */
-	ClariWanted learning;  /* the export that tells it */
-	bool anew;             /* if it is not known, a new export shall tell it, even if one failed a moment ago */
+	ClariExtent asked;    /* the periods argument, or the table's extent */
+	ClariPeriod current;  /* CLARI_PERIOD_NONE: not needed, or not known yet */
+	ClariWanted learning; /* the export that tells it */
+	bool anew;            /* if it is not known, a new export shall tell it, even if one failed a moment ago */
 	int count;
 	ClariWanted *wanted;  /* count, ascending by period, the current quarter without one; and then learning */
 	ClariPeriod *periods; /* count; CLARI_PERIOD_NONE while only Clari knows */

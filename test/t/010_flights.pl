@@ -285,7 +285,9 @@ subtest 'clari_refresh asks again at once after a failure' => sub {
 		sim_fault({ status => 401 }, step => 'post', times => 1);
 		like($session->query("SELECT $call"), qr/ERROR:  28000: /, "$call fails");
 		my $posts = posts();
-		like($session->query('SELECT count(*) FROM ' . ($call =~ /'(\S+)'/)[0]), qr/ERROR:  28000: /, 'a query is given the remembered failure');
+		# Of one quarter: the others of the table might be exported before the error ends the query.
+		my $query = 'SELECT count(*) FROM ' . ($call =~ /'(\S+)'/)[0] . ($call =~ /2026_Q4/ ? " WHERE time_period = '2026_Q4'" : '');
+		like($session->query($query), qr/ERROR:  28000: /, 'a query is given the remembered failure');
 		is(posts(), $posts, 'at no POST');
 		like($session->query("SELECT $call"), qr/^[12]$/, 'the next call succeeds');
 		cmp_ok(posts(), '>', $posts, 'by an export of its own');
