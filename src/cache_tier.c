@@ -78,15 +78,22 @@ clari_tier_drop_record_locked(ClariEntryShared *entry, ClariDropped *dropped)
 
 /* ------- segments ------- */
 
-/*
- * A pinned segment with the bytes, or DSM_HANDLE_INVALID where none can be made.
- * dsm_create() raises where /dev/shm is full, and the memory tier does without;
- * what it has begun then is not to be a transaction's, which would warn of it.
- */
-static dsm_handle
-make_segment(const void *bytes, Size length)
+typedef struct SegmentTask
 {
-	volatile dsm_handle handle = DSM_HANDLE_INVALID;
+	dsm_handle handle;
+	const void *bytes; /* to make one of */
+	Size length;
+} SegmentTask;
+
+/*
+ * Does something with a segment; false: it raised, as dsm_create() and
+ * dsm_attach() do where there is no room.  The memory tier then does without.
+ * What was begun is not to be a transaction's, which would warn of it.
+ */
+static bool
+carried_out(void (*act)(SegmentTask *task), SegmentTask *task)
+{
+	volatile bool done = false;
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
 	uint32 held = InterruptHoldoffCount; /* which an error sets to 0 */
@@ -94,15 +101,8 @@ make_segment(const void *bytes, Size length)
 	CurrentResourceOwner = NULL;
 	PG_TRY();
 	{
-		dsm_segment *segment = dsm_create(length, DSM_CREATE_NULL_IF_MAXSEGMENTS);
-
-		if (segment != NULL)
-		{
-			memcpy(dsm_segment_address(segment), bytes, length);
-			dsm_pin_segment(segment);
-			handle = dsm_segment_handle(segment);
-			dsm_detach(segment);
-		}
+		act(task);
+		done = true;
 	}
 	PG_CATCH();
 	{
@@ -112,72 +112,61 @@ make_segment(const void *bytes, Size length)
 	}
 	PG_END_TRY();
 	CurrentResourceOwner = owner;
-	return handle;
+	return done;
 }
 
-/* Does anybody still read an unpinned segment?  When nobody does, it is gone. */
+/* A pinned segment with the bytes: the handle, or DSM_HANDLE_INVALID where there are too many. */
+static void
+make_segment(SegmentTask *task)
+{
+	dsm_segment *segment = dsm_create(task->length, DSM_CREATE_NULL_IF_MAXSEGMENTS);
+
+	if (segment == NULL)
+		return;
+	memcpy(dsm_segment_address(segment), task->bytes, task->length);
+	dsm_pin_segment(segment);
+	task->handle = dsm_segment_handle(segment);
+	dsm_detach(segment);
+}
+
+/* Whether an unpinned segment is still there, as somebody reads it: else the handle is DSM_HANDLE_INVALID. */
+static void
+look_for_segment(SegmentTask *task)
+{
+	dsm_segment *segment = dsm_find_mapping(task->handle);
+
+	if (segment != NULL)
+		return; /* this process reads it */
+	segment = dsm_attach(task->handle);
+	if (segment != NULL)
+		dsm_detach(segment);
+	else
+		task->handle = DSM_HANDLE_INVALID;
+}
+
+/* The same; and it is pinned again. */
+static void
+pin_again(SegmentTask *task)
+{
+	dsm_segment *mine = dsm_find_mapping(task->handle);
+	dsm_segment *segment = mine != NULL ? mine : dsm_attach(task->handle);
+
+	if (segment == NULL)
+	{
+		task->handle = DSM_HANDLE_INVALID;
+		return;
+	}
+	dsm_pin_segment(segment);
+	if (mine == NULL)
+		dsm_detach(segment);
+}
+
 static bool
 is_read(dsm_handle handle)
 {
-	volatile bool found = true; /* also where attaching fails otherwise */
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	uint32 held = InterruptHoldoffCount;
+	SegmentTask task = {.handle = handle};
 
-	if (dsm_find_mapping(handle) != NULL)
-		return true; /* this process does */
-	CurrentResourceOwner = NULL;
-	PG_TRY();
-	{
-		dsm_segment *segment = dsm_attach(handle);
-
-		found = segment != NULL;
-		if (segment != NULL)
-			dsm_detach(segment);
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(context);
-		FlushErrorState();
-		InterruptHoldoffCount = held;
-	}
-	PG_END_TRY();
-	CurrentResourceOwner = owner;
-	return found;
-}
-
-/* Pins what was unpinned a moment ago again, if somebody reads it; false: it is gone. */
-static bool
-pin_again(dsm_handle handle)
-{
-	volatile bool pinned = false;
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	uint32 held = InterruptHoldoffCount;
-	dsm_segment *mine = dsm_find_mapping(handle);
-
-	CurrentResourceOwner = NULL;
-	PG_TRY();
-	{
-		dsm_segment *segment = mine != NULL ? mine : dsm_attach(handle);
-
-		if (segment != NULL)
-		{
-			dsm_pin_segment(segment);
-			pinned = true;
-			if (mine == NULL)
-				dsm_detach(segment);
-		}
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(context);
-		FlushErrorState();
-		InterruptHoldoffCount = held;
-	}
-	PG_END_TRY();
-	CurrentResourceOwner = owner;
-	return pinned;
+	return !carried_out(look_for_segment, &task) || task.handle != DSM_HANDLE_INVALID;
 }
 
 /* Lets a segment go that no entry has; it is a ghost if somebody reads it. */
@@ -460,6 +449,7 @@ evict_a_segment(void)
 {
 	ClariControl *control = clari_cache_control();
 	ClariSegmentShared segment;
+	SegmentTask task = {0};
 	ClariDropped dropped;
 	ClariVersion version;
 	ClariEntryShared *victim;
@@ -480,7 +470,8 @@ evict_a_segment(void)
 		return false;
 	HOLD_INTERRUPTS(); /* it is nobody's now */
 	dsm_unpin_segment(segment.handle);
-	if (!pin_again(segment.handle))
+	task.handle = segment.handle;
+	if (!carried_out(pin_again, &task) || task.handle == DSM_HANDLE_INVALID)
 	{
 		clari_cache_lock(LW_EXCLUSIVE);
 		control->stats.counts[CLARI_COUNT_MEMORY_EVICTIONS]++;
@@ -519,7 +510,7 @@ release_memory(Size bytes)
 dsm_handle
 clari_cache_make_segment(const void *bytes, Size length, ClariError *error)
 {
-	dsm_handle segment;
+	SegmentTask task = {.bytes = bytes, .length = length};
 
 	error->code = CLARI_ERROR_NONE;
 	if (!reserve_memory(length, true))
@@ -531,15 +522,13 @@ clari_cache_make_segment(const void *bytes, Size length, ClariError *error)
 		}
 		return DSM_HANDLE_INVALID;
 	}
-	segment = make_segment(bytes, length);
-	if (segment == DSM_HANDLE_INVALID)
-	{
-		release_memory(length);
-		clari_error_set(error, CLARI_ERROR_IO, "could not keep the export in shared memory");
-		clari_error_detail(error, "No segment of " UINT64_FORMAT " bytes could be made.", (uint64) length);
-		clari_error_hint(error, "Look at the free space of /dev/shm.");
-	}
-	return segment;
+	if (carried_out(make_segment, &task) && task.handle != DSM_HANDLE_INVALID)
+		return task.handle;
+	release_memory(length);
+	clari_error_set(error, CLARI_ERROR_IO, "could not keep the export in shared memory");
+	clari_error_detail(error, "No segment of " UINT64_FORMAT " bytes could be made.", (uint64) length);
+	clari_error_hint(error, "Look at the free space of /dev/shm.");
+	return DSM_HANDLE_INVALID;
 }
 
 void
@@ -570,25 +559,23 @@ clari_cache_is_popular(const ClariVersion *version)
 void
 clari_cache_promote(const ClariVersion *version, const void *bytes)
 {
+	SegmentTask task = {.bytes = bytes, .length = version->bytes};
 	ClariEntryShared *entry;
-	dsm_handle segment = DSM_HANDLE_INVALID;
 
-	HOLD_INTERRUPTS(); /* between the reservation and its end nothing may raise */
-	if (reserve_memory(version->bytes, false))
-	{
-		segment = make_segment(bytes, version->bytes);
-		if (segment == DSM_HANDLE_INVALID)
-			release_memory(version->bytes);
-	}
-	if (segment != DSM_HANDLE_INVALID)
+	if (!reserve_memory(version->bytes, false))
+		return;
+	HOLD_INTERRUPTS(); /* what is reserved is nobody's now */
+	if (!carried_out(make_segment, &task) || task.handle == DSM_HANDLE_INVALID)
+		release_memory(version->bytes);
+	else
 	{
 		clari_cache_lock(LW_EXCLUSIVE);
 		entry = find_without_segment_locked(version);
 		if (entry != NULL)
-			entry->version.segment = segment;
+			entry->version.segment = task.handle;
 		clari_cache_unlock();
 		if (entry == NULL)
-			clari_cache_discard_segment(segment, version->bytes);
+			clari_cache_discard_segment(task.handle, version->bytes);
 	}
 	RESUME_INTERRUPTS();
 }
