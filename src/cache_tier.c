@@ -55,6 +55,7 @@ clari_tier_drop_segment_locked(ClariEntryShared *entry, ClariDropped *dropped)
 	Assert(control->segment_bytes >= entry->version.bytes);
 	dropped->segments[dropped->nsegments++] = (ClariSegmentShared){entry->version.segment, entry->version.bytes};
 	entry->version.segment = DSM_HANDLE_INVALID;
+	entry->read_at = 0;
 	control->segment_bytes -= entry->version.bytes;
 	control->nsegments--;
 }
@@ -425,22 +426,25 @@ find_without_segment_locked(const ClariVersion *version)
 	return entry;
 }
 
-/* Gives the entry back what was taken from it, as it is read; false: it has moved on. */
+/* Gives the entry back what was taken from it, as it is read; false: it has moved on, or somebody else has taken the room. */
 static bool
 put_back(const ClariVersion *version)
 {
+	ClariControl *control = clari_cache_control();
 	ClariEntryShared *entry;
+	bool done;
 
 	clari_cache_lock(LW_EXCLUSIVE);
 	entry = find_without_segment_locked(version);
-	if (entry != NULL)
+	done = entry != NULL && fits_in_memory_locked(control, version->bytes);
+	if (done)
 	{
 		entry->version.segment = version->segment;
 		entry->read_at = GetCurrentTimestamp();
-		count_segment_locked(clari_cache_control(), version->bytes);
+		count_segment_locked(control, version->bytes);
 	}
 	clari_cache_unlock();
-	return entry != NULL;
+	return done;
 }
 
 /* Takes a segment from its entry, and puts it back if it is read; false: there are no more to try. */
