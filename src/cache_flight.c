@@ -555,6 +555,7 @@ clari_cache_publish(int index, const ClariVersion *version, bool in_file, bool t
 	entry->in_file = in_file && !control->flights[index].moved;
 	entry->file_reads = 0;
 	entry->taken_up = taken_up;
+	entry->posted_since = control->flights[index].running_since;
 	entry->ttl = clari_rowset_ttl(&version->meta, version->meta.cache_ttl, version->meta.closed_period_ttl);
 	entry->failed_flight = 0;
 	if (warning->code != CLARI_ERROR_NONE)

@@ -60,6 +60,7 @@ insert_rowset_locked(ClariEntryShared *entry, const ClariStoreFound *found, Clar
 	clari_tier_drop_segment_locked(entry, dropped);
 	clari_tier_drop_file_locked(entry, dropped);
 	entry->in_file = true;
+	entry->posted_since = 0;
 	entry->version.meta = *meta;
 	entry->version.bytes = found->bytes;
 	entry->ttl = clari_rowset_ttl(meta, meta->cache_ttl, meta->closed_period_ttl);

@@ -149,15 +149,21 @@ failed_locked(ClariEntryShared *entry, const Question *question, ClariVersion *v
  * was running, while he waited.  But a flight that downloads a finished job again
  * brings what is as old as the first who asked allows; one that was POSTed
  * before an invalidation is not for a statement that began after it; and who is
- * strict about the POST's time is so about this one.
+ * strict about the POST's time is so about this one.  If the clock was set back
+ * meanwhile, that time says nothing, and would ask for one POST after the other:
+ * then it is enough that the flight was queued for one who is as strict.
  */
 static bool
 serves_waiting_locked(const ClariEntryShared *entry, const ClariFreshness *freshness)
 {
 	const ClariRowsetMeta *meta = &entry->version.meta;
+	int64 age = clari_freshness_age(meta, freshness);
+	bool strict = is_strict(freshness);
 
-	if (entry->taken_up || is_strict(freshness))
-		return clari_entry_is_younger(entry, freshness, clari_freshness_age(meta, freshness));
+	if (entry->taken_up || strict)
+		return clari_entry_is_younger(entry, freshness, age) ||
+			   (strict && entry->posted_since >= freshness->since - age &&
+				meta->posted_at > clari_entry_invalidated_at(entry));
 	return meta->posted_at > clari_entry_invalidated_at(entry) || freshness->since <= clari_entry_invalidated_at(entry);
 }
 
@@ -194,14 +200,15 @@ failed_just_now_locked(const ClariEntryShared *entry)
 		   entry->failed_at > now - CLARI_FAILURE_MEMORY && entry->failed_at <= now;
 }
 
-/* A flight serves who is strict if it is not POSTed yet, or was since the time that counts. */
+/* A flight serves who is strict if it is not POSTed yet, or was since the time that counts, and not in the future. */
 static bool
 flight_serves_locked(const ClariEntryShared *entry, const ClariFreshness *freshness)
 {
 	TimestampTz posted_at = clari_cache_control()->flights[entry->flight].progress.posted_at;
 
 	return !is_strict(freshness) || posted_at == 0 ||
-		   posted_at > freshness->since - clari_freshness_age(&entry->version.meta, freshness);
+		   (posted_at > freshness->since - clari_freshness_age(&entry->version.meta, freshness) &&
+			posted_at <= GetCurrentTimestamp());
 }
 
 /* Joins the flight, as one who wants it until clari_cache_leave(). */

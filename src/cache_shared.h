@@ -34,8 +34,9 @@ typedef struct ClariEntryShared
 	bool used;
 	int next; /* in the bucket's or the free list, or CLARI_NOBODY */
 	ClariKey key;
-	bool taken_up; /* the version is of a job that an earlier flight had brought to its end */
-	bool in_file;  /* the version has a file … */
+	bool taken_up;            /* the version is of a job that an earlier flight had brought to its end */
+	TimestampTz posted_since; /* the flight that brought the version took no job that was POSTed before */
+	bool in_file;             /* the version has a file … */
 	ClariVersion
 		version; /* … or a segment; with neither, its metadata name the export, and the job it can be had from again */
 	uint32 record_bytes; /* of its job's record on disk, 0: none */

@@ -457,7 +457,7 @@ SKIP:
 		$off = start_node('clock');
 	}
 	sim_reset();
-	create_server($off, max_retries => 1);
+	create_server($off, max_retries => 1, max_concurrent_exports => 3);
 	import_tables($off);
 	my $waiting = ClariSession->new($off);
 	my $one = "SELECT count(*) FROM clari.forecasts WHERE time_period = '2026_Q1'";
@@ -513,6 +513,20 @@ SKIP:
 			is(sim_posts(), 2, 'of a new export');
 			is($waiting->query($one), 50, 'and again');
 			is(sim_posts(), 2, 'of the same');
+
+			# Before the POST, and after it.
+			for my $places (1, 0)
+			{
+				$afresh->(job_seconds => 'hold');
+				occupy_places($off, $places) if $places;
+				$waiting->start("SELECT clari_refresh('clari.forecasts', '{2026_Q1}')");
+				wait_until('it waits', sub {
+					$places ? $off->safe_psql('postgres', 'SELECT count(*) FROM clari_exports') eq '2' : sim_seen('total.poll') > 0 });
+				set_clock($jump);
+				wait_until('it is through', sub { sim_release(); $waiting->is_finished });
+				is($waiting->finish, 1, 'during clari_refresh: it comes to its end');
+				cmp_ok(sim_seen('forecasts.net_arr.post'), '<=', 2 - $places, 'and does not POST time and again');
+			}
 
 			$afresh->();
 			sim_fault({ status => 400 }, step => 'post', times => 1);
