@@ -298,21 +298,51 @@ is_busiest_locked(ClariControl *control)
 	return false;
 }
 
+static bool
+same_account(const ClariFlightShared *a, const ClariFlightShared *b)
+{
+	return memcmp(&a->account, &b->account, sizeof(ClariKey)) == 0;
+}
+
 /*
  * Roles take turns: the flights that one has queued have turns one after the
  * other, from the turn on that was claimed last.  So one flight of another role,
- * queued behind many of theirs, comes next.
+ * queued behind many of theirs, comes next.  It is an account's places that are
+ * waited for, so its turns are counted apart from those of others, which may be
+ * many more: its flights know which was the last.
  */
-uint64
-clari_flight_turn_locked(Oid role)
+void
+clari_flight_take_turn_locked(ClariFlightShared *flight)
 {
 	ClariControl *control = clari_cache_control();
-	uint64 last = control->turn;
+	uint64 claimed = 0;
+	uint64 mine = 0;
 
 	for (int i = 0; i < control->nflights; i++)
-		if (is_queued(&control->flights[i]) && control->flights[i].role == role)
-			last = Max(last, control->flights[i].turn);
-	return last + 1;
+	{
+		const ClariFlightShared *other = &control->flights[i];
+
+		if (!other->used || !same_account(other, flight))
+			continue;
+		claimed = Max(claimed, other->last_turn);
+		if (is_queued(other) && other->role == flight->role)
+			mine = Max(mine, other->turn);
+	}
+	flight->last_turn = claimed != 0 ? claimed : control->turn;
+	flight->turn = Max(mine, flight->last_turn) + 1;
+}
+
+/* The flight has had its turn. */
+static void
+end_turn_locked(ClariFlightShared *flight)
+{
+	ClariControl *control = clari_cache_control();
+
+	control->turn = Max(control->turn, flight->turn);
+	control->last_role = flight->role;
+	for (int i = 0; i < control->nflights; i++)
+		if (control->flights[i].used && same_account(&control->flights[i], flight))
+			control->flights[i].last_turn = Max(control->flights[i].last_turn, flight->turn);
 }
 
 /* Of the same turn, first who did not have the last one. */
@@ -335,8 +365,7 @@ account_has_room_locked(ClariControl *control, const ClariFlightShared *flight)
 	{
 		const ClariFlightShared *other = &control->flights[i];
 
-		if (other->used && other->worker != CLARI_NOBODY &&
-			memcmp(&other->account, &flight->account, sizeof(ClariKey)) == 0)
+		if (other->used && other->worker != CLARI_NOBODY && same_account(other, flight))
 			active++;
 	}
 	return active < flight->transport.max_concurrent_exports;
@@ -371,8 +400,7 @@ clari_cache_claim(ClariOrder *order)
 	if (flight != NULL)
 	{
 		flight->worker = my_slot;
-		control->turn = Max(control->turn, flight->turn);
-		control->last_role = flight->role;
+		end_turn_locked(flight);
 		control->workers[my_slot].flights++;
 		order->index = (int) (flight - control->flights);
 		order->key = control->entries[flight->entry].key;
@@ -513,12 +541,12 @@ clari_cache_is_contested(int index)
 	{
 		const ClariFlightShared *other = &control->flights[i];
 
-		contested = contested || (i != index && other->used && other->worker != CLARI_NOBODY &&
-								  other->progress.job_id[0] == '\0' && other->progress.state >= CLARI_JOB_POSTING &&
-								  memcmp(&other->account, &mine->account, sizeof(ClariKey)) == 0 &&
-								  strcmp(other->request.forecast, mine->request.forecast) == 0 &&
-								  (other->request.period[0] == '\0' || mine->request.period[0] == '\0' ||
-								   strcmp(other->request.period, mine->request.period) == 0));
+		contested =
+			contested || (i != index && other->used && other->worker != CLARI_NOBODY &&
+						  other->progress.job_id[0] == '\0' && other->progress.state >= CLARI_JOB_POSTING &&
+						  same_account(other, mine) && strcmp(other->request.forecast, mine->request.forecast) == 0 &&
+						  (other->request.period[0] == '\0' || mine->request.period[0] == '\0' ||
+						   strcmp(other->request.period, mine->request.period) == 0));
 	}
 	clari_cache_unlock();
 	return contested;
@@ -668,7 +696,7 @@ same_organization(const ClariFlightShared *a, const ClariFlightShared *b)
 {
 	if (a->organization[0] != '\0' && b->organization[0] != '\0')
 		return strcmp(a->organization, b->organization) == 0;
-	return memcmp(&a->account, &b->account, sizeof(ClariKey)) == 0;
+	return same_account(a, b);
 }
 
 static bool

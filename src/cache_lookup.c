@@ -50,11 +50,11 @@ fill_flight_locked(ClariFlightShared *flight, ClariEntryShared *entry, const Que
 
 	memset(flight, 0, sizeof(*flight));
 	flight->generation = control->next_generation++;
-	flight->turn = clari_flight_turn_locked(question->role);
 	flight->entry = (int) (entry - control->entries);
 	flight->worker = CLARI_NOBODY;
 	flight->role = question->role;
 	flight->account = question->account;
+	clari_flight_take_turn_locked(flight);
 	strlcpy(flight->organization, clari_account_organization_locked(&question->account), sizeof(flight->organization));
 	flight->queued_at = GetCurrentTimestamp();
 	flight->fresh_since = Max(freshness->since - age, invalidated_at);

@@ -16,7 +16,7 @@
 #include "storage/lwlock.h"
 
 /* Changes with every change of the structs below: two versions of the library never share them. */
-#define CLARI_CACHE_LAYOUT "clari_fdw cache 3."
+#define CLARI_CACHE_LAYOUT "clari_fdw cache 4."
 
 #define CLARI_MAX_ENTRIES 1024
 #define CLARI_MAX_FLIGHTS 256
@@ -58,7 +58,8 @@ typedef struct ClariFlightShared
 {
 	bool used;
 	uint64 generation;
-	uint64 turn; /* its place in the queue: see clari_cache_claim() */
+	uint64 turn;      /* its place in the queue: see clari_cache_claim() */
+	uint64 last_turn; /* of its account's flights, that was claimed */
 	int entry;
 	int worker;  /* slot, or CLARI_NOBODY: queued */
 	int waiters; /* statements that want it */
@@ -131,7 +132,7 @@ typedef struct ClariControl
 	int nentries;   /* those below have been made */
 	int nflights;   /* the same */
 	int free_entry; /* the first that was given back, or CLARI_NOBODY */
-	uint64 turn;    /* of the flight that was claimed last */
+	uint64 turn;    /* the last that was claimed, of all accounts */
 	Oid last_role;  /* who had asked for that one */
 	int nsegments;
 	Size segment_bytes;
@@ -231,8 +232,8 @@ extern const char *clari_account_organization_locked(const ClariKey *account);
 /* Makes room for one more flight of the role and the account, if another role or account has more queued. */
 extern bool clari_flight_displace_locked(Oid role, const ClariKey *account);
 
-/* The turn of a flight that the role asks for now. */
-extern uint64 clari_flight_turn_locked(Oid role);
+/* The flight, which is not in use yet, but has its role and account, gets its turn. */
+extern void clari_flight_take_turn_locked(ClariFlightShared *flight);
 
 /* ------- freshness (cache_freshness.c) ------- */
 

@@ -184,6 +184,28 @@ subtest 'roles take turns' => sub {
 	sql("ALTER SERVER clari OPTIONS (SET max_concurrent_exports '4')");
 };
 
+subtest 'many exports of another key do not put a role behind' => sub {
+	start_over(job_seconds => 'hold');
+	sim_set({ job_seconds => 0 }, forecast => 'bookings');
+	sql("ALTER SERVER clari OPTIONS (SET max_concurrent_exports '1'); DROP USER MAPPING FOR modest SERVER clari;
+		CREATE USER MAPPING FOR modest SERVER clari OPTIONS (api_key 'other-key')");
+	my $greedy = ClariSession->new($node, user => 'greedy')
+	  ->start("SELECT count(*) FROM clari.forecasts WHERE time_period BETWEEN '1950' AND '1954_Q4'");
+	wait_until('one of twenty runs', sub { sim_posts() == 1 && flying() == 20 });
+	ClariSession->new($node, user => 'modest')->query("SELECT count(*) FROM clari.bookings_forecasts WHERE time_period BETWEEN '2010' AND '2019_Q4'");
+	is(sim_posts(), 41, 'forty of another key have been made');
+	my $other = ClariSession->new($node)->start(one('1999_Q1'));
+	wait_until('it is queued', sub { flying() == 21 });
+	wait_until('all are through', sub { sim_release(); flying() eq '0' });
+	my @order = map { decode_json($_->{body})->{timePeriod} } grep { $_->{kind} eq 'post' && $_->{path} =~ /net_arr/ } sim_last();
+	my ($place) = grep { $order[$_] eq '1999_Q1' } 0 .. $#order;
+	cmp_ok($place, '<=', 2, "it is exported next, or after one of the other role's");
+	is($greedy->finish, 4000, 'and all have their rows');
+	is($other->finish, 200, '… both');
+	sql("ALTER SERVER clari OPTIONS (SET max_concurrent_exports '4'); DROP USER MAPPING FOR modest SERVER clari;
+		CREATE USER MAPPING FOR modest SERVER clari OPTIONS (api_key 'test-key')");
+};
+
 # ---- memory ----
 
 sub fill { my ($first, $last) = @_; sql(one($_)) for @quarters[ $first .. $last ]; return; }
