@@ -76,7 +76,7 @@ typedef struct ClariInquiry
 	const ClariKey *key;
 	const ClariRequest *request;     /* these two of an export to be queued */
 	const ClariTransport *transport; /* NULL: none is to be queued */
-	bool joins;                      /* the flight is wanted until clari_cache_leave() */
+	uint64 *joined;                  /* the flight is wanted until clari_cache_leave(); NULL: it is not */
 } ClariInquiry;
 
 /*
@@ -86,8 +86,9 @@ typedef struct ClariInquiry
  * serves (CLARI_LOOKUP_QUEUED) or something stale does, and workers are started
  * for it; without one, the answer is CLARI_LOOKUP_ABSENT where nothing serves.
  * Who joins is counted as wanting the flight that it gets: once, when *flight
- * changes to it.  The first look-up after a start loads what is on disk, acting
- * on interrupts.
+ * changes to it; *joined is that flight then, even if this raises, and else stays
+ * as it is.  The first look-up after a start loads what is on disk, acting on
+ * interrupts.
  */
 extern ClariLookup clari_cache_lookup(const ClariInquiry *inquiry, const ClariFreshness *freshness, uint64 *flight,
 									  ClariVersion *version, ClariError *error);

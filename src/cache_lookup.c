@@ -215,8 +215,14 @@ flight_serves_locked(const ClariEntryShared *entry, const ClariFreshness *freshn
 static ClariLookup
 join_locked(ClariFlightShared *flight, const Question *question, uint64 *generation, ClariLookup how)
 {
+	uint64 *joined = question->inquiry->joined;
+
 	*generation = flight->generation;
-	flight->waiters += question->inquiry->joins;
+	if (joined != NULL)
+	{
+		*joined = flight->generation;
+		flight->waiters++;
+	}
 	return how;
 }
 

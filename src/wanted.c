@@ -68,14 +68,20 @@ clari_interest_keep(const ClariInterest *interest)
 		clari_cache_keep(interest->flights[i]);
 }
 
-/* Room for one more, as there must be before a flight is joined: nothing may raise after that. */
-static void
-enlarge_interest(ClariInterest *interest)
+/*
+ * A place for one more, as there must be before a flight is joined; 0 until then.
+ * It is counted before, since a look-up can raise after it has joined.
+ */
+static uint64 *
+add_interest(ClariInterest *interest)
 {
-	if (interest->count < interest->capacity)
-		return;
-	interest->flights = repalloc_huge(interest->flights, sizeof(uint64) * interest->capacity * 2);
-	interest->capacity *= 2;
+	if (interest->count == interest->capacity)
+	{
+		interest->flights = repalloc_huge(interest->flights, sizeof(uint64) * interest->capacity * 2);
+		interest->capacity *= 2;
+	}
+	interest->flights[interest->count] = 0;
+	return &interest->flights[interest->count++];
 }
 
 /* ------- single exports ------- */
@@ -127,14 +133,13 @@ static void
 look_up(const ClariTransport *transport, const ClariFreshness *freshness, ClariWanted *wanted)
 {
 	ClariInterest *interest = wanted->interest;
-	ClariInquiry inquiry = {&wanted->key, &wanted->request, transport, interest != NULL};
-	uint64 before = wanted->flight;
+	ClariInquiry inquiry = {&wanted->key, &wanted->request, transport, NULL};
 
 	if (interest != NULL)
-		enlarge_interest(interest);
+		inquiry.joined = add_interest(interest);
 	wanted->state = clari_cache_lookup(&inquiry, freshness, &wanted->flight, &wanted->version, &wanted->error);
-	if (interest != NULL && wanted->flight != 0 && wanted->flight != before)
-		interest->flights[interest->count++] = wanted->flight;
+	if (interest != NULL && *inquiry.joined == 0)
+		interest->count--;
 	wanted->stale_if_error = wanted->state == CLARI_LOOKUP_STALE_ERROR || wanted->state == CLARI_LOOKUP_STALE;
 	if (wanted->state == CLARI_LOOKUP_QUEUED)
 	{

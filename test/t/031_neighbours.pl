@@ -145,6 +145,32 @@ subtest 'a POST that Clari has refused for now is not sent again for nobody' => 
 	is(accepted(), 2, 'no further export');
 };
 
+subtest 'a look-up that raises wants nothing afterwards' => sub {
+	start_over();
+	is(sql("SELECT count(*) FROM clari.forecasts WHERE time_period BETWEEN '2000' AND '2003_Q4'"), 3200, 'more than a megabyte is cached');
+	sim_set({ job_seconds => 'hold' });
+	my ($wide, $boss) = map { ClariSession->new($node) } 1 .. 2;
+	$wide->start("SELECT count(*) FROM clari.forecasts WHERE time_period BETWEEN '1940' AND '1941_Q4'");
+	wait_until('four of eight run', sub { sim_posts() == 20 && flying() == 8 });
+	my ($queued) = split /\n/, sql("SELECT time_period FROM clari_exports WHERE phase = 'queued'");
+	# What is cached has to go, cannot, and the session cannot be told.
+	my $set_size = sub {
+		my ($size) = @_;
+		$node->append_conf('postgresql.conf', "clari_fdw.disk_cache_size = '$size'\n");
+		$node->reload;
+		wait_until('the size is set', sub { sql('SHOW clari_fdw.disk_cache_size') eq $size });
+	};
+	$set_size->('1MB');
+	chmod 0500, $directory;
+	my $raising = ClariSession->new($node);
+	like($raising->query('SET client_encoding = LATIN1; SET client_min_messages = log;' . one($queued)), qr/22P05/, 'the look-up raises');
+	is(sql("SELECT waiters FROM clari_exports WHERE time_period = '$queued'"), 1, 'it does not wait for the export any more');
+	chmod 0700, $directory;
+	$set_size->('1GB');
+	like($wide->cancel($boss), qr/57014/, 'the other one is cancelled');
+	is(flying(), 4, 'what was POSTed goes on');
+};
+
 # ---- places in the queue ----
 
 sql(q{CREATE ROLE greedy LOGIN; CREATE ROLE modest LOGIN; GRANT USAGE ON SCHEMA clari TO greedy, modest;
