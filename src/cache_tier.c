@@ -414,48 +414,52 @@ spare_copy_bytes(const ClariEntryShared *entry)
 	return entry->in_file ? spare_bytes(entry) : 0;
 }
 
-/* The entry that has the version, but no segment of it. */
+/* The entry that has the version, but no segment of it; none if it was invalidated meanwhile. */
 static ClariEntryShared *
 find_without_segment_locked(const ClariVersion *version)
 {
 	ClariEntryShared *entry = clari_entry_find_locked(&version->meta.key);
 
 	if (entry == NULL || entry->version.segment != DSM_HANDLE_INVALID ||
-		entry->version.meta.generation != version->meta.generation)
+		entry->version.meta.generation != version->meta.generation ||
+		entry->version.meta.posted_at <= clari_entry_invalidated_at(entry))
 		return NULL;
 	return entry;
 }
 
-/* Gives the entry back what was taken from it, as it is read; false: it has moved on, or somebody else has taken the room. */
+/* Gives the entry back what was taken from it, as it is read; false: it has moved on. */
 static bool
 put_back(const ClariVersion *version)
 {
-	ClariControl *control = clari_cache_control();
 	ClariEntryShared *entry;
-	bool done;
 
 	clari_cache_lock(LW_EXCLUSIVE);
 	entry = find_without_segment_locked(version);
-	done = entry != NULL && fits_in_memory_locked(control, version->bytes);
-	if (done)
+	if (entry != NULL)
 	{
 		entry->version.segment = version->segment;
 		entry->read_at = GetCurrentTimestamp();
-		count_segment_locked(control, version->bytes);
 	}
 	clari_cache_unlock();
-	return done;
+	return entry != NULL;
 }
 
-/* Takes a segment from its entry, and puts it back if it is read; false: there are no more to try. */
-static bool
-evict_a_segment(void)
+static void
+release_memory(Size bytes)
 {
 	ClariControl *control = clari_cache_control();
-	ClariSegmentShared segment;
-	SegmentTask task = {0};
+
+	clari_cache_lock(LW_EXCLUSIVE);
+	control->segment_bytes -= bytes;
+	control->nsegments--;
+	clari_cache_unlock();
+}
+
+/* Takes a segment from its entry; false: there are no more to try.  It stays counted until it is gone. */
+static bool
+take_a_segment(ClariVersion *version)
+{
 	ClariDropped dropped;
-	ClariVersion version;
 	ClariEntryShared *victim;
 
 	clari_dropped_init(&dropped);
@@ -465,24 +469,33 @@ evict_a_segment(void)
 		victim = clari_entry_victim_locked(spare_bytes);
 	if (victim != NULL)
 	{
-		version = victim->version;
+		*version = victim->version;
 		clari_tier_drop_segment_locked(victim, &dropped);
-		segment = dropped.segments[0];
+		count_segment_locked(clari_cache_control(), version->bytes);
 	}
 	clari_cache_unlock();
-	if (victim == NULL)
+	return victim != NULL;
+}
+
+/* Makes room by one segment, and puts it back if it is read; false: there are no more to try. */
+static bool
+evict_a_segment(void)
+{
+	ClariVersion version;
+	SegmentTask task = {0};
+
+	if (!take_a_segment(&version))
 		return false;
 	HOLD_INTERRUPTS(); /* it is nobody's now */
-	dsm_unpin_segment(segment.handle);
-	task.handle = segment.handle;
+	task.handle = version.segment;
+	dsm_unpin_segment(version.segment);
 	if (!carried_out(pin_again, &task) || task.handle == DSM_HANDLE_INVALID)
 	{
-		clari_cache_lock(LW_EXCLUSIVE);
-		control->stats.counts[CLARI_COUNT_MEMORY_EVICTIONS]++;
-		clari_cache_unlock();
+		release_memory(version.bytes);
+		clari_cache_count(CLARI_COUNT_MEMORY_EVICTIONS, 1);
 	}
 	else if (!put_back(&version))
-		release_segment(&segment);
+		clari_cache_discard_segment(version.segment, version.bytes);
 	RESUME_INTERRUPTS();
 	return true;
 }
@@ -498,17 +511,6 @@ reserve_memory(Size bytes, bool may_drop)
 		if (!may_drop || !evict_a_segment())
 			return false;
 	return true;
-}
-
-static void
-release_memory(Size bytes)
-{
-	ClariControl *control = clari_cache_control();
-
-	clari_cache_lock(LW_EXCLUSIVE);
-	control->segment_bytes -= bytes;
-	control->nsegments--;
-	clari_cache_unlock();
 }
 
 dsm_handle
@@ -560,6 +562,19 @@ clari_cache_is_popular(const ClariVersion *version)
 	return popular;
 }
 
+/* It is not popular yet. */
+static void
+forget_reads(const ClariVersion *version)
+{
+	ClariEntryShared *entry;
+
+	clari_cache_lock(LW_EXCLUSIVE);
+	entry = find_without_segment_locked(version);
+	if (entry != NULL)
+		entry->file_reads = 0;
+	clari_cache_unlock();
+}
+
 void
 clari_cache_promote(const ClariVersion *version, const void *bytes)
 {
@@ -567,7 +582,10 @@ clari_cache_promote(const ClariVersion *version, const void *bytes)
 	ClariEntryShared *entry;
 
 	if (!reserve_memory(version->bytes, false))
+	{
+		forget_reads(version); /* or each reading would try again */
 		return;
+	}
 	HOLD_INTERRUPTS(); /* what is reserved is nobody's now */
 	if (!carried_out(make_segment, &task) || task.handle == DSM_HANDLE_INVALID)
 		release_memory(version->bytes);
