@@ -140,13 +140,14 @@ clari_select(Oid relid, ArrayType *periods)
 	selection->periods = palloc(sizeof(ClariPeriod) * CLARI_EXTENT_MAX_PERIODS);
 	selection->current = CLARI_PERIOD_NONE;
 	selection->interest = clari_interest_make(CurrentMemoryContext);
-	clari_wanted_init(selection->options, "", selection->interest, &selection->learning);
+	clari_wanted_init(selection->options, "", NULL, &selection->learning); /* looked at, not waited for */
 	freshness = clari_wanted_freshness(selection->options, GetCurrentTimestamp());
 	if (needs_current(selection) && clari_wanted_find(&freshness, &selection->learning))
 		selection->current = clari_wanted_answered(&selection->learning);
-	/* A remembered failure is for who waits to judge: clari_refresh() does not heed it. */
-	else if (selection->learning.state == CLARI_LOOKUP_FAILED)
-		selection->learning.state = CLARI_LOOKUP_ABSENT;
+	else
+		/* What is under way, or failed a moment ago, is for who waits to judge: clari_refresh() may not take it. */
+		clari_wanted_init(selection->options, "", NULL, &selection->learning);
+	selection->learning.interest = selection->interest;
 	fill_in(selection);
 	return selection;
 }
