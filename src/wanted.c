@@ -134,6 +134,7 @@ look_up(const ClariTransport *transport, const ClariFreshness *freshness, ClariW
 {
 	ClariInterest *interest = wanted->interest;
 	ClariInquiry inquiry = {&wanted->key, &wanted->request, transport, NULL};
+	TimestampTz asked_at = GetCurrentTimestamp(); /* before any worker can POST for it */
 
 	if (interest != NULL)
 		inquiry.joined = add_interest(interest);
@@ -143,7 +144,7 @@ look_up(const ClariTransport *transport, const ClariFreshness *freshness, ClariW
 	wanted->stale_if_error = wanted->state == CLARI_LOOKUP_STALE_ERROR || wanted->state == CLARI_LOOKUP_STALE;
 	if (wanted->state == CLARI_LOOKUP_QUEUED)
 	{
-		wanted->queued_at = GetCurrentTimestamp();
+		wanted->queued_at = asked_at;
 		wanted->state = CLARI_LOOKUP_FLYING;
 	}
 	wanted->flew = wanted->flew || wanted->state == CLARI_LOOKUP_FLYING;
