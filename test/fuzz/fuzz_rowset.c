@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "compat.h" /* varatt.h, where that is a header of its own */
 #include "rowset.h"
 
 extern int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
