@@ -46,19 +46,6 @@ init_record(const ClariOrder *order, ClariRecord *record)
 	fill_expected(order, record);
 }
 
-/* For another job; but whose jobs they are does not change. */
-static void
-renew_record(const ClariOrder *order, ClariRecord *record)
-{
-	char user_id[sizeof(record->user_id)];
-
-	memcpy(user_id, record->user_id, sizeof(user_id));
-	init_record(order, record);
-	/* The cache forgets it when there are many accounts. */
-	if (record->user_id[0] == '\0')
-		memcpy(record->user_id, user_id, sizeof(user_id));
-}
-
 /* The job of the last rowset, where no disk could keep a record of it. */
 static void
 fill_from_rowset(const ClariOrder *order, ClariRecord *record)
@@ -92,7 +79,7 @@ read_record(const ClariOrder *order, ClariRecord *record)
 	}
 	if (order->known.job_id[0] != '\0' && order->known.posted_at > record->posted_at)
 	{
-		renew_record(order, record);
+		init_record(order, record);
 		fill_from_rowset(order, record);
 	}
 }
@@ -103,7 +90,7 @@ clari_takeup_find(const ClariOrder *order, ClariRecord *record, ClariError *erro
 	read_record(order, record);
 	if (!serves(order, record))
 	{
-		renew_record(order, record);
+		init_record(order, record);
 		return CLARI_TAKEUP_NOTHING;
 	}
 	if (record->job_id[0] == '\0')
@@ -164,6 +151,7 @@ typedef struct Survey
 {
 	const ClariOrder *order;
 	bool contested;
+	char user_id[64]; /* ours, as another record of the account tells it; or empty */
 	char (*claimed)[64];
 	int nclaimed;
 } Survey;
@@ -176,6 +164,8 @@ typedef struct Survey
 static void
 survey_one(Survey *survey, const ClariRecord *mine, const ClariRecord *other)
 {
+	if (other->user_id[0] != '\0' && memcmp(&other->account, &mine->account, sizeof(ClariKey)) == 0)
+		strlcpy(survey->user_id, other->user_id, sizeof(survey->user_id));
 	if (memcmp(&other->key, &mine->key, sizeof(ClariKey)) == 0)
 		return;
 	if (other->job_id[0] != '\0')
@@ -234,7 +224,8 @@ clari_takeup_judge_list(const ClariOrder *order, const ClariRecord *record, cons
 	if (!survey_records(&survey, record))
 		return CLARI_VERDICT_UNCLEAR;
 	clari_cache_user(&order->account, user_id);
-	sought.user_id = user_id[0] != '\0' ? user_id : record->user_id;
+	/* The cache forgets it when there are many accounts. */
+	sought.user_id = user_id[0] != '\0' ? user_id : survey.user_id;
 	sought.contested = survey.contested || clari_cache_is_contested(order->index);
 	sought.is_claimed = is_claimed;
 	sought.arg = &survey;

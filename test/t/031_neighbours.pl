@@ -335,6 +335,24 @@ subtest 'stale queries leave the worker alone while an export is under way' => s
 	$session->query(q{ALTER FOREIGN TABLE clari.forecasts OPTIONS (DROP cache_ttl, DROP closed_period_ttl, DROP stale_while_revalidate)});
 };
 
+# ---- many accounts ----
+
+subtest 'whom Clari takes a key for is known of more than sixty-four keys' => sub {
+	start_over();
+	sim_set({ keys => { '*' => {} } });
+	my $url = sql(q{SELECT substring(o FROM 10) FROM pg_foreign_server, unnest(srvoptions) AS o WHERE srvname = 'clari' AND o ~ '^base_url='});
+	sql(join(';', map { "CREATE SERVER s$_ FOREIGN DATA WRAPPER clari_fdw OPTIONS (base_url '$url', poll_interval '20ms');
+		CREATE USER MAPPING FOR CURRENT_USER SERVER s$_ OPTIONS (api_key '$_-secret');
+		CREATE FOREIGN TABLE t$_ (owner_email text, time_period text) SERVER s$_ OPTIONS (forecast 'net_arr', periods '2026_Q1,2026_Q2')" } 10 .. 75));
+	sql("SELECT count(*) FROM t$_ WHERE time_period = '2026_Q1'") for 10 .. 75;
+	sim_fault({ reset => JSON::PP::true, carry_out => JSON::PP::true }, step => 'post', times => 1);
+	my $posts = sim_posts();
+	is(sql(q{SELECT count(*) FROM t10 WHERE time_period = '2026_Q2'}), 200, 'a POST whose answer is lost');
+	is(sim_posts() - $posts, 1, '… is found among the jobs of its user, and not repeated');
+	sim_set({ keys => $keys });
+	sql(join(';', map { "DROP SERVER s$_ CASCADE" } 10 .. 75));
+};
+
 # ---- older than the call ----
 
 # The quarter is over by the calendar: then closed_period_ttl counts for clari_sync.
