@@ -112,17 +112,19 @@ is_known(const ClariKnownJobs *known, const char *job_id)
 /*
  * Do user and currency speak against it?  A job that is not far enough to have a
  * file name may not have these either; one that has must match to the letter.  An
- * export that asked for no currency has none: should Clari show its default there,
- * that cannot be told from somebody's wish.
+ * export that asked for no currency is listed with the account's own, as its
+ * earlier jobs were: somebody who asked for that very one has asked for the same
+ * amounts.
  */
 static bool
 is_other(const ClariSought *sought, const ClariListedJob *job)
 {
+	const char *currency = sought->request->currency[0] != '\0' ? sought->request->currency : sought->currency;
 	bool named = job->file_name[0] != '\0';
 
 	if (sought->user_id[0] != '\0' && job->user_id[0] != '\0' && strcmp(sought->user_id, job->user_id) != 0)
 		return true;
-	return (named || job->currency[0] != '\0') && strcmp(sought->request->currency, job->currency) != 0;
+	return (named || job->currency[0] != '\0') && strcmp(currency, job->currency) != 0;
 }
 
 bool
@@ -181,7 +183,7 @@ ended_badly(ClariJobStatus status)
 }
 
 ClariVerdict
-clari_adopt_verdict(const ClariAdoption *adoption, char job_id[64])
+clari_adopt_verdict(const ClariAdoption *adoption, char job_id[CLARI_ID_SIZE])
 {
 	const ClariKnownJobs *known = adoption->sought.known;
 

@@ -40,6 +40,7 @@ typedef struct ClariSought
 	const ClariRequest *request;
 	const char *period;                                /* the quarter, or empty: see clari_adopt_is_possible() */
 	const char *user_id;                               /* ours, or empty: not known */
+	const char *currency;                              /* the account's own, or empty: not known, or not listed */
 	const ClariKnownJobs *known;                       /* NULL: this is the list before the POST */
 	bool contested;                                    /* see begin */
 	bool (*is_claimed)(void *arg, const char *job_id); /* is it another entry's?  NULL: no job is */
@@ -87,6 +88,6 @@ extern void clari_adopt_known(const ClariAdoption *adoption, ClariKnownJobs *kno
  * After a list after the POST, and only if clari_json_read_jobs() said true:
  * which job is ours.  job_id is filled for OURS, empty otherwise.
  */
-extern ClariVerdict clari_adopt_verdict(const ClariAdoption *adoption, char job_id[64]);
+extern ClariVerdict clari_adopt_verdict(const ClariAdoption *adoption, char job_id[CLARI_ID_SIZE]);
 
 #endif /* CLARI_ADOPT_H */

@@ -171,7 +171,7 @@ typedef struct ClariFlightInfo
 	char forecast[CLARI_NAME_SIZE];
 	char period[CLARI_PERIOD_TEXT_SIZE];
 	const char *phase; /* as clari_exports shows it */
-	char job_id[64];
+	char job_id[CLARI_ID_SIZE];
 	TimestampTz started_at;
 	int64 bytes; /* decoded, so far */
 	int64 entries;

@@ -450,7 +450,7 @@ find_account_locked(const ClariKey *account)
 	ClariControl *control = clari_cache_control();
 
 	for (int i = 0; i < CLARI_MAX_ACCOUNTS; i++)
-		if (control->accounts[i].user_id[0] != '\0' &&
+		if (control->accounts[i].facts.user_id[0] != '\0' &&
 			memcmp(&control->accounts[i].account, account, sizeof(*account)) == 0)
 			return &control->accounts[i];
 	return NULL;
@@ -461,11 +461,19 @@ clari_account_organization_locked(const ClariKey *account)
 {
 	const ClariAccountShared *place = find_account_locked(account);
 
-	return place != NULL ? place->organization : "";
+	return place != NULL ? place->facts.organization : "";
+}
+
+/* Keeps what was known where the new fact is empty. */
+static void
+note_fact(char *fact, const char *noted, size_t size)
+{
+	if (noted[0] != '\0')
+		strlcpy(fact, noted, size);
 }
 
 void
-clari_account_note_locked(const ClariKey *account, const char *user_id, const char *organization)
+clari_account_note_locked(const ClariKey *account, const ClariAccountFacts *facts)
 {
 	ClariControl *control = clari_cache_control();
 	ClariAccountShared *place = find_account_locked(account);
@@ -477,28 +485,80 @@ clari_account_note_locked(const ClariKey *account, const char *user_id, const ch
 		memset(place, 0, sizeof(*place));
 	}
 	place->account = *account;
-	strlcpy(place->user_id, user_id, sizeof(place->user_id));
-	if (organization[0] != '\0')
-		strlcpy(place->organization, organization, sizeof(place->organization));
+	note_fact(place->facts.user_id, facts->user_id, sizeof(place->facts.user_id));
+	note_fact(place->facts.organization, facts->organization, sizeof(place->facts.organization));
+	note_fact(place->facts.currency, facts->currency, sizeof(place->facts.currency));
 }
 
 void
-clari_cache_note_user(const ClariKey *account, const char *user_id, const char *organization)
+clari_cache_note_account(const ClariKey *account, const ClariAccountFacts *facts)
 {
 	clari_cache_lock(LW_EXCLUSIVE);
-	clari_account_note_locked(account, user_id, organization);
+	clari_account_note_locked(account, facts);
 	clari_cache_unlock();
 }
 
 void
-clari_cache_user(const ClariKey *account, char user_id[64])
+clari_cache_account(const ClariKey *account, ClariAccountFacts *facts)
 {
 	const ClariAccountShared *place;
 
+	memset(facts, 0, sizeof(*facts));
 	clari_cache_lock(LW_SHARED);
 	place = find_account_locked(account);
-	strlcpy(user_id, place != NULL ? place->user_id : "", 64);
+	if (place != NULL)
+		*facts = place->facts;
 	clari_cache_unlock();
+}
+
+/* ------- what cannot be exported ------- */
+
+#define REFUSAL_MEMORY USECS_PER_DAY
+
+static ClariRefusalShared *
+find_refusal_locked(const ClariKey *account, const char *forecast)
+{
+	ClariControl *control = clari_cache_control();
+
+	for (int i = 0; i < CLARI_MAX_REFUSALS; i++)
+		if (control->refusals[i].refused_at != 0 && strcmp(control->refusals[i].forecast, forecast) == 0 &&
+			memcmp(&control->refusals[i].account, account, sizeof(*account)) == 0)
+			return &control->refusals[i];
+	return NULL;
+}
+
+void
+clari_cache_note_crm_refused(const ClariKey *account, const char *forecast)
+{
+	ClariControl *control;
+	ClariRefusalShared *place;
+
+	clari_cache_lock(LW_EXCLUSIVE);
+	control = clari_cache_control();
+	place = find_refusal_locked(account, forecast);
+	if (place == NULL)
+	{
+		place = &control->refusals[control->next_refusal];
+		control->next_refusal = (control->next_refusal + 1) % CLARI_MAX_REFUSALS;
+	}
+	place->account = *account;
+	strlcpy(place->forecast, forecast, sizeof(place->forecast));
+	place->refused_at = GetCurrentTimestamp();
+	clari_cache_unlock();
+}
+
+bool
+clari_cache_is_crm_refused(const ClariKey *account, const char *forecast)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	const ClariRefusalShared *place;
+	bool refused;
+
+	clari_cache_lock(LW_SHARED);
+	place = find_refusal_locked(account, forecast);
+	refused = place != NULL && place->refused_at <= now && now - place->refused_at < REFUSAL_MEMORY;
+	clari_cache_unlock();
+	return refused;
 }
 
 bool

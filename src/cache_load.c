@@ -71,9 +71,12 @@ static void
 insert_record_locked(ClariEntryShared *entry, const ClariStoreFound *found)
 {
 	const ClariRecord *record = &found->record;
+	ClariAccountFacts facts = {{0}};
 
+	strlcpy(facts.user_id, record->user_id, sizeof(facts.user_id));
+	strlcpy(facts.currency, record->currency, sizeof(facts.currency));
 	if (record->user_id[0] != '\0')
-		clari_account_note_locked(&record->account, record->user_id, "");
+		clari_account_note_locked(&record->account, &facts);
 	entry->record_bytes = (uint32) found->bytes;
 	entry->used_at = Max((uint64) record->posted_at, entry->used_at);
 	clari_entry_describe_locked(entry, record->base_url, record->forecast, record->period);

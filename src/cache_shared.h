@@ -16,13 +16,14 @@
 #include "storage/lwlock.h"
 
 /* Changes with every change of the structs below: two versions of the library never share them. */
-#define CLARI_CACHE_LAYOUT "clari_fdw cache 4."
+#define CLARI_CACHE_LAYOUT "clari_fdw cache 5."
 
 #define CLARI_MAX_ENTRIES 1024
 #define CLARI_MAX_FLIGHTS 256
 #define CLARI_MAX_WORKERS 32
 #define CLARI_MAX_SEGMENTS 128
 #define CLARI_MAX_ACCOUNTS 64
+#define CLARI_MAX_REFUSALS 64
 #define CLARI_BUCKETS 1024
 #define CLARI_NOBODY (-1)
 
@@ -67,7 +68,7 @@ typedef struct ClariFlightShared
 	bool posted; /* by a worker that has gone: its job is there to be taken up */
 	Oid role;    /* who asked first */
 	ClariKey account;
-	char organization[64]; /* Clari's, of the account; empty: not known */
+	char organization[CLARI_ID_SIZE]; /* Clari's, of the account; empty: not known */
 	TimestampTz queued_at;
 	TimestampTz fresh_since;   /* a job POSTed before that does not serve who asked … */
 	TimestampTz running_since; /* … unless it may still be running, and was POSTed after this */
@@ -86,9 +87,16 @@ typedef struct ClariFlightShared
 typedef struct ClariAccountShared
 {
 	ClariKey account;
-	char user_id[64]; /* empty: unused */
-	char organization[64];
+	ClariAccountFacts facts; /* without user_id: unused */
 } ClariAccountShared;
+
+/* A forecast of which an account cannot export crm_total and crm_closed. */
+typedef struct ClariRefusalShared
+{
+	ClariKey account;
+	char forecast[CLARI_NAME_SIZE];
+	TimestampTz refused_at; /* 0: unused */
+} ClariRefusalShared;
 
 /* A segment that no entry has any more. */
 typedef struct ClariSegmentShared
@@ -144,6 +152,8 @@ typedef struct ClariControl
 	ClariStats stats;
 	int next_account; /* the one that goes next, when all are used */
 	ClariAccountShared accounts[CLARI_MAX_ACCOUNTS];
+	int next_refusal; /* the same of these */
+	ClariRefusalShared refusals[CLARI_MAX_REFUSALS];
 	ClariSegmentShared ghosts[CLARI_MAX_SEGMENTS];
 	ClariWorkerShared workers[CLARI_MAX_WORKERS];
 	ClariFlightShared flights[CLARI_MAX_FLIGHTS];
@@ -221,8 +231,8 @@ extern ClariEntryShared *clari_entry_victim_locked(ClariWeight weigh);
 /* A new entry, all zero but its key; NULL: every entry has a flight.  What had to go for it is in *dropped. */
 extern ClariEntryShared *clari_entry_insert_locked(const ClariKey *key, ClariDropped *dropped);
 
-/* The account's jobs are of this user and, if that is known, of this organization of Clari's. */
-extern void clari_account_note_locked(const ClariKey *account, const char *user_id, const char *organization);
+/* As clari_cache_note_account(). */
+extern void clari_account_note_locked(const ClariKey *account, const ClariAccountFacts *facts);
 
 /* The organization, or empty. */
 extern const char *clari_account_organization_locked(const ClariKey *account);

@@ -33,7 +33,7 @@ typedef struct ClariOrder
 typedef struct ClariProgress
 {
 	ClariJobState state;
-	char job_id[64];
+	char job_id[CLARI_ID_SIZE];
 	int64 bytes;
 	int64 entries;
 	int32 polls;
@@ -71,13 +71,24 @@ extern int clari_cache_cancels(ClariCancel cancels[CLARI_CANCELS_MAX]);
 /* Before the POST: ends the flight, and is true, if nobody wants it any more. */
 extern bool clari_cache_drop_unwanted(int index);
 
+/* What the account's jobs have told of it; each empty: not known. */
+typedef struct ClariAccountFacts
+{
+	char user_id[CLARI_ID_SIZE]; /* whom Clari takes its key for */
+	char organization[CLARI_ID_SIZE];
+	char currency[CLARI_CURRENCY_SIZE]; /* of exports that ask for none */
+} ClariAccountFacts;
+
+/* To note, where user_id is known, what else is known; and to look up. */
+extern void clari_cache_note_account(const ClariKey *account, const ClariAccountFacts *facts);
+extern void clari_cache_account(const ClariKey *account, ClariAccountFacts *facts);
+
 /*
- * Whom Clari takes the account's key for, as its jobs tell: to note, with the
- * organization if that is known, and to look up (empty: not known).  Each at
- * most 63 bytes.
+ * Clari has refused to export crm_total and crm_closed of the account's forecast:
+ * to note, and to look up.  Forgotten after a day, since Clari may learn it.
  */
-extern void clari_cache_note_user(const ClariKey *account, const char *user_id, const char *organization);
-extern void clari_cache_user(const ClariKey *account, char user_id[64]);
+extern void clari_cache_note_crm_refused(const ClariKey *account, const char *forecast);
+extern bool clari_cache_is_crm_refused(const ClariKey *account, const char *forecast);
 
 /* Was the flight's export invalidated at or after the time? */
 extern bool clari_cache_is_invalidated(int index, TimestampTz posted_at);

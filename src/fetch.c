@@ -41,6 +41,7 @@ struct ClariStatement
 	ClariInterest *interest;
 	Item *items;
 	ClariFetch *fetches;
+	bool warned_of_types; /* that Clari does not export */
 	char *warned;         /* of what could not be cached, or NULL: once is enough, also for many periods */
 	ClariStatement *next; /* of the session's statements */
 };
@@ -247,6 +248,25 @@ check_truncated(const ClariFetch *fetch, Item *item)
 			 allowed ? 0 : errhint("Narrow option \"scope_id\" or \"types\", or set \"allow_truncated\".")));
 }
 
+/* Amounts that were asked for, and are null since Clari does not export them: no row tells. */
+static void
+warn_of_missing_types(ClariStatement *statement, const ClariRowsetMeta *meta)
+{
+	int level;
+
+	if (!(meta->flags & CLARI_ROWSET_WITHOUT_CRM) || statement->warned_of_types)
+		return;
+	statement->warned_of_types = true;
+	level = clari_wanted_level(meta, CLARI_REMARK_WITHOUT_CRM);
+	ereport(level,
+			(errcode(ERRCODE_WARNING),
+			 errmsg("Clari does not export crm_total and crm_closed of forecast \"%s\" in this account",
+					clari_report_text(meta->forecast)),
+			 errdetail("They are null in all of its rows."),
+			 errhint("Leave the two out of option \"types\" of the foreign table. Clari's Forecast API has these "
+					 "amounts, where the account has that.")));
+}
+
 static void
 warn_of_wrong_period(const ClariRowsetMeta *meta)
 {
@@ -333,6 +353,7 @@ open_item(ClariFetch *fetch, Item *item)
 	}
 	warn_once(fetch->statement, &item->wanted);
 	warn_of_wrong_period(&version->meta);
+	warn_of_missing_types(fetch->statement, &version->meta);
 	return true;
 }
 

@@ -102,6 +102,8 @@ broken(ClariFlight *flight, const ClariHttpResult *result)
 {
 	ClariJobEvent event = {.kind = CLARI_EVENT_BROKEN, .retry_after = -1, .error = &result->error};
 
+	event.status = result->status;
+	event.elsewhere = result->elsewhere;
 	event.never_sent = result->never_sent;
 	event.may_pass = result->may_pass;
 	step(flight, &event);
@@ -131,7 +133,10 @@ answered(void *arg, const ClariHttpResult *result)
 {
 	ClariFlight *flight = arg;
 	ClariReply reply;
-	ClariJobEvent event = {.kind = CLARI_EVENT_REPLY, .retry_after = result->retry_after, .status = result->status};
+	ClariJobEvent event = {.kind = CLARI_EVENT_REPLY,
+						   .retry_after = result->retry_after,
+						   .status = result->status,
+						   .elsewhere = result->elsewhere};
 
 	flight->transfer = NULL;
 	if (!result->answered)
@@ -174,9 +179,9 @@ escaped(const char *segment)
 }
 
 static char *
-job_url(const ClariFlight *flight, const char *rest)
+job_url(const ClariFlight *flight, const char *job_id, const char *rest)
 {
-	return psprintf("%s/export/jobs/%s%s", flight->order.request.base_url, escaped(flight->job.job_id), rest);
+	return psprintf("%s/export/jobs/%s%s", flight->order.request.base_url, escaped(job_id), rest);
 }
 
 /* ClariHttpDone of a list: before the POST it is kept in mind, after one it is judged. */
@@ -216,7 +221,7 @@ list_jobs(ClariFlight *flight)
 static void
 post(ClariFlight *flight)
 {
-	const ClariRequest *wanted = &flight->order.request;
+	ClariRequest wanted = flight->order.request;
 	ClariHttpRequest request = {.method = CLARI_HTTP_POST};
 	char *body;
 
@@ -225,10 +230,12 @@ post(ClariFlight *flight)
 		flight->over = true;
 		return;
 	}
-	body = clari_json_export_body(wanted, flight->order.transport.schedule);
+	if (flight->job.without_crm)
+		wanted.types &= ~(uint32) CLARI_TYPES_CRM;
+	body = clari_json_export_body(&wanted, flight->order.transport.schedule);
 	if (body == NULL)
 		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
-	request.url = psprintf("%s/export/forecast/%s", wanted->base_url, escaped(wanted->forecast));
+	request.url = psprintf("%s/export/forecast/%s", wanted.base_url, escaped(wanted.forecast));
 	request.body = body;
 	clari_flight_record_intent(flight, flight->in_doubt);
 	clari_flight_tell(flight);              /* who asks from now on for what is not older may not take this */
@@ -250,17 +257,17 @@ poll_job(ClariFlight *flight)
 {
 	ClariHttpRequest request = {.method = CLARI_HTTP_GET};
 
-	request.url = job_url(flight, "");
+	request.url = job_url(flight, flight->job.job_id, "");
 	call(flight, &request, NULL, answered);
 }
 
 static void
-cancel_job(ClariFlight *flight)
+cancel_job(ClariFlight *flight, const char *job_id)
 {
 	/* Clari's OpenAPI document: PATCH with this body frees the quota. */
 	ClariHttpRequest request = {.method = CLARI_HTTP_PATCH, .body = "{\"type\":\"CANCEL\"}"};
 
-	request.url = job_url(flight, "");
+	request.url = job_url(flight, job_id, "");
 	call(flight, &request, NULL, answered);
 }
 
@@ -348,7 +355,7 @@ download(ClariFlight *flight)
 		return;
 	}
 	request.foreign = flight->job.download_url[0] != '\0';
-	request.url = request.foreign ? flight->job.download_url : job_url(flight, "/results");
+	request.url = request.foreign ? flight->job.download_url : job_url(flight, flight->job.job_id, "/results");
 	call(flight, &request, sink, downloaded);
 }
 
@@ -375,7 +382,10 @@ carry_out(ClariFlight *flight, ClariJobAction action)
 			download(flight);
 			break;
 		case CLARI_ACTION_CANCEL:
-			cancel_job(flight);
+			cancel_job(flight, flight->job.job_id);
+			break;
+		case CLARI_ACTION_REPLACE:
+			cancel_job(flight, flight->job.replaced_id);
 			break;
 		case CLARI_ACTION_PUBLISH:
 			publish(flight);
@@ -392,12 +402,15 @@ static void
 step(ClariFlight *flight, const ClariJobEvent *event)
 {
 	int32 retries = flight->job.total_retries;
+	bool without_crm = flight->job.without_crm;
 	ClariJobAction action;
 
 	flight->in_doubt = flight->job.in_doubt;
 	action = clari_job_step(&flight->job, event, clari_clock_now());
 	clari_cache_count(CLARI_COUNT_RETRIES, flight->job.total_retries - retries);
 	clari_flight_record_job(flight);
+	if (flight->job.without_crm && !without_crm)
+		clari_cache_note_crm_refused(&flight->order.account, flight->order.request.forecast);
 	/* An event can overtake a call. */
 	if (action != CLARI_ACTION_NONE)
 		abandon_calls(flight);
@@ -421,8 +434,10 @@ clari_flight_begin(const ClariOrder *order, ClariHttp *http)
 	flight->http = http;
 	clari_job_begin(job, &order->request, &order->transport, (uint32) order->generation ^ (uint32) MyProcPid,
 					clari_clock_now());
-	takeup = clari_takeup_find(order, &flight->record, &error);
+	takeup = clari_takeup_find(order, &flight->record, job->replaced_id, &error);
 	flight->killed = flight->record.attempts;
+	job->without_crm = (job->types & CLARI_TYPES_CRM) != 0 && (job->types & ~(uint32) CLARI_TYPES_CRM) != 0 &&
+					   clari_cache_is_crm_refused(&order->account, order->request.forecast);
 	job->adoptable = clari_takeup_is_listable(&flight->record, order);
 	if (takeup == CLARI_TAKEUP_JOB)
 	{

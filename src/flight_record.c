@@ -78,6 +78,24 @@ clari_flight_record_intent(ClariFlight *flight, bool in_doubt)
 	clari_flight_save_record(flight, true);
 }
 
+/* Whom Clari takes the account's key for; and its own currency, which is that of a job that asked for none. */
+static void
+note_account(ClariFlight *flight)
+{
+	ClariRecord *record = &flight->record;
+	const ClariJob *job = &flight->job;
+	ClariAccountFacts facts = {{0}};
+
+	strlcpy(facts.user_id, job->user_id, sizeof(facts.user_id));
+	strlcpy(facts.organization, job->organization, sizeof(facts.organization));
+	if (flight->order.request.currency[0] == '\0')
+		strlcpy(facts.currency, job->currency, sizeof(facts.currency));
+	clari_cache_note_account(&flight->order.account, &facts);
+	clari_cache_account(&flight->order.account, &facts);
+	strlcpy(record->user_id, facts.user_id, sizeof(record->user_id));
+	strlcpy(record->currency, facts.currency, sizeof(record->currency));
+}
+
 void
 clari_flight_record_job(ClariFlight *flight)
 {
@@ -86,8 +104,7 @@ clari_flight_record_job(ClariFlight *flight)
 
 	if (job->user_id[0] != '\0' && !flight->noted)
 	{
-		strlcpy(record->user_id, job->user_id, sizeof(record->user_id));
-		clari_cache_note_user(&flight->order.account, job->user_id, job->organization);
+		note_account(flight);
 		flight->noted = true;
 	}
 	if (job->job_id[0] == '\0' || strcmp(job->job_id, record->job_id) == 0)
@@ -156,4 +173,6 @@ clari_flight_fill_meta(const ClariFlight *flight, ClariRowsetMeta *meta)
 		meta->exported_at = flight->done_at;
 	if (job->truncated)
 		meta->flags |= CLARI_ROWSET_TRUNCATED;
+	if (job->without_crm)
+		meta->flags |= CLARI_ROWSET_WITHOUT_CRM;
 }

@@ -52,6 +52,8 @@ typedef struct ClariHttpResult
 	bool never_sent;     /* not answered: the request certainly never reached the service */
 	bool may_pass;       /* not answered: trying again can help */
 	bool sink_refused;   /* not answered: the sink said no, error is its own */
+	bool elsewhere;      /* the hop that answered or failed went without the key, to where a link or a redirect led: its
+						  * word is not Clari's.  False for Clari's own redirect to where none may go */
 	ClariError error;
 } ClariHttpResult;
 

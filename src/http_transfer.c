@@ -536,6 +536,7 @@ begin_result(ClariTransfer *transfer, ClariHttpResult *result)
 	result->body = "";
 	result->retry_after = -1;
 	result->status = http_status(transfer);
+	result->elsewhere = !transfer->keyed;
 }
 
 static void

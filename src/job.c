@@ -18,6 +18,9 @@
 
 #define LIST_PATIENCE 5000 /* ms for the list before the POST: it must not cost the export */
 #define CANCEL_PATIENCE 10000
+#define REPLACE_PATIENCE 5000 /* the same for the job that it replaces */
+#define LOSS_PATIENCE 3       /* times that Clari may not know a job before it is believed */
+#define LINK_PATIENCE 2       /* links to a file on another host that may be refused */
 
 typedef ClariJobAction (*StateFunction)(ClariJob *job, const ClariJobEvent *event, int64_t now);
 
@@ -25,6 +28,7 @@ static const ClariReply empty_reply;
 
 static const char *const state_names[] = {
 	[CLARI_JOB_NEW] = "new",
+	[CLARI_JOB_REPLACING] = "new",
 	[CLARI_JOB_BLOCKED] = "waiting for a slot",
 	[CLARI_JOB_ASKING] = "waiting for a slot",
 	[CLARI_JOB_LISTING] = "listing",
@@ -48,13 +52,45 @@ clari_job_state_name(ClariJobState state)
 
 /* ---- calls that fail ---- */
 
+static bool
+is_success(const ClariJobEvent *event)
+{
+	return event->status >= 200 && event->status < 300;
+}
+
+static const ClariReply *
+reply_of(const ClariJobEvent *event)
+{
+	return event->reply != NULL ? event->reply : &empty_reply;
+}
+
+static ClariJobAction
+start_download(ClariJob *job)
+{
+	clari_job_enter(job, CLARI_JOB_DOWNLOADING, 0);
+	return CLARI_ACTION_DOWNLOAD;
+}
+
+/* The job's own results from now on, not a link. */
+static ClariJobAction
+download_without_link(ClariJob *job)
+{
+	job->linkless = true;
+	job->download_url[0] = '\0';
+	job->link_losses = 0;
+	return start_download(job);
+}
+
 /* The call under way was not answered. */
 static ClariJobAction
 call_broken(ClariJob *job, const ClariJobEvent *event, int64_t now)
 {
 	bool unknown = job->state == CLARI_JOB_POSTING && !event->never_sent;
 
+	if (job->state == CLARI_JOB_DOWNLOADING && job->download_url[0] != '\0' && event->status == 0)
+		return download_without_link(job); /* its host cannot be reached */
 	clari_job_error_broken(job, event->error);
+	job->spent |= unknown && is_success(event);
 	if (!event->may_pass)
 	{
 		job->in_doubt |= unknown;
@@ -66,17 +102,71 @@ call_broken(ClariJob *job, const ClariJobEvent *event, int64_t now)
 	return clari_job_outcome_unknown(job, -1, now);
 }
 
-/* 400 and 404 mean something of their own for a POST. */
+static bool
+has_code(const ClariReply *reply, const char *code)
+{
+	return strcmp(reply->code, code) == 0;
+}
+
+/* Not all accounts can export crm_total and crm_closed (Clari's OpenAPI document): then without them. */
+static ClariJobAction
+post_without_crm(ClariJob *job, int64_t now)
+{
+	if (job->without_crm || (job->types & CLARI_TYPES_CRM) == 0 || (job->types & ~(uint32_t) CLARI_TYPES_CRM) == 0)
+	{
+		clari_job_error_add_types(job);
+		return clari_job_fail(job);
+	}
+	job->without_crm = true;
+	clari_job_enter(job, CLARI_JOB_NEW, now);
+	return CLARI_ACTION_NONE;
+}
+
+/* What 400 and 404 mean for a POST, its code says; the codes are those of Clari's OpenAPI document. */
 static ClariJobAction
 post_refused(ClariJob *job, int status, const ClariReply *reply, int64_t now)
 {
 	ClariJobAction action;
 
-	if (status == 404)
+	if (status == 404 || has_code(reply, "no_such_forecast_config"))
 		clari_job_error_no_forecast(job, status, reply);
+	else if (status == 400 && has_code(reply, "type_not_supported"))
+		return post_without_crm(job, now);
 	else if (status == 400 && clari_job_refused_by_limit(job, reply, now, &action))
 		return action;
 	return clari_job_fail(job);
+}
+
+/* Refusals that say nothing of the request, and that trying again is for. */
+static bool
+is_passing(int status)
+{
+	return status >= 500 || status == 408 || status == 421 || status == 425 || status == 429;
+}
+
+/* Statuses by which Clari says that it does not know a job or a file: its document has 400 and 403, other sources 404. */
+static bool
+says_unknown(int status)
+{
+	return status == 400 || status == 403 || status == 404 || status == 410;
+}
+
+/*
+ * Clari does not know the job, or does not have its file.  Shortly after it was
+ * accepted that passes, and "something went wrong" (SWW) may mean just that: it is
+ * believed when it has been said some times.
+ */
+static ClariJobAction
+job_lost(ClariJob *job, const ClariJobEvent *event, int64_t now)
+{
+	if (job->losses < LOSS_PATIENCE)
+		return clari_job_ask_again(job, job->losses++, now);
+	if (job->resumed || (event->status != 403 && !job->renewed))
+		return clari_job_start_over(job, now);
+	if (event->status == 403)
+		return clari_job_fail(job);
+	clari_job_error_lost(job, event->status, reply_of(event));
+	return clari_job_fail_for_good(job);
 }
 
 /* The POST, poll or download under way was answered, but not with 2xx. */
@@ -89,38 +179,26 @@ call_refused(ClariJob *job, const ClariJobEvent *event, const ClariReply *reply,
 	clari_job_error_refused(job, status, reply);
 	if (status >= 500 && posting)
 		return clari_job_outcome_unknown(job, event->retry_after, now);
-	if (status >= 500 || status == 429)
+	if (is_passing(status))
 		return clari_job_retry(job, event->retry_after, now);
 	if (status == 401 || status == 403)
-	{
-		clari_job_error_unauthorized(job, status, clari_job_text_contains(reply->code, "no_optin"));
-		return clari_job_fail(job);
-	}
-	if (posting)
+		clari_job_error_unauthorized(job, status, has_code(reply, "no_optin"));
+	if (posting && status != 401 && status != 403)
 		return post_refused(job, status, reply, now);
-	if (status != 404)
-		return clari_job_fail(job);
-	if (job->resumed)
-		return clari_job_start_over(job, now);
-	clari_job_error_lost(job, status, reply);
-	return clari_job_fail_for_good(job);
+	if (!posting && says_unknown(status))
+		return job_lost(job, event, now);
+	return clari_job_fail(job);
 }
 
 /* ---- what a poll says ---- */
-
-static ClariJobAction
-start_download(ClariJob *job)
-{
-	clari_job_enter(job, CLARI_JOB_DOWNLOADING, 0);
-	return CLARI_ACTION_DOWNLOAD;
-}
 
 /* Done at Clari; but a truncated file is not what was asked for. */
 static ClariJobAction
 job_finished(ClariJob *job, const ClariReply *reply)
 {
 	job->end_time = reply->end_time;
-	memcpy(job->download_url, reply->download_url, sizeof(job->download_url));
+	if (!job->linkless)
+		memcpy(job->download_url, reply->download_url, sizeof(job->download_url));
 	job->truncated = reply->rows_truncated || reply->cells_truncated;
 	if (job->truncated && !job->allow_truncated)
 	{
@@ -153,22 +231,11 @@ job_reported(ClariJob *job, const ClariReply *reply, int64_t now)
 		case CLARI_STATUS_UNKNOWN:
 			break;
 	}
+	job->losses = 0;
 	return clari_job_poll_later(job, now);
 }
 
 /* ---- calls and their answers ---- */
-
-static bool
-is_success(const ClariJobEvent *event)
-{
-	return event->status >= 200 && event->status < 300;
-}
-
-static const ClariReply *
-reply_of(const ClariJobEvent *event)
-{
-	return event->reply != NULL ? event->reply : &empty_reply;
-}
 
 /* NEW, UNSURE, WAITING, READY: makes the call once its time has come. */
 static ClariJobAction
@@ -277,11 +344,30 @@ step_new(ClariJob *job, const ClariJobEvent *event, int64_t now)
 {
 	if (event->kind != CLARI_EVENT_TICK || now < job->next_at)
 		return CLARI_ACTION_NONE;
+	if (job->replaced_id[0] != '\0' && !clari_job_is_late(job, now))
+	{
+		clari_job_enter(job, CLARI_JOB_REPLACING, now + REPLACE_PATIENCE);
+		return CLARI_ACTION_REPLACE;
+	}
 	if (!job->adoptable || job->listed || clari_job_is_late(job, now))
 		return send_post(job, now);
 	job->listed = true;
 	clari_job_enter(job, CLARI_JOB_LISTING, now + LIST_PATIENCE);
 	return CLARI_ACTION_LIST;
+}
+
+/*
+ * Once there is a newer job nobody can take up the older one: cancelled, it frees
+ * its slot and its part of the quota.  Whatever comes of that, the export goes on.
+ */
+static ClariJobAction
+step_replacing(ClariJob *job, const ClariJobEvent *event, int64_t now)
+{
+	if (event->kind == CLARI_EVENT_TICK && now < job->next_at)
+		return CLARI_ACTION_NONE;
+	job->replaced_id[0] = '\0';
+	clari_job_enter(job, CLARI_JOB_NEW, now);
+	return CLARI_ACTION_NONE;
 }
 
 /* Whatever comes of the list before the POST, the POST comes next. */
@@ -315,6 +401,7 @@ step_posting(ClariJob *job, const ClariJobEvent *event, int64_t now)
 		return action;
 	if (reply->job_id[0] == '\0')
 	{
+		job->spent = true;
 		clari_job_error_no_job(job, event->status, reply);
 		return clari_job_outcome_unknown(job, event->retry_after, now);
 	}
@@ -390,9 +477,10 @@ step_polling(ClariJob *job, const ClariJobEvent *event, int64_t now)
 
 	if (!call_succeeded(job, event, now, &action))
 		return action;
-	if (!reply->is_json || reply->status == CLARI_STATUS_ABSENT)
+	if (!reply->is_json || reply->status == CLARI_STATUS_ABSENT ||
+		(reply->job_id[0] != '\0' && strcmp(reply->job_id, job->job_id) != 0))
 	{
-		/* Not Clari but something between, or not well: it may pass. */
+		/* Not Clari but something between, or not well, or of another job: it may pass. */
 		clari_job_error_no_state(job, event->status, reply);
 		return clari_job_retry(job, event->retry_after, now);
 	}
@@ -406,22 +494,28 @@ step_ready(ClariJob *job, const ClariJobEvent *event, int64_t now)
 	return call_when_due(job, event, now, CLARI_JOB_DOWNLOADING, CLARI_ACTION_DOWNLOAD);
 }
 
+/*
+ * The host of the file refuses a link that Clari gave, such as one that has expired:
+ * that says nothing about the key or the job.  Clari has another one: the next poll
+ * tells it, or the results redirect to it.
+ */
+static ClariJobAction
+link_refused(ClariJob *job, const ClariJobEvent *event, int64_t now)
+{
+	clari_job_error_link(job, event->status, reply_of(event));
+	if (job->link_losses < LINK_PATIENCE)
+		return clari_job_ask_again(job, job->link_losses++, now);
+	if (job->download_url[0] != '\0')
+		return download_without_link(job);
+	return clari_job_fail(job);
+}
+
 /* The download was answered with an HTTP status that is not 2xx. */
 static ClariJobAction
 download_refused(ClariJob *job, const ClariJobEvent *event, int64_t now)
 {
-	if (event->status == 400)
-	{
-		/* Not DONE after all, or a link that has expired: the next poll tells. */
-		clari_job_step_succeeded(job);
-		return clari_job_poll_later(job, now);
-	}
-	if (job->download_url[0] != '\0' && event->status < 500 && event->status != 429)
-	{
-		/* The link's host, not Clari, refuses: that says nothing about the key or the job. */
-		job->download_url[0] = '\0';
-		return start_download(job);
-	}
+	if ((job->download_url[0] != '\0' || event->elsewhere) && !is_passing(event->status))
+		return link_refused(job, event, now);
 	return call_refused(job, event, reply_of(event), now);
 }
 
@@ -469,6 +563,14 @@ step_downloading(ClariJob *job, const ClariJobEvent *event, int64_t now)
 	}
 }
 
+/* Clari does not know the job that is to be cancelled, which is as good. */
+static bool
+is_gone(const ClariJobEvent *event)
+{
+	return event->status == 404 || event->status == 410 ||
+		   (event->status == 400 && (has_code(reply_of(event), "SWW") || has_code(reply_of(event), "invalid_jobId")));
+}
+
 static ClariJobAction
 step_cancelling(ClariJob *job, const ClariJobEvent *event, int64_t now)
 {
@@ -476,10 +578,10 @@ step_cancelling(ClariJob *job, const ClariJobEvent *event, int64_t now)
 	switch (event->kind)
 	{
 		case CLARI_EVENT_REPLY:
-			if (is_success(event))
+			if (is_success(event) ? !reply_of(event)->unsuccessful : is_gone(event))
 				return clari_job_fail_for_good(job);
 			clari_job_error_add_uncancelled(job, event->status, reply_of(event), NULL);
-			return event->status == 404 ? clari_job_fail_for_good(job) : clari_job_fail(job);
+			return clari_job_fail(job);
 		case CLARI_EVENT_BROKEN:
 			clari_job_error_add_uncancelled(job, 0, NULL, event->error);
 			return clari_job_fail(job);
@@ -500,6 +602,7 @@ clari_job_begin(ClariJob *job, const ClariRequest *request, const ClariTransport
 	memset(job, 0, sizeof(*job));
 	memcpy(job->period, request->period, sizeof(job->period));
 	memcpy(job->forecast, request->forecast, sizeof(job->forecast));
+	job->types = request->types;
 	job->allow_truncated = transport->allow_truncated;
 	job->max_retries = transport->max_retries;
 	job->export_timeout = transport->export_timeout;
@@ -534,6 +637,7 @@ clari_job_step(ClariJob *job, const ClariJobEvent *event, int64_t now)
 {
 	static const StateFunction steps[] = {
 		[CLARI_JOB_NEW] = step_new,
+		[CLARI_JOB_REPLACING] = step_replacing,
 		[CLARI_JOB_BLOCKED] = clari_job_step_blocked,
 		[CLARI_JOB_ASKING] = clari_job_step_asking,
 		[CLARI_JOB_LISTING] = step_listing,
@@ -554,6 +658,7 @@ clari_job_step(ClariJob *job, const ClariJobEvent *event, int64_t now)
 	{
 		memcpy(job->user_id, event->reply->user_id, sizeof(job->user_id));
 		memcpy(job->organization, event->reply->organization, sizeof(job->organization));
+		memcpy(job->currency, event->reply->currency, sizeof(job->currency));
 	}
 	return steps[job->state] != NULL ? steps[job->state](job, event, now) : CLARI_ACTION_NONE;
 }

@@ -18,16 +18,17 @@
 
 typedef enum ClariJobState
 {
-	CLARI_JOB_NEW,     /* nothing sent yet, or the POST is to be sent (again) at next_at */
-	CLARI_JOB_BLOCKED, /* a limit refused the POST: the limits are asked for (again) at next_at */
-	CLARI_JOB_ASKING,  /* the limits are being asked for, and waited for until next_at */
-	CLARI_JOB_LISTING, /* the list before the POST is under way, and waited for until next_at */
-	CLARI_JOB_POSTING, /* the POST is under way */
-	CLARI_JOB_UNSURE,  /* the POST may have made a job: the list is asked for at next_at */
-	CLARI_JOB_LOOKING, /* that list is under way */
-	CLARI_JOB_WAITING, /* accepted: the next poll is at next_at */
-	CLARI_JOB_POLLING, /* a poll is under way */
-	CLARI_JOB_READY,   /* done at Clari: the download starts (again) at next_at */
+	CLARI_JOB_NEW,       /* nothing sent yet, or the POST is to be sent (again) at next_at */
+	CLARI_JOB_REPLACING, /* the PATCH that cancels replaced_id is under way, and waited for until next_at */
+	CLARI_JOB_BLOCKED,   /* a limit refused the POST: the limits are asked for (again) at next_at */
+	CLARI_JOB_ASKING,    /* the limits are being asked for, and waited for until next_at */
+	CLARI_JOB_LISTING,   /* the list before the POST is under way, and waited for until next_at */
+	CLARI_JOB_POSTING,   /* the POST is under way */
+	CLARI_JOB_UNSURE,    /* the POST may have made a job: the list is asked for at next_at */
+	CLARI_JOB_LOOKING,   /* that list is under way */
+	CLARI_JOB_WAITING,   /* accepted: the next poll is at next_at */
+	CLARI_JOB_POLLING,   /* a poll is under way */
+	CLARI_JOB_READY,     /* done at Clari: the download starts (again) at next_at */
 	CLARI_JOB_DOWNLOADING,
 	CLARI_JOB_CANCELLING, /* the PATCH that cancels it is under way, and waited for until next_at */
 	CLARI_JOB_DONE,       /* downloaded and decoded */
@@ -43,9 +44,20 @@ typedef enum ClariJobAction
 	CLARI_ACTION_POLL,
 	CLARI_ACTION_DOWNLOAD,
 	CLARI_ACTION_CANCEL,  /* PATCH /export/jobs/{job_id} */
+	CLARI_ACTION_REPLACE, /* PATCH /export/jobs/{replaced_id} */
 	CLARI_ACTION_PUBLISH, /* the job is done */
 	CLARI_ACTION_FAIL
 } ClariJobAction;
+
+/* What a refusal says of Clari's limits. */
+typedef enum ClariLimit
+{
+	CLARI_LIMIT_NONE,       /* nothing */
+	CLARI_LIMIT_VAGUE,      /* there is one */
+	CLARI_LIMIT_CONCURRENT, /* exports at a time, which passes */
+	CLARI_LIMIT_QUOTA,      /* exports of the last 30 days, which does not */
+	CLARI_LIMIT_EITHER      /* one of the two: so says the refusal that Clari's OpenAPI document has */
+} ClariLimit;
 
 typedef enum ClariJobEventKind
 {
@@ -61,7 +73,8 @@ typedef enum ClariJobEventKind
 typedef struct ClariJobEvent
 {
 	ClariJobEventKind kind;
-	int status;              /* HTTP, for a reply */
+	int status;              /* HTTP, for a reply; broken: what had come of it, or 0 */
+	bool elsewhere;          /* reply or broken: it was not Clari's own host, but that of a file */
 	const ClariReply *reply; /* what it said; valid during the call */
 	int64_t retry_after;     /* ms from now, -1 without the header */
 	bool never_sent;         /* broken: the request certainly did not reach the service */
@@ -76,20 +89,29 @@ typedef struct ClariJob
 	ClariJobState state;
 	char period[CLARI_PERIOD_TEXT_SIZE]; /* for messages; empty: the current quarter */
 	char forecast[CLARI_NAME_SIZE];
-	char job_id[64];
-	char organization[64];              /* Clari's, of that user; or empty */
-	char user_id[64];                   /* whom Clari takes us for, or empty: not known yet */
+	uint32_t types; /* asked for: bits of ClariExportType */
+	char job_id[CLARI_ID_SIZE];
+	char replaced_id[CLARI_ID_SIZE]; /* set by the caller after begin, or empty: a job to cancel before the POST */
+	/* as job objects tell: whom Clari takes us for, and in which currency the amounts are; empty: not known yet */
+	char user_id[CLARI_ID_SIZE];
+	char organization[CLARI_ID_SIZE];
+	char currency[CLARI_CURRENCY_SIZE];
 	char status_text[32];               /* Clari's last word on the job's state, or empty */
 	char download_url[CLARI_LINK_SIZE]; /* empty: the job's own results */
+	bool linkless;                      /* downloadUrl has failed: the job's own results, from now on */
 	bool allow_truncated;
 	bool truncated;
+	bool
+		without_crm; /* set by the caller after begin, or when Clari refuses them: crm_total and crm_closed are left out */
 	bool adoptable; /* set by the caller after begin: a job of this request can be told in a list */
 	bool listed;    /* the list before the POST has been asked for */
 	bool can_look;  /* it came: a list after the POST can prove something */
 	bool posted;    /* a POST was sent in this life */
 	bool in_doubt;  /* a POST may have made a job that nobody has found */
+	bool spent;     /* one has, certainly: it was answered 2xx, so it is looked for and not repeated */
 	bool adopted;   /* the job was found in the list: it may be older than the last POST */
 	bool resumed;   /* the job is of an earlier life of the server */
+	bool renewed;   /* a job that was of no use was given up for a new one, which happens once */
 	bool io_failed; /* the disk did: the caller downloads without it from now on */
 	bool forget;    /* what the caller has recorded about the job is of no use any more */
 	int32_t max_retries;
@@ -105,9 +127,10 @@ typedef struct ClariJob
 	int32_t looks;   /* lists after the last POST */
 	int32_t retries; /* of the step under way */
 	int32_t total_retries;
+	int32_t losses;       /* how often Clari did not know the job, or its file, since it last did */
+	int32_t link_losses;  /* how often a link to the file was refused */
 	int32_t refusals;     /* how often no slot was free for the POST */
-	bool slot_words;      /* the refusal spoke of exports at a time */
-	bool quota_words;     /* … of the quota */
+	ClariLimit limit;     /* which limit the last refusal spoke of */
 	bool blocked;         /* and since then no slot was free */
 	uint32_t jitter;      /* seed of the back-off's jitter, advanced by use */
 	ClariError error;     /* FAILED: why; before that, why the last call is to be repeated, if it is */
@@ -125,7 +148,7 @@ extern void clari_job_begin(ClariJob *job, const ClariRequest *request, const Cl
 /*
  * An earlier life of the server POSTed it, and Clari accepted it as job_id:
  * it is polled, and export_timeout counts from now.  Where it is of no use after
- * all (404, or it ended badly) the job starts over, as begun.
+ * all (Clari does not know it, or it ended badly) the job starts over, as begun.
  */
 extern void clari_job_resume(ClariJob *job, const char *job_id, int64_t now);
 
@@ -150,6 +173,10 @@ extern void clari_job_resume_unsure(ClariJob *job, int64_t now);
  * After CLARI_ERROR_IO of a download io_failed is set, once, and the download comes
  * again: the caller does without the disk then.  After FAIL, forget says whether a
  * record of the job serves the next request for it (false) or not.
+ *
+ * One answer leads to one more POST at most, and none after one that says 2xx.  A
+ * job that Clari does not know any more (400, 404, 410, 403), or whose file it does
+ * not have, is asked for some times more; then, once, there is a new POST.
  */
 extern ClariJobAction clari_job_step(ClariJob *job, const ClariJobEvent *event, int64_t now);
 

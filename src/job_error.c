@@ -76,9 +76,23 @@ clari_job_error_broken(ClariJob *job, const ClariError *error)
 void
 clari_job_error_refused(ClariJob *job, int status, const ClariReply *reply)
 {
+	if (status == 407)
+	{
+		clari_error_set(&job->error, CLARI_ERROR_CONNECTION, "the proxy refused %s%s with HTTP status %d", SUBJECT(job),
+						status);
+		clari_error_hint(&job->error, "Check option \"proxy\" of the server; a user name and a password of the proxy's "
+									  "belong into it.");
+		return;
+	}
 	clari_error_set(&job->error, CLARI_ERROR_REQUEST, "Clari %s %s%s with HTTP status %d",
 					status >= 500 ? "answered" : "refused", SUBJECT(job), status);
 	add_reply(&job->error, reply);
+	if (status == 429)
+		clari_error_hint(&job->error, "Clari bounds the requests per second of all its clients together. Lower option "
+									  "\"max_concurrent_exports\", or raise \"poll_interval\" or \"max_retries\".");
+	else if (status >= 500)
+		clari_error_hint(&job->error, "Clari, or a proxy before it, is out of order. Try again later, or raise option "
+									  "\"max_retries\".");
 }
 
 void
@@ -119,10 +133,31 @@ clari_job_error_quota(ClariJob *job, const ClariReply *limits)
 }
 
 void
+clari_job_error_either_limit(ClariJob *job)
+{
+	add_detail(&job->error, "It may be either the limit of concurrent exports or the quota of 30 days: /admin/limits, "
+							"which would tell, cannot be read.");
+}
+
+void
+clari_job_error_add_types(ClariJob *job)
+{
+	clari_error_hint(&job->error, "Leave crm_total and crm_closed out of option \"types\" of the foreign table.");
+}
+
+void
+clari_job_error_link(ClariJob *job, int status, const ClariReply *reply)
+{
+	clari_error_set(&job->error, CLARI_ERROR_REQUEST, "the host of the file refused %s%s with HTTP status %d",
+					SUBJECT(job), status);
+	add_reply(&job->error, reply);
+	clari_error_hint(&job->error, "Clari names that host, by a link or a redirect; such links expire. Try again.");
+}
+
+void
 clari_job_error_lost(ClariJob *job, int status, const ClariReply *reply)
 {
 	clari_error_set(&job->error, CLARI_ERROR_JOB, "Clari no longer knows the job of %s%s", SUBJECT(job));
-	add_detail(&job->error, "The job is %s.", job->job_id);
 	add_detail(&job->error, "Clari answered with HTTP status %d.", status);
 	add_reply(&job->error, reply);
 }
@@ -149,7 +184,7 @@ void
 clari_job_error_truncated(ClariJob *job, const ClariReply *reply)
 {
 	clari_error_set(&job->error, CLARI_ERROR_LIMIT, "Clari truncated %s%s", SUBJECT(job));
-	clari_error_detail(&job->error, "Job %s has %s.", job->job_id,
+	clari_error_detail(&job->error, "The job has %s.",
 					   reply->rows_truncated && reply->cells_truncated ? "rowsTruncated and cellsTruncated"
 					   : reply->rows_truncated                         ? "rowsTruncated"
 																	   : "cellsTruncated");
@@ -168,8 +203,13 @@ void
 clari_job_error_ended(ClariJob *job, const ClariReply *reply)
 {
 	clari_error_set(&job->error, CLARI_ERROR_JOB, "%s%s ended in state %s at Clari", SUBJECT(job), last_state(job));
-	add_detail(&job->error, "The job is %s.", job->job_id);
-	add_reply(&job->error, reply);
+	if (reply->code[0] != '\0' || reply->message[0] != '\0')
+		add_reply(&job->error, reply);
+	if (reply->status == CLARI_STATUS_FAILED)
+		clari_error_hint(&job->error, "Query again for a new export. Option \"schedule\" has Clari itself try again; "
+									  "Clari's support can look the job up.");
+	else
+		clari_error_hint(&job->error, "Somebody cancelled it at Clari. Query again for a new export.");
 }
 
 void
@@ -190,6 +230,16 @@ clari_job_error_earlier(ClariJob *job)
 
 /* ---- the ends of patience ---- */
 
+/* Why what was under way was being tried again. */
+static void
+add_last(ClariError *error, const ClariError *last)
+{
+	if (!is_set(last))
+		return;
+	add_detail(error, "The last attempt failed: %s.", last->message);
+	add_detail(error, "%s", last->detail);
+}
+
 void
 clari_job_error_timeout(ClariJob *job, int64_t taken, int64_t wait)
 {
@@ -197,19 +247,15 @@ clari_job_error_timeout(ClariJob *job, int64_t taken, int64_t wait)
 
 	clari_error_set(&job->error, CLARI_ERROR_TIMEOUT, "%s%s did not finish in time", SUBJECT(job));
 	if (job->job_id[0] != '\0')
-		add_detail(&job->error, "Job %s has taken %.1f s and was last seen in state %s.", job->job_id,
-				   (double) taken / 1000, last_state(job));
+		add_detail(&job->error, "The job has taken %.1f s and was last seen in state %s.", (double) taken / 1000,
+				   last_state(job));
 	else
 		add_detail(&job->error, "Clari has not accepted it within %.1f s.", (double) taken / 1000);
 	if (wait > 0)
 		add_detail(&job->error, "Clari asks to wait %.1f s more.", (double) wait / 1000);
 	/* before the last error's detail, which may be long: this is what matters */
 	clari_job_error_add_doubt(job);
-	if (last.code != CLARI_ERROR_NONE)
-	{
-		add_detail(&job->error, "The last attempt failed: %s.", last.message);
-		add_detail(&job->error, "%s", last.detail);
-	}
+	add_last(&job->error, &last);
 	clari_error_hint(&job->error, "Raise option \"export_timeout\", which is %.1f s.",
 					 (double) job->export_timeout / 1000);
 }
@@ -239,14 +285,16 @@ clari_job_error_cancelled(const ClariJob *job, const ClariError *error, ClariErr
 		*cancelled = *error;
 	else
 		clari_error_set(cancelled, CLARI_ERROR_CANCELLED, "%s%s was cancelled", SUBJECT(job));
+	add_last(cancelled, &job->error);
 }
 
 void
 clari_job_error_add_uncancelled(ClariJob *job, int status, const ClariReply *reply, const ClariError *broken)
 {
-	if (status != 404) /* which is as good */
-		job->error.code = CLARI_ERROR_UNCANCELLED;
-	if (reply != NULL)
+	job->error.code = CLARI_ERROR_UNCANCELLED;
+	if (reply != NULL && reply->unsuccessful)
+		add_detail(&job->error, "Clari did not cancel the job: it says that this was not successful.");
+	else if (reply != NULL)
 	{
 		add_detail(&job->error, "Clari did not cancel the job: it answered with HTTP status %d.", status);
 		add_reply(&job->error, reply);

@@ -14,7 +14,7 @@
 /* The call under way was not answered: the caller's error, or our own without one (NULL, or of code NONE). */
 extern void clari_job_error_broken(ClariJob *job, const ClariError *error);
 
-/* It was answered with that status, which is not 2xx. */
+/* It was answered with that status, which is not 2xx; 407 is the proxy's. */
 extern void clari_job_error_refused(ClariJob *job, int status, const ClariReply *reply);
 
 /* These three add to clari_job_error_refused(), or replace it, where the refusal has a meaning of its own. */
@@ -23,7 +23,14 @@ clari_job_error_unauthorized(ClariJob *job, int status, bool no_optin); /* the k
 extern void clari_job_error_no_forecast(ClariJob *job, int status, const ClariReply *reply);
 extern void clari_job_error_quota(ClariJob *job, const ClariReply *limits);
 
-/* Clari has forgotten the job: 404. */
+/* These two add to it, too: which limit it is could not be asked; crm_total and crm_closed are not exported. */
+extern void clari_job_error_either_limit(ClariJob *job);
+extern void clari_job_error_add_types(ClariJob *job);
+
+/* A file's host refused the link that Clari gave. */
+extern void clari_job_error_link(ClariJob *job, int status, const ClariReply *reply);
+
+/* Clari has forgotten the job. */
 extern void clari_job_error_lost(ClariJob *job, int status, const ClariReply *reply);
 
 /* A POST was answered 2xx, but by whom? */
@@ -59,7 +66,7 @@ extern void clari_job_error_add_doubt(ClariJob *job);
 
 /*
  * What becomes the error of a job that somebody cancelled: the event's, or our own
- * without one.
+ * without one; the error that the job holds becomes a part of the detail.
  */
 extern void clari_job_error_cancelled(const ClariJob *job, const ClariError *error, ClariError *cancelled);
 

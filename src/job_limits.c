@@ -5,7 +5,7 @@
  * Runs in the worker and in unit tests.  Takes no lock, allocates nothing, knows
  * no clock.  Clari refuses by 400 what exceeds a limit: the number of exports at a
  * time, which passes, and the monthly quota, which does not.  Which it was, GET
- * /admin/limits tells.
+ * /admin/limits tells: the code is the same.
  */
 #include "job_limits.h"
 
@@ -14,8 +14,9 @@
 
 #define LIMITS_PATIENCE 5000 /* ms: then the refusal's own words have to do */
 
-bool
-clari_job_text_contains(const char *text, const char *word)
+/* Does the text contain the word, which is in lower case, in whichever case? */
+static bool
+contains(const char *text, const char *word)
 {
 	for (; *text != '\0'; text++)
 	{
@@ -29,17 +30,39 @@ clari_job_text_contains(const char *text, const char *word)
 	return false;
 }
 
-static bool
-reply_contains(const ClariReply *reply, const char *word)
+/* By its words, which may be those of anything: only where there is no code. */
+static ClariLimit
+limit_of_words(const char *text)
 {
-	return clari_job_text_contains(reply->code, word) || clari_job_text_contains(reply->message, word);
+	bool concurrent = contains(text, "concurrent") || contains(text, "too many") || contains(text, "too_many");
+	bool quota = contains(text, "quota") || contains(text, "monthly");
+
+	if (concurrent && quota)
+		return CLARI_LIMIT_EITHER;
+	if (concurrent || quota)
+		return concurrent ? CLARI_LIMIT_CONCURRENT : CLARI_LIMIT_QUOTA;
+	return contains(text, "limit") ? CLARI_LIMIT_VAGUE : CLARI_LIMIT_NONE;
 }
 
-static bool
-speaks_of_limits(const ClariReply *reply)
+/*
+ * By its code, whatever its words: a message can repeat the request, or name a
+ * forecast "monthly".  Clari's OpenAPI document has one code for both limits.
+ */
+static ClariLimit
+limit_of_code(const char *code)
 {
-	return reply_contains(reply, "limit") || reply_contains(reply, "concurrent") || reply_contains(reply, "quota") ||
-		   reply_contains(reply, "monthly") || reply_contains(reply, "too many");
+	if (contains(code, "export_monthly_quota_reached"))
+		return CLARI_LIMIT_EITHER;
+	if (contains(code, "invalid"))
+		return CLARI_LIMIT_NONE;
+	return limit_of_words(code);
+}
+
+/* A number is an HTTP status once more, and no code. */
+static bool
+has_code(const ClariReply *reply)
+{
+	return reply->code[0] != '\0' && (reply->code[0] < '0' || reply->code[0] > '9');
 }
 
 static ClariJobAction
@@ -52,27 +75,30 @@ ask_limits(ClariJob *job, int64_t now)
 bool
 clari_job_refused_by_limit(ClariJob *job, const ClariReply *reply, int64_t now, ClariJobAction *action)
 {
-	if (!speaks_of_limits(reply))
+	job->limit = has_code(reply) ? limit_of_code(reply->code) : limit_of_words(reply->message);
+	if (job->limit == CLARI_LIMIT_NONE)
 		return false;
 	job->blocked = false;
-	job->slot_words = reply_contains(reply, "concurrent") || reply_contains(reply, "too many");
-	job->quota_words = !job->slot_words && (reply_contains(reply, "quota") || reply_contains(reply, "monthly"));
 	*action = ask_limits(job, now);
 	return true;
 }
 
-/* The limits did not come, or say nothing: the refusal's own words have to do. */
+/* The limits did not come, or say nothing: the refusal itself has to do. */
 static ClariJobAction
 limits_unknown(ClariJob *job, int64_t now)
 {
 	static const ClariReply nothing;
 
-	if (job->slot_words)
-		return clari_job_wait_for_slot(job, CLARI_JOB_NEW, now);
-	if (!job->quota_words)
+	if (job->limit == CLARI_LIMIT_QUOTA)
+	{
+		clari_job_error_quota(job, &nothing);
+		return clari_job_fail(job);
+	}
+	if (job->limit == CLARI_LIMIT_VAGUE)
 		return clari_job_post_again(job, now);
-	clari_job_error_quota(job, &nothing);
-	return clari_job_fail(job);
+	if (job->limit == CLARI_LIMIT_EITHER)
+		clari_job_error_either_limit(job);
+	return clari_job_wait_for_slot(job, CLARI_JOB_NEW, now);
 }
 
 static ClariJobAction
@@ -97,7 +123,8 @@ limits_reported(ClariJob *job, const ClariReply *limits, int64_t now)
 		return CLARI_ACTION_NONE;
 	}
 	/* There is room again already; but where the refusal may have meant something else, not for ever. */
-	return job->slot_words ? clari_job_wait_for_slot(job, CLARI_JOB_NEW, now) : clari_job_post_again(job, now);
+	return job->limit == CLARI_LIMIT_CONCURRENT ? clari_job_wait_for_slot(job, CLARI_JOB_NEW, now)
+												: clari_job_post_again(job, now);
 }
 
 ClariJobAction

@@ -9,9 +9,6 @@
 
 #include "job.h"
 
-/* Does the text contain the word, which is in lower case, in whichever case? */
-extern bool clari_job_text_contains(const char *text, const char *word);
-
 /*
  * The POST was refused by 400.  Does it speak of a limit?  Then the limits are to
  * be asked for (*action).

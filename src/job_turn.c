@@ -52,6 +52,7 @@ clari_job_enter(ClariJob *job, ClariJobState state, int64_t next_at)
 			job->next_at = deadline(job);
 			break;
 		case CLARI_JOB_CANCELLING:
+		case CLARI_JOB_REPLACING:
 			job->next_at = next_at;
 			break;
 		case CLARI_JOB_DOWNLOADING:
@@ -166,9 +167,11 @@ clari_job_poll_later(ClariJob *job, int64_t now)
 ClariJobAction
 clari_job_start_over(ClariJob *job, int64_t now)
 {
-	job->resumed = job->listed = job->can_look = job->in_doubt = job->truncated = false;
+	job->renewed = true;
+	job->resumed = job->listed = job->can_look = job->in_doubt = job->spent = job->adopted = false;
+	job->truncated = job->linkless = false;
 	job->job_id[0] = job->status_text[0] = job->download_url[0] = '\0';
-	job->retries = job->refusals = 0;
+	job->retries = job->refusals = job->losses = job->link_losses = 0;
 	job->end_time = job->post_at = job->accepted_at = 0;
 	job->started_at = now;
 	memset(&job->error, 0, sizeof(job->error));
@@ -227,6 +230,13 @@ clari_job_retry(ClariJob *job, int64_t retry_after, int64_t now)
 }
 
 ClariJobAction
+clari_job_ask_again(ClariJob *job, int32_t times, int64_t now)
+{
+	job->total_retries++;
+	return back_off(job, CLARI_JOB_WAITING, back_off_delay(job, RETRY_DELAY, RETRY_LIMIT, times), -1, now);
+}
+
+ClariJobAction
 clari_job_wait_for_slot(ClariJob *job, ClariJobState state, int64_t now)
 {
 	return back_off(job, state, back_off_delay(job, REFUSAL_DELAY, REFUSAL_LIMIT, job->refusals++), -1, now);
@@ -237,6 +247,8 @@ clari_job_wait_for_slot(ClariJob *job, ClariJobState state, int64_t now)
 ClariJobAction
 clari_job_post_again(ClariJob *job, int64_t now)
 {
+	if (job->spent)
+		return clari_job_fail(job); /* another would be paid for, too */
 	if (!job->posted)
 	{
 		/* That POST was an earlier life's; this one has all its tries before it. */

@@ -33,7 +33,10 @@ extern void clari_job_accepted(ClariJob *job, const char *job_id, int64_t now);
 /* Clari works on it: the next poll comes when it is a tenth older. */
 extern ClariJobAction clari_job_poll_later(ClariJob *job, int64_t now);
 
-/* The job of an earlier life is of no use after all: this life makes its own, with all the time for it. */
+/* It, or its file, was not there: polled again after a growing delay, for the n-th time (from 0); job->error says why. */
+extern ClariJobAction clari_job_ask_again(ClariJob *job, int32_t times, int64_t now);
+
+/* The job is of no use: there is a new one, with all the time for it. */
 extern ClariJobAction clari_job_start_over(ClariJob *job, int64_t now);
 
 /* ---- trying again; job->error says why ---- */

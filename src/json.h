@@ -61,11 +61,11 @@ extern void clari_document_close(ClariDocument *document);
 /*
  * Reads a small reply of whichever kind: the job accepted ({"jobId"},
  * {"job":{"id"}}), a job's state (flat or under "job"), limits, and errors in
- * Clari's three shapes.  A body that is not a JSON object gives is_json = false.
- * first_line has tags and control characters removed.  Never
- * fails.  Texts are valid UTF-8 on one line, cut at a character where they do
- * not fit; a job's id or link that does not fit, or holds anything but visible
- * ASCII, is left empty: cut it would be another one.
+ * the shapes that Clari's OpenAPI document shows, the first of a list of them.  A
+ * body that is neither a JSON object nor a list of errors gives is_json = false.
+ * first_line has tags and control characters removed.  Never fails.  Texts are valid UTF-8 on one line, cut at a character where they do
+ * not fit; an id or a link that does not fit, or holds a NUL, is left empty: cut
+ * it would be another one.
  */
 extern void clari_json_read_reply(const char *body, size_t length, ClariReply *reply);
 

@@ -16,8 +16,6 @@
 #include <string.h>
 #include <strings.h>
 
-#define IS_WORD(byte) ((unsigned char) (byte) > ' ' && (unsigned char) (byte) < 0x7F)
-
 /* ------- texts ------- */
 
 /* A text being written into a field of a reply: white space folded, the rest as it should be. */
@@ -174,18 +172,29 @@ read_text(json_object *member, char *field, size_t size)
 		at += put_character(&line, (const unsigned char *) text + at, length - at);
 }
 
-/* A text for machines, an id or a link: cut or altered it would be another one. */
+/* json-c lets overlong forms pass, which PostgreSQL does not. */
+static bool
+is_utf8(const char *text, size_t length)
+{
+	size_t at = 0;
+	size_t step = 1;
+
+	for (; at < length && step > 0; at += step)
+		step = character_length((const unsigned char *) text + at, length - at);
+	return step > 0;
+}
+
+/* A text for machines, an id or a link, of whichever characters: cut or altered it would be another one. */
 static void
 read_word(json_object *member, char *field, size_t size)
 {
 	const char *text;
-	size_t length = 0;
+	size_t length;
 
 	if (member == NULL || (text = json_object_get_string(member)) == NULL)
 		return;
-	while (IS_WORD(text[length]))
-		length++;
-	if (text[length] == '\0' && length < size &&
+	length = strlen(text);
+	if (length < size && is_utf8(text, length) &&
 		(!json_object_is_type(member, json_type_string) || length == (size_t) json_object_get_string_len(member)))
 		memcpy(field, text, length + 1);
 }
@@ -264,6 +273,7 @@ read_job(json_object *object, bool wrapped, ClariReply *reply)
 	reply->end_time = read_integer(object, "endTime", reply->end_time);
 	reply->rows_truncated |= read_flag(object, "rowsTruncated");
 	reply->cells_truncated |= read_flag(object, "cellsTruncated");
+	read_word(GET(object, json_type_string, "currency"), reply->currency, sizeof(reply->currency));
 	read_word(GET(object, json_type_string, "downloadUrl"), reply->download_url, sizeof(reply->download_url));
 }
 
@@ -272,7 +282,18 @@ read_error(json_object *object, ClariReply *reply)
 {
 	read_text(get_string_or_integer(object, "code"), reply->code, sizeof(reply->code));
 	read_text(GET(object, json_type_string, "errorId", "request_id"), reply->error_id, sizeof(reply->error_id));
-	read_text(GET(object, json_type_string, "message"), reply->message, sizeof(reply->message));
+	read_text(GET(object, json_type_string, "message", "description", "reasonPhrase"), reply->message,
+			  sizeof(reply->message));
+}
+
+/* The first of a list of errors. */
+static void
+read_errors(json_object *list, ClariReply *reply)
+{
+	json_object *first = list == NULL ? NULL : json_object_array_get_idx(list, 0);
+
+	if (json_object_is_type(first, json_type_object))
+		read_error(first, reply);
 }
 
 static void
@@ -308,24 +329,14 @@ parse_body(const char *body, size_t length)
 	return value;
 }
 
-void
-clari_json_read_reply(const char *body, size_t length, ClariReply *reply)
+static void
+read_object(json_object *object, ClariReply *reply)
 {
-	json_object *object = parse_body(body, length);
 	json_object *member;
 
-	memset(reply, 0, sizeof(*reply));
-	reply->concurrent_limit = reply->available_concurrent = -1;
-	reply->monthly_quota = reply->available_monthly = -1;
-	reply->is_json = json_object_is_type(object, json_type_object);
-	read_first_line(body, length, reply->first_line, sizeof(reply->first_line));
-	if (!reply->is_json)
-	{
-		json_object_put(object);
-		return;
-	}
 	read_error(object, reply);
 	read_job(object, false, reply);
+	reply->unsuccessful = json_object_object_get_ex(object, "successful", &member) && !json_object_get_boolean(member);
 	if ((member = GET(object, json_type_object, "job")) != NULL)
 	{
 		read_error(member, reply);
@@ -333,9 +344,23 @@ clari_json_read_reply(const char *body, size_t length, ClariReply *reply)
 	}
 	if ((member = GET(object, json_type_object, "jobs")) != NULL)
 		read_limits(member, reply);
-	member = GET(object, json_type_array, "errors");
-	if (member != NULL && json_object_is_type(json_object_array_get_idx(member, 0), json_type_object))
-		read_error(json_object_array_get_idx(member, 0), reply);
+	read_errors(GET(object, json_type_array, "errors"), reply);
+}
+
+void
+clari_json_read_reply(const char *body, size_t length, ClariReply *reply)
+{
+	json_object *object = parse_body(body, length);
+
+	memset(reply, 0, sizeof(*reply));
+	reply->concurrent_limit = reply->available_concurrent = -1;
+	reply->monthly_quota = reply->available_monthly = -1;
+	read_first_line(body, length, reply->first_line, sizeof(reply->first_line));
+	if (json_object_is_type(object, json_type_array))
+		read_errors(object, reply);
+	else if (json_object_is_type(object, json_type_object))
+		read_object(object, reply);
+	reply->is_json = json_object_is_type(object, json_type_object) || reply->message[0] != '\0';
 	json_object_put(object);
 }
 

@@ -29,6 +29,7 @@ typedef struct Packed
 	char expected[CLARI_PERIOD_TEXT_SIZE];
 	char job_id[sizeof(((ClariRecord *) NULL)->job_id)];
 	char user_id[sizeof(((ClariRecord *) NULL)->user_id)];
+	char currency[CLARI_CURRENCY_SIZE];
 	int64_t posted_at;
 	uint32_t attempts;
 	uint32_t nknown;
@@ -85,6 +86,7 @@ clari_record_encode(const ClariRecord *record, char *bytes)
 	copy_text(packed.expected, record->expected, sizeof(packed.expected));
 	copy_text(packed.job_id, record->job_id, sizeof(packed.job_id));
 	copy_text(packed.user_id, record->user_id, sizeof(packed.user_id));
+	copy_text(packed.currency, record->currency, sizeof(packed.currency));
 	packed.posted_at = record->posted_at;
 	packed.attempts = record->attempts;
 	packed.nknown = record->known.count;
@@ -133,7 +135,8 @@ check(const Packed *packed, size_t length, ClariError *error)
 		return corrupt(error, "It has unknown flags.");
 	if (!is_text(packed->base_url, sizeof(packed->base_url)) || !is_text(packed->forecast, sizeof(packed->forecast)) ||
 		!is_text(packed->period, sizeof(packed->period)) || !is_text(packed->expected, sizeof(packed->expected)) ||
-		!is_text(packed->job_id, sizeof(packed->job_id)) || !is_text(packed->user_id, sizeof(packed->user_id)))
+		!is_text(packed->job_id, sizeof(packed->job_id)) || !is_text(packed->user_id, sizeof(packed->user_id)) ||
+		!is_text(packed->currency, sizeof(packed->currency)))
 		return corrupt(error, "One of its texts has no end.");
 	return true;
 }
@@ -158,6 +161,7 @@ clari_record_decode(const char *bytes, size_t length, ClariRecord *record, Clari
 	memcpy(record->expected, packed.expected, sizeof(packed.expected));
 	memcpy(record->job_id, packed.job_id, sizeof(packed.job_id));
 	memcpy(record->user_id, packed.user_id, sizeof(packed.user_id));
+	memcpy(record->currency, packed.currency, sizeof(packed.currency));
 	record->posted_at = packed.posted_at;
 	record->attempts = packed.attempts;
 	record->settled = packed.settled != 0;

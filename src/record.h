@@ -23,7 +23,7 @@
 #include "error.h"
 #include "request.h"
 
-#define CLARI_RECORD_MAGIC "CLARIJB1" /* the digit is the format's version */
+#define CLARI_RECORD_MAGIC "CLARIJB2" /* the digit is the format's version */
 
 typedef struct ClariRecord
 {
@@ -33,15 +33,16 @@ typedef struct ClariRecord
 	char forecast[CLARI_NAME_SIZE];
 	char period[CLARI_PERIOD_TEXT_SIZE];   /* requested; empty: the current quarter */
 	char expected[CLARI_PERIOD_TEXT_SIZE]; /* the quarter to look for in a job list; empty: none */
-	char job_id[64];                       /* empty: the POST was about to be sent, its outcome is not known */
-	char user_id[64];                      /* whose job it is, as Clari names the user; empty: not known */
+	char job_id[CLARI_ID_SIZE];            /* empty: the POST was about to be sent, its outcome is not known */
+	char user_id[CLARI_ID_SIZE];           /* whose job it is, as Clari names the user; empty: not known */
+	char currency[CLARI_CURRENCY_SIZE];    /* the account's own, as Clari lists it; empty: not known */
 	int64_t posted_at;                     /* µs from 2000-01-01 UTC */
 	uint32_t attempts;                     /* decodings of its file that began and did not end in an orderly way */
 	bool settled;                          /* the job has come into the cache before, or failed */
 	ClariKnownJobs known;                  /* while job_id is empty: what was listed before the POST */
 } ClariRecord;
 
-#define CLARI_RECORD_MIN_SIZE 888 /* without known jobs */
+#define CLARI_RECORD_MIN_SIZE 1024 /* without known jobs */
 #define CLARI_RECORD_MAX_SIZE (CLARI_RECORD_MIN_SIZE + 8 * CLARI_KNOWN_MAX)
 
 /* How many bytes the record takes. */

@@ -11,7 +11,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define CLARI_LINK_SIZE 4096 /* pre-signed links carry whole session tokens */
+#include "request.h"
+
+#define CLARI_LINK_SIZE 4096  /* pre-signed links carry whole session tokens */
+#define CLARI_CURRENCY_SIZE 8 /* what a job object shows: "USD" */
 
 typedef enum ClariJobStatus
 {
@@ -27,15 +30,17 @@ typedef enum ClariJobStatus
 
 typedef struct ClariReply
 {
-	bool is_json;     /* the body was one JSON object */
-	char job_id[64];  /* or empty */
-	char user_id[64]; /* whose job it is, or empty */
-	char organization[64];
+	bool is_json;                /* the body was one JSON object, or a list of errors */
+	char job_id[CLARI_ID_SIZE];  /* or empty */
+	char user_id[CLARI_ID_SIZE]; /* whose job it is, or empty */
+	char organization[CLARI_ID_SIZE];
+	char currency[CLARI_CURRENCY_SIZE]; /* in which the job's amounts are, or empty */
 	ClariJobStatus status;
 	char status_text[32]; /* as it was sent */
 	int64_t end_time;     /* epoch ms, 0 when absent */
 	bool rows_truncated;
 	bool cells_truncated;
+	bool unsuccessful;                  /* of a PATCH: "successful" is there, and not true */
 	char download_url[CLARI_LINK_SIZE]; /* or empty */
 	/* errors, in whichever of the shapes they came */
 	char code[64];
@@ -52,9 +57,9 @@ typedef struct ClariReply
 /* One job of GET /export/jobs; each text as it was sent, empty where it is absent. */
 typedef struct ClariListedJob
 {
-	char job_id[64]; /* never empty */
-	char user_id[64];
-	char currency[8];
+	char job_id[CLARI_ID_SIZE]; /* never empty */
+	char user_id[CLARI_ID_SIZE];
+	char currency[CLARI_CURRENCY_SIZE];
 	char file_name[256]; /* also empty: longer than this, which no name of a job of ours is */
 	ClariJobStatus status;
 } ClariListedJob;

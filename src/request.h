@@ -17,6 +17,7 @@
 
 #define CLARI_URL_SIZE 512 /* each with its NUL */
 #define CLARI_NAME_SIZE 128
+#define CLARI_ID_SIZE 128 /* of a job, a user, an organization: as Clari gives it */
 #define CLARI_API_KEY_SIZE 512
 #define CLARI_PATH_SIZE 1024
 
@@ -32,6 +33,7 @@ typedef enum ClariExportType
 } ClariExportType;
 
 #define CLARI_TYPES_ALL 0x3F
+#define CLARI_TYPES_CRM (CLARI_TYPE_CRM_TOTAL | CLARI_TYPE_CRM_CLOSED)
 #define CLARI_TYPES_COUNT 6
 
 /* "forecast", "quota", …: Clari's name of the type with bit 1 << index. */

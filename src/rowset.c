@@ -20,7 +20,7 @@
 #define MAGIC_SIZE 8
 #define MAX_DICTIONARY 65535
 
-#define ALL_FLAGS (CLARI_ROWSET_FLAT | CLARI_ROWSET_WRONG_PERIOD | CLARI_ROWSET_TRUNCATED)
+#define ALL_FLAGS (CLARI_ROWSET_FLAT | CLARI_ROWSET_WRONG_PERIOD | CLARI_ROWSET_GIVEN_FLAGS)
 
 /* PostgreSQL's ranges (datatype/timestamp.h), in our units */
 #define MIN_DATE (-2451545)
@@ -30,7 +30,7 @@
 
 StaticAssertDecl(sizeof(ClariGroupIndex) % 8 == 0, "the index must keep the trailer aligned");
 StaticAssertDecl(sizeof(ClariRowsetMeta) == offsetof(ClariRowsetMeta, owners) + sizeof(uint64_t) &&
-					 offsetof(ClariRowsetMeta, posted_at) == offsetof(ClariRowsetMeta, job_id) + 64,
+					 offsetof(ClariRowsetMeta, posted_at) == offsetof(ClariRowsetMeta, job_id) + CLARI_ID_SIZE,
 				 "nor the metadata at its end or before its first number");
 StaticAssertDecl(sizeof(ClariRowsetTrailer) == offsetof(ClariRowsetTrailer, magic) + MAGIC_SIZE,
 				 "the trailer must not have padding");

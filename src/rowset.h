@@ -30,7 +30,7 @@
 #include "error.h"
 #include "request.h"
 
-#define CLARI_ROWSET_MAGIC "CLARIRS2"             /* the digit is the format's version */
+#define CLARI_ROWSET_MAGIC "CLARIRS3"             /* the digit is the format's version */
 #define CLARI_GROUP_ROWS 2048                     /* a group is closed at the first end of a run from here on … */
 #define CLARI_GROUP_BYTES (4 * 1024 * 1024)       /* … or when it is about so long */
 #define CLARI_GROUP_MAX_BYTES (64 << 20)          /* no group is longer: what a reader must have room for */
@@ -77,6 +77,8 @@ typedef struct ClariGroupIndex
 #define CLARI_ROWSET_FLAT 0x01         /* the file had the flat shape */
 #define CLARI_ROWSET_WRONG_PERIOD 0x02 /* answered another quarter than requested: kept empty */
 #define CLARI_ROWSET_TRUNCATED 0x04    /* Clari cut the file, and the table allows it */
+#define CLARI_ROWSET_WITHOUT_CRM 0x08  /* crm_total and crm_closed were wanted, but Clari does not export them */
+#define CLARI_ROWSET_GIVEN_FLAGS (CLARI_ROWSET_TRUNCATED | CLARI_ROWSET_WITHOUT_CRM)
 
 typedef struct ClariRowsetMeta
 {
@@ -86,12 +88,12 @@ typedef struct ClariRowsetMeta
 	char base_url[CLARI_URL_SIZE];
 	char forecast[CLARI_NAME_SIZE];
 	char requested[CLARI_PERIOD_TEXT_SIZE]; /* empty: the current quarter */
-	char job_id[64];
+	char job_id[CLARI_ID_SIZE];
 	int64_t posted_at; /* µs from 2000-01-01 UTC, as the next */
 	int64_t exported_at;
 	int64_t cache_ttl; /* µs, as the next: how long whoever exported it took it to be fresh */
 	int64_t closed_period_ttl;
-	/* found by the writer, but for CLARI_ROWSET_TRUNCATED */
+	/* found by the writer, but for CLARI_ROWSET_GIVEN_FLAGS */
 	uint32_t flags;
 	int32_t period_end;                    /* days from 2000-01-01, or CLARI_DATE_NONE */
 	char answered[CLARI_PERIOD_TEXT_SIZE]; /* the quarter of the rows; empty if the file does not say */
@@ -163,7 +165,7 @@ extern bool clari_rowset_writer_add(void *writer, ClariList list, const ClariVal
 
 /*
  * Sorts, joins, and writes the rest.  Completes meta; of meta->flags only
- * CLARI_ROWSET_TRUNCATED is heeded.  False as above, for an entry whose user,
+ * CLARI_ROWSET_GIVEN_FLAGS are heeded.  False as above, for an entry whose user,
  * field or time frame is in no list, and for two different items of one id.
  */
 extern bool clari_rowset_writer_finish(ClariRowsetWriter *writer, ClariRowsetMeta *meta, ClariError *error);

@@ -514,7 +514,7 @@ write_tail(ClariSink *sink, const ClariRowsetMeta *meta, ClariError *error)
 bool
 clari_rowset_writer_finish(ClariRowsetWriter *writer, ClariRowsetMeta *meta, ClariError *error)
 {
-	meta->flags &= CLARI_ROWSET_TRUNCATED;
+	meta->flags &= CLARI_ROWSET_GIVEN_FLAGS;
 	if (writer->shape == SHAPE_FLAT)
 		meta->flags |= CLARI_ROWSET_FLAT;
 	meta->period_end = CLARI_DATE_NONE;

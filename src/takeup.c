@@ -36,13 +36,17 @@ fill_expected(const ClariOrder *order, ClariRecord *record)
 static void
 init_record(const ClariOrder *order, ClariRecord *record)
 {
+	ClariAccountFacts facts;
+
 	memset(record, 0, sizeof(*record));
 	record->key = order->key;
 	record->account = order->account;
 	strlcpy(record->base_url, order->request.base_url, sizeof(record->base_url));
 	strlcpy(record->forecast, order->request.forecast, sizeof(record->forecast));
 	strlcpy(record->period, order->request.period, sizeof(record->period));
-	clari_cache_user(&order->account, record->user_id);
+	clari_cache_account(&order->account, &facts);
+	strlcpy(record->user_id, facts.user_id, sizeof(record->user_id));
+	strlcpy(record->currency, facts.currency, sizeof(record->currency));
 	fill_expected(order, record);
 }
 
@@ -65,6 +69,19 @@ serves(const ClariOrder *order, const ClariRecord *record)
 	return record->posted_at > since && record->posted_at <= GetCurrentTimestamp();
 }
 
+/*
+ * The job that nobody can take up any more once there is a newer one: a record has
+ * one job.  It may be running yet, unless it came into the cache or is old.
+ */
+static void
+fill_replaced(const ClariRecord *record, char job_id[CLARI_ID_SIZE])
+{
+	bool running =
+		!record->settled && record->attempts == 0 && record->posted_at > GetCurrentTimestamp() - USECS_PER_DAY;
+
+	strlcpy(job_id, running ? record->job_id : "", CLARI_ID_SIZE);
+}
+
 /* The key's record, or a new one; the rowset's job, if that is newer: the disk may not have been able to take its record. */
 static void
 read_record(const ClariOrder *order, ClariRecord *record)
@@ -85,11 +102,13 @@ read_record(const ClariOrder *order, ClariRecord *record)
 }
 
 ClariTakeup
-clari_takeup_find(const ClariOrder *order, ClariRecord *record, ClariError *error)
+clari_takeup_find(const ClariOrder *order, ClariRecord *record, char replaced_id[CLARI_ID_SIZE], ClariError *error)
 {
+	replaced_id[0] = '\0';
 	read_record(order, record);
 	if (!serves(order, record))
 	{
+		fill_replaced(record, replaced_id);
 		init_record(order, record);
 		return CLARI_TAKEUP_NOTHING;
 	}
@@ -136,7 +155,10 @@ clari_takeup_is_listable(const ClariRecord *record, const ClariOrder *order)
 void
 clari_takeup_note_list(const ClariOrder *order, ClariRecord *record, const char *body, size_t length)
 {
-	ClariSought sought = {.request = &order->request, .period = record->expected, .user_id = record->user_id};
+	ClariSought sought = {.request = &order->request,
+						  .period = record->expected,
+						  .user_id = record->user_id,
+						  .currency = record->currency};
 	ClariAdoption *adoption = palloc(sizeof(ClariAdoption));
 
 	memset(&record->known, 0, sizeof(record->known));
@@ -151,8 +173,8 @@ typedef struct Survey
 {
 	const ClariOrder *order;
 	bool contested;
-	char user_id[64]; /* ours, as another record of the account tells it; or empty */
-	char (*claimed)[64];
+	ClariAccountFacts facts; /* of our account, as other records of it tell them; or empty */
+	char (*claimed)[CLARI_ID_SIZE];
 	int nclaimed;
 } Survey;
 
@@ -165,13 +187,17 @@ static void
 survey_one(Survey *survey, const ClariRecord *mine, const ClariRecord *other)
 {
 	if (other->user_id[0] != '\0' && memcmp(&other->account, &mine->account, sizeof(ClariKey)) == 0)
-		strlcpy(survey->user_id, other->user_id, sizeof(survey->user_id));
+	{
+		strlcpy(survey->facts.user_id, other->user_id, sizeof(survey->facts.user_id));
+		if (other->currency[0] != '\0')
+			strlcpy(survey->facts.currency, other->currency, sizeof(survey->facts.currency));
+	}
 	if (memcmp(&other->key, &mine->key, sizeof(ClariKey)) == 0)
 		return;
 	if (other->job_id[0] != '\0')
 	{
 		if (survey->nclaimed < MAX_CLAIMED)
-			strlcpy(survey->claimed[survey->nclaimed++], other->job_id, 64);
+			strlcpy(survey->claimed[survey->nclaimed++], other->job_id, CLARI_ID_SIZE);
 		else
 			survey->contested = true;
 	}
@@ -212,20 +238,21 @@ is_claimed(void *arg, const char *job_id)
 
 ClariVerdict
 clari_takeup_judge_list(const ClariOrder *order, const ClariRecord *record, const char *body, size_t length,
-						char job_id[64])
+						char job_id[CLARI_ID_SIZE])
 {
 	Survey survey = {.order = order};
 	ClariAdoption *adoption = palloc(sizeof(ClariAdoption));
 	ClariSought sought = {.request = &order->request, .period = record->expected, .known = &record->known};
 	ClariVerdict verdict = CLARI_VERDICT_UNCLEAR;
-	char user_id[64];
+	ClariAccountFacts facts;
 
 	job_id[0] = '\0';
 	if (!survey_records(&survey, record))
 		return CLARI_VERDICT_UNCLEAR;
-	clari_cache_user(&order->account, user_id);
-	/* The cache forgets it when there are many accounts. */
-	sought.user_id = user_id[0] != '\0' ? user_id : survey.user_id;
+	clari_cache_account(&order->account, &facts);
+	/* The cache forgets them when there are many accounts. */
+	sought.user_id = facts.user_id[0] != '\0' ? facts.user_id : survey.facts.user_id;
+	sought.currency = facts.currency[0] != '\0' ? facts.currency : survey.facts.currency;
 	sought.contested = survey.contested || clari_cache_is_contested(order->index);
 	sought.is_claimed = is_claimed;
 	sought.arg = &survey;

@@ -29,9 +29,11 @@ typedef enum ClariTakeup
 
 /*
  * What is to be taken up for the order.  *record is filled either way: with what
- * was found, or ready for a new job.  Reads a file.
+ * was found, or ready for a new job, which then replaces the job replaced_id
+ * (empty: none that may be running).  Reads a file.
  */
-extern ClariTakeup clari_takeup_find(const ClariOrder *order, ClariRecord *record, ClariError *error);
+extern ClariTakeup
+clari_takeup_find(const ClariOrder *order, ClariRecord *record, char replaced_id[CLARI_ID_SIZE], ClariError *error);
 
 /*
  * Writes the record, with fsync if durable.  False with CLARI_ERROR_IO: the
@@ -50,6 +52,6 @@ extern void clari_takeup_note_list(const ClariOrder *order, ClariRecord *record,
 
 /* The list after a POST of unknown outcome: which job is ours.  Reads the other records. */
 extern ClariVerdict clari_takeup_judge_list(const ClariOrder *order, const ClariRecord *record, const char *body,
-											size_t length, char job_id[64]);
+											size_t length, char job_id[CLARI_ID_SIZE]);
 
 #endif /* CLARI_TAKEUP_H */

@@ -100,6 +100,7 @@ typedef enum ClariRemark
 {
 	CLARI_REMARK_WRONG_PERIOD,
 	CLARI_REMARK_TRUNCATED,
+	CLARI_REMARK_WITHOUT_CRM,
 	CLARI_REMARK_STALE /* the ClariErrorCode that is the reason is added to it */
 } ClariRemark;
 

@@ -167,23 +167,30 @@ check(const uint8_t *data, size_t size)
 
 #else
 
-/* One line of valid UTF-8; a word has no blanks either. */
+/* Valid UTF-8, as ids and links are. */
 static void
-require_line(const char *text, size_t size, bool word)
+require_word(const char *text, size_t size)
 {
 	size_t length = strnlen(text, size);
 
 	require(length < size);
 	require_text(text, length);
-	for (size_t i = 0; i < length; i++)
-		require((unsigned char) text[i] >= (word ? '!' : ' ') && text[i] != 0x7F);
+}
+
+/* One line of it, as what is shown to people. */
+static void
+require_line(const char *text, size_t size)
+{
+	require_word(text, size);
+	for (; *text != '\0'; text++)
+		require((unsigned char) *text >= ' ' && *text != 0x7F);
 }
 
 /* What the adoption makes of a list, and what was in it. */
 typedef struct Gone
 {
 	ClariAdoption adoption;
-	char last_id[64];
+	char last_id[CLARI_ID_SIZE];
 	uint32_t jobs;
 } Gone;
 
@@ -192,9 +199,9 @@ check_job(void *arg, const ClariListedJob *job)
 {
 	Gone *gone = arg;
 
-	require_line(job->job_id, sizeof(job->job_id), true);
-	require_line(job->user_id, sizeof(job->user_id), true);
-	require_line(job->currency, sizeof(job->currency), true);
+	require_word(job->job_id, sizeof(job->job_id));
+	require_word(job->user_id, sizeof(job->user_id));
+	require_word(job->currency, sizeof(job->currency));
 	require(strnlen(job->file_name, sizeof(job->file_name)) < sizeof(job->file_name));
 	/* a name is compared and never shown: json-c's idea of UTF-8, which lets overlong forms pass, will do */
 	require(job->job_id[0] != '\0' && job->status <= CLARI_STATUS_UNKNOWN);
@@ -212,7 +219,7 @@ stop_at_once(void *arg, const ClariListedJob *job)
 }
 
 static ClariVerdict
-go_through(const char *body, size_t size, const ClariSought *sought, Gone *gone, char job_id[64])
+go_through(const char *body, size_t size, const ClariSought *sought, Gone *gone, char job_id[CLARI_ID_SIZE])
 {
 	memset(gone, 0, sizeof(*gone));
 	memset(job_id, 0xA5, 64);
@@ -232,16 +239,16 @@ check_list(const char *body, size_t size)
 {
 	ClariRequest request = {.forecast = "net_arr", .types = CLARI_TYPES_ALL};
 	ClariKnownJobs known = {.complete = true};
-	ClariSought sought = {.request = &request, .period = "2026_Q1", .user_id = "5d1f", .known = &known};
+	ClariSought sought = {.request = &request, .period = "2026_Q1", .user_id = "5d1f", .currency = "", .known = &known};
 	Gone gone;
-	char job_id[64];
+	char job_id[CLARI_ID_SIZE];
 	int stopped = 0;
 	ClariVerdict verdict = go_through(body, size, &sought, &gone, job_id);
 
 	require((verdict == CLARI_VERDICT_OURS) == (job_id[0] != '\0'));
 	if (verdict == CLARI_VERDICT_OURS)
 	{
-		require_line(job_id, sizeof(job_id), true);
+		require_word(job_id, sizeof(job_id));
 		require(gone.jobs > 1 || strcmp(job_id, gone.last_id) == 0);
 		/* it is nobody else's, or in another currency, only because it was asked for so */
 		sought.user_id = "somebody else";
@@ -274,14 +281,14 @@ check(const uint8_t *data, size_t size)
 	memset(&reply, 0xA5, sizeof(reply));
 	clari_json_read_reply(copy, size, &reply);
 	free(copy);
-	require_line(reply.job_id, sizeof(reply.job_id), true);
-	require_line(reply.user_id, sizeof(reply.user_id), true);
-	require_line(reply.download_url, sizeof(reply.download_url), true);
-	require_line(reply.status_text, sizeof(reply.status_text), false);
-	require_line(reply.code, sizeof(reply.code), false);
-	require_line(reply.error_id, sizeof(reply.error_id), false);
-	require_line(reply.message, sizeof(reply.message), false);
-	require_line(reply.first_line, sizeof(reply.first_line), false);
+	require_word(reply.job_id, sizeof(reply.job_id));
+	require_word(reply.user_id, sizeof(reply.user_id));
+	require_word(reply.download_url, sizeof(reply.download_url));
+	require_line(reply.status_text, sizeof(reply.status_text));
+	require_line(reply.code, sizeof(reply.code));
+	require_line(reply.error_id, sizeof(reply.error_id));
+	require_line(reply.message, sizeof(reply.message));
+	require_line(reply.first_line, sizeof(reply.first_line));
 	require(reply.is_json || (reply.job_id[0] == '\0' && reply.status == CLARI_STATUS_ABSENT));
 }
 

@@ -29,6 +29,7 @@ set_defaults(void)
 	sought.request = &request;
 	sought.period = "2026_Q1";
 	sought.user_id = "us";
+	sought.currency = "";
 }
 
 static ClariListedJob
@@ -61,7 +62,7 @@ list_after(const ClariListedJob *jobs, int count)
 {
 	ClariAdoption adoption;
 	ClariVerdict verdict;
-	char job_id[64];
+	char job_id[CLARI_ID_SIZE];
 
 	memset(job_id, 'x', sizeof(job_id));
 	clari_adopt_begin(&adoption, &sought);
@@ -70,7 +71,7 @@ list_after(const ClariListedJob *jobs, int count)
 			printf("# the list is not gone through to its end\n");
 	verdict = clari_adopt_verdict(&adoption, job_id);
 	if (strcmp(job_id, verdict == CLARI_VERDICT_OURS ? OURS : "") != 0)
-		printf("# verdict %d with job \"%.64s\"\n", (int) verdict, job_id);
+		printf("# verdict %d with job \"%.127s\"\n", (int) verdict, job_id);
 	return strcmp(job_id, verdict == CLARI_VERDICT_OURS ? OURS : "") == 0 ? verdict : (ClariVerdict) -1;
 }
 
@@ -220,7 +221,7 @@ test_incomplete(void)
 	ClariListedJob jobs[CLARI_KNOWN_MAX + 1];
 	ClariListedJob job = new_job(OURS, FILE_OF("2026_Q1"));
 	ClariAdoption adoption;
-	char job_id[64];
+	char job_id[CLARI_ID_SIZE];
 
 	set_defaults();
 	for (int i = 0; i <= CLARI_KNOWN_MAX; i++)
@@ -326,23 +327,27 @@ test_currencies(void)
 {
 	static const struct
 	{
+		const char *own; /* the account's */
 		const char *asked;
 		const char *has;
 		ClariVerdict verdict;
-	} cases[] = {{"", "", CLARI_VERDICT_OURS},       {"USD", "USD", CLARI_VERDICT_OURS},
-				 {"USD", "", CLARI_VERDICT_NONE},    {"", "USD", CLARI_VERDICT_NONE},
-				 {"USD", "EUR", CLARI_VERDICT_NONE}, {"USD", "usd", CLARI_VERDICT_NONE},
-				 {"USD", "USDX", CLARI_VERDICT_NONE}};
+	} cases[] = {{"", "", "", CLARI_VERDICT_OURS},          {"", "USD", "USD", CLARI_VERDICT_OURS},
+				 {"", "USD", "", CLARI_VERDICT_NONE},       {"", "", "USD", CLARI_VERDICT_NONE},
+				 {"", "USD", "EUR", CLARI_VERDICT_NONE},    {"", "USD", "usd", CLARI_VERDICT_NONE},
+				 {"", "USD", "USDX", CLARI_VERDICT_NONE},   {"USD", "", "USD", CLARI_VERDICT_OURS},
+				 {"USD", "", "EUR", CLARI_VERDICT_NONE},    {"USD", "", "", CLARI_VERDICT_NONE},
+				 {"USD", "EUR", "USD", CLARI_VERDICT_NONE}, {"USD", "EUR", "EUR", CLARI_VERDICT_OURS}};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
 	{
 		ClariListedJob job = new_job(OURS, FILE_OF("2026_Q1"));
 
 		set_defaults();
+		sought.currency = cases[i].own;
 		strcpy(request.currency, cases[i].asked);
 		strcpy(job.currency, cases[i].has);
-		ok(verdict_on(&job) == cases[i].verdict, "asked for in \"%s\", a job in \"%s\" is %s", cases[i].asked,
-		   cases[i].has, cases[i].verdict == CLARI_VERDICT_OURS ? "ours" : "not");
+		ok(verdict_on(&job) == cases[i].verdict, "asked for in \"%s\", of an account in \"%s\", a job in \"%s\" is %s",
+		   cases[i].asked, cases[i].own, cases[i].has, cases[i].verdict == CLARI_VERDICT_OURS ? "ours" : "not");
 	}
 }
 

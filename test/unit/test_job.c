@@ -136,6 +136,23 @@ cancel(ClariJob *job, int64_t now)
 	return clari_job_step(job, &event, now);
 }
 
+/* Refusals until something comes of them; a job whose file is refused is done at each poll between. */
+static ClariJobAction
+refuse_often(ClariJob *job, int status, const char *code, int64_t now)
+{
+	bool late = job->state == CLARI_JOB_DOWNLOADING;
+	ClariJobAction action = refuse(job, status, code, "", now);
+
+	while (action == CLARI_ACTION_NONE && job->state == CLARI_JOB_WAITING)
+	{
+		tick(job, job->next_at);
+		if (late)
+			report(job, CLARI_STATUS_DONE, "DONE", now);
+		action = refuse(job, status, code, "", now);
+	}
+	return action;
+}
+
 /* Jobs that have come as far as the name says; accepted at START. */
 static ClariJob
 posting_job(void)
@@ -280,15 +297,11 @@ test_post_already_done(void)
 	ok(failed(&job, answer(&job, 202, &reply, START), CLARI_ERROR_JOB), "one that failed at once fails");
 	job = posting_job();
 	reply.job_id[0] = '\0';
-	ok(answer(&job, 200, &reply, START) == CLARI_ACTION_NONE && backs_off(&job, CLARI_JOB_NEW, 500, START) &&
-		   job.error.code == CLARI_ERROR_REPLY,
-	   "after an answer without a job id nobody knows: the POST is repeated");
-	transport.max_retries = 0;
-	job = posting_job();
-	ok(failed(&job, answer(&job, 200, NULL, START), CLARI_ERROR_REPLY) &&
+	ok(failed(&job, answer(&job, 200, &reply, START), CLARI_ERROR_REPLY) && !job.forget &&
 		   mentions(job.error.detail, "may have started an export"),
-	   "as after no answer at all, until the retries are used up");
-	set_defaults();
+	   "an answer without a job id has spent an export: no other is made, where no list can tell");
+	job = posting_job();
+	ok(failed(&job, answer(&job, 204, NULL, START), CLARI_ERROR_REPLY) && !job.forget, "nor is after an empty one");
 }
 
 static void
@@ -322,14 +335,15 @@ test_job_states(void)
 		{CLARI_STATUS_FAILED, "FAILED"}, {CLARI_STATUS_ABORTED, "ABORTED"}, {CLARI_STATUS_CANCELLED, "CANCELLED"}};
 	ClariJob job;
 	ClariReply html = {.is_json = false, .first_line = "<html>Sign in</html>"};
+	ClariReply other = {.is_json = true, .status = CLARI_STATUS_DONE, .job_id = "another"};
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 	{
 		job = polling_job();
 		ok(failed(&job, report(&job, bad[i].status, bad[i].text, START + 300), CLARI_ERROR_JOB) &&
 			   mentions(job.error.message, bad[i].text) && mentions(job.error.message, "period 2026_Q1") &&
-			   mentions(job.error.detail, "6073683781a6da229df71e00"),
-		   "%s fails, naming job, state and period", bad[i].text);
+			   mentions(job.error.hint, i == 0 ? "\"schedule\"" : "cancelled"),
+		   "%s fails, naming state and period, and what to do", bad[i].text);
 	}
 	job = polling_job();
 	ok(report(&job, CLARI_STATUS_UNKNOWN, "PAUSED", START + 300) == CLARI_ACTION_NONE && job.state == CLARI_JOB_WAITING,
@@ -340,6 +354,10 @@ test_job_states(void)
 	job = polling_job();
 	ok(answer(&job, 200, &html, START + 300) == CLARI_ACTION_NONE && job.retries == 1 && job.state == CLARI_JOB_WAITING,
 	   "an answer that is not JSON is a failed poll");
+	job = polling_job();
+	ok(answer(&job, 200, &other, START + 300) == CLARI_ACTION_NONE && job.retries == 1 &&
+		   job.state == CLARI_JOB_WAITING,
+	   "and so is one about another job");
 }
 
 static void
@@ -489,7 +507,7 @@ test_broken_calls(void)
 static void
 test_server_errors(void)
 {
-	static const int statuses[] = {429, 500, 502, 503, 504, 520};
+	static const int statuses[] = {408, 421, 425, 429, 500, 502, 503, 504, 520};
 
 	for (size_t i = 0; i < sizeof(statuses) / sizeof(statuses[0]); i++)
 	{
@@ -500,8 +518,8 @@ test_server_errors(void)
 		ok(backs_off(&job, CLARI_JOB_NEW, 500, START), "a POST answered %d is repeated", status);
 		job = listed_job();
 		refuse(&job, status, "", "", START);
-		ok(status == 429 ? backs_off(&job, CLARI_JOB_NEW, 500, START)
-						 : job.state == CLARI_JOB_UNSURE && job.next_at == START + 500,
+		ok(status < 500 ? backs_off(&job, CLARI_JOB_NEW, 500, START)
+						: job.state == CLARI_JOB_UNSURE && job.next_at == START + 500,
 		   "but where a list can tell what it made, that is looked at first, unless it certainly made nothing");
 		job = polling_job();
 		refuse(&job, status, "", "", START);
@@ -594,7 +612,8 @@ test_slots(void)
 static void
 test_limits(void)
 {
-	ClariJob job = asking_job("export_limit", "Monthly limit reached");
+	ClariJob job =
+		asking_job("export_monthly_quota_reached", "The monthly quota limit of 30 or concurrent limit of 1.");
 
 	ok(failed(&job, tell_limits(&job, 3, 0, START), CLARI_ERROR_QUOTA) && job.forget &&
 		   mentions(job.error.hint, "30 days") && mentions(job.error.hint, "cache_ttl") &&
@@ -608,8 +627,67 @@ test_limits(void)
 	job = posting_job();
 	ok(failed(&job, refuse(&job, 400, "bad_request", "no such type", START), CLARI_ERROR_REQUEST),
 	   "any other 400 is a refusal");
-	job = polling_job();
-	ok(failed(&job, refuse(&job, 400, "", "concurrent", START), CLARI_ERROR_REQUEST), "and of a poll any 400 is");
+	job = asking_job("export_monthly_quota_reached", "The monthly quota limit of 30 or concurrent limit of 1.");
+	refuse(&job, 403, "", "", START);
+	ok(backs_off(&job, CLARI_JOB_NEW, 1000, START) && job.retries == 0,
+	   "where the limits cannot be read, Clari's one code for both is waited for as the one that passes");
+	ok(failed(&job, tick(&job, START + TIMEOUT), CLARI_ERROR_TIMEOUT) &&
+		   mentions(job.error.detail, "either the limit of concurrent exports or the quota") &&
+		   mentions(job.error.detail, "export_monthly_quota_reached"),
+	   "until export_timeout is over, and the error names both");
+	job = asking_job("export_monthly_quota_reached", "");
+	tell_limits(&job, 2, 10, START);
+	ok(backs_off(&job, CLARI_JOB_NEW, 500, START) && job.retries == 1,
+	   "where there is room for both, tries are counted");
+}
+
+/* What the code says, the words do not undo. */
+static void
+test_codes(void)
+{
+	static const struct
+	{
+		const char *code;
+		ClariErrorCode error;
+	} codes[] = {{"bad_request", CLARI_ERROR_REQUEST},
+				 {"no_such_forecast_config", CLARI_ERROR_NOT_FOUND},
+				 {"missing_forecast_id", CLARI_ERROR_REQUEST},
+				 {"invalid_quota_limit", CLARI_ERROR_REQUEST},
+				 {"something_new", CLARI_ERROR_REQUEST}};
+
+	for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++)
+	{
+		ClariJob job = posting_job();
+
+		ok(failed(&job, refuse(&job, 400, codes[i].code, "too many concurrent: the monthly_quota limit", START),
+				  codes[i].error) &&
+			   job.forget,
+		   "%s is no limit, whatever its message says", codes[i].code);
+	}
+}
+
+static void
+test_types_not_supported(void)
+{
+	ClariJob job;
+
+	request.types = CLARI_TYPES_ALL;
+	job = listed_job();
+	ok(refuse(&job, 400, "type_not_supported", "Not supported", START) == CLARI_ACTION_NONE && job.without_crm &&
+		   job.state == CLARI_JOB_NEW && tick(&job, START) == CLARI_ACTION_POST && job.retries == 0,
+	   "crm_total and crm_closed, where Clari does not export them, are left out of another POST");
+	ok(failed(&job, refuse(&job, 400, "type_not_supported", "Not supported", START), CLARI_ERROR_REQUEST) &&
+		   mentions(job.error.hint, "\"types\""),
+	   "once");
+	request.types = CLARI_TYPES_CRM;
+	job = posting_job();
+	ok(failed(&job, refuse(&job, 400, "type_not_supported", "Not supported", START), CLARI_ERROR_REQUEST),
+	   "not if nothing else was asked for");
+	request.types = CLARI_TYPES_ALL & ~(uint32_t) CLARI_TYPES_CRM;
+	job = posting_job();
+	ok(failed(&job, refuse(&job, 400, "type_not_supported", "Not supported", START), CLARI_ERROR_REQUEST),
+	   "nor if they were not");
+	set_defaults();
 }
 
 static void
@@ -626,18 +704,17 @@ test_refusals(void)
 	ok(failed(&job, refuse(&job, 401, "no_optin", "", START), CLARI_ERROR_AUTH) &&
 		   mentions(job.error.hint, "may not see forecast \"net_arr\"") && strstr(job.error.hint, "revoked") == NULL,
 	   "unless the key's user may not see the forecast");
-	job = polling_job();
-	ok(failed(&job, refuse(&job, 403, "", "", START), CLARI_ERROR_AUTH), "403 too, on any step");
+	job = posting_job();
+	ok(failed(&job, refuse(&job, 403, "", "", START), CLARI_ERROR_AUTH), "403 too");
+	job = posting_job();
+	ok(failed(&job, refuse(&job, 407, "", "", START), CLARI_ERROR_CONNECTION) && job.forget &&
+		   mentions(job.error.message, "the proxy refused") && mentions(job.error.hint, "\"proxy\"") &&
+		   strstr(job.error.detail, "may have started") == NULL,
+	   "407 is the proxy's, and no export may have been started");
 	job = posting_job();
 	ok(failed(&job, refuse(&job, 404, "", "", START), CLARI_ERROR_NOT_FOUND) &&
 		   mentions(job.error.message, "net_arr") && mentions(job.error.hint, "option \"forecast\""),
 	   "404 names the forecast");
-	job = polling_job();
-	ok(failed(&job, refuse(&job, 404, "", "", START), CLARI_ERROR_JOB) &&
-		   mentions(job.error.message, "no longer knows") && mentions(job.error.detail, "6073683781a6da229df71e00"),
-	   "404 of a poll names the job");
-	job = downloading_job();
-	ok(failed(&job, refuse(&job, 404, "", "", START), CLARI_ERROR_JOB), "and of a download");
 	job = posting_job();
 	ok(failed(&job, answer(&job, 418, &full, START), CLARI_ERROR_REQUEST), "any other 4xx is a refusal");
 	is(job.error.message, "Clari refused the export of period 2026_Q1 with HTTP status 418", "that says what");
@@ -691,7 +768,7 @@ test_timeout(void)
 	   "no poll is planned beyond the deadline");
 	ok(failed(&job, tick(&job, job.next_at), CLARI_ERROR_TIMEOUT), "where the job fails");
 	is(job.error.message, "the export of period 2026_Q1 did not finish in time", "with what is late");
-	is(job.error.detail, "Job 6073683781a6da229df71e00 has taken 900.0 s and was last seen in state STARTED.",
+	is(job.error.detail, "The job has taken 900.0 s and was last seen in state STARTED.",
 	   "how long it took and how it stood");
 	ok(mentions(job.error.hint, "export_timeout"), "and what to do");
 
@@ -707,7 +784,8 @@ test_timeout(void)
 	ok(failed(&job, report(&job, CLARI_STATUS_STARTED, "STARTED", START + TIMEOUT), CLARI_ERROR_TIMEOUT),
 	   "a poll that comes back too late with nothing done is the last");
 	job = downloading_job();
-	ok(failed(&job, refuse(&job, 400, "", "not done", START + TIMEOUT), CLARI_ERROR_TIMEOUT),
+	refuse(&job, 400, "", "not done", START + TIMEOUT);
+	ok(failed(&job, tick(&job, job.next_at), CLARI_ERROR_TIMEOUT) && mentions(job.error.detail, "not done"),
 	   "and so is a download that finds the job not done");
 	job = downloading_job();
 	break_call(&job, false, true, START + TIMEOUT - 1);
@@ -933,6 +1011,45 @@ look_in_vain(ClariJob *job, int how, int64_t now)
 	}
 }
 
+/* A POST answered 2xx is never repeated, however it was answered. */
+static void
+test_spent(void)
+{
+	ClariReply nothing = {.is_json = true};
+	ClariError error;
+	ClariJobEvent event = {
+		.kind = CLARI_EVENT_BROKEN, .retry_after = -1, .status = 200, .error = &error, .may_pass = true};
+	ClariJob job;
+
+	clari_error_set(&error, CLARI_ERROR_CONNECTION, "the answer broke off");
+	for (int broken = 0; broken < 2; broken++)
+	{
+		job = listed_job();
+		if (broken == 1)
+			clari_job_step(&job, &event, START);
+		else
+			answer(&job, 200, &nothing, START);
+		ok(job.state == CLARI_JOB_UNSURE && job.spent && tick(&job, job.next_at) == CLARI_ACTION_LIST,
+		   "where a list can tell, the job is looked for");
+		ok(failed(&job, listed(&job, CLARI_VERDICT_NONE, NULL, START + 600),
+				  broken == 1 ? CLARI_ERROR_CONNECTION : CLARI_ERROR_REPLY) &&
+			   !job.forget && mentions(job.error.detail, "may have started"),
+		   "if it does not, there is no other POST");
+	}
+	job = posting_job();
+	ok(failed(&job, clari_job_step(&job, &event, START), CLARI_ERROR_CONNECTION) && !job.forget, "also where none can");
+	transport.max_retries = 2;
+	job = listed_job();
+	answer(&job, 200, &nothing, START);
+	for (int i = 0; i < 2; i++)
+	{
+		tick(&job, job.next_at);
+		ok(look_in_vain(&job, 0, START + 600) == CLARI_ACTION_NONE || i == 1, "looks that do not tell are repeated");
+	}
+	ok(job.state == CLARI_JOB_FAILED && job.posted && !job.forget, "and then it is an error");
+	set_defaults();
+}
+
 static void
 test_looks(void)
 {
@@ -992,7 +1109,7 @@ test_resumed(void)
 	} bad[] = {
 		{CLARI_STATUS_FAILED, "FAILED"}, {CLARI_STATUS_ABORTED, "ABORTED"}, {CLARI_STATUS_CANCELLED, "CANCELLED"}};
 	ClariJob job = resumed_job();
-	char long_id[65];
+	char long_id[CLARI_ID_SIZE + 1];
 
 	ok(job.state == CLARI_JOB_WAITING && job.next_at == START && job.accepted_at == START && job.resumed &&
 		   !job.adopted,
@@ -1018,6 +1135,7 @@ test_resumed(void)
 		tick(&job, job.next_at);
 		if (i == 4)
 			report(&job, CLARI_STATUS_DONE, "DONE", START + 900);
+		job.losses = 3;
 		action =
 			i < 3 ? report(&job, bad[i].status, bad[i].text, START + 1000) : refuse(&job, 404, "", "", START + 1000);
 		ok(action == CLARI_ACTION_NONE && job.state == CLARI_JOB_NEW && job.next_at == START + 1000 && !job.resumed &&
@@ -1030,13 +1148,13 @@ test_resumed(void)
 		   "with a list of its own, and all its time");
 		accept_post(&job, START + 2000);
 		tick(&job, job.next_at);
-		ok(failed(&job, refuse(&job, 404, "", "", START + 3000), CLARI_ERROR_JOB) && job.forget, "once");
+		ok(failed(&job, refuse_often(&job, 404, "", START + 3000), CLARI_ERROR_JOB) && job.forget, "once");
 	}
 	job = resumed_job();
 	job.adoptable = false;
 	tick(&job, START);
-	refuse(&job, 404, "", "", START);
-	ok(tick(&job, START) == CLARI_ACTION_POST, "without a list where no job could be told in it");
+	refuse_often(&job, 400, "SWW", START);
+	ok(tick(&job, job.next_at) == CLARI_ACTION_POST, "without a list where no job could be told in it");
 	ok(failed(&job, refuse(&job, 401, "", "", START), CLARI_ERROR_AUTH) && job.forget,
 	   "after that nothing is left of the earlier job");
 	job = resumed_job();
@@ -1044,8 +1162,8 @@ test_resumed(void)
 	ok(failed(&job, refuse(&job, 401, "", "", START), CLARI_ERROR_AUTH) && !job.forget,
 	   "a key that is refused says nothing about the job");
 
-	memset(long_id, 'x', 64);
-	long_id[64] = '\0';
+	memset(long_id, 'x', CLARI_ID_SIZE);
+	long_id[CLARI_ID_SIZE] = '\0';
 	job = new_job();
 	clari_job_resume(&job, long_id, START);
 	ok(job.state == CLARI_JOB_NEW && !job.resumed && job.job_id[0] == '\0', "what is no id is not taken up");
@@ -1154,6 +1272,7 @@ test_cancel_at_clari(void)
 	ClariJob job = polling_job();
 	ClariJob copy;
 	ClariJobEvent plain = {.kind = CLARI_EVENT_BROKEN, .retry_after = -1};
+	ClariReply unsuccessful = {.is_json = true, .status = CLARI_STATUS_CANCELLED, .unsuccessful = true};
 
 	report(&job, CLARI_STATUS_STARTED, "STARTED", START + 300);
 	ok(cancel(&job, START + 400) == CLARI_ACTION_CANCEL && job.state == CLARI_JOB_CANCELLING &&
@@ -1183,6 +1302,14 @@ test_cancel_at_clari(void)
 	ok(failed(&copy, refuse(&copy, 404, "", "", START + 500), CLARI_ERROR_CANCELLED) && copy.forget,
 	   "a job that Clari does not know any more is forgotten");
 	copy = job;
+	ok(failed(&copy, refuse(&copy, 400, "SWW", "Something went wrong", START + 500), CLARI_ERROR_CANCELLED) &&
+		   copy.forget,
+	   "by whichever status");
+	copy = job;
+	ok(failed(&copy, answer(&copy, 200, &unsuccessful, START + 500), CLARI_ERROR_UNCANCELLED) && !copy.forget &&
+		   mentions(copy.error.detail, "not successful"),
+	   "\"successful\": false is no cancellation");
+	copy = job;
 	ok(failed(&copy, break_call(&copy, false, true, START + 500), CLARI_ERROR_UNCANCELLED) && !copy.forget &&
 		   mentions(copy.error.detail, "did not cancel the job: could not connect to Clari."),
 	   "a call that broke is not repeated");
@@ -1205,6 +1332,11 @@ test_cancel_at_clari(void)
 	clari_job_step(&job, &plain, START + 400);
 	report(&job, CLARI_STATUS_CANCELLED, "CANCELLED", START + 500);
 	is(job.error.message, "the export of period 2026_Q1 was cancelled", "a cancel without a name is one, too");
+	job = asking_job("", "Too many concurrent exports");
+	tell_limits(&job, 0, 10, START);
+	ok(failed(&job, cancel(&job, START + 400), CLARI_ERROR_CANCELLED) &&
+		   mentions(job.error.detail, "Too many concurrent exports"),
+	   "what Clari had said stays in the error that ends a wait");
 }
 
 /* ---- what is kept ---- */
@@ -1218,11 +1350,10 @@ test_forget(void)
 	report(&job, CLARI_STATUS_FAILED, "FAILED", START);
 	ok(job.forget, "a job that failed at Clari is forgotten");
 	job = polling_job();
-	refuse(&job, 404, "", "", START);
-	ok(job.forget, "and one that Clari does not know");
-	job = downloading_job();
-	refuse(&job, 404, "", "", START);
-	ok(job.forget, "also when that shows late");
+	job.renewed = true;
+	job.state = CLARI_JOB_POLLING;
+	refuse_often(&job, 404, "", START);
+	ok(job.state == CLARI_JOB_FAILED && job.forget, "and one that Clari does not know");
 	job = polling_job();
 	answer(&job, 200, &truncated, START);
 	ok(job.state == CLARI_JOB_FAILED && job.forget, "and one whose file is not whole");
@@ -1273,14 +1404,157 @@ test_download_refusals(void)
 	ClariReply done = {.is_json = true, .status = CLARI_STATUS_DONE, .download_url = "https://files.example.com/x"};
 	ClariJob job = downloading_job();
 
-	ok(refuse(&job, 400, "", "not done", START + 5000) == CLARI_ACTION_NONE && job.state == CLARI_JOB_WAITING &&
-		   job.next_at == START + 5500,
+	ok(refuse(&job, 400, "", "not done", START + 5000) == CLARI_ACTION_NONE &&
+		   backs_off(&job, CLARI_JOB_WAITING, 500, START + 5000),
 	   "a job that is not done after all is polled on");
 	ok(tick(&job, job.next_at) == CLARI_ACTION_POLL, "in its time");
 	ok(answer(&job, 200, &done, START + 6000) == CLARI_ACTION_DOWNLOAD, "until it is done again");
+	for (int i = 0; i < 2; i++)
+	{
+		ok(refuse(&job, 403, "", "", START + 6000) == CLARI_ACTION_NONE &&
+			   backs_off(&job, CLARI_JOB_WAITING, INT64_C(500) << i, START + 6000),
+		   "a link that is refused says nothing about the key: the next poll tells a new one");
+		tick(&job, job.next_at);
+		answer(&job, 200, &done, START + 6000);
+	}
 	ok(refuse(&job, 403, "", "", START + 6000) == CLARI_ACTION_DOWNLOAD && job.download_url[0] == '\0',
-	   "a link that is refused says nothing about the key: the job's own results are taken");
+	   "if they all are, the job's own results are taken");
+	for (int i = 0; i < 2; i++)
+	{
+		ok(refuse(&job, 403, "", "", START + 6000) == CLARI_ACTION_NONE, "which may not be there yet");
+		tick(&job, job.next_at);
+		ok(answer(&job, 200, &done, START + 6000) == CLARI_ACTION_DOWNLOAD && job.download_url[0] == '\0',
+		   "and not the link again");
+	}
 	ok(failed(&job, refuse(&job, 403, "", "", START + 6000), CLARI_ERROR_AUTH), "but they may be refused too");
+}
+
+/* Another host's word is not Clari's. */
+static void
+test_elsewhere(void)
+{
+	ClariReply done = {.is_json = true, .status = CLARI_STATUS_DONE};
+	ClariReply expired = {.is_json = true, .message = "Request has expired"};
+	ClariJobEvent event = {
+		.kind = CLARI_EVENT_REPLY, .retry_after = -1, .status = 401, .reply = &expired, .elsewhere = true};
+	ClariJob job = downloading_job();
+
+	for (int i = 0; i < 2; i++)
+	{
+		ok(clari_job_step(&job, &event, START + 400) == CLARI_ACTION_NONE && job.state == CLARI_JOB_WAITING,
+		   "where Clari redirected to a host that refuses, it is asked again");
+		tick(&job, job.next_at);
+		ok(answer(&job, 200, &done, START + 500) == CLARI_ACTION_DOWNLOAD, "for a new link");
+	}
+	ok(failed(&job, clari_job_step(&job, &event, START + 600), CLARI_ERROR_REQUEST) && !job.forget &&
+		   mentions(job.error.message, "the host of the file refused") && mentions(job.error.detail, "has expired"),
+	   "some times; and the error is that host's, not Clari's");
+	strcpy(done.download_url, "https://files.example.com/x");
+	job = polling_job();
+	answer(&job, 200, &done, START + 300);
+	ok(break_call(&job, true, false, START + 400) == CLARI_ACTION_DOWNLOAD && job.download_url[0] == '\0',
+	   "a link's host that cannot be reached is done without, whatever the reason");
+	ok(failed(&job, break_call(&job, true, false, START + 500), CLARI_ERROR_CONNECTION), "as Clari cannot be");
+	job = polling_job();
+	answer(&job, 200, &done, START + 300);
+	event.kind = CLARI_EVENT_BROKEN;
+	event.status = 200;
+	event.may_pass = true;
+	ok(clari_job_step(&job, &event, START + 400) == CLARI_ACTION_NONE && job.state == CLARI_JOB_READY &&
+		   job.download_url[0] != '\0',
+	   "one that broke off in the midst is tried again");
+}
+
+/* A job that Clari does not know, or whose file it does not have, is given up for one new export. */
+static void
+test_lost(void)
+{
+	static const struct
+	{
+		int status;
+		const char *code;
+	} ways[] = {{400, "SWW"}, {400, "invalid_jobId"}, {404, ""}, {410, ""}};
+
+	for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++)
+		for (int late = 0; late < 2; late++)
+		{
+			ClariJob job = late == 1 ? downloading_job() : polling_job();
+
+			for (int times = 0; times < 3; times++)
+			{
+				ok(refuse(&job, ways[i].status, ways[i].code, "", START + 400) == CLARI_ACTION_NONE &&
+					   backs_off(&job, CLARI_JOB_WAITING, INT64_C(500) << times, START + 400) && job.job_id[0] != '\0',
+				   "a job that is not known (%d %s) is asked for again", ways[i].status, ways[i].code);
+				tick(&job, job.next_at);
+				if (late == 1)
+					report(&job, CLARI_STATUS_DONE, "DONE", START + 500);
+			}
+			ok(refuse(&job, ways[i].status, ways[i].code, "", START + 600) == CLARI_ACTION_NONE &&
+				   job.state == CLARI_JOB_NEW && job.job_id[0] == '\0' && tick(&job, START + 600) == CLARI_ACTION_POST,
+			   "then it is given up for a new export");
+			accept_post(&job, START + 700);
+			tick(&job, job.next_at);
+			if (late == 1)
+				report(&job, CLARI_STATUS_DONE, "DONE", START + 1000);
+			ok(failed(&job, refuse_often(&job, ways[i].status, ways[i].code, START + 1000), CLARI_ERROR_JOB) &&
+				   job.forget && mentions(job.error.message, "no longer knows"),
+			   "which is the last");
+		}
+}
+
+static void
+test_lost_for_a_moment(void)
+{
+	ClariJob job = polling_job();
+
+	for (int i = 0; i < 10; i++)
+	{
+		ok(refuse(&job, 404, "", "", START + 300) == CLARI_ACTION_NONE && job.state == CLARI_JOB_WAITING,
+		   "a job that is not known for a moment");
+		tick(&job, job.next_at);
+		report(&job, CLARI_STATUS_STARTED, "STARTED", START + 400);
+		tick(&job, job.next_at);
+	}
+	ok(job.losses == 0 && job.job_id[0] != '\0', "is not given up, however often that happens");
+	job = polling_job();
+	ok(failed(&job, refuse_often(&job, 403, "", START), CLARI_ERROR_AUTH) && !job.forget,
+	   "one that may not be seen is an error, which another export would not help");
+	job = resumed_job();
+	tick(&job, START);
+	ok(refuse_often(&job, 403, "", START) == CLARI_ACTION_NONE && job.state == CLARI_JOB_NEW,
+	   "but a job of an earlier life, which may have been another user's, is given up");
+}
+
+/* A job that has no place in the record any more is cancelled before the POST of the one that takes it. */
+static void
+test_replaced(void)
+{
+	ClariJob job = new_job();
+	ClariJob copy;
+
+	strcpy(job.replaced_id, "old");
+	job.adoptable = true;
+	ok(tick(&job, START) == CLARI_ACTION_REPLACE && job.state == CLARI_JOB_REPLACING && job.next_at == START + 5000,
+	   "the older job is cancelled first");
+	ok(tick(&job, START + 4999) == CLARI_ACTION_NONE && job.state == CLARI_JOB_REPLACING, "and waited for");
+	for (int i = 0; i < 4; i++)
+	{
+		copy = job;
+		if (i == 0)
+			report(&copy, CLARI_STATUS_ABORTED, "ABORTED", START + 100);
+		else if (i == 1)
+			refuse(&copy, 400, "export_failed_to_cancel", "", START + 100);
+		else if (i == 2)
+			break_call(&copy, false, false, START + 100);
+		else
+			tick(&copy, START + 5000);
+		ok(copy.state == CLARI_JOB_NEW && copy.replaced_id[0] == '\0' &&
+			   tick(&copy, copy.next_at) == CLARI_ACTION_LIST &&
+			   listed(&copy, CLARI_VERDICT_NONE, NULL, START + 5100) == CLARI_ACTION_POST,
+		   "whatever comes of it (%d), the export goes on", i);
+	}
+	copy = job;
+	ok(failed(&copy, cancel(&copy, START + 100), CLARI_ERROR_CANCELLED), "a cancel of the newer one ends it");
 }
 
 /* No event in any state reads beyond itself, leaves the states, or wakes the dead. */
@@ -1322,7 +1596,7 @@ test_senseless_events(void)
 		ClariJob dead = polling_job();
 
 		decoded(&done, START);
-		refuse(&dead, 404, "", "", START);
+		refuse(&dead, 401, "", "", START);
 		ok(clari_job_step(&done, &event, START + 2 * TIMEOUT) == CLARI_ACTION_NONE && done.state == CLARI_JOB_DONE &&
 			   clari_job_step(&dead, &event, START + 2 * TIMEOUT) == CLARI_ACTION_NONE &&
 			   dead.state == CLARI_JOB_FAILED,
@@ -1363,6 +1637,7 @@ main(void)
 	set_defaults();
 	test_straight_path();
 	test_post_already_done();
+	test_spent();
 	test_poll_delay();
 	test_job_states();
 	test_truncation();
@@ -1373,6 +1648,8 @@ main(void)
 	test_server_errors();
 	test_slots();
 	test_limits();
+	test_codes();
+	test_types_not_supported();
 	test_refusals();
 	test_longest_reply();
 	test_timeout();
@@ -1390,6 +1667,10 @@ main(void)
 	test_forget();
 	test_user();
 	test_download_refusals();
+	test_elsewhere();
+	test_lost();
+	test_lost_for_a_moment();
+	test_replaced();
 	test_senseless_events();
 	test_names_and_secrets();
 	return done_testing();

@@ -22,6 +22,8 @@ typedef struct Seen
 	ClariError error;
 } Seen;
 
+#define SIXTY_FOUR "1234567890123456789012345678901234567890123456789012345678901234"
+
 static bool
 note(void *arg, ClariList list, const ClariValue *values, ClariError *error)
 {
@@ -554,9 +556,11 @@ test_jobs(void)
 	is(read_reply("{\"job\":{\"jobId\":\"a1\",\"id\":\"b\"}}").job_id, "a1", "or as \"jobId\"");
 	is(read_reply("{\"id\":\"a1\"}").job_id, "", "a bare \"id\" is not a job's");
 	is(read_reply("{\"jobId\":17}").job_id, "17", "an id as an integer");
-	is(read_reply("{\"jobId\":\"a b\"}").job_id, "", "an id with a blank is none");
+	is(read_reply("{\"jobId\":\"a b/\\n\\u00e9\\\\?#%\"}").job_id, "a b/\n\xC3\xA9\\?#%", "an id is taken as it is");
+	is(read_reply("{\"jobId\":\"a\\u0000b\"}").job_id, "", "but for a NUL, which cannot be kept");
+	is(read_reply("{\"jobId\":\"\xC0\xAF\"}").job_id, "", "or what is no character");
 	is(read_reply("{\"jobId\":\"a\\u0000b\"}").job_id, "", "nor one with a NUL");
-	is(read_reply("{\"jobId\":\"1234567890123456789012345678901234567890123456789012345678901234\"}").job_id, "",
+	is(read_reply("{\"jobId\":\"" SIXTY_FOUR SIXTY_FOUR "\"}").job_id, "",
 	   "an id that does not fit is not cut into another one");
 	for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++)
 		for (int wrapped = 0; wrapped < 2; wrapped++)
@@ -570,7 +574,19 @@ test_jobs(void)
 	ok(read_reply("{\"status\":404}").status == CLARI_STATUS_ABSENT, "a number is no job's status");
 	is(read_reply("{\"userId\":\"5d1f\"}").user_id, "5d1f", "whose it is");
 	is(read_reply("{\"job\":{\"jobId\":\"a\",\"userId\":17}}").user_id, "17", "wrapped, or as an integer");
-	is(read_reply("{\"userId\":\"a b\"}").user_id, "", "a user with a blank is none");
+	is(read_reply("{\"userId\":\"a b\"}").user_id, "a b", "so is a user's");
+	is(read_reply("{\"jobId\":\"a\",\"currency\":\"USD\"}").currency, "USD", "the currency is read");
+	ok(read_reply("{\"status\":\"CANCELLED\",\"successful\":false}").unsuccessful &&
+		   read_reply("{\"successful\":null}").unsuccessful && !read_reply("{\"successful\":true}").unsuccessful &&
+		   !read_reply("{\"status\":\"CANCELLED\"}").unsuccessful,
+	   "what was not successful says so");
+	is(read_reply("[{\"code\":\"c\",\"message\":\"m\",\"status\":400}]").message, "m", "a list of errors is one");
+	ok(read_reply("[{\"code\":\"c\",\"message\":\"m\"}]").is_json && !read_reply("[{\"jobId\":\"a\"}]").is_json,
+	   "which another list is not");
+	is(read_reply("{\"statusCode\":400,\"reasonPhrase\":\"Bad Request\",\"description\":\"oppId\"}").message, "oppId",
+	   "a description is a message");
+	is(read_reply("{\"statusCode\":400,\"reasonPhrase\":\"Bad Request\"}").message, "Bad Request",
+	   "and so is a reason, if need be");
 	reply = read_reply("{\"job\":{\"startTime\":1767225600000,\"endTime\":1767225601000,\"rowsTruncated\":true,"
 					   "\"cellsTruncated\":false,\"downloadUrl\":\"https://x.example/a?b=c&d\"}}");
 	ok(reply.end_time == 1767225601000, "when it ended");
@@ -695,13 +711,12 @@ test_job_lists(void)
 		"[[]]",
 		"[{}]",
 		"[{\"jobId\":\"a\"},{\"jobId\":\"\"}]",
-		"[{\"jobId\":\"a\"},{\"jobId\":\"a b\"}]",
+		"[{\"jobId\":\"a\"},{\"jobId\":\"a\\u0000b\"}]",
 		"[{\"jobId\":\"a\"},{\"jobId\":null}]",
 		"[{\"jobId\":\"a\"},{\"jobId\":1.5}]",
 		"[{\"jobId\":\"a\"},{\"id\":\"b\"}]",
 		"[{\"jobId\":\"a\"},{\"job\":{}}]",
-		"[{\"jobId\":\"1234567890123456789012345678901234567890123456789012345678901234\"}]",
-		"[{\"jobId\":\"a\",\"userId\":\"u v\"}]",
+		"[{\"jobId\":\"" SIXTY_FOUR SIXTY_FOUR "\"}]",
 		"[{\"jobId\":\"a\",\"userId\":[]}]",
 		"[{\"jobId\":\"a\",\"userId\":1.5}]",
 		"[{\"jobId\":\"a\",\"currency\":\"US DOLLAR\"}]",

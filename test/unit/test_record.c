@@ -70,6 +70,7 @@ test_job(void)
 
 	memset(record.job_id, 'j', sizeof(record.job_id) - 1);
 	memset(record.user_id, 'u', sizeof(record.user_id) - 1);
+	memset(record.currency, 'c', sizeof(record.currency) - 1);
 	memset(record.base_url, 'b', sizeof(record.base_url) - 1);
 	memset(record.forecast, 'f', sizeof(record.forecast) - 1);
 	memset(record.period, 0, sizeof(record.period));
@@ -98,6 +99,7 @@ test_same_bytes(void)
 	strcpy(dirty.expected, record.expected);
 	dirty.job_id[0] = '\0';
 	dirty.user_id[0] = '\0';
+	dirty.currency[0] = '\0';
 	dirty.posted_at = record.posted_at;
 	dirty.attempts = record.attempts;
 	dirty.settled = record.settled;
