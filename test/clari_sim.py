@@ -1,10 +1,15 @@
 #!/usr/bin/python3
 """A simulator of Clari's export API, for tests, benchmarks and the demonstration.
 
-It behaves as the real service does (Clari's OpenAPI document and what public
-clients have met), not as our client would like it to: where the two differ,
-the client is wrong.  It serves the export jobs and /admin/limits under /v4,
-and is steered under /_control; any step of an export can be made to fail.
+It behaves as the real service does, not as our client would like it to: where
+the two differ, the client is wrong.  Its answers have the shapes of Clari's
+OpenAPI document; those that only public clients have met are settings.  It serves
+the export jobs and /admin/limits under /v4, and is steered under /_control; any
+step of an export can be made to fail.
+
+With CLARI_SIM_RECORD in the environment, a directory, it writes down each request
+and its answer there, for test/conform.sh to hold against the document, and with
+an answer what in it leaves the document on purpose.
 
 The data are a pure function of the settings, the forecast, the period and the
 request, so `clari_sim.py expected` (or expected_rows()) can say what a
@@ -35,8 +40,10 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 import unicodedata
 import urllib.parse
+import uuid
 import zlib
 from decimal import Decimal
 
@@ -64,24 +71,38 @@ DEFAULTS = {
     "known_periods": None,      # None: the twelve quarters up to the current one
     # the service
     "forecasts": ["net_arr", "bookings", "renewals"],
-    "keys": {"test-key": {}},   # key, or "*" for any -> {"user","tenant","seed","no_optin":[forecasts or "*"]}
+    # key, or "*" for any -> {"user","tenant","seed","no_optin":[forecasts or "*"]}; user and tenant are shown as integers
+    "keys": {"test-key": {}},
     "concurrent_limit": 8, "monthly_quota": 1000, "monthly_used": 0,
-    "tenants": {},              # tenant -> the three above
+    "account_currency": "USD",  # of jobs that asked for none; null: it does not say
+    "tenants": {},              # tenant -> the four above
+    "rate_limit": None,         # requests of a key per second
+    "crm_exports": True,        # or the tenant has no exports of crm_total and crm_closed
     "job_seconds": 0.2,         # or "hold": until released
-    "post_status": 200,
-    "post_shape": "jobId",      # jobId | job: {"job":{"id":...}}
-    "wrapped": False,           # job objects as {"job":{...}}
-    "file_name": "always",      # always | finished: null while the job runs
+    "queue_seconds": None,      # of these SCHEDULED, or "hold"; None: a moment
+    "file_name": "always",      # always | finished: unknown while the job runs | plain: without forecast and period
     "rows_truncated": False, "cells_truncated": False,
     "end_time": "auto",         # or epoch ms, or null
     "clock_skew": 0,            # seconds the service's clock is ahead
     "keep_jobs": None,          # it forgets finished jobs when there are more
     "gzip": True, "transfer": "chunked",  # chunked | length | close
     "keepalive": True,
+    # the service, as only others than Clari's document show it
+    "post_status": 200,
+    "post_shape": "jobId",      # jobId | job: {"job":{"id":...}}
+    "wrapped": False,           # job objects as {"job":{...}}
+    "unknown": "absent",        # absent | null: what is not known of a job yet
+    "not_found": 400,           # 400 | 404: unknown jobs and forecasts
+    "limit_codes": "one",       # one | two: which limit was reached is told by the code
+    "listed_jobs": "user",      # user | tenant: whose jobs a user sees
 }
 ALL_TYPES = ("forecast", "quota", "forecast_updated", "adjustment", "crm_total", "crm_closed")
 LISTS = ("entries", "users", "fields", "timePeriods", "timeFrames")
 CLARI_TYPES = ("forecast", "forecast_updated")      # what Clari sends when not asked for types
+JOB_STATES = ("SCHEDULED", "STARTED", "DONE", "FAILED", "CANCELLED", "ABORTED")
+# What the POST of an export takes.  All but schedule may stand in the query, too.
+PARAMETERS = {"timePeriod": str, "typesToExport": list, "scopeId": str, "currency": str, "includeHistorical": bool,
+              "exportFormat": str, "schedule": str}
 
 
 def check_settings(settings):
@@ -346,8 +367,9 @@ class Data:
         first, last = quarter_dates(self.period, self.settings["fiscal_month"])
         weeks = (last - first).days // 7 + 1
         limit = self.settings["weeks"] or (6 if self.period == self.settings["current_quarter"] else weeks)
-        return [{"timeFrameId": f"W{w + 1:02d}", "startDate": first + dt.timedelta(7 * w),
-                 "endDate": min(last, first + dt.timedelta(7 * w + 6))} for w in range(min(weeks, limit))]
+        starts = [first + dt.timedelta(7 * w) for w in range(min(weeks, limit))]
+        return [{"timeFrameId": f"TF:{start}", "startDate": start, "endDate": min(last, start + dt.timedelta(6))}
+                for start in starts]
 
     def _fields(self):
         """The fields that have a value of a type asked for."""
@@ -617,6 +639,12 @@ FAULT_NAMES = {"status", "headers", "body", "json", "redirect", "carry_out", "de
                "stall_seconds", "reset", "reset_after", "close", "close_after", "content_length", "gzip", "trickle",
                "cut", "replace", "append", "flood", "merge", "job"}
 JOB_NAMES = {"end_state", "never", "lost", "download_url", "job_seconds"}
+HARMLESS = {"carry_out", "delay", "delay_before", "headers", "job", "trickle"}      # they leave the answer's body as it is
+
+
+def number_of(name):
+    """Clari's users and organizations are integers; settings may call them by texts."""
+    return name if isinstance(name, int) else 1 + mix("number", name) % 2_000_000_000
 
 
 class Job:
@@ -624,49 +652,82 @@ class Job:
         self.id = f"{mix('job', serial, time.time_ns()):016x}{serial:08x}"
         self.data, self.asked, self.key, self.settings, self.faults = data, asked, key, settings, faults
         self.serial, self.forecast, self.created, self.downloads = serial, data.forecast, time.time(), 0
-        seconds = faults.get("job_seconds", settings["job_seconds"])
+        seconds, queued = faults.get("job_seconds", settings["job_seconds"]), settings["queue_seconds"]
         self.ends = None if seconds == "hold" or faults.get("never") else self.created + seconds
+        moment = min(0.05, (self.ends - self.created) / 4 if self.ends else 0.05)
+        self.starts = None if queued == "hold" else self.created + (moment if queued is None else queued)
         self.end_state = faults.get("end_state", "COMPLETED" if faults.get("download_url") else "DONE")
-        self.cancelled = False
+        self.cancelled = None           # or the state that it was left in
 
     def names(self):
         """What settings and faults may call its period."""
         return {self.asked or "current", self.asked or self.settings["current_quarter"]}
 
     def finished(self):
-        return self.cancelled or (self.ends is not None and time.time() >= self.ends)
+        return bool(self.cancelled) or (self.ends is not None and time.time() >= self.ends)
 
     def state(self):
         if self.cancelled:
-            return "CANCELLED"
+            return self.cancelled
         if self.finished():
             return self.end_state
-        half = self.created + min(0.05, (self.ends - self.created) / 4 if self.ends else 0.05)
-        return "STARTED" if time.time() >= half else "SCHEDULED"
+        return "SCHEDULED" if self.starts is None or time.time() < self.starts else "STARTED"
 
-    def stop(self, state):
+    def finish(self):
         self.ends = time.time()
-        self.cancelled = state == "CANCELLED"
+
+    def cancel(self):
+        self.cancelled = "ABORTED" if self.state() == "STARTED" else "CANCELLED"
+        self.ends = time.time()
+
+    def counts(self):
+        """Whether it uses up some of the quota."""
+        return self.state() not in ("CANCELLED", "ABORTED")
+
+    def file_name(self, started):
+        if self.settings["file_name"] == "finished" and not self.finished():
+            return None
+        plain = self.settings["file_name"] == "plain"
+        # The digits behind the period are always the same: no number of the export.
+        about = "default-view" if plain else f"{self.forecast}_{self.data.period}2915"
+        return f"clari_export_{about}_{started}.json"
 
     def as_json(self, request):
-        s, skew = self.settings, self.settings["clock_skew"]
+        """The job as Clari shows it.  What it does not know yet it leaves out."""
+        s, skew, state = self.settings, self.settings["clock_skew"], self.state()
         ms = lambda seconds: int((seconds + skew) * 1000)
-        end = ms(self.ends) if self.finished() else None
-        started = time.strftime("%Y%m%d_%H%M%S", time.gmtime(self.created + skew))
-        job = {"jobId": self.id, "userId": self.key["user"], "orgId": self.key["tenant"],
-               "title": f"{self.forecast} {self.data.period}", "module": "FORECAST", "startTime": ms(self.created),
-               "endTime": s["end_time"] if end and s["end_time"] != "auto" else end,
-               "expiredTime": ms(self.created + 30 * 86400), "version": 1,
-               "fileName": f"clari_export_{self.forecast}_{self.data.period}{self.serial}_{started}.json"
-                           if end or s["file_name"] == "always" else None,
-               "fileType": "JSON", "status": self.state(), "viewed": self.downloads > 0,
+        end = None
+        if self.finished():
+            end = ms(self.ends) if s["end_time"] == "auto" else s["end_time"]
+        job = {"jobId": self.id, "userId": number_of(self.key["user"]), "orgId": number_of(self.key["tenant"]),
+               "title": "Forecast Export", "module": "FORECAST",
+               "startTime": None if state == "SCHEDULED" else ms(self.created), "endTime": end,
+               "expiredTime": end and end + 30 * 86400 * 1000, "version": 1,
+               "fileName": self.file_name(time.strftime("%Y%m%d_%H%M%S", time.gmtime(self.created + skew))),
+               "fileType": "JSON", "status": state, "viewed": self.downloads > 0,
                "cellsTruncated": s["cells_truncated"], "rowsTruncated": s["rows_truncated"],
-               "downloads": self.downloads, "currency": self.data.currency}
+               "downloads": self.downloads, "deliveryStatusMap": {},
+               "currency": self.data.currency or s["account_currency"]}
+        if s["unknown"] == "absent":
+            job = {name: value for name, value in job.items() if value is not None}
+        elif None in job.values():
+            request.liberties.add("unknown")
+        if state not in JOB_STATES:
+            request.liberties.add("state")
         url = self.faults.get("download_url")
         if url and self.finished():
             url = url if isinstance(url, str) else request.elsewhere
             job["downloadUrl"] = url.replace("{port}", request.port).replace("{job}", self.id)
+            request.liberties.add("download_url")
         return job
+
+    def wrapped_json(self, request):
+        """The same in the wrapping that the settings ask for."""
+        value = self.as_json(request)
+        if self.settings["wrapped"]:
+            request.liberties.add("wrapped")
+            value = {"job": value}
+        return value
 
 
 class State:
@@ -680,17 +741,20 @@ class State:
         self.faults, self.storm_used = [], []
         self.holds = []                 # (forecast, period's names, eventfd) of answers that wait
         self.storm = None               # faults at random, see set_storm
+        self.calls = collections.defaultdict(collections.deque)     # key -> when its last ones came
+        self.recorder = Recorder(os.environ.get("CLARI_SIM_RECORD"))
         self.reset({})
 
     def reset(self, what):
         """Forgets counters and jobs; settings and faults too, if asked."""
         with self.lock:
-            self.jobs, self.most_jobs = {}, 0
+            self.jobs, self.most_jobs, self.crashes = {}, 0, 0
             self.most_connections = len(self.connections)
             self.total = collections.Counter()
             self.by_period = collections.defaultdict(collections.Counter)
             self.by_forecast = collections.defaultdict(collections.Counter)
             self.last = collections.deque(maxlen=2000)
+            self.calls.clear()
             if what.get("faults", True):
                 self.faults.clear()
                 self.storm = None
@@ -773,7 +837,7 @@ class State:
         with self.lock:
             jobs = [j for j in self.jobs.values() if j.ends is None and meant(j.forecast, j.names())]
             for job in jobs:
-                job.stop("DONE")
+                job.finish()
             held = [hold for hold in self.holds if meant(*hold[:2])]
             for hold in held:
                 os.eventfd_write(hold[2], 1)
@@ -807,20 +871,55 @@ class State:
                     "most_connections_at_once": self.most_connections,
                     "jobs": [{"jobId": j.id, "forecast": j.forecast, "period": j.asked or "current",
                               "status": j.state(), "downloads": j.downloads} for j in self.jobs.values()],
-                    "faults": [dict(f) for f in self.faults], "storm": list(self.storm_used),
+                    "faults": [dict(f) for f in self.faults], "storm": list(self.storm_used), "crashes": self.crashes,
                     "last": list(self.last)[-last:] if last else []}
+
+    def of_tenant(self, key, settings):
+        """The settings, with what the key's tenant has of its own."""
+        return {**settings, **settings["tenants"].get(str(key["tenant"]), {})}
 
     def limits(self, key):
         """/admin/limits of the key's tenant.  A cancelled job gives its quota back."""
-        s = self.settings()
-        s.update(s["tenants"].get(key["tenant"], {}))
+        s = self.of_tenant(key, self.settings())
         running = self.running(key["tenant"])
-        spent = s["monthly_used"] + sum(not j.cancelled for j in self.jobs.values() if j.key["tenant"] == key["tenant"])
-        ids = lambda state: [j.id for j in running if j.state() == state]
-        return {"concurrentLimit": s["concurrent_limit"], "monthlyQuota": s["monthly_quota"],
-                "runningJobIds": ids("STARTED"), "submittedJobIds": ids("SCHEDULED"),
-                "availableConcurrentLimit": max(0, s["concurrent_limit"] - len(running)),
-                "availableMonthlyQuota": max(0, s["monthly_quota"] - spent)}
+        spent = [j.id for j in self.jobs.values() if j.key["tenant"] == key["tenant"] and j.counts()]
+        earlier = [f"{mix('earlier', i):016x}{i:08x}" for i in range(s["monthly_used"])]
+        limits = {"concurrentLimit": s["concurrent_limit"], "monthlyQuota": s["monthly_quota"],
+                  "runningJobIds": [j.id for j in running if j.state() == "STARTED"], "submittedJobIds": earlier + spent,
+                  "availableConcurrentLimit": max(0, s["concurrent_limit"] - len(running)),
+                  "availableMonthlyQuota": max(0, s["monthly_quota"] - len(earlier) - len(spent))}
+        if not limits["runningJobIds"]:
+            del limits["runningJobIds"]
+        return limits
+
+    def is_too_fast(self, name, limit):
+        """Whether a key has called more often within this second than it may."""
+        with self.lock:
+            calls, now = self.calls[name], time.monotonic()
+            while calls and calls[0] <= now - 1:
+                calls.popleft()
+            calls.append(now)
+            return len(calls) > limit
+
+
+class Recorder:
+    """Writes down exchanges, a line of JSON each, in a file of this process's own."""
+
+    def __init__(self, directory):
+        path = directory and os.path.join(directory, f"{os.getpid()}-{time.time_ns()}.jsonl")
+        self.file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644) if path else None
+
+    def write(self, step, request, answer):
+        """answer: None if the client did not get all of it."""
+        if self.file is None:
+            return
+        line = {"step": step, "method": request.method, "target": request.target, "headers": request.headers,
+                "body": request.body.decode("utf-8", "replace"), "answer": answer and {
+                    "status": answer.status, "headers": {name.lower(): str(value) for name, value in answer.headers.items()},
+                    # a file has no schema, and is long
+                    "body": None if answer.data else answer.body.decode("utf-8", "replace"),
+                    "liberties": sorted(request.liberties)}}
+        os.write(self.file, (json.dumps(line) + "\n").encode())
 
 
 # ---------------------------------------------------------------- the service
@@ -828,11 +927,18 @@ class State:
 class Failure(Exception):
     """An answer in Clari's error shape."""
 
-    def __init__(self, status, code, message, tenant=None):
+    def __init__(self, status, code, message, key, namespace="exports", **more):
         super().__init__(message)
-        error_id = f"{mix(code, time.time_ns()):016x}"
-        self.answer = Answer(status, {"code": code, "namespace": "export", "errorId": error_id, "message": message,
-                                      "orgId": tenant})
+        self.answer = Answer(status, {"code": code, "namespace": namespace, "errorId": str(uuid.uuid4()), "message": message,
+                                      "orgId": number_of(key["tenant"]), **more})
+
+
+class Turned(Exception):
+    """The gateway turns it away, before it is known whose it is."""
+
+    def __init__(self, status, message, **headers):
+        super().__init__(message)
+        self.answer = Answer(status, {"message": message}, headers)
 
 
 class Answer:
@@ -845,12 +951,12 @@ class Answer:
 
 
 class Service:
-    """The endpoints.  Each takes a request and gives an Answer or raises Failure."""
+    """The endpoints.  Each takes a request and gives an Answer, or raises Failure or Turned."""
 
     def __init__(self, state, base_path):
         self.state = state
         self.routes = [(step, method, re.compile(base_path + pattern + "$")) for step, method, pattern in (
-            ("post", "POST", "/export/forecast/(?P<forecast>[^/]+)"),
+            ("post", "POST", "/export/forecast/(?P<forecast>[^/]*)"),
             ("poll", "GET", "/export/jobs/(?P<job>[^/]+)"),
             ("results", "GET", "/export/jobs/(?P<job>[^/]+)/results"),
             ("list", "GET", "/export/jobs/?"),
@@ -869,7 +975,7 @@ class Service:
                     return step, job.forecast, job, job.names(), job.asked or "current"
                 forecast = found.get("forecast") and urllib.parse.unquote(found["forecast"])
                 if step == "post":
-                    asked = str(request.json().get("timePeriod") or "")
+                    asked = asked_for(request, lenient=True).get("timePeriod", "")
                     names = {asked or "current", asked or self.state.settings()["current_quarter"]}
                     return step, forecast, None, names, asked or "current"
                 return step, forecast, None, set(), None
@@ -877,66 +983,98 @@ class Service:
 
     def carry_out(self, step, forecast, job, request, job_faults):
         if step == "other":
-            return Answer(404, {"message": "no Route matched with those values", "request_id": f"{time.time_ns():x}"})
+            raise Turned(404, "no Route matched with those values")
         if step == "download":
-            return self.results(job)
+            return self.download(job)
         key = self.authenticate(request)
         with self.state.lock:
             if step == "post":
                 return self.post(key, forecast, request, job_faults)
             if step == "list":
-                mine = [j for j in self.state.jobs.values()
-                        if j.key["tenant"] == key["tenant"] and not j.faults.get("lost")]
-                return Answer(200, [j.as_json(request) for j in mine])
+                seen = [j for j in self.state.jobs.values() if self.shows(key, j)]
+                return Answer(200, [j.as_json(request) for j in seen])
             if step == "limits":
                 return Answer(200, {"jobs": self.state.limits(key)})
-            if job is None or job.key["tenant"] != key["tenant"] or job.faults.get("lost"):
-                raise Failure(404, "export_job_not_found", "There is no such job.", key["tenant"])
+            if job and (job.key["tenant"] != key["tenant"] or job.faults.get("lost")):
+                job = None
+            if step == "results":
+                return self.results(key, job, request)
             if step == "patch":
-                return self.patch(job, request)
-            if step == "poll":
-                value = job.as_json(request)
-                return Answer(200, {"job": value} if job.settings["wrapped"] else value)
-            return self.results(job)
+                return self.patch(key, job, request)
+            return self.poll(key, job, request)
 
     def authenticate(self, request):
-        name = request.headers.get("apikey")
-        keys = self.state.settings()["keys"]
-        key = keys.get(name, keys.get("*"))
+        name, settings = request.headers.get("apikey"), self.state.settings()
+        key = settings["keys"].get(name, settings["keys"].get("*"))
         if not name or key is None:
-            raise Failure(401, "unauthorized", "The API key is missing, unknown or revoked.")
+            raise Turned(401, "Invalid authentication credentials")
+        if settings["rate_limit"] and self.state.is_too_fast(name, settings["rate_limit"]):
+            raise Turned(429, "API rate limit exceeded", **{"Retry-After": "1"})
         return {"user": "user-of-" + name[:4], "tenant": "org-1", "seed": None, "no_optin": [], **key}
 
+    def shows(self, key, job):
+        """Whether the list of the key's jobs holds this one: each of them under the settings that it was made under."""
+        whose = ("tenant", "user") if job.settings["listed_jobs"] == "user" else ("tenant",)
+        return all(job.key[name] == key[name] for name in whose) and not job.faults.get("lost")
+
+    def not_found(self, key, request, code, message, old_code, namespace="exports"):
+        if self.state.settings()["not_found"] == 404:
+            request.liberties.add("not_found")
+            return Failure(404, old_code, message, key, namespace)
+        return Failure(400, code, message, key, namespace)
+
     def post(self, key, forecast, request, job_faults):
-        state, body = self.state, request.json(strict=True)
-        current = state.settings(forecast)["current_quarter"]
-        tenant = key["tenant"]
-        asked = body.get("timePeriod")
-        if not isinstance(asked, (str, type(None))):
-            raise Failure(400, "invalid_request", "timePeriod must be a string.", tenant)
+        state, refuse = self.state, functools.partial(Failure, 400, key=key, namespace="fcw")
+        try:
+            asked = asked_for(request)
+        except ValueError:
+            body = request.body.decode("utf-8", "replace")
+            raise refuse("bad_request", f"The request body was malformed: {body}") from None
+        self.check_forecast(key, forecast, asked, request)
+        about = state.settings(forecast)
+        types = asked.get("typesToExport", CLARI_TYPES)
+        wrong = [name for name in types if name not in ALL_TYPES]
+        if wrong or not types:
+            raise refuse("bad_request", f"The following typesToExport values are invalid: {json.dumps(wrong)}")
+        if not about["crm_exports"] and {"crm_total", "crm_closed"} & set(types):
+            raise refuse("type_not_supported", "CRM Totals and CRM Closed are not supported typeToExport values for Export API.")
+        if not re.fullmatch("[A-Z]{3}", asked.get("currency", "USD")):
+            raise refuse("bad_request", "The currency parameter is invalid.")
+        if asked.get("exportFormat", "JSON") != "JSON":
+            raise refuse("bad_request", "This export is offered as JSON only.")
+        self.check_limits(key, request)
+        job = self.new_job(key, forecast, asked, types, about["current_quarter"], job_faults)
+        if job.settings["post_status"] != 200:
+            request.liberties.add("post_status")
+        if job.settings["post_shape"] == "job":
+            request.liberties.add("post_shape")
+            return Answer(job.settings["post_status"], {"job": {"id": job.id}})
+        return Answer(job.settings["post_status"], {"jobId": job.id})
+
+    def check_forecast(self, key, forecast, asked, request):
+        """Whether there is such a one, which the key's user may see."""
+        if not forecast:
+            raise Failure(400, "missing_forecast_id", "The forecastId query parameter is required.", key, "fcw")
         if forecast in key["no_optin"] or "*" in key["no_optin"]:
-            raise Failure(401, "no_optin", "The user has not opted in to this forecast.", tenant)
-        known = state.settings(forecast)["forecasts"] + [scope[0] for scope in state.scopes]
+            scope = asked.get("scopeId", "1::MGR")
+            raise Failure(401, "no_optin", f"No optins for scope {scope} for forecast '{forecast}'.", key, "fcw")
+        known = self.state.settings(forecast)["forecasts"] + [scope[0] for scope in self.state.scopes]
         if forecast not in known:
-            raise Failure(404, "forecast_not_found", f"There is no forecast {forecast}.", tenant)
-        types = body.get("typesToExport", CLARI_TYPES)
-        if not isinstance(types, (list, tuple)) or not types or set(types) - set(ALL_TYPES):
-            raise Failure(400, "invalid_types_to_export", f"typesToExport must be of {ALL_TYPES}.", tenant)
-        if not re.fullmatch("[A-Z]{3}", body.get("currency") or "USD"):
-            raise Failure(400, "invalid_currency", "currency must be an ISO 4217 code.", tenant)
-        if body.get("exportFormat", "JSON") != "JSON" or body.get("schedule", "NONE") not in ("NONE", "ONCE", "MAX"):
-            raise Failure(400, "invalid_request", "This export is offered as JSON only.", tenant)
-        self.check_limits(key)
-        settings = state.settings(forecast, *sorted({asked or current, asked or "current"}))
+            raise self.not_found(key, request, "no_such_forecast_config",
+                                 f"Forecast {forecast} does not exist in the ForecastTemplate.", "forecast_not_found", "fcw")
+
+    def new_job(self, key, forecast, asked, types, current, job_faults):
+        state, wanted = self.state, asked.get("timePeriod")
+        settings = state.settings(forecast, *sorted({wanted or current, wanted or "current"}))
         # The trap of the real service: no error for a period that it does not know.
-        period = asked if asked in known_periods(settings) else current
+        period = wanted if wanted in known_periods(settings) else current
         about = state.settings(forecast, period)
         if key["seed"] is not None:
             about["seed"] = key["seed"]
-        data = Data(forecast, period, about, types, body.get("currency"),
-                    bool(body.get("includeHistorical")), body.get("scopeId"))
+        data = Data(forecast, period, about, types, asked.get("currency"), asked.get("includeHistorical", False),
+                    asked.get("scopeId"))
         state.serial += 1
-        job = Job(state.serial, data, asked, key, settings, job_faults)
+        job = Job(state.serial, data, wanted, key, state.of_tenant(key, settings), job_faults)
         state.jobs[job.id] = job
         while settings["keep_jobs"] and len(state.jobs) > settings["keep_jobs"]:
             oldest = next(iter(state.jobs.values()))
@@ -944,30 +1082,54 @@ class Service:
                 break
             del state.jobs[oldest.id]
         state.most_jobs = max(state.most_jobs, len(state.running()))
-        answer = {"job": {"id": job.id}} if settings["post_shape"] == "job" else {"jobId": job.id}
-        return Answer(settings["post_status"], answer)
+        return job
 
-    def check_limits(self, key):
-        limits = self.state.limits(key)
-        if not limits["availableConcurrentLimit"]:
-            raise Failure(400, "export_concurrent_limit_reached", "Too many export jobs are running.", key["tenant"])
-        if not limits["availableMonthlyQuota"]:
-            raise Failure(400, "export_monthly_quota_reached", "The quota of exports is spent.", key["tenant"])
+    def check_limits(self, key, request):
+        limits, settings = self.state.limits(key), self.state.settings()
+        concurrent, monthly = limits["concurrentLimit"], limits["monthlyQuota"]
+        if limits["availableConcurrentLimit"] and limits["availableMonthlyQuota"]:
+            return
+        if settings["limit_codes"] == "two":
+            request.liberties.add("limit_codes")
+            if not limits["availableConcurrentLimit"]:
+                raise Failure(400, "export_concurrent_limit_reached", "Too many export jobs are running.", key)
+            raise Failure(400, "export_monthly_quota_reached", "The quota of exports is spent.", key)
+        # One code and one message for both, which only /admin/limits tells apart.
+        raise Failure(400, "export_monthly_quota_reached",
+                      f"The monthly quota limit of {monthly} or concurrent limit of {concurrent} has been reached.", key,
+                      source="Export")
 
-    def patch(self, job, request):
-        if request.json(strict=True).get("type") != "CANCEL":
-            raise Failure(400, "invalid_request", "type must be CANCEL.", job.key["tenant"])
-        if job.finished():
-            raise Failure(400, "export_failed_to_cancel", "The job is finished.", job.key["tenant"])
-        job.stop("CANCELLED")
-        return Answer(200, job.as_json(request))
-
-    def results(self, job):
+    def poll(self, key, job, request):
         if job is None:
-            raise Failure(404, "export_job_not_found", "There is no such job.")
-        if job.state() not in ("DONE", "COMPLETED"):
-            raise Failure(400, "export_job_not_done", f"The job is {job.state()}.", job.key["tenant"])
-        job.downloads += 1
+            raise self.not_found(key, request, "SWW", "Something went wrong", "export_job_not_found")
+        if not self.shows(key, job):
+            raise Failure(403, "SWW", "Something went wrong", key)
+        return Answer(200, job.wrapped_json(request))
+
+    def patch(self, key, job, request):
+        if job is None:
+            raise self.not_found(key, request, "export_failed_to_cancel", "Unable to complete request.", "export_job_not_found")
+        body = request.json_or_none()
+        if not self.shows(key, job) or not isinstance(body, dict) or body.get("type") != "CANCEL":
+            raise Failure(400, "export_failed_to_cancel", "Unable to complete request.", key)
+        if job.finished():
+            raise Failure(400, "export_failed_to_cancel", "Cannot cancel the job because it already finished executing.", key)
+        job.cancel()
+        return Answer(200, {"status": job.state(), "successful": True})
+
+    def results(self, key, job, request):
+        unfinished = "Cannot retrieve data for job because it has not finished executing."
+        if job is None:
+            raise self.not_found(key, request, "invalid_jobId", unfinished, "export_job_not_found")
+        if not self.shows(key, job) or job.state() not in ("DONE", "COMPLETED"):
+            raise Failure(400, "invalid_jobId", unfinished, key)
+        return self.download(job)
+
+    def download(self, job):
+        if job is None or job.state() not in ("DONE", "COMPLETED"):
+            raise Turned(404, "There is no such file.")
+        with self.state.lock:
+            job.downloads += 1
         return Answer(200, data=job.data)
 
     # -- /_control
@@ -980,7 +1142,7 @@ class Service:
             acts = {"reset": state.reset, "set": state.set, "fault": state.add_fault, "storm": state.set_storm,
                     "release": state.release}
             if request.method == "POST" and verb in acts:
-                body, act = request.json(strict=True), acts[verb]
+                body, act = request.json(), acts[verb]
                 for item in body if isinstance(body, list) else [body]:
                     result = act(item)
                 return Answer(200, result)
@@ -990,7 +1152,7 @@ class Service:
                 return Answer(200, state.settings(query.get("forecast"), query.get("period")))
             if verb == "expected":
                 return self.control_expected(query)
-        except (ValueError, KeyError, IndexError, TypeError, Failure) as error:
+        except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
             return Answer(400, {"error": f"{type(error).__name__}: {error}"})
         return Answer(404, {"error": "seen, settings, expected; POST reset, set, fault, storm, release"})
 
@@ -1061,20 +1223,49 @@ class Request:
         scheme, self.at, self.resumed = server.url.partition(":")[0], server.port, resumed
         self.method, self.target, self.headers, self.body = method, target, headers, body
         self.path, _, self.query = target.partition("?")
+        self.liberties = set()          # what in its answer is not as Clari's document has it, on purpose
         self.time, self.connection = time.time(), connection
         self.port = headers.get("host", "").rpartition(":")[2]
         self.elsewhere = f"{scheme}://localhost:{self.port}/download/{{job}}"
 
-    def json(self, strict=False):
+    def json(self):
+        """The value of the body, {} if it is empty; ValueError if there is none."""
+        def refuse(constant):
+            raise ValueError(f"{constant} is not JSON")
         try:
-            value = json.loads(self.body or b"{}")
-            if isinstance(value, dict) or self.path.startswith("/_control/"):
-                return value
+            return json.loads(self.body or b"{}", parse_constant=refuse)
+        except RecursionError:
+            raise ValueError("nested too deeply") from None
+
+    def json_or_none(self):
+        try:
+            return self.json()
         except ValueError:
-            pass
-        if strict:
-            raise Failure(400, "invalid_request", "The body is not a JSON object.")
-        return {}
+            return None
+
+
+def of_query(name, texts):
+    """A parameter's value, of the texts that the query has for it."""
+    if PARAMETERS[name] is bool:
+        return {"true": True, "false": False}.get(texts[-1], texts[-1])
+    return texts if PARAMETERS[name] is list else texts[-1]
+
+
+def asked_for(request, lenient=False):
+    """What an export is to hold: from the query, and from the body, which wins.  ValueError, unless lenient, if there is
+    something in them that cannot be."""
+    query = urllib.parse.parse_qs(request.query)
+    asked = {name: of_query(name, query[name]) for name in PARAMETERS if name in query and name != "schedule"}
+    body = request.json_or_none()
+    if isinstance(body, dict):
+        asked.update({name: body[name] for name in PARAMETERS if body.get(name) is not None})
+    wrong = [name for name, value in asked.items() if not isinstance(value, PARAMETERS[name])
+             or (name == "typesToExport" and not all(isinstance(item, str) for item in value))
+             or (name == "exportFormat" and value not in ("JSON", "CSV"))
+             or (name == "schedule" and value not in ("NONE", "ONCE", "MAX"))]
+    if not lenient and (wrong or not isinstance(body, dict)):
+        raise ValueError(f"malformed: {wrong}")
+    return {name: value for name, value in asked.items() if name not in wrong}
 
 
 class HangUp(Exception):
@@ -1164,13 +1355,20 @@ class Connection:
             self.names = forecast, names
             fault = self.state.take_fault(step, forecast, names, request.headers.get("apikey"))
             self.state.record(step, forecast, period, request)
-        self.wait(fault.get("delay_before"))
-        answer = self.answer(step, forecast, job, request, fault)
-        self.wait(fault.get("delay"))
-        if fault.get("reset") or fault.get("close"):
-            raise HangUp(bool(fault.get("reset")))
-        settings = job.settings if job else self.state.settings(forecast, *sorted(names))
-        return self.send(request, answer, fault, settings)
+        request.liberties.update(set(fault) - HARMLESS)
+        answered = None
+        try:
+            self.wait(fault.get("delay_before"))
+            answer = self.answer(step, forecast, job, request, fault)
+            self.wait(fault.get("delay"))
+            if fault.get("reset") or fault.get("close"):
+                raise HangUp(bool(fault.get("reset")))
+            settings = job.settings if job else self.state.settings(forecast, *sorted(names))
+            keep = self.send(request, answer, fault, settings)
+            answered = answer
+            return keep
+        finally:
+            self.state.recorder.write(step, request, answered)
 
     def answer(self, step, forecast, job, request, fault):
         """The service's answer, the fault's in its place, or both one after the other."""
@@ -1180,8 +1378,14 @@ class Connection:
                 answer = self.server.service.carry_out(step, forecast, job, request, fault.get("job", {}))
             else:
                 answer = Answer(200, {})
-        except Failure as failure:
+        except (Failure, Turned) as failure:
             answer = failure.answer
+        except Exception:               # a fault of the simulator's own, which no test overlooks
+            traceback.print_exc()
+            with self.state.lock:
+                self.state.crashes += 1
+            request.liberties.add("crash")
+            answer = Failure(500, "internal_server_error", "An unexpected error occurred.", {"tenant": "org-1"}).answer
         if replaced:
             headers = {"Location": fault["redirect"].replace("{job}", job.id if job else "")} if "redirect" in fault else {}
             body = raw(fault["body"]) if "body" in fault else None

@@ -24,13 +24,20 @@ import clari_sim  # noqa: E402
 SIM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "clari_sim.py")
 KEY = {"apikey": "test-key"}
 ALL = list(clari_sim.ALL_TYPES)
+# The codes that Clari's document names, which itself would let anything pass.
+CODES = {
+    ("post", 400): {"export_monthly_quota_reached", "no_such_forecast_config", "missing_forecast_id", "type_not_supported",
+                    "bad_request"},
+    ("post", 401): {"no_optin"}, ("poll", 400): {"SWW"}, ("poll", 403): {"SWW"}, ("results", 400): {"invalid_jobId"},
+    ("patch", 400): {"export_failed_to_cancel"}}
 
 
 class Sim:
     """A running simulator and a small client for it."""
 
-    def __init__(self, *flags):
-        self.process = subprocess.Popen([sys.executable, SIM, "--exit-with-parent", *flags], stdout=subprocess.PIPE)
+    def __init__(self, *flags, environment=None):
+        self.process = subprocess.Popen([sys.executable, SIM, "--exit-with-parent", *flags], stdout=subprocess.PIPE,
+                                        env={**os.environ, **(environment or {})})
         self.port = int(self.process.stdout.readline().decode().rstrip().rpartition(":")[2])
 
     def stop(self):
@@ -41,7 +48,7 @@ class Sim:
     def raw(self, method, path, body=None, headers=None, timeout=10):
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
         try:
-            body = None if body is None else json.dumps(body)
+            body = body if body is None or isinstance(body, bytes) else json.dumps(body)
             connection.request(method, path, body, KEY if headers is None else headers)
             answer = connection.getresponse()
             return answer.status, answer.headers, answer.read()
@@ -97,8 +104,22 @@ class Served(unittest.TestCase):
         self.sim.control("reset", {"settings": True})
         self.set(owners=40, job_seconds=0.02)
 
+    def tearDown(self):
+        self.assertEqual(self.sim.control("seen")["crashes"], 0)
+
     def set(self, forecast=None, period=None, **settings):
         self.sim.control("set", {"forecast": forecast, "period": period, "settings": settings})
+
+    def refused(self, step, answer, code, namespace, **more):
+        """Status and body are the document's refusal of the step, with that code."""
+        status, body = answer
+        self.assertIn(code, CODES[step, status])
+        self.assertEqual((body.pop("code"), body.pop("namespace")), (code, namespace))
+        self.assertRegex(body.pop("errorId"), r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
+        self.assertIsInstance(body.pop("orgId"), int)
+        message = body.pop("message")
+        self.assertEqual(body, more)
+        return message
 
     def fault(self, step, times=1, period=None, **fault):
         self.sim.control("fault", {"step": step, "times": times, "period": period, "fault": fault})
@@ -196,15 +217,46 @@ class TheService(Served):
     def test_an_export_gives_the_data_and_the_job_its_fields(self):
         status, answer = self.sim.post("2026_Q1")
         self.assertEqual((status, list(answer)), (200, ["jobId"]))
-        job = self.sim.wait(answer["jobId"])
-        for name in ("jobId userId orgId title module startTime endTime expiredTime version fileName fileType status "
-                     "viewed cellsTruncated rowsTruncated downloads currency").split():
-            self.assertIn(name, job)
-        self.assertRegex(job["fileName"], r"^clari_export_net_arr_2026_Q1\d+_\d{8}_\d{6}\.json$")
+        self.sim.wait(answer["jobId"])
+        job = self.sim.json("GET", "/v4/export/jobs/" + answer["jobId"])[1]
+        kinds = {int: "userId orgId startTime endTime expiredTime version downloads", bool: "viewed cellsTruncated rowsTruncated",
+                 str: "jobId title module fileName fileType status currency", dict: "deliveryStatusMap"}
+        self.assertEqual({name: type(value) for name, value in job.items()},
+                         {name: kind for kind, names in kinds.items() for name in names.split()})
+        self.assertRegex(job["fileName"], r"^clari_export_net_arr_2026_Q12915_\d{8}_\d{6}\.json$")
+        self.assertEqual((job["currency"], job["expiredTime"] - job["endTime"]), ("USD", 30 * 86_400_000))
         file = self.sim.export("2026_Q1")
         self.assertEqual(file["timePeriods"][0]["timePeriodId"], "2026_Q1")
+        self.assertEqual({frame["timeFrameId"] for frame in file["timeFrames"]}, {"TF:2025-04-26"})
         self.assertEqual(file["users"], list(clari_sim.Data("net_arr", "2026_Q1", {"owners": 40}).users()))
         self.assertEqual(self.sim.control("seen")["periods"]["2026_Q1"]["post"], 2)
+
+    def test_what_is_not_known_yet_is_absent(self):
+        self.set(job_seconds="hold", queue_seconds="hold")
+        poll = lambda: self.sim.json("GET", "/v4/export/jobs/" + job)[1]
+        job = self.sim.post("2026_Q1")[1]["jobId"]
+        self.assertEqual(poll()["status"], "SCHEDULED")
+        self.assertEqual({"startTime", "endTime", "expiredTime"} & set(poll()), set())
+        self.set(queue_seconds=0, file_name="finished")
+        job = self.sim.post("2026_Q1")[1]["jobId"]
+        self.assertEqual(poll()["status"], "STARTED")
+        self.assertEqual({"startTime", "endTime", "expiredTime", "fileName"} & set(poll()), {"startTime"})
+        self.set(unknown="null", account_currency=None)
+        job = self.sim.post("2026_Q1")[1]["jobId"]
+        self.assertEqual([poll()[name] for name in ("endTime", "expiredTime", "fileName", "currency")], [None] * 4)
+
+    def test_users_and_organizations_have_numbers(self):
+        self.set(keys={"test-key": {"user": "me", "tenant": "us"}, "again": {"user": "me", "tenant": "us"},
+                       "other": {"user": 7, "tenant": "them"}})
+        whose = {}
+        for key in ("test-key", "again", "other"):
+            status, answer = self.sim.json("POST", "/v4/export/forecast/net_arr", {}, {"apikey": key})
+            job = self.sim.json("GET", "/v4/export/jobs/" + answer["jobId"], None, {"apikey": key})[1]
+            whose[key] = job["userId"], job["orgId"]
+        self.assertEqual(whose["test-key"], whose["again"])
+        self.assertEqual(whose["other"][0], 7)
+        self.assertNotEqual(whose["other"][1], whose["again"][1])
+        self.assertTrue(all(0 < number < 2 ** 31 for pair in whose.values() for number in pair))
 
     def test_expected_says_the_same_over_http_and_on_the_command_line(self):
         self.set(period="2026_Q1", owners=7, version=1)
@@ -218,78 +270,191 @@ class TheService(Served):
             self.assertEqual(self.sim.export(asked)["timePeriods"][0]["timePeriodId"], "2026_Q4")
         self.assertEqual(sorted(self.sim.control("seen")["periods"]), ["2031_Q1", "current"])
 
-    def test_errors_are_claris(self):
-        self.set(keys={"test-key": {}, "shy": {"no_optin": ["net_arr"]}})
-        path = "/v4/export/forecast/"
-        for headers, forecast, want in (({"apikey": "no"}, "net_arr", (401, "unauthorized")),
-                                        ({"apikey": "shy"}, "net_arr", (401, "no_optin")),
-                                        (KEY, "nothing", (404, "forecast_not_found"))):
-            status, answer = self.sim.json("POST", path + forecast, {}, headers)
-            self.assertEqual((status, answer["code"]), want)
-            self.assertEqual(list(answer), ["code", "namespace", "errorId", "message", "orgId"])
-        self.assertEqual(self.sim.json("GET", "/v4/export/jobs/none")[0], 404)
+    def test_the_gateway_turns_away_whom_it_does_not_know_and_who_calls_too_often(self):
         self.assertEqual(self.sim.json("GET", "/elsewhere")[0], 404)
-        self.set(keys={"*": {}})
-        for headers, want in (({"apikey": "any"}, 200), ({}, 401)):
-            self.assertEqual(self.sim.json("POST", path + "net_arr", {}, headers)[0], want)
+        for headers in ({}, {"apikey": "no"}):
+            self.assertEqual(self.sim.json("POST", "/v4/export/forecast/net_arr", {}, headers),
+                             (401, {"message": "Invalid authentication credentials"}))
+        self.set(keys={"*": {}}, rate_limit=2)
+        got = [self.sim.raw("GET", "/v4/admin/limits", None, {"apikey": "any"}) for _ in range(3)]
+        self.assertEqual([status for status, _, _ in got], [200, 200, 429])
+        self.assertEqual((json.loads(got[2][2]), got[2][1]["Retry-After"]), ({"message": "API rate limit exceeded"}, "1"))
+        self.assertEqual(self.sim.raw("GET", "/v4/admin/limits")[0], 200)
 
-    def test_results_are_400_until_done_and_a_held_job_is_done_when_released(self):
+    def test_a_forecast_that_is_not_there_or_not_for_this_user_is_refused(self):
+        self.set(keys={"test-key": {}, "shy": {"no_optin": ["net_arr"]}})
+        post = lambda forecast, key: self.sim.json("POST", "/v4/export/forecast/" + forecast, {}, {"apikey": key})
+        self.assertIn("net_arr", self.refused("post", post("net_arr", "shy"), "no_optin", "fcw"))
+        self.assertIn("monthly_forecast", self.refused("post", post("monthly_forecast", "test-key"), "no_such_forecast_config",
+                                                       "fcw"))
+        self.refused("post", post("", "test-key"), "missing_forecast_id", "fcw")
+        self.set(not_found=404)
+        self.assertEqual(post("nothing", "test-key")[0], 404)
+
+    def test_a_malformed_request_is_repeated_in_the_refusal(self):
+        post = lambda body: self.sim.json("POST", "/v4/export/forecast/net_arr", body)
+        for body in (b"quota", b"[]", b"{", b'{"timePeriod":5}', b'{"scopeId":{"type":"MGR"}}', b'{"includeHistorical":"yes"}',
+                     b'{"typesToExport":"quota"}', b'{"typesToExport":[5]}', b'{"schedule":"DAILY"}', b'{"exportFormat":"XML"}',
+                     b'{"currency":["USD"]}', b'{"x":NaN}'):
+            self.assertIn(body.decode(), self.refused("post", post(body), "bad_request", "fcw"))
+        self.assertIn('["quotas"]', self.refused("post", post({"typesToExport": ["quota", "quotas"]}), "bad_request", "fcw"))
+        self.assertIn("currency", self.refused("post", post({"currency": "dollar"}), "bad_request", "fcw"))
+        self.assertIn("JSON", self.refused("post", post({"exportFormat": "CSV"}), "bad_request", "fcw"))
+        self.assertEqual(self.sim.control("seen")["jobs"], [])
+        self.assertEqual(post({"currency": None, "scopeId": None, "timePeriod": None})[0], 200)
+
+    def test_nothing_that_is_sent_makes_it_fall(self):
+        values = [None, True, False, 0, -1, 0.5, 10 ** 40, "", "x", "\ud800", "\0", "2026_Q9", [], [[]], [None], [5], [{}], ["x"],
+                  {}, {"a": {}}, {"type": "CANCEL"}, ["\udfff"]]
+        bodies = [json.dumps(value).encode() for value in values]
+        bodies += [json.dumps({name: value}).encode() for name in [*clari_sim.PARAMETERS, "type", "x"] for value in values]
+        bodies += [b"", b" ", b"\xff\xfe", b"\x00", b"[" * 100_000, b'{"timePeriod":' * 50_000, b'"', b"1" * 10_000, b"\xef\xbb\xbf{}"]
+        job = self.sim.post("2026_Q1")[1]["jobId"]
+        self.set(monthly_quota=100_000, concurrent_limit=10_000, job_seconds=0)
+        for body in bodies:
+            self.assertIn(self.sim.raw("POST", "/v4/export/forecast/net_arr", body)[0], (200, 400), body)
+            self.assertIn(self.sim.raw("PATCH", "/v4/export/jobs/" + job, body)[0], (200, 400), body)
+        for name in [*clari_sim.PARAMETERS, "x"]:
+            for value in ("", "x", "%00", "%ff", "true", "%F0%9F%98%80", "{}", "[]", "&", "=", f"a&{name}=b"):
+                self.assertIn(self.sim.raw("POST", f"/v4/export/forecast/net_arr?{name}={value}")[0], (200, 400), (name, value))
+        for name in ("%00", "%ff", "..", "%2F", "a%20b", "%F0%9F%98%80", "x" * 5000, "*", "(", "%"):
+            self.refused("poll", self.sim.json("GET", "/v4/export/jobs/" + name), "SWW", "exports")
+            self.refused("post", self.sim.json("POST", "/v4/export/forecast/" + name), "no_such_forecast_config", "fcw")
+
+    def test_the_query_says_the_same_as_the_body_which_wins(self):
+        def file(query, body=None):
+            status, answer = self.sim.json("POST", "/v4/export/forecast/net_arr?" + query, body)
+            self.assertEqual(status, 200, answer)
+            self.sim.wait(answer["jobId"])
+            return json.loads(self.sim.raw("GET", f"/v4/export/jobs/{answer['jobId']}/results")[2])
+        self.set(scopes={"1905::MGR": 3})
+        got = file("timePeriod=2026_Q2&typesToExport=quota&typesToExport=adjustment&scopeId=1905%3A%3AMGR&currency=EUR"
+                   "&includeHistorical=true&exportFormat=JSON")
+        self.assertEqual(got["timePeriods"][0]["timePeriodId"], "2026_Q2")
+        self.assertEqual({e["currency"]["code"] for e in got["entries"]}, {"EUR"})
+        self.assertGreater(len(got["timeFrames"]), 1)
+        names = set().union(*got["entries"])
+        self.assertTrue({"quotaValue", "adjustmentValue"} <= names and "forecastValue" not in names)
+        self.assertEqual(len(got["users"]), 3 + 1)
+        self.assertEqual(file("timePeriod=2026_Q2", {"timePeriod": "2026_Q3"})["timePeriods"][0]["timePeriodId"], "2026_Q3")
+        self.assertIn("2026_Q2", self.sim.control("seen")["periods"])
+
+    def test_a_tenant_may_have_no_exports_of_crm_amounts(self):
+        self.set(crm_exports=False)
+        for types in (ALL, ["crm_total"], ["forecast", "crm_closed"]):
+            self.refused("post", self.sim.post("2026_Q1", typesToExport=types), "type_not_supported", "fcw")
+        self.assertEqual(self.sim.post("2026_Q1", typesToExport=ALL[:4])[0], 200)
+
+    def test_results_are_refused_until_done_and_a_held_job_is_done_when_released(self):
         self.set(period="2026_Q1", job_seconds="hold")
         job = self.sim.post("2026_Q1")[1]["jobId"]
-        status, answer = self.sim.json("GET", f"/v4/export/jobs/{job}/results")
-        self.assertEqual((status, answer["code"]), (400, "export_job_not_done"))
+        for name in (job, "none"):
+            self.refused("results", self.sim.json("GET", f"/v4/export/jobs/{name}/results"), "invalid_jobId", "exports")
         self.assertEqual(self.sim.control("release", {"period": "2026_Q2"})["jobs"], 0)
         self.assertEqual(self.sim.control("release", {"period": "2026_Q1"})["jobs"], 1)
         self.assertEqual(self.sim.wait(job)["status"], "DONE")
 
-    def test_limits_are_400_and_admin_limits_tells_which(self):
-        self.set(concurrent_limit=2, monthly_quota=3, job_seconds="hold")
+    def test_limits_are_refused_by_one_code_and_admin_limits_tells_which(self):
+        self.set(concurrent_limit=2, monthly_quota=4, monthly_used=1, job_seconds="hold", queue_seconds=0)
         jobs = [self.sim.post("2026_Q1")[1]["jobId"] for _ in range(2)]
-        status, answer = self.sim.post("2026_Q1")
-        self.assertEqual((status, answer["code"]), (400, "export_concurrent_limit_reached"))
+        message = self.refused("post", self.sim.post("2026_Q1"), "export_monthly_quota_reached", "exports", source="Export")
+        self.assertRegex(message, "monthly .* 4 .* concurrent .* 2 ")
         limits = self.sim.json("GET", "/v4/admin/limits")[1]["jobs"]
         self.assertEqual((limits["availableConcurrentLimit"], limits["availableMonthlyQuota"]), (0, 1))
-        self.assertEqual(sorted(limits["runningJobIds"] + limits["submittedJobIds"]), sorted(jobs))
+        self.assertEqual((limits["runningJobIds"], limits["submittedJobIds"][1:]), (jobs, jobs))
         self.sim.control("release", {})
+        limits = self.sim.json("GET", "/v4/admin/limits")[1]["jobs"]
+        self.assertEqual((len(limits["submittedJobIds"]), "runningJobIds" in limits), (3, False))
         self.sim.post("2026_Q1")
-        status, answer = self.sim.post("2026_Q1")
-        self.assertEqual((status, answer["code"]), (400, "export_monthly_quota_reached"))
+        self.refused("post", self.sim.post("2026_Q1"), "export_monthly_quota_reached", "exports", source="Export")
         self.assertEqual(self.sim.control("seen")["most_jobs_at_once"], 2)
+        self.set(limit_codes="two", concurrent_limit=1)
+        self.assertEqual(self.sim.post("2026_Q1")[1]["code"], "export_concurrent_limit_reached")
 
     def test_cancelling_frees_the_job_once(self):
-        self.set(job_seconds="hold", monthly_quota=1)
-        job = self.sim.post("2026_Q1")[1]["jobId"]
         cancel = lambda: self.sim.json("PATCH", "/v4/export/jobs/" + job, {"type": "CANCEL"})
-        self.assertEqual(cancel()[1]["status"], "CANCELLED")
-        self.assertEqual(cancel()[1]["code"], "export_failed_to_cancel")
-        self.assertEqual(self.sim.post("2026_Q1")[0], 200)
-        self.assertEqual([j["status"] for j in self.sim.json("GET", "/v4/export/jobs")[1]][0], "CANCELLED")
-
-    def test_tenants_do_not_see_each_others_jobs(self):
-        self.set(keys={"test-key": {}, "other": {"tenant": "org-2", "seed": 2}})
+        for queued, state in (("hold", "CANCELLED"), (0, "ABORTED")):
+            self.set(job_seconds="hold", queue_seconds=queued, monthly_quota=1)
+            job = self.sim.post("2026_Q1")[1]["jobId"]
+            self.assertEqual(cancel(), (200, {"status": state, "successful": True}))
+            self.refused("patch", cancel(), "export_failed_to_cancel", "exports")
+            self.assertEqual(self.sim.json("GET", "/v4/export/jobs")[1][-1]["status"], state)
         job = self.sim.post("2026_Q1")[1]["jobId"]
-        self.assertEqual(self.sim.json("GET", "/v4/export/jobs/" + job, None, {"apikey": "other"})[0], 404)
-        self.assertEqual(self.sim.json("GET", "/v4/export/jobs", None, {"apikey": "other"})[1], [])
+        self.refused("patch", self.sim.json("PATCH", "/v4/export/jobs/" + job, {}), "export_failed_to_cancel", "exports")
+        job = "none"
+        self.refused("patch", cancel(), "export_failed_to_cancel", "exports")
+
+    def test_nobody_sees_the_jobs_of_others(self):
+        self.set(keys={"test-key": {}, "other": {"tenant": "org-2", "seed": 2}, "same": {"user": "colleague"}})
+        job = self.sim.post("2026_Q1")[1]["jobId"]
+        poll = lambda key: self.sim.json("GET", "/v4/export/jobs/" + job, None, {"apikey": key})
+        for key, status in (("other", 400), ("same", 403)):
+            self.assertEqual(self.sim.json("GET", "/v4/export/jobs", None, {"apikey": key}), (200, []))
+            self.assertEqual(poll(key)[0], status)
+            self.refused("poll", poll(key), "SWW", "exports")
+            self.refused("results", self.sim.json("GET", f"/v4/export/jobs/{job}/results", None, {"apikey": key}),
+                         "invalid_jobId", "exports")
+        self.set(listed_jobs="tenant")
+        self.sim.post("2026_Q1")
+        self.assertEqual(len(self.sim.json("GET", "/v4/export/jobs", None, {"apikey": "same"})[1]), 1)
+
+    def test_a_job_that_is_not_there_is_something_that_went_wrong(self):
+        poll = lambda name: self.sim.json("GET", "/v4/export/jobs/" + name)
+        self.assertEqual(self.refused("poll", poll("none"), "SWW", "exports"), "Something went wrong")
+        self.fault("post", job={"lost": True})
+        self.refused("poll", poll(self.sim.post("2026_Q1")[1]["jobId"]), "SWW", "exports")
+        self.set(not_found=404)
+        for answer in (poll("none"), self.sim.json("GET", "/v4/export/jobs/none/results")):
+            self.assertEqual((answer[0], answer[1]["code"]), (404, "export_job_not_found"))
 
     def test_the_list_tells_whose_job_it_is_and_what_of(self):
-        self.set(keys={"test-key": {"user": "me"}, "other": {"user": "you"}}, job_seconds="hold", file_name="finished")
+        self.set(keys={"test-key": {"user": 1}, "other": {"user": 2}}, job_seconds="hold", file_name="finished",
+                 listed_jobs="tenant", tenants={"org-1": {"account_currency": "GBP"}})
         mine = self.sim.post("2026_Q1", currency="EUR")[1]["jobId"]
         body = {"timePeriod": "2026_Q2", "typesToExport": ["quota"]}
         self.sim.raw("POST", "/v4/export/forecast/bookings", body, {"apikey": "other"})
         jobs = self.sim.json("GET", "/v4/export/jobs")[1]
-        self.assertEqual([(j["userId"], j["currency"], j["fileName"]) for j in jobs],
-                         [("me", "EUR", None), ("you", None, None)])
+        self.assertEqual([(j["userId"], j["currency"], "fileName" in j) for j in jobs], [(1, "EUR", False), (2, "GBP", False)])
         self.sim.control("release", {})
         jobs = self.sim.json("GET", "/v4/export/jobs", None, {"apikey": "other"})[1]
         self.assertRegex(jobs[0]["fileName"], "^clari_export_net_arr_2026_Q1")
         self.assertRegex(jobs[1]["fileName"], "^clari_export_bookings_2026_Q2")
         self.assertEqual(self.sim.control("seen")["total"]["list"], 2)
-        self.set(file_name="always")
-        self.sim.post("2026_Q3")
-        self.assertIn("2026_Q3", self.sim.json("GET", "/v4/export/jobs")[1][2]["fileName"])
+        for setting, pattern in (("always", "2026_Q3"), ("plain", r"^clari_export_default-view_\d{8}_\d{6}\.json$")):
+            self.set(file_name=setting)
+            self.sim.post("2026_Q3")
+            self.assertRegex(self.sim.json("GET", "/v4/export/jobs")[1][-1]["fileName"], pattern)
         self.fault("list", status=503)
         self.assertEqual(self.sim.raw("GET", "/v4/export/jobs")[0], 503)
         self.assertEqual(mine, jobs[0]["jobId"])
+
+    def test_exchanges_are_written_down_with_the_liberties_taken(self):
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        sim = Sim("--job-seconds", "0", environment={"CLARI_SIM_RECORD": directory.name})
+        job = sim.post("2026_Q1")[1]["jobId"]
+        sim.control("fault", {"step": "poll", "times": 1, "fault": {"merge": {"status": "PURPLE"}, "delay": 0.01}})
+        for _ in range(2):
+            sim.json("GET", "/v4/export/jobs/" + job)
+        sim.control("set", {"settings": {"wrapped": True, "unknown": "null", "not_found": 404, "account_currency": None}})
+        job = sim.post("2026_Q1")[1]["jobId"]
+        sim.json("GET", "/v4/export/jobs/" + job)
+        sim.json("GET", "/v4/export/jobs/none")
+        sim.raw("GET", f"/v4/export/jobs/{job}/results")
+        sim.control("fault", {"step": "limits", "fault": {"close": True}})
+        with self.assertRaises(http.client.HTTPException):
+            sim.raw("GET", "/v4/admin/limits")
+        sim.stop()
+        [name] = os.listdir(directory.name)
+        with open(os.path.join(directory.name, name), encoding="utf-8") as file:
+            lines = [json.loads(line) for line in file]
+        self.assertEqual([(line["step"], line["answer"] and line["answer"]["liberties"]) for line in lines],
+                         [("post", []), ("poll", ["merge"]), ("poll", []), ("post", []), ("poll", ["unknown", "wrapped"]),
+                          ("poll", ["not_found"]), ("results", []), ("limits", None)])
+        self.assertEqual((lines[0]["method"], lines[0]["target"], json.loads(lines[0]["body"])["timePeriod"]),
+                         ("POST", "/v4/export/forecast/net_arr", "2026_Q1"))
+        self.assertEqual((lines[0]["answer"]["status"], list(json.loads(lines[0]["answer"]["body"]))), (200, ["jobId"]))
+        self.assertEqual((lines[0]["headers"]["apikey"], lines[6]["answer"]["body"]), ("test-key", None))
 
     def test_old_jobs_are_forgotten_when_there_are_many(self):
         self.set(keep_jobs=3, job_seconds=0)

@@ -22,7 +22,7 @@ our @EXPORT = qw(start_sim sim_set sim_fault sim_release sim_reset sim_seen sim_
   occupy_places children process_is_gone terminate_workers kill_postmaster kill_machine kill_child cache_files);
 
 my $simulator = "$FindBin::RealBin/../clari_sim.py";
-my ($sim, $sim_port, @other_ports, $clock);
+my ($sim, $sim_dir, $sim_port, @other_ports, $clock);
 my $http = HTTP::Tiny->new(timeout => $ClariSession::patience);
 
 # Starts the simulator with settings (see clari_sim.py); it goes when the test does.  also => [[host, certificate, key],
@@ -31,7 +31,7 @@ sub start_sim
 {
 	my (%settings) = @_;
 	my @also = map { ('--also', @$_) } @{ delete $settings{also} // [] };
-	my $dir = PostgreSQL::Test::Utils::tempdir();
+	my $dir = $sim_dir = PostgreSQL::Test::Utils::tempdir();
 	# Who runs installcheck where nothing but a server and a compiler are need not have it.
 	plan skip_all => 'python3, in which the simulator is written, is not there' unless grep { -x "$_/python3" } split /:/, $ENV{PATH};
 	open(my $config, '>', "$dir/sim.json") or die $!;
@@ -90,7 +90,7 @@ sub foreign_post
 	my ($key, $period, %body) = @_;
 	my $forecast = delete $body{forecast} // 'net_arr';
 	my $response = $http->post("http://127.0.0.1:$sim_port/v4/export/forecast/$forecast",
-		{ content => encode_json({ timePeriod => $period, %body }), headers => { apikey => $key } });
+		{ content => encode_json({ timePeriod => $period, %body }), headers => { apikey => $key, 'content-type' => 'application/json' } });
 	die "foreign POST: $response->{content}" unless $response->{success};
 	return;
 }
@@ -104,7 +104,19 @@ sub sim_expected
 	return $response->{content};
 }
 
-END { local $?; $sim->kill_kill if defined $sim; }
+# A test whose simulator has fallen over a request has shown nothing.
+END
+{
+	my $status = $?;
+	if (defined $sim)
+	{
+		$sim->kill_kill;
+		my $errors = slurp_file("$sim_dir/sim.err");
+		diag("the simulator has an error:\n$errors") if $errors =~ /Traceback/;
+		$status ||= 1 if $errors =~ /Traceback/;
+	}
+	$? = $status;
+}
 
 # A running cluster with the extension in database postgres; extra lines of postgresql.conf.
 sub start_node
