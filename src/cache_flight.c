@@ -411,6 +411,7 @@ clari_cache_claim(ClariOrder *order)
 		order->cache_ttl = flight->cache_ttl;
 		order->closed_period_ttl = flight->closed_period_ttl;
 		order->known = control->entries[flight->entry].version.meta;
+		memcpy(order->left_job, control->entries[flight->entry].left_job, sizeof(order->left_job));
 		order->request = flight->request;
 		order->transport = flight->transport;
 		wake_workers_locked();
@@ -646,6 +647,7 @@ clari_cache_publish(int index, const ClariVersion *version, bool in_file, bool t
 	entry->posted_since = control->flights[index].running_since;
 	entry->ttl = clari_rowset_ttl(&version->meta, version->meta.cache_ttl, version->meta.closed_period_ttl);
 	entry->failed_flight = 0;
+	entry->left_job[0] = '\0';
 	if (warning->code != CLARI_ERROR_NONE)
 	{
 		entry->error = *warning;
@@ -672,9 +674,14 @@ fail_locked(int index, const ClariError *error)
 }
 
 void
-clari_cache_fail(int index, const ClariError *error)
+clari_cache_fail(int index, const char *left_job, const ClariError *error)
 {
+	ClariControl *control = clari_cache_control();
+	ClariEntryShared *entry;
+
 	clari_cache_lock(LW_EXCLUSIVE);
+	entry = &control->entries[control->flights[index].entry];
+	strlcpy(entry->left_job, left_job, sizeof(entry->left_job));
 	fail_locked(index, error);
 	clari_cache_unlock();
 	clari_cache_wake_sessions();

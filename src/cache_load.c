@@ -71,7 +71,7 @@ static void
 insert_record_locked(ClariEntryShared *entry, const ClariStoreFound *found)
 {
 	const ClariRecord *record = &found->record;
-	ClariAccountFacts facts = {{0}};
+	ClariAccountFacts facts = {.user_id = ""};
 
 	strlcpy(facts.user_id, record->user_id, sizeof(facts.user_id));
 	strlcpy(facts.currency, record->currency, sizeof(facts.currency));

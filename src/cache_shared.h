@@ -51,7 +51,8 @@ typedef struct ClariEntryShared
 	uint64 failed_flight; /* generation of the last failure, 0: none since the last rowset */
 	uint64 warned_flight; /* generation of the last rowset that could not be kept as it should; error says why */
 	TimestampTz failed_at;
-	TimestampTz invalidated_at; /* a flight POSTed before that serves only those who wait for it */
+	char left_job[CLARI_ID_SIZE]; /* of the last flight, which failed while it was running at Clari; or empty */
+	TimestampTz invalidated_at;   /* a flight POSTed before that serves only those who wait for it */
 	ClariError error;
 } ClariEntryShared;
 

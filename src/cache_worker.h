@@ -26,7 +26,8 @@ typedef struct ClariOrder
 	TimestampTz running_since; /* … may still be running, and was POSTed after this */
 	int64 cache_ttl;
 	int64 closed_period_ttl;
-	ClariRowsetMeta known; /* of the last rowset: job_id is empty if there was none */
+	ClariRowsetMeta known;        /* of the last rowset: job_id is empty if there was none */
+	char left_job[CLARI_ID_SIZE]; /* of the last flight, which gave up waiting for it; or empty */
 } ClariOrder;
 
 /* What a worker tells about a flight. */
@@ -126,7 +127,10 @@ extern void clari_cache_count_record(int index, uint32 bytes);
 extern void
 clari_cache_publish(int index, const ClariVersion *version, bool in_file, bool taken_up, const ClariError *warning);
 
-/* The flight failed: remembered for ten seconds, the waiting are woken. */
-extern void clari_cache_fail(int index, const ClariError *error);
+/*
+ * The flight failed: remembered for ten seconds, the waiting are woken.  left_job:
+ * its job's id, where that may be running at Clari; else empty.
+ */
+extern void clari_cache_fail(int index, const char *left_job, const ClariError *error);
 
 #endif /* CLARI_CACHE_WORKER_H */

@@ -56,10 +56,11 @@ abandon_calls(ClariFlight *flight)
 static void
 fail_with(ClariFlight *flight, const ClariError *reason)
 {
+	const ClariJob *job = &flight->job;
 	ClariError error = *reason;
 
 	clari_flight_add_place(&error, flight);
-	clari_cache_fail(flight->order.index, &error);
+	clari_cache_fail(flight->order.index, job->forget || job->done ? "" : job->job_id, &error);
 	flight->over = true;
 }
 

@@ -84,7 +84,7 @@ note_account(ClariFlight *flight)
 {
 	ClariRecord *record = &flight->record;
 	const ClariJob *job = &flight->job;
-	ClariAccountFacts facts = {{0}};
+	ClariAccountFacts facts = {.user_id = ""};
 
 	strlcpy(facts.user_id, job->user_id, sizeof(facts.user_id));
 	strlcpy(facts.organization, job->organization, sizeof(facts.organization));

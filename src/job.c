@@ -196,6 +196,7 @@ call_refused(ClariJob *job, const ClariJobEvent *event, const ClariReply *reply,
 static ClariJobAction
 job_finished(ClariJob *job, const ClariReply *reply)
 {
+	job->done = true;
 	job->end_time = reply->end_time;
 	if (!job->linkless)
 		memcpy(job->download_url, reply->download_url, sizeof(job->download_url));

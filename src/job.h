@@ -101,6 +101,7 @@ typedef struct ClariJob
 	bool linkless;                      /* downloadUrl has failed: the job's own results, from now on */
 	bool allow_truncated;
 	bool truncated;
+	bool done; /* Clari has said that the job is */
 	bool
 		without_crm; /* set by the caller after begin, or when Clari refuses them: crm_total and crm_closed are left out */
 	bool adoptable; /* set by the caller after begin: a job of this request can be told in a list */

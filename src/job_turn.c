@@ -169,7 +169,7 @@ clari_job_start_over(ClariJob *job, int64_t now)
 {
 	job->renewed = true;
 	job->resumed = job->listed = job->can_look = job->in_doubt = job->spent = job->adopted = false;
-	job->truncated = job->linkless = false;
+	job->truncated = job->linkless = job->done = false;
 	job->job_id[0] = job->status_text[0] = job->download_url[0] = '\0';
 	job->retries = job->refusals = job->losses = job->link_losses = 0;
 	job->end_time = job->post_at = job->accepted_at = 0;

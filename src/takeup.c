@@ -74,12 +74,13 @@ serves(const ClariOrder *order, const ClariRecord *record)
  * one job.  It may be running yet, unless it came into the cache or is old.
  */
 static void
-fill_replaced(const ClariRecord *record, char job_id[CLARI_ID_SIZE])
+fill_replaced(const ClariOrder *order, const ClariRecord *record, char job_id[CLARI_ID_SIZE])
 {
-	bool running =
-		!record->settled && record->attempts == 0 && record->posted_at > GetCurrentTimestamp() - USECS_PER_DAY;
+	TimestampTz day_ago = GetCurrentTimestamp() - USECS_PER_DAY;
+	bool running = !record->settled && record->attempts == 0 && record->posted_at > day_ago;
 
-	strlcpy(job_id, running ? record->job_id : "", CLARI_ID_SIZE);
+	/* An invalidation removes the record; what the last flight has left is known all the same. */
+	strlcpy(job_id, running && record->job_id[0] != '\0' ? record->job_id : order->left_job, CLARI_ID_SIZE);
 }
 
 /* The key's record, or a new one; the rowset's job, if that is newer: the disk may not have been able to take its record. */
@@ -108,7 +109,7 @@ clari_takeup_find(const ClariOrder *order, ClariRecord *record, char replaced_id
 	read_record(order, record);
 	if (!serves(order, record))
 	{
-		fill_replaced(record, replaced_id);
+		fill_replaced(order, record, replaced_id);
 		init_record(order, record);
 		return CLARI_TAKEUP_NOTHING;
 	}

@@ -638,7 +638,7 @@ STEPS = ("post", "poll", "results", "list", "patch", "limits", "download")
 FAULT_NAMES = {"status", "headers", "body", "json", "redirect", "carry_out", "delay", "delay_before", "stall_after",
                "stall_seconds", "reset", "reset_after", "close", "close_after", "content_length", "gzip", "trickle",
                "cut", "replace", "append", "flood", "merge", "job"}
-JOB_NAMES = {"end_state", "never", "lost", "download_url", "job_seconds"}
+JOB_NAMES = {"end_state", "never", "lost", "download_url", "job_seconds", "id"}
 HARMLESS = {"carry_out", "delay", "delay_before", "headers", "job", "trickle"}      # they leave the answer's body as it is
 
 
@@ -649,7 +649,7 @@ def number_of(name):
 
 class Job:
     def __init__(self, serial, data, asked, key, settings, faults):
-        self.id = f"{mix('job', serial, time.time_ns()):016x}{serial:08x}"
+        self.id = faults.get("id", f"{mix('job', serial, time.time_ns()):016x}{serial:08x}")
         self.data, self.asked, self.key, self.settings, self.faults = data, asked, key, settings, faults
         self.serial, self.forecast, self.created, self.downloads = serial, data.forecast, time.time(), 0
         seconds, queued = faults.get("job_seconds", settings["job_seconds"]), settings["queue_seconds"]
@@ -970,7 +970,7 @@ class Service:
             match = method == request.method and pattern.match(request.path)
             if match:
                 found = match.groupdict()
-                job = self.state.jobs.get(found.get("job"))
+                job = self.state.jobs.get(urllib.parse.unquote(found.get("job") or ""))
                 if job:
                     return step, job.forecast, job, job.names(), job.asked or "current"
                 forecast = found.get("forecast") and urllib.parse.unquote(found["forecast"])
