@@ -160,6 +160,7 @@ clari_job_error_lost(ClariJob *job, int status, const ClariReply *reply)
 	clari_error_set(&job->error, CLARI_ERROR_JOB, "Clari no longer knows the job of %s%s", SUBJECT(job));
 	add_detail(&job->error, "Clari answered with HTTP status %d.", status);
 	add_reply(&job->error, reply);
+	clari_error_hint(&job->error, "Query again for a new export. Clari keeps finished jobs for about 30 days.");
 }
 
 /* ---- answers ---- */
@@ -170,6 +171,9 @@ clari_job_error_no_job(ClariJob *job, int status, const ClariReply *reply)
 	clari_error_set(&job->error, CLARI_ERROR_REPLY, "Clari's answer to %s%s names no job", SUBJECT(job));
 	add_detail(&job->error, "It has HTTP status %d.", status);
 	add_reply(&job->error, reply);
+	clari_error_hint(&job->error,
+					 "Something between may have answered in Clari's place: check options \"base_url\" and "
+					 "\"proxy\" of the server.");
 }
 
 void
@@ -256,8 +260,14 @@ clari_job_error_timeout(ClariJob *job, int64_t taken, int64_t wait)
 	/* before the last error's detail, which may be long: this is what matters */
 	clari_job_error_add_doubt(job);
 	add_last(&job->error, &last);
-	clari_error_hint(&job->error, "Raise option \"export_timeout\", which is %.1f s.",
-					 (double) job->export_timeout / 1000);
+	if (job->limit == CLARI_LIMIT_EITHER && job->job_id[0] == '\0')
+		clari_error_hint(&job->error,
+						 "Exports at a time pass: raise option \"export_timeout\", which is %.1f s. The quota "
+						 "frees as exports grow older than 30 days.",
+						 (double) job->export_timeout / 1000);
+	else
+		clari_error_hint(&job->error, "Raise option \"export_timeout\", which is %.1f s.",
+						 (double) job->export_timeout / 1000);
 }
 
 void

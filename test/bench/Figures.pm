@@ -10,7 +10,7 @@ use HTTP::Tiny;
 use JSON::PP;
 use Time::HiRes qw(time);
 
-our @EXPORT = qw(set_up new_session control posts median percentile patiently timed interleaved line run_parts);
+our @EXPORT = qw(set_up new_session control requests posts median percentile patiently timed interleaved line run_parts);
 
 $| = 1;    # lines are seen as they come
 my $http = HTTP::Tiny->new(timeout => 600);
@@ -41,7 +41,10 @@ sub control
 	return decode_json($response->{content});
 }
 
-sub posts { return decode_json($http->get("http://127.0.0.1:$port/_control/seen?last=0")->{content})->{total}{post}; }
+# How often the service was asked, by step.
+sub requests { return decode_json($http->get("http://127.0.0.1:$port/_control/seen?last=0")->{content})->{total}; }
+
+sub posts { return requests()->{post}; }
 
 sub median { my @sorted = sort { $a <=> $b } @_; return $sorted[ $#sorted / 2 ]; }
 

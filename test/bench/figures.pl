@@ -7,6 +7,7 @@ use Figures qw(run_parts control);
 use Record;
 
 use Cached;
+use Faults;
 use Growth;
 use Interrupts;
 use Quota;
@@ -14,8 +15,8 @@ use Rivals;
 use Worker;
 
 my ($port, $csv, @asked) = @ARGV;
-my @order = qw(warm cold ways decode busy restart scan rows periods sessions memory interrupts queue quota);
-my %parts = (%Cached::parts, %Rivals::parts, %Worker::parts, %Growth::parts, %Interrupts::parts, %Quota::parts);
+my @order = qw(warm cold ways decode busy restart scan rows periods sessions memory interrupts queue faults quota);
+my %parts = (%Cached::parts, %Rivals::parts, %Worker::parts, %Growth::parts, %Interrupts::parts, %Faults::parts, %Quota::parts);
 my %begun = map
 {
 	my $name = $_;

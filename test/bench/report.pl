@@ -84,12 +84,31 @@ sub fits
 	} @rows) . "\n";
 }
 
+# What is of the form "thing; column": a row per thing.
+sub matrix
+{
+	my (@all) = @_;
+	return '' unless @all;
+	my (@rows, @columns, %value);
+	for my $figure (@all)
+	{
+		my ($what, $column) = split /; (?!.*; )/, $figure->{what};
+		push @rows, $what unless $value{$what};
+		push @columns, $column unless grep { $_ eq $column } @columns;
+		$value{$what}{$column} = $figure->{value};
+	}
+	my $row = sub { return '| ' . join(' | ', @_) . " |\n" };
+	return $row->('', @columns) . $row->('---', ('---') x @columns)
+	  . join('', map { my $what = $_; $row->($what, map { $value{$what}{$_} // '' } @columns) } @rows) . "\n";
+}
+
 sub table
 {
 	my ($part) = @_;
 	my @all = @{ $figures{$part} // return "Not measured.\n\n" };
 	my ($when) = map { $_->{value} } grep { $_->{what} eq 'measured' } @all;
 	@all = grep { $_->{what} ne 'measured' } @all;
+	return matrix(@all) . ($when ? "*$when*\n\n" : '') if $part eq 'faults';
 	my $fit = qr/: (exponent|its R²|a|b|R² of the line)$/;
 	return curves(grep { $_->{x} ne '' } @all) . fits(grep { $_->{what} =~ $fit } @all)
 	  . list(grep { $_->{x} eq '' && $_->{what} !~ $fit } @all) . ($when ? "*$when*\n\n" : '');

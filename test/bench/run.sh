@@ -3,7 +3,7 @@
 #		The figures of doc/benchmarks.md, which the other documents quote, against the simulator: bash test/bench/run.sh [PART…]
 #
 # Parts: warm, cold, ways, decode, busy, restart, scan, rows, periods, sessions,
-# memory, interrupts, queue, quota; without any, all of them, in less than half an hour.  Writes the
+# memory, interrupts, queue, faults, quota; without any, all of them, in less than half an hour.  Writes the
 # parts' rows in doc/benchmarks.csv, their tables in doc/benchmarks.md and the plots
 # in doc/benchmarks/; those of other parts stay.  Fails if a promise was missed.
 # Times are worth something on a quiet machine alone: the load is printed with them.

@@ -239,7 +239,8 @@ for my $step (qw(post poll results))
 	for my $body ('<html>hello', '', '{}', '[]', '{"jobId":')
 	{
 		my $what = $body eq '' ? 'an empty body' : "\"$body\"";
-		check("$what at the $step", $step, { status => 200, body => $body }, %at, sqlstate => 'HV00M',
+		# A POST that was answered 2xx is not repeated.
+		check("$what at the $step", $step, { status => 200, body => $body }, ($step eq 'post' ? () : %at), sqlstate => 'HV00M',
 			like => [ qr/status 200/, $body eq '' ? () : $body =~ /</ ? qr/hello/ : qr/\Q$body\E/ ]);
 	}
 }
@@ -259,25 +260,24 @@ check("Retry-After: $_->[0] says nothing", 'poll', { status => 503, headers => {
 
 # ---- refusals ----
 
-# [status, reply, SQLSTATE and hint at the post, SQLSTATE at the poll]
+# [status, reply, SQLSTATE and hint at the post, SQLSTATE at the poll, polls until it is believed, POSTs then]
 my @refusals = (
-	[ 400, {}, 'HV000', undef, 'HV000' ],
-	[ 401, { code => 'unauthorized' }, '28000', qr/api_key/, '28000' ],
-	[ 401, { code => 'no_optin' }, '28000', qr/may not see/, '28000' ],
-	[ 403, { code => 'forbidden' }, '28000', qr/\w/, '28000' ],
-	[ 404, {}, 'HV00R', qr/"forecast"/, 'HV00L' ],
-	[ 409, {}, 'HV000', undef, 'HV000' ]);
+	[ 400, {}, 'HV000', undef, 'HV00L', 8, 2 ],
+	[ 401, { code => 'unauthorized' }, '28000', qr/api_key/, '28000', 1, 1 ],
+	[ 401, { code => 'no_optin' }, '28000', qr/may not see/, '28000', 1, 1 ],
+	[ 403, { code => 'forbidden' }, '28000', qr/\w/, '28000', 4, 1 ],
+	[ 404, {}, 'HV00R', qr/"forecast"/, 'HV00L', 8, 2 ],
+	[ 409, {}, 'HV000', undef, 'HV000', 1, 1 ]);
 for my $refusal (@refusals)
 {
-	my ($status, $reply, $sqlstate, $hint, $at_poll) = @$refusal;
+	my ($status, $reply, $sqlstate, $hint, $at_poll, $calls, $posts) = @$refusal;
 	my %answer = (status => $status, json => { %reply, %$reply });
 	my $tells = qr/code "\Q$answer{json}{code}\E", message "Some message\.", errorId "error-42"/;
 	my $name = "$status $answer{json}{code}";
 	check("$name at the post", 'post', \%answer, sqlstate => $sqlstate,
 		like => [ qr/status $status/, $tells, $hint ? qr/HINT:  .*$hint/ : () ]);
-	check("$name at the poll", 'poll', \%answer, sqlstate => $at_poll, calls => 1, like => [ qr/status $status/, $tells ]);
-	check("$name at the results", 'results', \%answer, sqlstate => $at_poll, calls => 1, like => [ qr/status $status/, $tells ])
-	  unless $status == 400;
+	check("$name at the $_", $_, \%answer, sqlstate => $at_poll, calls => $calls, posts => $posts,
+		like => [ qr/status $status/, $tells ], options => { export_timeout => '20s' }) for qw(poll results);
 }
 run_rows();
 my @told_apart = map { $hints{"$_ at the post"} // '' } '401 unauthorized', '401 no_optin', '403 forbidden', '404 some_code';
@@ -333,15 +333,16 @@ subtest 'too many exports at once, for longer than export_timeout' => sub {
 
 for my $case (
 	[ 'is answered', undef, qr/\b7\b.*\b0\b|\b0\b.*\b7\b/ ],
-	[ 'is refused', { status => 403 }, qr/export_monthly_quota_reached/ ],
-	[ 'fails', { status => 500 }, qr/export_monthly_quota_reached/ ],
-	[ 'is nonsense', { status => 200, body => '{}' }, qr/export_monthly_quota_reached/ ],
-	[ 'is not answered', { delay => 'hold' }, qr/export_monthly_quota_reached/ ])
+	[ 'is refused', { status => 403 }, qr/monthly_quota_exceeded/ ],
+	[ 'fails', { status => 500 }, qr/monthly_quota_exceeded/ ],
+	[ 'is nonsense', { status => 200, body => '{}' }, qr/monthly_quota_exceeded/ ],
+	[ 'is not answered', { delay => 'hold' }, qr/monthly_quota_exceeded/ ])
 {
 	my ($what, $fault, $tells) = @$case;
 	subtest "the quota is spent, and the question for the limits $what" => sub {
 		start_over(monthly_quota => 7, monthly_used => 7);
 		sim_fault($fault, step => 'limits') if $fault;
+		sim_fault({ status => 400, json => { %reply, code => 'monthly_quota_exceeded' } }, step => 'post') if $fault;
 		with_options({ request_timeout => '500ms' }, sub {
 			my $error = $asking->query(rows_of('2026_Q1'));
 			is_error($error, '2026_Q1', { sqlstate => '53400', like => [ qr/DETAIL:  .*$tells/, qr/HINT:  \w/ ] }, look());
@@ -365,7 +366,8 @@ check('a job that never ends', 'post', { job => { never => $true } }, sqlstate =
 check('a job in a state that nobody knows', 'poll', { merge => { status => 'PURPLE' } }, sqlstate => 'HV00L',
 	like => [ qr/did not finish in time/, qr/PURPLE/ ], passes => 3, calls => undef, options => { export_timeout => '600ms' });
 check('a job whose id Clari forgets', 'post', { job => { lost => $true } }, sqlstate => 'HV00L',
-	like => [ qr/status 404/, qr/no longer knows the job/ ]);
+	posts => 2,
+	like => [ qr/status 400/, qr/"SWW"/, qr/no longer knows the job/ ], options => { export_timeout => '20s' });
 for my $limit (qw(rows cells))
 {
 	check("a file of which Clari has cut $limit", 'poll', { merge => { "${limit}Truncated" => $true } }, sqlstate => '54000',
