@@ -6,6 +6,9 @@
 # of them.  It is built in any case, and the logs of all servers are looked through for
 # crashes and leaks, which no test need have noticed.
 #
+# Where CLARI_OPENAPI is Clari's document, a suite conform follows tap, which holds
+# what that has sent and received against it: see conform.sh.
+#
 # Takes from the environment FUZZ_SECONDS (60, for each fuzzer), PG_CONFIG (the newest
 # PostgreSQL) and PG_TEST_TIMEOUT_DEFAULT (180, seconds after which a test takes what
 # it waits for to hang; more for a machine that is very slow).  No suite has a limit of
@@ -50,6 +53,10 @@ if [ -z "$work" ]; then
 	# For the fuzzers and for 042_cron.pl: whoever may not install packages runs the rest.
 	! is_wanted fuzz || can_fuzz || install_optional clang libclang-rt-dev
 	! is_wanted tap || has_cron || install_optional postgresql-@-cron
+	if [ -n "${CLARI_OPENAPI:-}" ]; then
+		reason=$(why_no_validation)
+		[ -z "$reason" ] || { echo "conform: not run, since $reason" && unset CLARI_OPENAPI; }
+	fi
 	run_inside "$@"
 fi
 
@@ -168,9 +175,12 @@ suite regress "$(count_files sql -name '*.sql' ! -name 'clari_fdw--*')" "$regres
 suite isolation "$(count_files test/isolation/specs -name '*.spec')" "$regress_ok" \
 	make -s installcheck REGRESS= TAP_TESTS=
 stop_server
+[ ! -d "$work/record" ] || export CLARI_SIM_RECORD="$work/record"
 suite tap "$(count_files test/t -name '*.pl')" '^test/t/[^ ]+ \.+ (ok|skipped)' \
 	make -s installcheck REGRESS= ISOLATION= PROVE_FLAGS=-j2
 ! is_wanted tap || sed -n 's/^test\/t\/\([^ ]*\) \.* \(skipped: .*\)/tap: \1 \2/p' "$work/tap.log"
+[ ! -d "$work/record" ] || ! is_wanted tap || wanted+='conform '
+suite conform 1 '' validate_record
 suite logs 1 '' no_trouble_in "$work/server.log" $(find tmp_check/log -name '*.log' 2>/dev/null)
 if can_fuzz; then
 	suite fuzz "$(count_files test/fuzz/corpus -mindepth 1 -maxdepth 1 -type d)" '^Done [0-9]+ runs' \

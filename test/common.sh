@@ -238,6 +238,49 @@ install_optional()
 	{ [ "$EUID" = 0 ] || sudo -n true 2>/dev/null; } && (get_packages "$@") || echo "Going on without $*."
 }
 
+# ------- validation against Clari's document -------
+
+# Whose validation is that of npm's `prism proxy`.
+validator=@stoplight/prism-http@5.12.0
+validator_dir=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/clari_fdw/${validator##*/}
+
+# Why the tests' exchanges cannot be held against the document $CLARI_OPENAPI (see conform.sh), or nothing if they can; what
+# that takes is installed then.
+why_no_validation()
+{
+	local output
+	if ! [ -f "${CLARI_OPENAPI:-}" ]; then
+		echo "there is no document${CLARI_OPENAPI:+ $CLARI_OPENAPI}"
+	elif ! in_tools node -e 'process.exit(parseInt(process.versions.node) >= 18 ? 0 : 1)'; then
+		echo "there is no node, 18 or later"
+	elif ! can_validate && ! [ -x "$(PATH=$tools command -v npm)" ]; then
+		echo "there is no npm"
+	elif ! can_validate && ! output=$(npm install --ignore-scripts --no-audit --no-fund --prefix "$validator_dir" $validator 2>&1); then
+		echo "npm cannot install $validator: $(tail -n 1 <<<"$output")"
+	elif ! can_validate; then
+		echo "$validator does not work"
+	fi
+}
+
+can_validate()
+{
+	in_tools node -e 'require(process.argv[1])' "$validator_dir/node_modules/@stoplight/prism-http"
+}
+
+# For the inside, as another user, who may read neither.
+copy_validator()
+{
+	mkdir "$work/validator" "$work/record"
+	cp -a "$validator_dir/node_modules" "$work/validator"
+	cp "$CLARI_OPENAPI" "$work/validator/openapi.yml"
+}
+
+# Inside: of what the simulator has recorded since CLARI_SIM_RECORD=$work/record was exported.
+validate_record()
+{
+	NODE_PATH=$work/validator/node_modules node test/conform.js "$work/validator/openapi.yml" "$work/record"
+}
+
 # ------- outside: the copies -------
 
 # Tracked files and those that nobody told git to ignore, as they are now.
@@ -344,6 +387,7 @@ start_inside()
 	make_work
 	copy_tree
 	copy_postgres
+	[ -z "${CLARI_OPENAPI:-}" ] || copy_validator
 	if [ "$EUID" = 0 ]; then
 		id -u $user >/dev/null 2>&1 || user=nobody # as where PostgreSQL is no package
 		account=(setpriv --reuid=$user --regid="$(id -g $user)" --init-groups)

@@ -451,7 +451,7 @@ my @documents = (
 	[ 'with a user without id', replaced('"users":[{"userId":', '"users":[{"user":') ],
 	[ 'with an entry of a user that is not there', replaced($first, "${first}nobody") ],
 	[ 'with an entry of a field that is not there', replaced($first, '{"fieldId":"nothing","userId":"') ],
-	[ 'with an entry of a week that is not there', replaced('"timeFrameId":"W', '"timeFrameId":"XW') ],
+	[ 'with an entry of a week that is not there', replaced('"timeFrameId":"TF', '"timeFrameId":"XTF') ],
 	[ 'with a time beyond 64 bits', replaced('"isUpdated":true', '"isUpdated":true,"adjustedOn":123456789012345678901234567890,"x":1') ],
 	[ 'with a time beyond what a timestamp keeps', replaced('"isUpdated":true', '"isUpdated":true,"adjustedOn":9223372036854775807,"x":1') ],
 	[ 'with a number beyond numeric\'s range', replaced($value, "${value}1e200000,\"x\":") ],

@@ -66,7 +66,7 @@ my @files = (
 	replaced([ $value, "${value}NaN,\"x\":" ], [ $value, "${value}1,$value" ], [ $value, "${value}1e200000,\"x\":" ],
 		[ $value, "${value}\"many\",\"x\":" ], [ '"name":"', '"name":"\\u0000' ], [ '"name":"', '"name":"\\ud800' ],
 		[ '"name":"', "\"name\":\"\x{DCFF}" ], [ '"fields":[', '"fields":[],"fields":[' ], [ '"entries":', '"entrees":' ],
-		[ '"timeFrameId":"W', '"timeFrameId":"XW' ], [ '{"fieldId":"net_arr_forecast","userId":"', '{"userId":"' ]),
+		[ '"timeFrameId":"TF', '"timeFrameId":"XTF' ], [ '{"fieldId":"net_arr_forecast","userId":"', '{"userId":"' ]),
 	{ flood => [ '{"entries":[{"userId":"', 'x', 3_000_000, '"}]}' ] }, { flood => [ '{"entries":[{"x":', '[', 100_000, '' ] },
 	{ flood => [ '{"x":"', 'x', 50_000_000, '","entries":[]}' ] });
 my @faults = (
