@@ -13,7 +13,7 @@ use Test::More;
 use Time::HiRes qw(sleep time);
 
 my %defaults = (job_seconds => 0.05, concurrent_limit => 8, monthly_quota => 1000, forecasts => ['net_arr'],
-	keys => { 'test-key' => {} }, known_periods => undef, rows_truncated => JSON::PP::false, cells_truncated => JSON::PP::false);
+	not_found => 400, limit_codes => 'one', keys => { 'test-key' => {} }, known_periods => undef, rows_truncated => JSON::PP::false, cells_truncated => JSON::PP::false);
 start_sim(%defaults);
 my $node = start_node('failures', 'log_statement = none', 'log_min_messages = debug2');
 create_server($node, max_retries => 1);
@@ -35,22 +35,26 @@ sub start_over
 }
 
 my $one = "SELECT count(*) FROM clari.forecasts WHERE time_period = '2026_Q1'";
-my %reply = (code => 'some_code', message => 'Some message.', errorId => 'error-42', namespace => 'export', orgId => 'org-1');
+my %reply = (code => 'some_code', message => 'Some message.', errorId => 'error-42', namespace => 'exports', orgId => 101);
 my $said = qr/code "some_code", message "Some message\.", errorId "error-42"/;
 
 # Each: what, how, SQLSTATE, what the error must tell (besides the period), POSTs.
 my @failures = (
 	[ 'a key that Clari refuses', sub { sim_set({ keys => {} }) }, '28000',
-		[ qr/status 401/, qr/code "unauthorized", message "The API key is.*", errorId "\w+"/, qr/HINT:.*api_key/ ], 1 ],
+		[ qr/status 401/, qr/message "Invalid authentication credentials"/, qr/HINT:.*api_key/ ], 1 ],
 	[ 'a user without access to the forecast', sub { sim_set({ keys => { 'test-key' => { no_optin => ['net_arr'] } } }) },
-		'28000', [ qr/status 401/, qr/"no_optin", message ".*", errorId "\w+"/, qr/HINT:.*may not see/ ], 1 ],
+		'28000', [ qr/status 401/, qr/"no_optin", message ".*", errorId "[\w-]+"/, qr/HINT:.*may not see/ ], 1 ],
 	[ 'a forecast that is not there', sub { sim_set({ forecasts => ['other'] }) }, 'HV00R',
-		[ qr/status 404/, qr/"net_arr"/, qr/"forecast_not_found", message ".*", errorId "\w+"/, qr/HINT:.*"forecast"/ ], 1 ],
+		[ qr/status 400/, qr/"net_arr"/, qr/"no_such_forecast_config", message ".*", errorId "[\w-]+"/, qr/HINT:.*"forecast"/ ], 1 ],
+	[ 'a forecast that is not there, by 404', sub { sim_set({ forecasts => ['other'], not_found => 404 }) }, 'HV00R',
+		[ qr/status 404/, qr/"net_arr"/, qr/"forecast_not_found", message ".*", errorId "[\w-]+"/, qr/HINT:.*"forecast"/ ], 1 ],
 	[ 'a request that is refused', sub { sim_fault({ status => 400, json => \%reply }, step => 'post') }, 'HV000',
 		[ qr/status 400/, $said ], 1 ],
 	[ 'the other shape of an error', sub { sim_fault({ status => 422, json => { errors => [ \%reply ] } }, step => 'post') },
 		'HV000', [ qr/status 422/, qr/code "some_code", message "Some message\."/ ], 1 ],
 	[ 'a quota that is spent', sub { sim_set({ monthly_quota => 0 }) }, '53400',
+		[ qr/status 400/, qr/"export_monthly_quota_reached"/, qr/HINT:.*cache_ttl/ ], 1 ],
+	[ 'a quota that is spent, by a code of its own', sub { sim_set({ monthly_quota => 0, limit_codes => 'two' }) }, '53400',
 		[ qr/status 400/, qr/"export_monthly_quota_reached"/, qr/HINT:.*cache_ttl/ ], 1 ],
 	[ 'a server error at the POST', sub { sim_fault({ status => 500, json => \%reply }, step => 'post') }, 'HV000',
 		[ qr/status 500/, $said, qr/may have started an export/, qr/tried 2 times/ ], 2 ],
@@ -63,7 +67,9 @@ my @failures = (
 	[ 'polls that are refused', sub { sim_fault({ status => 403, json => \%reply }, step => 'poll') }, '28000',
 		[ qr/status 403/, $said ], 1 ],
 	[ 'a job that Clari forgets', sub { sim_fault({ job => { lost => JSON::PP::true } }, step => 'post') }, 'HV00L',
-		[ qr/status 404/, qr/no longer knows the job/, qr/"export_job_not_found"/ ], 1 ],
+		[ qr/status 400/, qr/no longer knows the job/, qr/"SWW"/ ], 1 ],
+	[ 'a job that Clari forgets, by 404', sub { sim_set({ not_found => 404 }); sim_fault({ job => { lost => JSON::PP::true } }, step => 'post') },
+		'HV00L', [ qr/status 404/, qr/no longer knows the job/, qr/"export_job_not_found"/ ], 1 ],
 	(map { my $state = $_; [ "a job that ends $state", sub { sim_fault({ job => { end_state => $state } }, step => 'post') },
 		'HV00L', [ qr/ended in state $state/, qr/job [0-9a-f]+/ ], 1 ] } qw(FAILED ABORTED CANCELLED)),
 	[ 'a truncated export', sub { sim_set({ rows_truncated => JSON::PP::true }) }, '54000',

@@ -188,6 +188,7 @@ for my $call ("CALL clari_sync('clari.forecasts', '{2026_Q1}')", "SELECT clari_r
 # Each: what becomes of the job while nobody looks, what it needs at the POST.
 my %gone = (
 	'Clari has lost' => [ sub { sim_reset() } ],
+	'Clari answers 404 for' => [ sub { sim_reset(); sim_set({ not_found => 404 }) } ],
 	'has failed' => [ sub { let_go() }, { job => { end_state => 'FAILED' } } ]);
 for my $what (sort keys %gone)
 {
@@ -202,6 +203,7 @@ for my $what (sort keys %gone)
 		my $posts = sim_posts();
 		is_as_generated($node, 'clari.forecasts', 'forecasts', '2026_Q1');
 		is(sim_posts(), $posts + 1, 'is exported anew, once');
+		sim_set({ not_found => 400 });
 	};
 }
 

@@ -72,7 +72,7 @@ subtest 'cancelling a job that runs' => sub {
 	is($canceller->query($cancel), 1, 'concerns one export');
 	are_cancelled(@sessions);
 	wait_until('Clari is told', sub { sim_seen('total.patch') == 1 });
-	wait_until('the job is cancelled', sub { decode_json(sim_seen('jobs'))->[0]{status} eq 'CANCELLED' });
+	wait_until('the job is cancelled', sub { decode_json(sim_seen('jobs'))->[0]{status} =~ /^(CANCELLED|ABORTED)$/ });
 	my ($body) = map { $_->{body} } grep { $_->{kind} eq 'patch' } @{ decode_json(sim_seen('last')) };
 	is_deeply(decode_json($body), { type => 'CANCEL' }, 'in its words');
 	sim_set({ job_seconds => 0 });
