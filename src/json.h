@@ -63,7 +63,9 @@ extern void clari_document_close(ClariDocument *document);
  * {"job":{"id"}}), a job's state (flat or under "job"), limits, and errors in
  * the shapes that Clari's OpenAPI document shows, the first of a list of them.  A
  * body that is neither a JSON object nor a list of errors gives is_json = false.
- * first_line has tags and control characters removed.  Never fails.  Texts are valid UTF-8 on one line, cut at a character where they do
+ * A byte order mark before it is passed over, as before a list of jobs and an
+ * export file.  first_line has tags and control characters removed.  Never
+ * fails.  Texts are valid UTF-8 on one line, cut at a character where they do
  * not fit; an id or a link that does not fit, or holds a NUL, is left empty: cut
  * it would be another one.
  */

@@ -305,15 +305,25 @@ read_limits(json_object *object, ClariReply *reply)
 	reply->available_monthly = read_integer(object, "availableMonthlyQuota", -1);
 }
 
+/* The length of a byte order mark that the body begins with; RFC 8259 lets whoever reads JSON ignore one there. */
+static size_t
+mark_length(const char *body, size_t length)
+{
+	return length >= 3 && memcmp(body, "\xEF\xBB\xBF", 3) == 0 ? 3 : 0;
+}
+
 /* The body as one JSON value, the caller's; NULL if it is none, or null. */
 static json_object *
 parse_body(const char *body, size_t length)
 {
 	json_tokener *tokener = json_tokener_new();
 	json_object *value = NULL;
+	size_t mark = mark_length(body, length);
 
 	if (tokener == NULL)
 		return NULL;
+	body += mark;
+	length -= mark;
 	while (length > 0 && is_space((unsigned char) body[length - 1]))
 		length--;
 	/* Not JSON_TOKENER_STRICT, which in json-c 0.18 refuses every byte from 0x80 on (its issue 892). */
@@ -351,11 +361,12 @@ void
 clari_json_read_reply(const char *body, size_t length, ClariReply *reply)
 {
 	json_object *object = parse_body(body, length);
+	size_t mark = mark_length(body, length);
 
 	memset(reply, 0, sizeof(*reply));
 	reply->concurrent_limit = reply->available_concurrent = -1;
 	reply->monthly_quota = reply->available_monthly = -1;
-	read_first_line(body, length, reply->first_line, sizeof(reply->first_line));
+	read_first_line(body + mark, length - mark, reply->first_line, sizeof(reply->first_line));
 	if (json_object_is_type(object, json_type_array))
 		read_errors(object, reply);
 	else if (json_object_is_type(object, json_type_object))

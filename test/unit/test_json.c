@@ -636,6 +636,13 @@ test_errors(void)
 	ok(!reply.is_json, "a page is not JSON");
 	is(reply.first_line, "502 Bad Gateway &amp; more", "its first line of text is the message");
 	is(read_reply("a < b\x01\x02 <b>c</b>\xFF\xC3\nsecond").first_line, "a < b c ??", "tags go, stray bytes become ?");
+	reply = read_reply("\xEF\xBB\xBF{\"jobId\":\"a1\"}\n");
+	ok(reply.is_json && strcmp(reply.job_id, "a1") == 0, "a byte order mark before an answer is passed over");
+	is(reply.first_line, "{\"jobId\":\"a1\"}", "… also in what is shown of it");
+	ok(!read_reply(" \xEF\xBB\xBF{\"jobId\":\"a\"}").is_json && !read_reply("{\xEF\xBB\xBF\"jobId\":\"a\"}").is_json &&
+		   !read_reply("\xEF\xBB\xBF\xEF\xBB\xBF{\"jobId\":\"a\"}").is_json &&
+		   !read_reply("\xEF\xBB{\"jobId\":\"a\"}").is_json && !read_reply("\xEF\xBB\xBF").is_json,
+	   "elsewhere, twice, in part or alone it is none of ours");
 	is(read_reply("<unclosed tag").first_line, "", "a tag without end");
 	is(read_reply("<script>for ever").first_line, "", "a script without end");
 	is(read_reply("<").first_line, "<", "a bare <");
@@ -741,6 +748,8 @@ test_job_lists(void)
 			   listed.jobs[1].file_name[0] == '\0' && listed.jobs[1].status == CLARI_STATUS_ABSENT,
 		   "… what is absent, null or empty is empty");
 	}
+	ok(read_jobs("\xEF\xBB\xBF[{\"jobId\":\"a\"}]", &listed) == 1, "a list may have a byte order mark before it");
+	ok(read_jobs("[\xEF\xBB\xBF{\"jobId\":\"a\"}]", &listed) == -1, "… not in it");
 	ok(read_jobs("[]", &listed) == 0 && read_jobs("{\"jobs\":[]}", &listed) == 0, "a list may be empty");
 	for (size_t i = 0; i < sizeof(none) / sizeof(none[0]); i++)
 		ok(read_jobs(none[i], &listed) == -1, "no list, so no jobs: %s", none[i]);
