@@ -11,18 +11,22 @@
 
 #define OWN(name, key, alias, type)                                                                                    \
 	{                                                                                                                  \
-		name, key, alias, type, CLARI_NO_LIST, -1                                                                      \
+		name, key, alias, type, CLARI_NO_LIST, -1, false                                                               \
+	}
+#define ID(name, key, alias)                                                                                           \
+	{                                                                                                                  \
+		name, key, alias, CLARI_TEXT, CLARI_NO_LIST, -1, true                                                          \
 	}
 #define JOINED(name, key, type, list, attribute)                                                                       \
 	{                                                                                                                  \
-		name, key, NULL, type, list, attribute                                                                         \
+		name, key, NULL, type, list, attribute, false                                                                  \
 	}
 
 static const ClariAttribute entry_attributes[] = {
-	[CLARI_ENTRY_USER_ID] = OWN("user_id", "userId", NULL, CLARI_TEXT),
-	[CLARI_ENTRY_TIME_FRAME_ID] = OWN("time_frame_id", "timeFrameId", NULL, CLARI_TEXT),
-	[CLARI_ENTRY_FIELD_ID] = OWN("field_id", "fieldId", NULL, CLARI_TEXT),
-	[CLARI_ENTRY_TIME_PERIOD] = OWN("time_period", "timePeriodId", "timePeriod", CLARI_TEXT),
+	[CLARI_ENTRY_USER_ID] = ID("user_id", "userId", NULL),
+	[CLARI_ENTRY_TIME_FRAME_ID] = ID("time_frame_id", "timeFrameId", NULL),
+	[CLARI_ENTRY_FIELD_ID] = ID("field_id", "fieldId", NULL),
+	[CLARI_ENTRY_TIME_PERIOD] = ID("time_period", "timePeriodId", "timePeriod"),
 	[CLARI_ENTRY_OWNER_NAME] = JOINED("owner_name", "ownerName", CLARI_TEXT, CLARI_USERS, CLARI_USER_NAME),
 	[CLARI_ENTRY_OWNER_EMAIL] = JOINED("owner_email", "ownerEmail", CLARI_TEXT, CLARI_USERS, CLARI_USER_EMAIL),
 	[CLARI_ENTRY_CRM_USER_ID] = JOINED("crm_user_id", NULL, CLARI_TEXT, CLARI_USERS, CLARI_USER_CRM_ID),
@@ -47,7 +51,7 @@ static const ClariAttribute entry_attributes[] = {
 };
 
 static const ClariAttribute user_attributes[] = {
-	[CLARI_USER_USER_ID] = OWN("user_id", "userId", NULL, CLARI_TEXT),
+	[CLARI_USER_USER_ID] = ID("user_id", "userId", NULL),
 	[CLARI_USER_NAME] = OWN("name", "name", NULL, CLARI_TEXT),
 	[CLARI_USER_EMAIL] = OWN("email", "email", NULL, CLARI_TEXT),
 	[CLARI_USER_SCOPE_ID] = OWN("scope_id", "scopeId", NULL, CLARI_TEXT),
@@ -59,7 +63,7 @@ static const ClariAttribute user_attributes[] = {
 };
 
 static const ClariAttribute field_attributes[] = {
-	[CLARI_FIELD_FIELD_ID] = OWN("field_id", "fieldId", NULL, CLARI_TEXT),
+	[CLARI_FIELD_FIELD_ID] = ID("field_id", "fieldId", NULL),
 	[CLARI_FIELD_FIELD_NAME] = OWN("field_name", "fieldName", NULL, CLARI_TEXT),
 	[CLARI_FIELD_FIELD_TYPE] = OWN("field_type", "fieldType", NULL, CLARI_TEXT),
 	[CLARI_FIELD_CARRIES_FORECAST] = OWN(NULL, NULL, NULL, CLARI_BOOL),
@@ -67,7 +71,7 @@ static const ClariAttribute field_attributes[] = {
 };
 
 static const ClariAttribute time_period_attributes[] = {
-	[CLARI_TIME_PERIOD_ID] = OWN("time_period_id", "timePeriodId", NULL, CLARI_TEXT),
+	[CLARI_TIME_PERIOD_ID] = ID("time_period_id", "timePeriodId", NULL),
 	[CLARI_TIME_PERIOD_TYPE] = OWN("type", "type", NULL, CLARI_TEXT),
 	[CLARI_TIME_PERIOD_LABEL] = OWN("label", "label", NULL, CLARI_TEXT),
 	[CLARI_TIME_PERIOD_YEAR] = OWN("year", "year", NULL, CLARI_TEXT),
@@ -77,7 +81,7 @@ static const ClariAttribute time_period_attributes[] = {
 };
 
 static const ClariAttribute time_frame_attributes[] = {
-	[CLARI_TIME_FRAME_ID] = OWN("time_frame_id", "timeFrameId", NULL, CLARI_TEXT),
+	[CLARI_TIME_FRAME_ID] = ID("time_frame_id", "timeFrameId", NULL),
 	[CLARI_TIME_FRAME_START_DATE] = OWN("start_date", "startDate", NULL, CLARI_DATE),
 	[CLARI_TIME_FRAME_END_DATE] = OWN("end_date", "endDate", NULL, CLARI_DATE),
 };

@@ -122,6 +122,7 @@ typedef struct ClariAttribute
 	ClariType type;
 	int from_list;      /* the list it is joined from when the item lacks it, or CLARI_NO_LIST */
 	int from_attribute; /* position there */
+	bool is_id;         /* items are joined and told apart by it: a text or an integer, and nothing else */
 } ClariAttribute;
 
 typedef struct ClariListInfo
@@ -139,7 +140,8 @@ typedef enum ClariValueKind
 	CLARI_VALUE_NULL,   /* null or absent */
 	CLARI_VALUE_STRING, /* data: valid UTF-8 without NUL */
 	CLARI_VALUE_NUMBER, /* data: the number's text, exactly as numeric_in must see it */
-	CLARI_VALUE_BOOL
+	CLARI_VALUE_BOOL,
+	CLARI_VALUE_UNEXPECTED /* data: as JSON, what came that a column of the attribute's type cannot hold */
 } ClariValueKind;
 
 typedef struct ClariValue

@@ -6,7 +6,7 @@
  * lock.  json_framing.c checks the file's bytes and cuts them into elements;
  * here json-c reads one element at a time, and its members become values by
  * the attributes of their list.  Values point into json-c's object: nothing is
- * copied but the text of integers.
+ * copied but the text of integers, and what is written as JSON again.
  */
 #include "json.h"
 
@@ -26,6 +26,9 @@
 
 /* Not JSON_TOKENER_STRICT: the framing is, and json-c 0.18's refuses every byte from 0x80 on (its issue 892). */
 #define TOKENER_FLAGS JSON_TOKENER_VALIDATE_UTF8
+
+#define HEAD_SIZE 128 /* bytes that are waited for to tell what a file is that does not begin as it should */
+#define SHOWN 60      /* … of which so many are shown */
 
 #define NOT_VALID "the export file is not valid JSON"
 
@@ -48,8 +51,14 @@ struct ClariDocument
 	int list;          /* being read, or CLARI_NO_LIST */
 	bool has_entries;
 	uint64_t entries;
+	unsigned char head[HEAD_SIZE]; /* the file's first bytes … */
+	size_t head_length;            /* … as many as have come */
+	bool is_foreign;               /* it does not begin as it should, and fails when its head is there */
 	ClariValue values[CLARI_MAX_ATTRIBUTES];
 	char integers[CLARI_MAX_ATTRIBUTES][INTEGER_SIZE];
+	char *texts; /* of the item's values that are written as JSON again, one behind the other; malloc'd, reused */
+	size_t texts_used;
+	size_t texts_size; /* at least the item's length, and those texts are never longer, once there is one */
 	Match matches[CLARI_LIST_COUNT][REMEMBERED]; /* of the n-th member of the item before */
 	bool failed;
 	ClariError error;
@@ -115,6 +124,113 @@ fail_memory(ClariDocument *document)
 	return clari_error_out_of_memory(&document->error);
 }
 
+/* ------- a file that is something else ------- */
+
+/* Did the framing break at the very beginning, or at a NUL behind the first brace? */
+static bool
+begins_wrong(const ClariDocument *document)
+{
+	const ClariFraming *framing = &document->framing;
+
+	return (framing->depth == 0 && !clari_framing_complete(framing)) ||
+		   (clari_framing_offset(framing) == 1 && document->head[1] == '\0');
+}
+
+/* What a file is by its first bytes, if these are not those of a text in UTF-8; NULL: nothing that we know. */
+static const char *
+name_of_bytes(const unsigned char *head, size_t length)
+{
+	static const struct
+	{
+		const char *bytes;
+		size_t length;
+		const char *name;
+	} known[] = {
+		{"\x1F\x8B", 2, "gzip does: it is compressed once more than its headers say"},
+		{"PK\x03\x04", 4, "a zip archive does"},
+		{"\xFF\xFE\0\0", 4, "UTF-32 does"},
+		{"\0\0\xFE\xFF", 4, "UTF-32 does"},
+		{"\xFF\xFE", 2, "UTF-16 does"},
+		{"\xFE\xFF", 2, "UTF-16 does"},
+	};
+	size_t nuls = 0;
+
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+		if (length >= known[i].length && memcmp(head, known[i].bytes, known[i].length) == 0)
+			return known[i].name;
+	if (length < 4)
+		return NULL;
+	/* ASCII in wider units, without a mark before it */
+	for (size_t i = 0; i < 4; i++)
+		nuls += head[i] == '\0';
+	if (nuls == 3 && (head[0] != '\0' || head[3] != '\0'))
+		return "UTF-32 does";
+	return nuls == 2 && (head[0] == '\0') == (head[2] == '\0') ? "UTF-16 does" : NULL;
+}
+
+/* What a text in UTF-8 is that begins so; NULL: nothing that we know. */
+static const char *
+name_of_text(const char *text)
+{
+	const char *comma = strchr(text, ',');
+
+	if (*text == '<')
+		return "a web page does";
+	if (*text == '[')
+		return "a list does";
+	return comma != NULL && strchr(comma + 1, ',') != NULL ? "CSV does" : NULL;
+}
+
+/*
+ * Copies the first line of the head's text, if it begins as one, as far as it is
+ * shown; false if it does not.
+ */
+static bool
+read_text(const ClariDocument *document, char text[SHOWN + sizeof("…")])
+{
+	const unsigned char *head = document->head;
+	size_t length = document->head_length;
+	size_t at = length >= 3 && memcmp(head, "\xEF\xBB\xBF", 3) == 0 ? 3 : 0;
+	size_t used = 0;
+
+	while (at < length && strchr(" \t\r\n", head[at]) != NULL && head[at] != '\0')
+		at++;
+	if (at == length || head[at] < ' ' || head[at] >= 0x7F)
+		return false;
+	for (; at < length && used < SHOWN && head[at] != '\r' && head[at] != '\n'; at++)
+		text[used++] = head[at] < ' ' || head[at] >= 0x7F ? '?' : (char) head[at];
+	strcpy(text + used, at < length ? "…" : "");
+	return true;
+}
+
+/* Fails and says what the file begins with. */
+static bool
+fail_foreign(ClariDocument *document)
+{
+	const unsigned char *head = document->head;
+	size_t length = document->head_length;
+	const char *name = name_of_bytes(head, length);
+	char bytes[4 * sizeof(" 00")] = "";
+	char text[SHOWN + sizeof("…")] = "";
+
+	document->failed = true;
+	clari_error_set(&document->error, CLARI_ERROR_DATA, NOT_VALID);
+	if (name == NULL && read_text(document, text))
+	{
+		name = name_of_text(text);
+		if (*text == '[')
+			clari_error_set(&document->error, CLARI_ERROR_DATA, "the export file is not a JSON object");
+		clari_error_detail(&document->error, "It begins with \"%s\", %s%s.", text, name == NULL ? "" : "as ",
+						   name == NULL ? "not with a brace" : name);
+		return false;
+	}
+	for (size_t i = 0; i < 4 && i < length; i++)
+		snprintf(bytes + 3 * i, sizeof(" 00"), " %02X", head[i]);
+	clari_error_detail(&document->error, "It begins with the bytes%s, %s%s.", bytes, name == NULL ? "" : "as ",
+					   name == NULL ? "not with a brace" : name);
+	return false;
+}
+
 /* ------- an item's members ------- */
 
 /* json-c's own loop declares variables in mid-block, which PGXS warns of. */
@@ -177,30 +293,12 @@ name_of_type(json_type type)
 	}
 }
 
-static const char *
-name_of_expected(ClariType type)
-{
-	switch (type)
-	{
-		case CLARI_NUMERIC:
-			return "a number";
-		case CLARI_BOOL:
-			return "true or false";
-		case CLARI_DATE:
-			return "a string with a date";
-		case CLARI_TIMESTAMP:
-			return "milliseconds since 1970 as an integer";
-		default:
-			return "a string";
-	}
-}
-
 static bool
 fail_type(ClariDocument *document, const char *key, ClariType type, json_object *object)
 {
 	return fail_item(document, "the export file holds a value of the wrong type",
 					 "Attribute \"%s\" is %s instead of %s", key, name_of_type(json_object_get_type(object)),
-					 name_of_expected(type));
+					 type == CLARI_NUMERIC ? "a number" : "a string");
 }
 
 /* snprintf takes longer than json-c needs for the member. */
@@ -221,12 +319,12 @@ set_integer(ClariValue *value, char *space, int64_t number)
 }
 
 /*
- * The text that json-c kept of a number it made a double of.  Where that is an
- * integer of the framing's (too long for json-c, with "e0" behind it), takes
- * "e0" off again and says so in *is_integer.
+ * The text that json-c kept of a number it made a double of; NULL: out of memory.
+ * Where that is an integer of the framing's (too long for json-c, with "e0"
+ * behind it), the length is without "e0", and *is_integer true.
  */
-static bool
-set_double(ClariValue *value, json_object *object, bool *is_integer)
+static const char *
+double_text(json_object *object, size_t *length, bool *is_integer)
 {
 	const char *text = json_object_get_userdata(object);
 	size_t digits;
@@ -234,16 +332,246 @@ set_double(ClariValue *value, json_object *object, bool *is_integer)
 	if (text == NULL) /* a json-c that keeps it elsewhere */
 		text = json_object_to_json_string(object);
 	if (text == NULL)
-		return false;
-	value->kind = CLARI_VALUE_NUMBER;
-	value->data = text;
-	value->length = (uint32_t) strlen(text);
+		return NULL;
+	*length = strlen(text);
 	digits = strspn(text + (*text == '-'), "0123456789") + (*text == '-');
 	*is_integer = digits > CLARI_SAFE_DIGITS + (size_t) (*text == '-') && strcmp(text + digits, "e0") == 0;
 	if (*is_integer)
-		value->length = (uint32_t) digits;
+		*length = digits;
+	return text;
+}
+
+/* ------- the same number, written otherwise ------- */
+
+/* The digits of a number from the first that is not 0 on. */
+typedef struct Digits
+{
+	const char *next; /* "." is passed over */
+	const char *end;
+	int64_t exponent; /* the number is 0.digits times ten to the power of this */
+	bool negative;
+} Digits;
+
+/* The exponent behind a mantissa; false: one that is too long to be compared. */
+static bool
+read_exponent(const char *text, const char *end, int64_t *exponent)
+{
+	bool negative = text < end && *text == '-';
+	size_t digits = 0;
+
+	*exponent = 0;
+	for (text += text < end && (*text == '-' || *text == '+'); text < end; text++)
+	{
+		*exponent = *exponent * 10 + (*text - '0');
+		if (*exponent > 0 && ++digits > 15)
+			return false;
+	}
+	if (negative)
+		*exponent = -*exponent;
 	return true;
 }
+
+/* False: its exponent is too long. */
+static bool
+begin_digits(const ClariValue *value, Digits *digits)
+{
+	const char *end = value->data + value->length;
+
+	digits->negative = *value->data == '-';
+	digits->next = value->data + digits->negative;
+	digits->end = digits->next;
+	while (digits->end < end && *digits->end != 'e' && *digits->end != 'E')
+		digits->end++;
+	if (!read_exponent(digits->end + (digits->end < end), end, &digits->exponent))
+		return false;
+	for (const char *byte = digits->next; byte < digits->end && *byte != '.'; byte++)
+		digits->exponent++;
+	for (; digits->next < digits->end && (*digits->next == '0' || *digits->next == '.'); digits->next++)
+		digits->exponent -= *digits->next == '0';
+	return true;
+}
+
+static char
+next_digit(Digits *digits)
+{
+	if (digits->next < digits->end && *digits->next == '.')
+		digits->next++;
+	return digits->next < digits->end ? *digits->next++ : '0';
+}
+
+static bool
+same_number(const ClariValue *a, const ClariValue *b)
+{
+	Digits left;
+	Digits right;
+
+	if (!begin_digits(a, &left) || !begin_digits(b, &right))
+		return false;
+	if (left.next == left.end || right.next == right.end) /* 0 */
+		return left.next == left.end && right.next == right.end;
+	if (left.negative != right.negative || left.exponent != right.exponent)
+		return false;
+	while (left.next < left.end || right.next < right.end)
+		if (next_digit(&left) != next_digit(&right))
+			return false;
+	return true;
+}
+
+/* Neither is a NULL or a BOOL, which no attribute with two names is. */
+static bool
+same_value(const ClariValue *a, const ClariValue *b)
+{
+	if (a->length == b->length && memcmp(a->data, b->data, a->length) == 0)
+		return true;
+	return a->kind == CLARI_VALUE_NUMBER && b->kind == CLARI_VALUE_NUMBER && same_number(a, b);
+}
+
+/* ------- values as JSON again ------- */
+
+/*
+ * json-c's own writer would leave something out in silence when memory is short.
+ * This one needs none: the texts are never longer than what they were read from.
+ */
+
+static char *
+put_bytes(char *to, const char *bytes, size_t length)
+{
+	memcpy(to, bytes, length);
+	return to + length;
+}
+
+static char *
+put_string(char *to, const char *string, size_t length)
+{
+	static const char named[] = "\bb\ff\nn\rr\tt\"\"\\\\";
+
+	*to++ = '"';
+	for (size_t i = 0; i < length; i++)
+	{
+		const char *name = NULL;
+
+		for (const char *pair = named; *pair != '\0' && name == NULL; pair += 2)
+			if (*pair == string[i])
+				name = pair + 1;
+		if (name == NULL && (unsigned char) string[i] >= 0x20)
+			*to++ = string[i];
+		else
+		{
+			*to++ = '\\';
+			*to++ = name != NULL ? *name : 'u';
+			if (name == NULL)
+			{
+				to = put_bytes(to, string[i] < 0x10 ? "000" : "001", 3);
+				*to++ = "0123456789abcdef"[string[i] & 0xF];
+			}
+		}
+	}
+	*to++ = '"';
+	return to;
+}
+
+static char *put_value(char *to, json_object *value);
+
+static char *
+put_members(char *to, json_object *object)
+{
+	*to++ = '{';
+	for (struct lh_entry *member = first_member(object); member != NULL && to != NULL; member = member->next)
+	{
+		const char *key = lh_entry_k(member);
+
+		if (member != first_member(object))
+			*to++ = ',';
+		to = put_string(to, key, strlen(key));
+		*to++ = ':';
+		to = put_value(to, lh_entry_v(member));
+	}
+	if (to != NULL)
+		*to++ = '}';
+	return to;
+}
+
+static char *
+put_elements(char *to, json_object *array)
+{
+	*to++ = '[';
+	for (size_t i = 0; i < json_object_array_length(array) && to != NULL; i++)
+	{
+		if (i > 0)
+			*to++ = ',';
+		to = put_value(to, json_object_array_get_idx(array, i));
+	}
+	if (to != NULL)
+		*to++ = ']';
+	return to;
+}
+
+/* Returns where its text ends; NULL: out of memory. */
+static char *
+put_value(char *to, json_object *value)
+{
+	ClariValue number;
+	char space[INTEGER_SIZE];
+	bool is_integer;
+	const char *text;
+	size_t length;
+
+	switch (json_object_get_type(value))
+	{
+		case json_type_object:
+			return put_members(to, value);
+		case json_type_array:
+			return put_elements(to, value);
+		case json_type_string:
+			return put_string(to, json_object_get_string(value), (size_t) json_object_get_string_len(value));
+		case json_type_boolean:
+			return json_object_get_boolean(value) ? put_bytes(to, "true", 4) : put_bytes(to, "false", 5);
+		case json_type_int:
+			set_integer(&number, space, json_object_get_int64(value));
+			return put_bytes(to, number.data, number.length);
+		case json_type_double:
+			text = double_text(value, &length, &is_integer);
+			return text == NULL ? NULL : put_bytes(to, text, length);
+		default:
+			return put_bytes(to, "null", 4);
+	}
+}
+
+/* Room for all texts of the item, before the first, so that they stay where they are. */
+static bool
+reserve_texts(ClariDocument *document)
+{
+	size_t length = document->framing.length;
+
+	if (document->texts_used == 0 && document->texts_size < length)
+	{
+		free(document->texts);
+		document->texts = malloc(length);
+		document->texts_size = document->texts == NULL ? 0 : length;
+	}
+	return document->texts != NULL;
+}
+
+static bool
+set_json(ClariDocument *document, ClariValue *value, ClariValueKind kind, json_object *object)
+{
+	char *text;
+	char *end;
+
+	if (!reserve_texts(document))
+		return fail_memory(document);
+	text = document->texts + document->texts_used;
+	end = put_value(text, object);
+	if (end == NULL)
+		return fail_memory(document);
+	value->kind = kind;
+	value->data = text;
+	value->length = (uint32_t) (end - text);
+	document->texts_used += value->length;
+	return true;
+}
+
+/* ------- attributes ------- */
 
 static void
 set_string(ClariValue *value, json_object *object)
@@ -253,73 +581,107 @@ set_string(ClariValue *value, json_object *object)
 	value->length = (uint32_t) json_object_get_string_len(object);
 }
 
-/* A number fits where its kind says so; an id may have come as an integer. */
+/* A value of a type that is not the attribute's. */
 static bool
-set_number(ClariDocument *document, int position, const char *key, json_object *object)
+set_other(ClariDocument *document, const ClariAttribute *attribute, const char *key, json_object *object,
+		  ClariValue *value)
 {
-	ClariValue *value = &document->values[position];
-	ClariType type = clari_lists[document->list].attributes[position].type;
-	bool is_integer = true;
-	bool is_long = json_object_is_type(object, json_type_double);
+	if (attribute->is_id || attribute->type == CLARI_NUMERIC)
+		return fail_type(document, key, attribute->type, object);
+	return set_json(document, value, attribute->type == CLARI_TEXT ? CLARI_VALUE_STRING : CLARI_VALUE_UNEXPECTED,
+					object);
+}
 
-	if (type != CLARI_NUMERIC && type != CLARI_TEXT && type != CLARI_TIMESTAMP)
-		return fail_type(document, key, type, object);
-	if (!is_long)
-		set_integer(value, document->integers[position], json_object_get_int64(object));
-	else if (!set_double(value, object, &is_integer))
+static bool
+set_double(ClariDocument *document, const ClariAttribute *attribute, const char *key, json_object *object,
+		   ClariValue *value)
+{
+	bool is_integer;
+	size_t length;
+	const char *text = double_text(object, &length, &is_integer);
+
+	if (text == NULL)
 		return fail_memory(document);
-	if (type != CLARI_NUMERIC && !is_integer)
-		return fail_type(document, key, type, object);
-	if (type == CLARI_TIMESTAMP && is_long)
+	if (attribute->type == CLARI_TIMESTAMP && is_integer)
 		return fail_item(document, "the export file holds a time that is out of range",
 						 "Attribute \"%s\" is an integer of more than 18 digits", key);
-	if (type == CLARI_TEXT)
+	if (attribute->type != CLARI_NUMERIC && !is_integer)
+		return set_other(document, attribute, key, object, value);
+	value->kind = attribute->type == CLARI_TEXT ? CLARI_VALUE_STRING : CLARI_VALUE_NUMBER;
+	value->data = text;
+	value->length = (uint32_t) length;
+	return true;
+}
+
+/* A number, for an attribute that can be one; space is of INTEGER_SIZE. */
+static bool
+set_number(ClariDocument *document, const ClariAttribute *attribute, const char *key, json_object *object,
+		   ClariValue *value, char *space)
+{
+	if (json_object_is_type(object, json_type_double))
+		return set_double(document, attribute, key, object, value);
+	set_integer(value, space, json_object_get_int64(object));
+	if (attribute->type == CLARI_TEXT)
 		value->kind = CLARI_VALUE_STRING;
 	return true;
 }
 
-/* The value of an attribute that came as key; null is as good as absent. */
+/* What came as key for the attribute, and is not null; space is of INTEGER_SIZE, and the value may point there. */
 static bool
-set_value(ClariDocument *document, int position, const char *key, json_object *object)
+read_value(ClariDocument *document, const ClariAttribute *attribute, const char *key, json_object *object,
+		   ClariValue *value, char *space)
 {
-	ClariValue *value = &document->values[position];
-	ClariType type = clari_lists[document->list].attributes[position].type;
+	ClariType type = attribute->type;
 
-	if (object == NULL)
-		return true;
-	if (value->kind != CLARI_VALUE_NULL)
-		return fail_item(document, "the export file gives an attribute twice",
-						 "Attribute \"%s\" is also there under its other name", key);
 	switch (json_object_get_type(object))
 	{
 		case json_type_string:
 			if (type != CLARI_TEXT && type != CLARI_DATE)
-				return fail_type(document, key, type, object);
+				break;
 			set_string(value, object);
 			return true;
 		case json_type_boolean:
 			if (type != CLARI_BOOL)
-				return fail_type(document, key, type, object);
+				break;
 			value->kind = CLARI_VALUE_BOOL;
 			value->boolean = json_object_get_boolean(object);
 			return true;
 		case json_type_int:
 		case json_type_double:
-			return set_number(document, position, key, object);
+			if (type != CLARI_NUMERIC && type != CLARI_TEXT && type != CLARI_TIMESTAMP)
+				break;
+			return set_number(document, attribute, key, object, value, space);
 		default:
-			return fail_type(document, key, type, object);
+			break;
 	}
+	return set_other(document, attribute, key, object, value);
 }
 
-/* The member with the first part of dotted keys: an object, or a string for an alias without dots. */
+/* The value of an attribute that came as key; null is as good as absent, and the same again as once. */
+static bool
+set_value(ClariDocument *document, int position, const char *key, json_object *object)
+{
+	const ClariAttribute *attribute = &clari_lists[document->list].attributes[position];
+	ClariValue *value = &document->values[position];
+	ClariValue again = {.kind = CLARI_VALUE_NULL};
+	char space[INTEGER_SIZE];
+
+	if (object == NULL)
+		return true;
+	if (value->kind == CLARI_VALUE_NULL)
+		return read_value(document, attribute, key, object, value, document->integers[position]);
+	return read_value(document, attribute, key, object, &again, space) &&
+		   (same_value(value, &again) || fail_item(document, "the export file gives an attribute twice",
+												   "Attribute \"%s\" has another value under its other name", key));
+}
+
+/* The member with the first part of dotted keys: an object of them, or the value of an alias without dots. */
 static bool
 set_parts(ClariDocument *document, const Match *match, json_object *object)
 {
 	const ClariListInfo *list = &clari_lists[document->list];
 	json_object *part;
 
-	if (object == NULL)
-		return true;
 	for (int i = 0; i < list->nattributes; i++)
 	{
 		const char *key = list->attributes[i].key;
@@ -331,11 +693,10 @@ set_parts(ClariDocument *document, const Match *match, json_object *object)
 				json_object_object_get_ex(object, key + match->length + 1, &part) && !set_value(document, i, key, part))
 				return false;
 		}
-		else if (json_object_is_type(object, json_type_string) && alias != NULL && strlen(alias) == match->length &&
-				 strncmp(alias, match->key, match->length) == 0)
+		else if (alias != NULL && strlen(alias) == match->length && strncmp(alias, match->key, match->length) == 0)
 			return set_value(document, i, alias, object);
 	}
-	return json_object_is_type(object, json_type_object) || fail_type(document, match->key, CLARI_TEXT, object);
+	return true;
 }
 
 static bool
@@ -345,6 +706,7 @@ set_values(ClariDocument *document, json_object *item)
 	int position = 0;
 
 	memset(document->values, 0, sizeof(ClariValue) * (size_t) list->nattributes);
+	document->texts_used = 0;
 	for (struct lh_entry *member = first_member(item); member != NULL; member = member->next)
 	{
 		const char *key = lh_entry_k(member);
@@ -517,7 +879,9 @@ take_frames(ClariDocument *document)
 					return false;
 				break;
 			case CLARI_FRAME_BROKEN:
-				return fail_here(document, CLARI_ERROR_DATA, NOT_VALID, document->framing.problem);
+				document->is_foreign = begins_wrong(document);
+				return document->is_foreign ||
+					   fail_here(document, CLARI_ERROR_DATA, NOT_VALID, document->framing.problem);
 			case CLARI_FRAME_TOO_LARGE:
 				return fail_here(document, CLARI_ERROR_LIMIT, "the export file has an item that is too large",
 								 document->framing.depth == 1 ? "A key of more than 1 kB" : "More than 1 MB");
@@ -532,8 +896,18 @@ clari_document_push(ClariDocument *document, const char *bytes, size_t length, C
 {
 	if (!document->failed && length > 0)
 	{
-		clari_framing_feed(&document->framing, bytes, length);
-		take_frames(document);
+		size_t more = HEAD_SIZE - document->head_length < length ? HEAD_SIZE - document->head_length : length;
+
+		memcpy(document->head + document->head_length, bytes, more);
+		document->head_length += more;
+		if (!document->is_foreign)
+		{
+			clari_framing_feed(&document->framing, bytes, length);
+			take_frames(document);
+		}
+		/* Not before all of it is there, so that the error does not depend on the cuts. */
+		if (document->is_foreign && document->head_length == HEAD_SIZE)
+			fail_foreign(document);
 	}
 	if (document->failed && error != NULL)
 		*error = document->error;
@@ -543,7 +917,15 @@ clari_document_push(ClariDocument *document, const char *bytes, size_t length, C
 bool
 clari_document_finish(ClariDocument *document, ClariError *error)
 {
-	if (!document->failed && !clari_framing_complete(&document->framing))
+	if (!document->failed && document->is_foreign)
+		fail_foreign(document);
+	else if (!document->failed && document->head_length == 0)
+	{
+		document->failed = true;
+		clari_error_set(&document->error, CLARI_ERROR_DATA, "the export file is empty");
+		clari_error_detail(&document->error, "It has no bytes.");
+	}
+	else if (!document->failed && !clari_framing_complete(&document->framing))
 	{
 		char place[PLACE_SIZE];
 
@@ -588,5 +970,6 @@ clari_document_close(ClariDocument *document)
 	if (document->tokener != NULL)
 		json_tokener_free(document->tokener);
 	json_object_put(document->keys);
+	free(document->texts);
 	free(document);
 }

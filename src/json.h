@@ -23,11 +23,14 @@
 /*
  * Takes one item of a list: values has clari_lists[list].nattributes elements,
  * by attribute position, each NULL or of the kind that the attribute's type
- * asks for: TEXT and DATE a STRING (an id that came as an integer too), NUMERIC
- * a NUMBER, BOOL a BOOL, TIMESTAMP a NUMBER that is an integer of at most 18
- * digits.  An attribute may come under its key or its alias, not under both
- * unless one is null.  False with the error filled stops the document; where
- * its detail is empty, the item's place becomes the detail.
+ * asks for: TEXT and DATE a STRING, NUMERIC a NUMBER, BOOL a BOOL, TIMESTAMP a
+ * NUMBER that is an integer of at most 18 digits.  What came as another type
+ * than that is an error for ids and NUMERICs, which the rows are made of; a TEXT
+ * is then the value's JSON: compact, nothing escaped that need not be, numbers
+ * as they were written; and a BOOL, DATE or TIMESTAMP is UNEXPECTED.  An id may
+ * be an integer too.  An attribute that comes under its key and its alias has
+ * the same value under both, or one is null.  False with the error filled stops
+ * the document; where its detail is empty, the item's place becomes the detail.
  */
 typedef bool (*ClariItemSink)(void *arg, ClariList list, const ClariValue *values, ClariError *error);
 
@@ -46,8 +49,9 @@ extern ClariDocument *clari_document_open(ClariItemSink sink, void *arg);
  * complete.  False with the error filled (CLARI_ERROR_DATA and what is wrong,
  * whose detail names list, item number and byte position; CLARI_ERROR_LIMIT for
  * an element over CLARI_MAX_ELEMENT_SIZE; or the sink's own error).  The error
- * does not depend on the cuts.  After a false every further call is false with
- * the same error.
+ * does not depend on the cuts: of a file that is something else than JSON the
+ * first bytes are waited for, for the detail to show them and name what they are
+ * of.  After a false every further call is false with the same error.
  */
 extern bool clari_document_push(ClariDocument *document, const char *bytes, size_t length, ClariError *error);
 

@@ -347,6 +347,22 @@ read_chunk(ClariReader *reader, const ClariGroupIndex *group, const ClariChunkIn
 	return buffer->bytes;
 }
 
+/* A value that came is none of the column's type: better an error than a NULL for it. */
+static void
+raise_unexpected(const ClariReader *reader, const ClariGroupIndex *group, int position, const ClariChunk *chunk)
+{
+	const ClariRowsetMeta *meta = &reader->version.meta;
+
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_DATA_EXCEPTION),
+		 errmsg("the export of period %s of forecast \"%s\" holds a value of the wrong type for column \"%s\"",
+				meta->answered, clari_report_text(meta->forecast), clari_lists[group->list].attributes[position].name),
+		 errdetail_internal("%s",
+							clari_report_text(pnstrdup(VARDATA_ANY(chunk->bytes), VARSIZE_ANY_EXHDR(chunk->bytes)))),
+		 errhint("Queries that do not need the column can be run.")));
+}
+
 void
 clari_reader_chunk(ClariReader *reader, int group_number, int position, ClariChunkBuffer *buffer, ClariChunk *chunk)
 {
@@ -361,7 +377,11 @@ clari_reader_chunk(ClariReader *reader, int group_number, int position, ClariChu
 		bytes = read_chunk(reader, group, index, buffer, &error);
 	if ((bytes != NULL || index->length == 0) &&
 		clari_chunk_open(group, position, bytes, reader->base == NULL, chunk, &error))
+	{
+		if (chunk->encoding == CLARI_ENCODING_UNEXPECTED)
+			raise_unexpected(reader, group, position, chunk);
 		return;
+	}
 	clari_store_name_file(&reader->version.meta.key, reader->version.meta.generation, &error);
 	clari_cache_forget(&reader->version.meta.key, reader->version.meta.generation);
 	clari_error_hint(&error, "The export is forgotten: run the query again.");

@@ -56,7 +56,8 @@ extern ClariReader *clari_reader_open(const ClariVersion *version, MemoryContext
  * One chunk of one group.  Its bytes are in memory already, or are read into
  * *buffer, where they stay until the buffer is used again.  Raises the error of
  * a large file that is unreadable or damaged there, after telling the cache to
- * forget the version.
+ * forget the version; and ERRCODE_DATA_EXCEPTION for a chunk of
+ * CLARI_ENCODING_UNEXPECTED.
  */
 extern void
 clari_reader_chunk(ClariReader *reader, int group, int position, ClariChunkBuffer *buffer, ClariChunk *chunk);

@@ -136,7 +136,7 @@ is_legal(const ClariGroupIndex *group, int position, uint32_t encoding)
 	if (list->attributes[position].type == CLARI_TEXT || list->attributes[position].type == CLARI_NUMERIC)
 		return encoding == CLARI_ENCODING_CONSTANT || encoding == CLARI_ENCODING_DICTIONARY ||
 			   encoding == CLARI_ENCODING_PLAIN;
-	return encoding == CLARI_ENCODING_FIXED;
+	return encoding == CLARI_ENCODING_FIXED || encoding == CLARI_ENCODING_UNEXPECTED;
 }
 
 /* Is the chunk encoded legally, and just long enough or longer than its fixed part? */
@@ -153,6 +153,7 @@ check_shape(const ClariGroupIndex *group, int position, ClariError *error)
 	switch (chunk->encoding)
 	{
 		case CLARI_ENCODING_CONSTANT:
+		case CLARI_ENCODING_UNEXPECTED:
 			fits = chunk->length >= VARHDRSZ;
 			break;
 		case CLARI_ENCODING_DICTIONARY:
@@ -309,6 +310,7 @@ check_values(const ClariGroupIndex *group, int position, const ClariChunk *chunk
 	switch (chunk->encoding)
 	{
 		case CLARI_ENCODING_CONSTANT:
+		case CLARI_ENCODING_UNEXPECTED:
 			return check_varlena(chunk->bytes, length, 0, 0);
 		case CLARI_ENCODING_DICTIONARY:
 			return check_dictionary(chunk, length);

@@ -51,7 +51,9 @@ typedef enum ClariEncoding
 	CLARI_ENCODING_FIXED,      /* int64 value[nrows], CLARI_FIXED_NULL is NULL: bool, date (days from
 								 * 2000-01-01) and timestamptz (µs from 2000-01-01 UTC) */
 	CLARI_ENCODING_RUNS,       /* uint32 first_row[nruns] (entries only) */
-	CLARI_ENCODING_HASHES      /* uint16 hash[]: of each value in another chunk (entries only) */
+	CLARI_ENCODING_HASHES,     /* uint16 hash[]: of each value in another chunk (entries only) */
+	CLARI_ENCODING_UNEXPECTED  /* instead of FIXED, where a row's value is none of the type: a varlena, the sentence
+								 * that says what it is and where; who wants the column gets it as an error */
 } ClariEncoding;
 
 /* Offsets count from the chunk's first byte; offset 0 is never a value's. */
@@ -95,7 +97,7 @@ typedef struct ClariRowsetMeta
 	int64_t closed_period_ttl;
 	/* found by the writer, but for CLARI_ROWSET_GIVEN_FLAGS */
 	uint32_t flags;
-	int32_t period_end;                    /* days from 2000-01-01, or CLARI_DATE_NONE */
+	int32_t period_end;                    /* days from 2000-01-01, or CLARI_DATE_NONE: the file does not say */
 	char answered[CLARI_PERIOD_TEXT_SIZE]; /* the quarter of the rows; empty if the file does not say */
 	uint64_t rows[CLARI_LIST_COUNT];
 	uint64_t owners; /* runs: the rows of "forecasts" */
@@ -166,7 +168,9 @@ extern bool clari_rowset_writer_add(void *writer, ClariList list, const ClariVal
 /*
  * Sorts, joins, and writes the rest.  Completes meta; of meta->flags only
  * CLARI_ROWSET_GIVEN_FLAGS are heeded.  False as above, for an entry whose user,
- * field or time frame is in no list, and for two different items of one id.
+ * field or time frame is in no list, or whose period is not in a list that there
+ * is; for two different items of one id; and for a list of several quarters
+ * without entries, where the current one was asked for.
  */
 extern bool clari_rowset_writer_finish(ClariRowsetWriter *writer, ClariRowsetMeta *meta, ClariError *error);
 extern void clari_rowset_writer_close(ClariRowsetWriter *writer);
@@ -235,7 +239,7 @@ clari_chunk_varlena(const ClariChunk *chunk, uint32_t row)
 	}
 }
 
-/* The row's fixed-width value, or CLARI_FIXED_NULL: bool, date, timestamptz. */
+/* The row's fixed-width value, or CLARI_FIXED_NULL: bool, date, timestamptz; the encoding is not UNEXPECTED. */
 static inline int64_t
 clari_chunk_fixed(const ClariChunk *chunk, uint32_t row)
 {

@@ -14,6 +14,7 @@
 
 #include "port/pg_crc32c.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,6 +23,7 @@
 #define FIRST_ROWS 256
 #define FIRST_SLOTS 128
 #define MAX_DICTIONARY 65535
+#define SHOWN 60         /* bytes of an id in a sentence */
 #define HASHED_VALUES 64 /* fewer are looked at as soon as their hashes are */
 #define JUDGE_ROWS 1024  /* from so many values on, a column that is mostly distinct is no longer hashed */
 
@@ -50,6 +52,7 @@ typedef struct Column
 	ClariType type;
 	uint32_t *codes;  /* by row: 0 is NULL, k the k-th value */
 	int64_t *fixed;   /* by row, for types of fixed width */
+	bool unexpected;  /* … of which one is no value: the heap has the sentence that says so, and nothing else */
 	uint32_t nfilled; /* rows that are not NULL */
 	Value *values;
 	uint32_t nvalues;
@@ -180,6 +183,7 @@ reset_group(ClariGroup *group)
 		column->nfilled = column->nvalues = column->last = 0;
 		column->heap.used = column->texts.used = 0;
 		column->hashing = true;
+		column->unexpected = false;
 		if (column->nslots > 0)
 			memset(column->slots, 0, column->nslots * sizeof(Slot));
 	}
@@ -399,21 +403,74 @@ find_code(ClariSink *sink, Column *column, const ClariCell *cell, ClariError *er
 
 /* ------- rows ------- */
 
+/* The type's values, as what came is compared with them. */
+static const char *
+name_of_type(ClariType type)
+{
+	switch (type)
+	{
+		case CLARI_BOOL:
+			return "true or false";
+		case CLARI_DATE:
+			return "a text with a date";
+		default:
+			return "milliseconds since 1970 as an integer";
+	}
+}
+
+/* Keeps the sentence that says what an item has that is no value of the column. */
 static bool
-put_cell(ClariGroup *group, Column *column, const ClariCell *cell, ClariError *error)
+put_unexpected(ClariGroup *group, Column *column, const ClariCell *cells, const ClariCell *note, ClariError *error)
+{
+	static const int of_entry[] = {CLARI_ENTRY_USER_ID, CLARI_ENTRY_TIME_FRAME_ID, CLARI_ENTRY_FIELD_ID};
+	static const int of_flat[] = {CLARI_ENTRY_OWNER_NAME, CLARI_ENTRY_OWNER_EMAIL, CLARI_ENTRY_TIME_PERIOD};
+	static const int first[] = {0};
+	bool is_entry = group->list == CLARI_ENTRIES;
+	const int *ids = !is_entry ? first : cells[CLARI_ENTRY_USER_ID].bytes != NULL ? of_entry : of_flat;
+	const ClariListInfo *list = &clari_lists[group->list];
+	char text[640];
+	size_t used;
+
+	used = (size_t) snprintf(text, sizeof(text), "It is %.*s instead of %s, in an item of list \"%s\"",
+							 (int) note->length, note->bytes, name_of_type(column->type), list->key);
+	for (int i = 0; i < (is_entry ? 3 : 1); i++)
+		if (cells[ids[i]].bytes != NULL)
+			used += (size_t) snprintf(text + used, sizeof(text) - used, "%s %s \"%.*s\"", i == 0 ? " with" : ",",
+									  list->attributes[ids[i]].key,
+									  clari_item_clip(cells[ids[i]].bytes, cells[ids[i]].length, SHOWN),
+									  cells[ids[i]].bytes);
+	used += (size_t) snprintf(text + used, sizeof(text) - used, ".");
+	column->unexpected = true;
+	return append_varlena(column, text, VARHDRSZ, VARHDRSZ + used, error);
+}
+
+/* The row's value, or that it is none, for a column of fixed width. */
+static bool
+put_fixed(ClariGroup *group, Column *column, const ClariCell *cells, const ClariCell *cell, ClariError *error)
+{
+	group->length += sizeof(int64_t);
+	column->fixed[group->nrows] = CLARI_FIXED_NULL;
+	if (cell->bytes == NULL)
+		return true;
+	if (clari_cell_is_note(cell) && cell->length < CLARI_NOTE_SIZE)
+		return column->unexpected || put_unexpected(group, column, cells, cell, error);
+	if (cell->length != sizeof(int64_t))
+		return clari_error_set(error, CLARI_ERROR_IO, "a temporary file does not hold what was written to it");
+	column->fixed[group->nrows] = clari_cell_fixed(cell);
+	column->nfilled++;
+	return true;
+}
+
+static bool
+put_cell(ClariGroup *group, Column *column, const ClariCell *cells, const ClariCell *cell, ClariError *error)
 {
 	size_t heap_used = column->heap.used;
 
 	if (is_fixed(column))
 	{
-		group->length += sizeof(int64_t);
-		column->fixed[group->nrows] = CLARI_FIXED_NULL;
-		if (cell->bytes == NULL)
-			return true;
-		if (cell->length != sizeof(int64_t))
-			return clari_error_set(error, CLARI_ERROR_IO, "a temporary file does not hold what was written to it");
-		column->fixed[group->nrows] = clari_cell_fixed(cell);
-		column->nfilled++;
+		if (!put_fixed(group, column, cells, cell, error))
+			return false;
+		group->length += column->heap.used - heap_used;
 		return true;
 	}
 	group->length += sizeof(uint32_t);
@@ -436,7 +493,7 @@ clari_group_put_row(ClariGroup *group, const ClariCell *cells, bool begins_run, 
 	if (group->nrows == group->row_capacity && !grow_rows(group, error))
 		return false;
 	for (int i = 0; i < group->ncolumns; i++)
-		if (!put_cell(group, &group->columns[i], &cells[i], error))
+		if (!put_cell(group, &group->columns[i], cells, &cells[i], error))
 			return false;
 	if (group->list == CLARI_ENTRIES && begins_run)
 	{
@@ -527,6 +584,8 @@ put_hashes(ClariGroup *group, const Column *column, ClariChunkIndex *chunk, Clar
 static ClariEncoding
 choose_encoding(const ClariGroup *group, const Column *column)
 {
+	if (column->unexpected)
+		return CLARI_ENCODING_UNEXPECTED;
 	if (column->nfilled == 0)
 		return CLARI_ENCODING_NULL;
 	if (is_fixed(column))
@@ -546,6 +605,7 @@ put_encoded(ClariGroup *group, const Column *column, ClariChunkIndex *chunk, Cla
 	switch (chunk->encoding)
 	{
 		case CLARI_ENCODING_CONSTANT:
+		case CLARI_ENCODING_UNEXPECTED:
 			return put_bytes(group, chunk, column->heap.data, column->heap.used, error);
 		case CLARI_ENCODING_DICTIONARY:
 			return put_dictionary(group, column, chunk, error);

@@ -7,8 +7,10 @@
  */
 #include "rowset_item.h"
 
+#include <stdio.h>
 #include <string.h>
 
+#define SHOWN 60         /* bytes of what came that is not what its attribute must be */
 #define LONG_LENGTH 0xFF /* a record's length byte that says: four bytes follow */
 
 #define EPOCH_DAYS 730119              /* 2000-01-01 counted from 0001-01-01 */
@@ -22,7 +24,7 @@
 static bool
 reject(ClariError *error, const ClariAttribute *attribute, const ClariValue *value, const char *expected)
 {
-	static const char *const kinds[] = {"null", "string", "number", "boolean"};
+	static const char *const kinds[] = {"null", "string", "number", "boolean", "value"};
 
 	clari_error_set(error, CLARI_ERROR_DATA, "the export file holds a value that cannot be kept exactly");
 	if (value->kind == CLARI_VALUE_STRING || value->kind == CLARI_VALUE_NUMBER)
@@ -143,20 +145,55 @@ read_bool(const ClariValue *value, int64_t *result)
 static bool
 read_bytes(const ClariAttribute *attribute, const ClariValue *value, ClariCell *cell, ClariError *error)
 {
-	if (value->kind == CLARI_VALUE_BOOL)
-	{
-		if (attribute->type == CLARI_NUMERIC)
-			return reject(error, attribute, value, "a number");
-		cell->bytes = value->boolean ? "true" : "false";
-		cell->length = value->boolean ? 4 : 5;
-		return true;
-	}
+	if (value->kind == CLARI_VALUE_BOOL || value->kind == CLARI_VALUE_UNEXPECTED)
+		return reject(error, attribute, value, attribute->type == CLARI_NUMERIC ? "a number" : "a text");
 	if (attribute->type == CLARI_NUMERIC && value->kind == CLARI_VALUE_STRING &&
 		!is_decimal(value->data, value->length))
 		return reject(error, attribute, value, "a number");
 	cell->bytes = value->length > 0 ? value->data : "";
 	cell->length = value->length;
 	return true;
+}
+
+int
+clari_item_clip(const char *text, size_t length, size_t most)
+{
+	if (length <= most)
+		return (int) length;
+	while (most > 0 && ((unsigned char) text[most] & 0xC0) == 0x80)
+		most--;
+	return (int) most;
+}
+
+/* What a value is whose JSON begins so. */
+static const char *
+kind_of_json(char first)
+{
+	switch (first)
+	{
+		case '"':
+			return "string";
+		case '{':
+			return "object";
+		case '[':
+			return "array";
+		case 't':
+		case 'f':
+			return "boolean";
+		default:
+			return "number";
+	}
+}
+
+/* What came that a column of fixed width cannot hold: words of more bytes than a value has. */
+static void
+note_unexpected(const ClariValue *value, char *note, ClariCell *cell)
+{
+	int shown = clari_item_clip(value->data, value->length, SHOWN);
+
+	cell->bytes = note;
+	cell->length = (uint32_t) snprintf(note, CLARI_NOTE_SIZE, "the %s %.*s%s", kind_of_json(*value->data), shown,
+									   value->data, (uint32_t) shown < value->length ? "…" : "");
 }
 
 bool
@@ -179,6 +216,11 @@ clari_item_read(ClariItem *item, ClariList list, const ClariValue *values, Clari
 		{
 			if (!read_bytes(attribute, value, cell, error))
 				return false;
+			continue;
+		}
+		if (value->kind == CLARI_VALUE_UNEXPECTED)
+		{
+			note_unexpected(value, item->notes[i], cell);
 			continue;
 		}
 		cell->bytes = (const char *) &item->fixed[i];

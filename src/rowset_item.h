@@ -8,12 +8,15 @@
 #ifndef CLARI_ROWSET_ITEM_H
 #define CLARI_ROWSET_ITEM_H
 
+#include <stddef.h>
+
 #include "attribute.h"
 #include "error.h"
 
 /*
  * A value: a text's bytes, a number's text, or (bool, date, timestamptz) an
- * int64_t in any alignment.  bytes NULL is a NULL.
+ * int64_t in any alignment; instead of that, what came that is none, as words of
+ * more bytes.  bytes NULL is a NULL.
  */
 typedef struct ClariCell
 {
@@ -21,12 +24,18 @@ typedef struct ClariCell
 	uint32_t length;
 } ClariCell;
 
-/* An item's cells; those of fixed width point into fixed, texts into the item's source. */
+#define CLARI_NOTE_SIZE 96 /* of such words */
+
+/* An item's cells; those of fixed width point into fixed or notes, texts into the item's source. */
 typedef struct ClariItem
 {
 	ClariCell cells[CLARI_MAX_ATTRIBUTES];
 	int64_t fixed[CLARI_MAX_ATTRIBUTES];
+	char notes[CLARI_MAX_ATTRIBUTES][CLARI_NOTE_SIZE];
 } ClariItem;
+
+/* As many of a text's bytes as are whole characters within most bytes. */
+extern int clari_item_clip(const char *text, size_t length, size_t most);
 
 /*
  * Converts what json gave.  False with CLARI_ERROR_DATA, naming the key and the
@@ -35,7 +44,14 @@ typedef struct ClariItem
  */
 extern bool clari_item_read(ClariItem *item, ClariList list, const ClariValue *values, ClariError *error);
 
-/* The cell's value; it must not be NULL. */
+/* Is the cell, of a type of fixed width and not NULL, such words? */
+static inline bool
+clari_cell_is_note(const ClariCell *cell)
+{
+	return cell->length > sizeof(int64_t);
+}
+
+/* The cell's value; it must not be NULL or such words. */
 extern int64_t clari_cell_fixed(const ClariCell *cell);
 extern bool clari_cell_equal(const ClariCell *a, const ClariCell *b);
 

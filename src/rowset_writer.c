@@ -100,19 +100,35 @@ lacks_key(ClariList list, const char *key, ClariError *error)
 	return false;
 }
 
+static bool
+unknown_id(ClariList list, const ClariCell *id, ClariError *error)
+{
+	clari_error_set(error, CLARI_ERROR_DATA, "an entry of the export file refers to an item that is not in list \"%s\"",
+					clari_lists[list].key);
+	clari_error_detail(error, "Its \"%s\" is \"%.*s\".", clari_lists[list].attributes[0].key, (int) id->length,
+					   id->bytes);
+	return false;
+}
+
 /* Does the cell hold a quarter?  Then as text. */
 static bool
-read_period(const ClariCell *cell, char *period, ClariError *error)
+is_quarter(const ClariCell *cell, char *period)
 {
 	ClariPeriod parsed;
 
 	memset(period, 0, CLARI_PERIOD_TEXT_SIZE);
-	if (cell->length == CLARI_PERIOD_TEXT_SIZE - 1)
-	{
-		memcpy(period, cell->bytes, cell->length);
-		if (strlen(period) == cell->length && clari_period_parse(period, &parsed))
-			return true;
-	}
+	if (cell->length != CLARI_PERIOD_TEXT_SIZE - 1)
+		return false;
+	memcpy(period, cell->bytes, cell->length);
+	return strlen(period) == cell->length && clari_period_parse(period, &parsed);
+}
+
+/* The same, of a cell that must hold one. */
+static bool
+read_period(const ClariCell *cell, char *period, ClariError *error)
+{
+	if (is_quarter(cell, period))
+		return true;
 	clari_error_set(error, CLARI_ERROR_DATA, "the export file is of a period that is not a fiscal quarter");
 	clari_error_detail(error, "The period is \"%.*s\".", (int) cell->length, cell->bytes);
 	return false;
@@ -341,16 +357,6 @@ end_users(ClariRowsetWriter *writer, ClariError *error)
 	return writer->user_rows == NULL || clari_group_flush(writer->user_rows, error);
 }
 
-static bool
-unknown_id(ClariList list, const ClariCell *id, ClariError *error)
-{
-	clari_error_set(error, CLARI_ERROR_DATA, "an entry of the export file refers to an item that is not in list \"%s\"",
-					clari_lists[list].key);
-	clari_error_detail(error, "Its \"%s\" is \"%.*s\".", clari_lists[list].attributes[0].key, (int) id->length,
-					   id->bytes);
-	return false;
-}
-
 /* Finds the items that an entry refers to: the cells that joined attributes are taken from, by list. */
 static bool
 find_joined(ClariRowsetWriter *writer, const ClariCell *cells, const ClariCell **from, ClariError *error)
@@ -427,25 +433,75 @@ join_entries(ClariRowsetWriter *writer, ClariError *error)
 
 /* ------- finishing ------- */
 
-/* Which quarter the file answers with, and when it ends. */
+/* The period's item in list timePeriods, or NULL. */
+static const ClariSmallItem *
+find_period(const ClariRowsetWriter *writer, const char *period)
+{
+	const ClariSmallList *periods = &writer->small[CLARI_TIME_PERIODS];
+	ClariCell id = {period, (uint32_t) strlen(period)};
+
+	for (size_t i = 0; i < periods->count && id.length > 0; i++)
+		if (clari_cell_equal(&periods->items[i].cells[CLARI_TIME_PERIOD_ID], &id))
+			return &periods->items[i];
+	return NULL;
+}
+
+/*
+ * Which quarter list timePeriods tells of a file without entries: the one asked
+ * for, if it has that; else its first, which must be its only one where none was
+ * asked for, as no other can be told to be the current one.
+ */
+static bool
+read_listed_period(const ClariRowsetWriter *writer, char *answered, ClariError *error)
+{
+	const ClariSmallList *periods = &writer->small[CLARI_TIME_PERIODS];
+	char period[CLARI_PERIOD_TEXT_SIZE];
+
+	memset(answered, 0, CLARI_PERIOD_TEXT_SIZE);
+	if (periods->count == 0)
+		return true;
+	if (find_period(writer, writer->requested) != NULL)
+		memcpy(answered, writer->requested, CLARI_PERIOD_TEXT_SIZE);
+	for (size_t i = 0; i < periods->count; i++)
+	{
+		if (!is_quarter(&periods->items[i].cells[CLARI_TIME_PERIOD_ID], period))
+			continue;
+		if (answered[0] == '\0')
+			memcpy(answered, period, CLARI_PERIOD_TEXT_SIZE);
+		else if (writer->requested[0] == '\0' && strcmp(answered, period) != 0)
+		{
+			clari_error_set(error, CLARI_ERROR_DATA, "the export file does not tell which fiscal quarter it is of");
+			clari_error_detail(error, "It has no entries, and both \"%s\" and \"%s\" in list \"%s\".", answered, period,
+							   clari_lists[CLARI_TIME_PERIODS].key);
+			return false;
+		}
+	}
+	return answered[0] != '\0' || read_period(&periods->items[0].cells[CLARI_TIME_PERIOD_ID], period, error);
+}
+
+/*
+ * Which quarter the file answers with, and when it ends.  The entries decide;
+ * list timePeriods may have others beside theirs.
+ */
 static bool
 find_answered(ClariRowsetWriter *writer, ClariRowsetMeta *meta, ClariError *error)
 {
-	ClariSmallList *periods = &writer->small[CLARI_TIME_PERIODS];
+	const ClariSmallItem *item;
+	const ClariCell *end;
 
 	memcpy(meta->answered, writer->entry_period, sizeof(meta->answered));
-	if (periods->count > 0)
+	if (meta->answered[0] == '\0' && !read_listed_period(writer, meta->answered, error))
+		return false;
+	item = find_period(writer, meta->answered);
+	if (item == NULL && writer->small[CLARI_TIME_PERIODS].count > 0)
 	{
-		const ClariCell *first = &periods->items[0].cells[CLARI_TIME_PERIOD_ID];
-		const ClariCell *end = &periods->items[0].cells[CLARI_TIME_PERIOD_END_DATE];
+		ClariCell id = {meta->answered, (uint32_t) strlen(meta->answered)};
 
-		if (!read_period(first, meta->answered, error))
-			return false;
-		if (writer->entry_period[0] != '\0' && strcmp(writer->entry_period, meta->answered) != 0)
-			return several_periods(writer->entry_period, first, error);
-		if (end->bytes != NULL)
-			meta->period_end = (int32_t) clari_cell_fixed(end);
+		return unknown_id(CLARI_TIME_PERIODS, &id, error);
 	}
+	end = item == NULL ? NULL : &item->cells[CLARI_TIME_PERIOD_END_DATE];
+	if (end != NULL && end->bytes != NULL && !clari_cell_is_note(end))
+		meta->period_end = (int32_t) clari_cell_fixed(end);
 	if (writer->requested[0] != '\0' && meta->answered[0] != '\0' && strcmp(writer->requested, meta->answered) != 0)
 		meta->flags |= CLARI_ROWSET_WRONG_PERIOD;
 	return true;

@@ -164,6 +164,9 @@ look_into(ClariReader *reader, ClariList list, ClariColumnStatistics *columns)
 	{
 		ClariChunk chunk;
 
+		/* Which is an error for those who read it. */
+		if (reader->groups[group].chunks[i].encoding == CLARI_ENCODING_UNEXPECTED)
+			continue;
 		clari_reader_chunk(reader, group, i, &buffer, &chunk);
 		columns[i].nulls = share_of_nulls(&chunk, clari_lists[list].attributes[i].type);
 		if (chunk.encoding == CLARI_ENCODING_FIXED)

@@ -80,6 +80,12 @@ read_chunk(const ClariChunk *chunk, uint32_t nruns)
 			sum += chunk->codes[i];
 		return sum;
 	}
+	if (chunk->encoding == CLARI_ENCODING_UNEXPECTED)
+	{
+		for (size_t i = 0; i < VARSIZE_4B(chunk->bytes) && i < 1000; i++)
+			sum += (unsigned char) chunk->bytes[i];
+		return sum;
+	}
 	if (chunk->encoding == CLARI_ENCODING_RUNS)
 	{
 		for (uint32_t run = 0; run < nruns; run++)

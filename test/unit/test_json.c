@@ -41,7 +41,7 @@ note(void *arg, ClariList list, const ClariValue *values, ClariError *error)
 	for (int i = 0; i < info->nattributes; i++)
 	{
 		const ClariValue *value = &values[i];
-		static const char marks[] = {'?', '=', '#', '!'};
+		static const char marks[] = {'?', '=', '#', '!', '~'};
 
 		if (value->kind == CLARI_VALUE_NULL)
 			continue;
@@ -189,7 +189,7 @@ test_cuts(void)
 		differing += !seen.passed || strcmp(seen.text, sample_text) != 0;
 	}
 	ok(differing == 0, "nor does the size of the pieces");
-	for (size_t end = 0; end < length - 3; end++)
+	for (size_t end = 1; end < length - 3; end++)
 	{
 		memset(&seen, 0, sizeof(seen));
 		read_pieces(&seen, sample, end, end, 1);
@@ -277,19 +277,18 @@ test_types(void)
 		{"\"userId\":1e3", "\"userId\" is a number that is no integer"},
 		{"\"userId\":[]", "\"userId\" is an array"},
 		{"\"userId\":{}", "\"userId\" is an object"},
+		{"\"fieldId\":[\"f\"]", "\"fieldId\" is an array"},
+		{"\"timeFrameId\":false", "\"timeFrameId\" is a boolean"},
+		{"\"timePeriodId\":{}", "\"timePeriodId\" is an object"},
+		{"\"timePeriod\":[]", "\"timePeriod\" is an array"},
 		{"\"forecastValue\":\"5\"", "\"forecastValue\" is a string instead of a number"},
 		{"\"forecastValue\":false", "\"forecastValue\" is a boolean instead of a number"},
-		{"\"isUpdated\":1", "\"isUpdated\" is an integer instead of true or false"},
-		{"\"isUpdated\":\"true\"", "\"isUpdated\" is a string instead of true or false"},
-		{"\"updatedOn\":1.7e12", "\"updatedOn\" is a number that is no integer instead of milliseconds"},
-		{"\"updatedOn\":\"2026-01-01\"", "\"updatedOn\" is a string"},
+		{"\"forecastAmount\":{}", "\"forecastAmount\" is an object instead of a number"},
+		{"\"quotaValue\":[]", "\"quotaValue\" is an array"},
+		{"\"adjustmentValue\":{}", "\"adjustmentValue\" is an object"},
+		{"\"aggregationTotal\":\"\"", "\"aggregationTotal\" is a string"},
+		{"\"crmClosed\":true", "\"crmClosed\" is a boolean"},
 		{"\"updatedOn\":1234567890123456789", "\"updatedOn\" is an integer of more than 18 digits"},
-		{"\"currency\":5", "\"currency.code\" is an integer"},
-		{"\"currency\":[]", "\"currency.code\" is an array"},
-		{"\"currency\":{\"code\":1.5}", "\"currency.code\" is a number that is no integer"},
-		{"\"currency\":{\"symbol\":{}}", "\"currency.symbol\" is an object"},
-		{"\"forecastValue\":1,\"forecastAmount\":1", "Attribute \"forecastAmount\" is also there under its other name"},
-		{"\"timePeriod\":\"a\",\"timePeriodId\":\"a\"", "Attribute \"timePeriodId\" is also there"},
 	};
 
 	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
@@ -300,8 +299,150 @@ test_types(void)
 		refused(file, wrong[i].fact, wrong[i].member);
 		refused(file, ", in item 2 of list \"entries\", at byte 15 of the file.", "… and its place");
 	}
-	refused("{\"entries\":[],\"timePeriods\":[{\"startDate\":20260101}]}",
-			"\"startDate\" is an integer instead of a string", "a date as an integer");
+	for (int i = CLARI_USERS; i < CLARI_LIST_COUNT; i++)
+	{
+		char file[256];
+
+		snprintf(file, sizeof(file), "{\"entries\":[],\"%s\":[{\"%s\":{}}]}", clari_lists[i].key,
+				 clari_lists[i].attributes[0].key);
+		refused(file, "is an object instead of a string, in item 1 of list", "an id that is an object");
+	}
+}
+
+/* A user's attribute that is the value becomes the text. */
+static void
+user_gives(const char *value, const char *text)
+{
+	char file[2048];
+	char line[2048];
+
+	snprintf(file, sizeof(file), "{\"entries\":[],\"users\":[{\"scopeId\" : %s ,\"userId\":\"u\"}]}", value);
+	snprintf(line, sizeof(line), "users|user_id=u|scope_id=%s\n", text);
+	gives(file, line, value);
+}
+
+/* What came where a text was expected is its JSON. */
+static void
+test_json_texts(void)
+{
+	static const char all[] = "[\"\\u0001\\b\\f\\n\\r\\t\\\"\\\\\\u001f\x7F\xE2\x82\xAC\"]";
+
+	user_gives("{\"type\":\"MGR\",\"userId\":\"19/05\",\"userType\":null}",
+			   "{\"type\":\"MGR\",\"userId\":\"19/05\",\"userType\":null}");
+	user_gives("\"{\\\"type\\\": 1}\"", "{\"type\": 1}");
+	user_gives("{ }", "{}");
+	user_gives("[\r\n]", "[]");
+	user_gives(" [ 1 , { \"a b\" : [ true , false , null ] , \"\" : { } } , \"x\" ]",
+			   "[1,{\"a b\":[true,false,null],\"\":{}},\"x\"]");
+	user_gives("true", "true");
+	user_gives("false", "false");
+	user_gives("17", "17");
+	user_gives("1.50", "1.50");
+	user_gives("-1E+2", "-1E+2");
+	user_gives("[0.1,1e999,-2.50e-3,123456789012345678,-123456789012345678]",
+			   "[0.1,1e999,-2.50e-3,123456789012345678,-123456789012345678]");
+	user_gives("[9223372036854775808,{\"n\":-123456789012345678901234567890},1234567890123456789]",
+			   "[9223372036854775808,{\"n\":-123456789012345678901234567890},1234567890123456789]");
+	user_gives("{\"n\":123456789012345678901234567890.5,\"m\":\"123456789012345678901e0\"}",
+			   "{\"n\":123456789012345678901234567890.5,\"m\":\"123456789012345678901e0\"}");
+	user_gives("[\"\\/\\u002f\\u00e9\\ud83d\\ude00\"]", "[\"//\xC3\xA9\xF0\x9F\x98\x80\"]");
+	user_gives(all, all);
+	user_gives("{\"\\\"\\/\\u20ac\":1}", "{\"\\\"/\xE2\x82\xAC\":1}");
+	refused("{\"entries\":[],\"users\":[{\"userId\":\"u\",\"scopeId\":[\"a\\u0000b\"]}]}", "An escaped NUL character",
+			"a NUL in a text that is written as JSON again");
+	refused("{\"entries\":[],\"users\":[{\"userId\":\"u\",\"scopeId\":{\"a\":1,\"a\":1}}]}", "A duplicate key",
+			"nor a key twice");
+	gives("{\"entries\":[],\"users\":[{\"userId\":\"u\",\"name\":1.5,\"email\":{},\"scopeId\":[{}],\"crmId\":true,"
+		  "\"hierarchyId\":7,\"hierarchyName\":[1]},{\"userId\":\"v\",\"name\":[2]}]}",
+		  "users|user_id=u|name=1.5|email={}|scope_id=[{}]|crm_id=true|hierarchy_id=7|hierarchy_name=[1]\n"
+		  "users|user_id=v|name=[2]\n",
+		  "several in one item");
+	gives("{\"entries\":[],\"fields\":[{\"fieldId\":\"f\",\"fieldName\":{\"a\":1},\"fieldType\":false}],"
+		  "\"timePeriods\":[{\"timePeriodId\":\"p\",\"type\":[],\"label\":4.5,\"year\":{}}]}",
+		  "fields|field_id=f|field_name={\"a\":1}|field_type=false\n"
+		  "timePeriods|time_period_id=p|type=[]|label=4.5|year={}\n",
+		  "in other lists");
+	entry_gives("\"ownerName\":true,\"ownerEmail\":{},\"updatedBy\":[1],\"adjustedBy\":0.5",
+				"owner_name=true|owner_email={}|updated_by=[1]|adjusted_by=0.5", "of an entry");
+	entry_gives("\"currency\":5", "currency=5", "a currency that is an integer");
+	entry_gives("\"currency\":[\"USD\"]", "currency=[\"USD\"]", "… an array");
+	entry_gives("\"currency\":{\"code\":1.5,\"symbol\":{}}", "currency=1.5|currency_symbol={}", "… or of such parts");
+}
+
+/* What a column of the attribute's type cannot hold is told as that. */
+static void
+test_unexpected(void)
+{
+	entry_gives("\"isUpdated\":1", "is_updated~1", "a boolean that is an integer");
+	entry_gives("\"isUpdated\":\"true\"", "is_updated~\"true\"", "… a string");
+	entry_gives("\"isUpdated\":[ 1.50 ],\"updatedOn\":{\"at\":\"\\u00e9\"}",
+				"is_updated~[1.50]|updated_on~{\"at\":\"\xC3\xA9\"}", "… an array, and a time that is an object");
+	entry_gives("\"updatedOn\":\"2026-01-01\"", "updated_on~\"2026-01-01\"", "a time that is a string");
+	entry_gives("\"updatedOn\":1.7e12,\"adjustedOn\":true", "updated_on~1.7e12|adjusted_on~true",
+				"a time that is no integer, or a boolean");
+	gives(
+		"{\"entries\":[],\"timePeriods\":[{\"startDate\":20260101,\"endDate\":[]}],\"timeFrames\":[{\"startDate\":1.5,"
+		"\"endDate\":12345678901234567890}]}",
+		"timePeriods|start_date~20260101|end_date~[]\ntimeFrames|start_date~1.5|end_date~12345678901234567890\n",
+		"dates");
+}
+
+/* An attribute under both of its names is one if the value is the same. */
+static void
+test_two_names(void)
+{
+	static const char *const same[] = {
+		"5",     "5.0",     "5e0",        "0.5e1",  "50E-1",
+		"5.000", "500e-02", "0.00005e+5", "5e0000", "0.000000000000000000000000000005e30"};
+	static const char *const zeros[] = {"0", "0.0", "-0", "0e5", "-0.00E-9"};
+	static const char *const others[] = {"-5",
+										 "50",
+										 "5.1",
+										 "0.5",
+										 "5e1",
+										 "5.0000000000000000000000000000000001",
+										 "0",
+										 "4.9999999999999999999999999999999999",
+										 "5e99999999999999999999",
+										 "55e-99999999999999999999",
+										 "500000000000000000000"};
+	char members[256];
+	char line[256];
+
+	for (size_t i = 0; i < sizeof(same) / sizeof(same[0]); i++)
+		for (size_t j = 0; j < sizeof(same) / sizeof(same[0]); j++)
+		{
+			snprintf(members, sizeof(members), "\"crmTotal\":%s,\"aggregationTotal\":%s", same[i], same[j]);
+			snprintf(line, sizeof(line), "crm_total#%s", same[i]);
+			entry_gives(members, line, "the same total under both names");
+		}
+	for (size_t i = 0; i < sizeof(zeros) / sizeof(zeros[0]); i++)
+	{
+		snprintf(members, sizeof(members), "\"aggregationClosed\":0.00,\"crmClosed\":%s", zeros[i]);
+		entry_gives(members, "crm_closed#0.00", "nothing, however it is written");
+	}
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+	{
+		snprintf(members, sizeof(members), "{\"entries\":[{\"aggregationTotal\":5,\"crmTotal\":%s}]}", others[i]);
+		refused(members, "Attribute \"crmTotal\" has another value under its other name, in item 1", members);
+	}
+	entry_gives("\"crmTotal\":123456789012345678901234567890,\"aggregationTotal\":123456789012345678901234567890.0",
+				"crm_total#123456789012345678901234567890", "a total beyond 64 bits");
+	refused(
+		"{\"entries\":[{\"crmTotal\":123456789012345678901234567890,\"aggregationTotal\":123456789012345678901234567891}]}",
+		"has another value", "… to the last digit");
+	entry_gives("\"crmTotal\":1e99999999999999999999,\"aggregationTotal\":1e99999999999999999999",
+				"crm_total#1e99999999999999999999", "the very same");
+	entry_gives("\"forecastValue\":1,\"forecastAmount\":1.0,\"quotaAmount\":2,\"quotaValue\":2,\"adjustmentValue\":-3,"
+				"\"adjustmentAmount\":-3.0",
+				"forecast_value#1|quota_value#2|adjustment_value#-3", "the other amounts");
+	entry_gives("\"timePeriod\":\"a\",\"timePeriodId\":\"a\"", "time_period=a", "the period");
+	refused("{\"entries\":[{\"timePeriod\":\"a\",\"timePeriodId\":\"b\"}]}",
+			"Attribute \"timePeriodId\" has another value under its other name", "two periods");
+	refused("{\"entries\":[{\"timePeriod\":\"a\",\"timePeriodId\":\"ab\"}]}", "has another value",
+			"… of other lengths");
+	refused("{\"entries\":[{\"forecastValue\":1,\"forecastAmount\":\"1\"}]}",
+			"Attribute \"forecastAmount\" is a string instead of a number", "one that is no number");
 }
 
 static void
@@ -392,14 +533,70 @@ test_strings(void)
 				"user_id=\xF4\x8F\xBF\xBF\xF0\x90\x80\x80\xEF\xBF\xBF\x01", "the edges of escapes");
 }
 
+/* A file that is no JSON object: the message, and the detail. */
+static void
+foreign(const char *file, size_t length, const char *message, const char *detail)
+{
+	Seen seen;
+
+	refused_bytes(file, length, CLARI_ERROR_DATA, detail, detail);
+	memset(&seen, 0, sizeof(seen));
+	read_pieces(&seen, file, length, length, 1);
+	is(seen.error.message, message, "… and the message");
+	is(seen.error.detail, detail, "… and the detail");
+}
+
+#define FOREIGN(file, message, detail) foreign(file, sizeof(file) - 1, message, detail)
+
+/* What is no export file says what it begins with. */
+static void
+test_foreign(void)
+{
+	static const char invalid[] = "the export file is not valid JSON";
+	char file[4096];
+	char detail[256];
+
+	FOREIGN("", "the export file is empty", "It has no bytes.");
+	FOREIGN("User,Email,CRM User ID\r\nAda,a@x,1\r\n", invalid,
+			"It begins with \"User,Email,CRM User ID…\", as CSV does.");
+	FOREIGN("\xEF\xBB\xBF\"User\",\"E-Mail\",\"Währung\"", invalid,
+			"It begins with \"\"User\",\"E-Mail\",\"W??hrung\"\", as CSV does.");
+	FOREIGN("Sorry, try again", invalid, "It begins with \"Sorry, try again\", not with a brace.");
+	FOREIGN("<html>\n<body>", invalid, "It begins with \"<html>…\", as a web page does.");
+	FOREIGN("\r\n <!DOCTYPE html>", invalid, "It begins with \"<!DOCTYPE html>\", as a web page does.");
+	FOREIGN("[]", "the export file is not a JSON object", "It begins with \"[]\", as a list does.");
+	FOREIGN("[{\"User\":\"\x01\x7F\"}]", "the export file is not a JSON object",
+			"It begins with \"[{\"User\":\"??\"}]\", as a list does.");
+	FOREIGN("null", invalid, "It begins with \"null\", not with a brace.");
+	FOREIGN("\x1F\x8B\x08\0\0\0\0\0\0", invalid,
+			"It begins with the bytes 1F 8B 08 00, as gzip does: it is compressed once more than its headers say.");
+	FOREIGN("PK\x03\x04\x14", invalid, "It begins with the bytes 50 4B 03 04, as a zip archive does.");
+	FOREIGN("\xFF\xFE{\0\"\0", invalid, "It begins with the bytes FF FE 7B 00, as UTF-16 does.");
+	FOREIGN("\xFE\xFF\0{\0\"", invalid, "It begins with the bytes FE FF 00 7B, as UTF-16 does.");
+	FOREIGN("{\0\"\0e\0", invalid, "It begins with the bytes 7B 00 22 00, as UTF-16 does.");
+	FOREIGN("\0{\0\"\0e", invalid, "It begins with the bytes 00 7B 00 22, as UTF-16 does.");
+	FOREIGN("U\0s\0e\0", invalid, "It begins with the bytes 55 00 73 00, as UTF-16 does.");
+	FOREIGN("\xFF\xFE\0\0{\0\0\0", invalid, "It begins with the bytes FF FE 00 00, as UTF-32 does.");
+	FOREIGN("\0\0\xFE\xFF\0\0\0{", invalid, "It begins with the bytes 00 00 FE FF, as UTF-32 does.");
+	FOREIGN("{\0\0\0\"\0\0\0", invalid, "It begins with the bytes 7B 00 00 00, as UTF-32 does.");
+	FOREIGN("\0\0\0{\0\0\0\"", invalid, "It begins with the bytes 00 00 00 7B, as UTF-32 does.");
+	FOREIGN("\x89PNG\r\n", invalid, "It begins with the bytes 89 50 4E 47, not with a brace.");
+	FOREIGN("\0\0\0\0\0", invalid, "It begins with the bytes 00 00 00 00, not with a brace.");
+	FOREIGN("\xEF\xBB{}", invalid, "It begins with the bytes EF BB 7B 7D, not with a brace.");
+	FOREIGN(" \xEF\xBB\xBF{}", invalid, "It begins with the bytes 20 EF BB BF, not with a brace.");
+	FOREIGN("\xFF", invalid, "It begins with the bytes FF, not with a brace.");
+	for (size_t length = 59; length < sizeof(file); length = length < 300 ? length + 1 : length * 3)
+	{
+		memset(file, 'x', length);
+		snprintf(detail, sizeof(detail), "It begins with \"%.*s%s\", not with a brace.",
+				 length > 60 ? 60 : (int) length, file, length > 60 ? "…" : "");
+		foreign(file, length, invalid, detail);
+	}
+}
+
 static void
 test_structure(void)
 {
-	refused("[]", "A document that is not an object, at byte 0 of the file.", "an array");
-	refused("<html>", "A document that is not an object, at byte 0 of the file.", "a page");
-	refused("\xEF\xBB{}", "A document that is not an object, at byte 2", "half a byte order mark");
-	refused(" \xEF\xBB\xBF{}", "A document that is not an object, at byte 1", "a byte order mark too late");
-	refused("", "It ends at byte 0 of the file.", "nothing");
 	refused("  ", "It ends at byte 2 of the file.", "white space");
 	refused("\xEF\xBB\xBF", "It ends at byte 3 of the file.", "a byte order mark alone");
 	refused("{\"entries\":[]}x", "Something after the end of the document, at byte 14 of the file.",
@@ -802,8 +999,12 @@ main(void)
 	test_shapes();
 	test_values();
 	test_types();
+	test_json_texts();
+	test_unexpected();
+	test_two_names();
 	test_tokens();
 	test_strings();
+	test_foreign();
 	test_structure();
 	test_limits();
 	test_failures();

@@ -685,8 +685,8 @@ test_groups(void)
 		whole = whole && group->nrows % 5 == 0 && group->nruns == group->nrows / 5 && group->offset % 8 == 0;
 		whole = whole && (group->nrows == full || group->nrows == 30000 % full);
 	}
-	ok(entries == 30000 / full + 1 && whole, "a group is closed at the first end of a run from %d rows on: no run straddles",
-	   CLARI_GROUP_ROWS);
+	ok(entries == 30000 / full + 1 && whole,
+	   "a group is closed at the first end of a run from %d rows on: no run straddles", CLARI_GROUP_ROWS);
 	free(rowset.index);
 	drop(&made);
 }
@@ -779,7 +779,8 @@ test_encodings(void)
 	ok(group->chunks[CLARI_ENTRY_IS_UPDATED].encoding == CLARI_ENCODING_FIXED &&
 		   group->chunks[CLARI_ENTRY_UPDATED_ON].encoding == CLARI_ENCODING_FIXED,
 	   "booleans and times are of fixed width");
-	ok(group->chunks[CLARI_RUNS_CHUNK].encoding == CLARI_ENCODING_RUNS && group->nruns == group->nrows / 2, "entries have runs");
+	ok(group->chunks[CLARI_RUNS_CHUNK].encoding == CLARI_ENCODING_RUNS && group->nruns == group->nrows / 2,
+	   "entries have runs");
 	free(rowset.index);
 	drop(&made);
 }
@@ -1016,10 +1017,180 @@ test_several_periods(void)
 	refuses("a flat file of several periods is refused", flats, 2, "several periods", "2026_Q2");
 	count = small_items(items);
 	items[10] = period("2025_Q4", "2025-12-31");
-	refuses("entries of another period than the first of the list are refused", items, count, "several periods",
-			"2025_Q4");
+	refuses("entries of a period that is not in the list are refused", items, count, "not in list \"timePeriods\"",
+			"2026_Q1");
 	refuses("a period that is no quarter is refused", &bad, 1, "not a fiscal quarter", "Q1 2026");
 	refuses("so is one that is too long", &longer, 1, "not a fiscal quarter", "2026_Q11");
+}
+
+static Item
+period_alone(const char *id)
+{
+	Item item = {.list = CLARI_TIME_PERIODS};
+
+	item.values[CLARI_TIME_PERIOD_ID] = text(id);
+	return item;
+}
+
+/* The file is kept, as that of the quarter; with another than was asked for, as empty. */
+static void
+answers(const char *name, const char *requested, const Item *items, size_t count, const char *answered)
+{
+	Made made = {0};
+
+	make(&made, requested, PLENTY, items, count);
+	ok(made.done && strcmp(made.meta.answered, answered) == 0 &&
+		   made.meta.flags == (*requested == '\0' || strcmp(requested, answered) == 0 ? 0 : CLARI_ROWSET_WRONG_PERIOD),
+	   "%s", name);
+	if (!made.done || strcmp(made.meta.answered, answered) != 0)
+		printf("# answered \"%s\", %s: %s\n", made.meta.answered, made.error.message, made.error.detail);
+	drop(&made);
+}
+
+/* The entries decide of which quarter a file is; the list where there are none. */
+static void
+test_more_periods(void)
+{
+	static const char *const asked[] = {"2026_Q1", ""};
+	Item items[32];
+	size_t count = small_items(items);
+	Item listed[3];
+	Made made = {0};
+
+	items[count] = items[10];
+	for (int before = 0; before < 2; before++)
+	{
+		items[before ? 10 : count] = period("2026_Q2", "2026-06-30");
+		items[before ? count : 10] = period("2026_Q1", "2026-03-31");
+		for (size_t i = 0; i < COUNT(asked); i++)
+			answers("a further quarter in the list is no error and no wrong quarter", asked[i], items, count + 1,
+					"2026_Q1");
+		make(&made, "2026_Q1", PLENTY, items, count + 1);
+		ok(made.meta.period_end == 9586 && made.meta.rows[CLARI_TIME_PERIODS] == 2 &&
+			   made.meta.rows[CLARI_ENTRIES] == 4,
+		   "the quarter's own end counts, and all rows are kept");
+		drop(&made);
+		answers("entries of another quarter are the wrong one, whatever the list has", "2026_Q2", items, count + 1,
+				"2026_Q1");
+	}
+	items[10] = period("2026_Q1", "2026-03-31");
+	items[count] = period_alone("2026_M01");
+	answers("a month in the list is no error either", "2026_Q1", items, count + 1, "2026_Q1");
+	listed[0] = period_alone("2026_Q2");
+	listed[1] = period_alone("2026_M01");
+	listed[2] = period_alone("2026_Q1");
+	answers("without entries the list tells the quarter that was asked for", "2026_Q1", listed, 3, "2026_Q1");
+	answers("… or that it is another", "2025_Q4", listed, 3, "2026_Q2");
+	answers("… or which the current one is", "", listed, 2, "2026_Q2");
+	answers("nothing at all tells nothing", "", NULL, 0, "");
+	refuses("which of several is the current one it does not tell", listed, 3, "does not tell which fiscal quarter",
+			"\"2026_Q2\" and \"2026_Q1\"");
+	refuses("and a list without a quarter tells of none", &listed[1], 1, "not a fiscal quarter", "2026_M01");
+}
+
+static size_t refused_flips(Made *made, size_t n, ClariError *error);
+
+static ClariValue
+unexpected(const char *json)
+{
+	return (ClariValue){.kind = CLARI_VALUE_UNEXPECTED, .length = (uint32_t) strlen(json), .data = json};
+}
+
+/* The sentence instead of a chunk, or "" where there is none. */
+static const char *
+sentence_of(const Rowset *rowset, ClariList list, int position)
+{
+	static char sentence[1024];
+
+	for (uint32_t i = 0; i < rowset->trailer.ngroups; i++)
+	{
+		const ClariGroupIndex *group = &rowset->index[i];
+		ClariChunk chunk;
+		uint32_t header;
+
+		if (group->list != list || group->chunks[position].encoding != CLARI_ENCODING_UNEXPECTED)
+			continue;
+		chunk = open_checked(rowset, group, position);
+		memcpy(&header, chunk.bytes, sizeof(header));
+		snprintf(sentence, sizeof(sentence), "%.*s", (int) (header >> 2) - 4, chunk.bytes + 4);
+		return sentence;
+	}
+	return "";
+}
+
+/* What is no value of its column's type is told to who wants the column, and nobody else. */
+static void
+test_unexpected(void)
+{
+	static const size_t memories[] = {PLENTY, 1};
+	char wide[300];
+	Item items[32];
+	size_t count = small_items(items);
+	Rowset rowset;
+
+	memset(wide, 'x', sizeof(wide));
+	wide[59] = '\xC3';
+	wide[60] = '\xA9';
+	wide[sizeof(wide) - 1] = '\0';
+	items[0].values[CLARI_ENTRY_UPDATED_ON] = unexpected("\"today\"");
+	items[1].values[CLARI_ENTRY_UPDATED_ON] = number("1784505600000");
+	items[2].values[CLARI_ENTRY_ADJUSTED_ON] = unexpected("true");
+	items[1].values[CLARI_ENTRY_IS_UPDATED] = unexpected("0.0");
+	items[10].values[CLARI_TIME_PERIOD_END_DATE] = unexpected(wide);
+	items[11].values[CLARI_TIME_FRAME_START_DATE] = unexpected("[1]");
+	items[count++] = items[10];
+	items[count++] = items[11];
+	for (size_t i = 0; i < COUNT(memories); i++)
+	{
+		Made made = {0};
+		bool others = true;
+
+		make(&made, "2026_Q1", memories[i], items, count);
+		ok(made.done && load(&rowset, made.target.bytes, made.target.length, &made.error) &&
+			   clari_rowset_check(made.target.bytes, made.target.length, &made.error),
+		   "a file with values of unexpected types is kept, with %zu bytes of memory", memories[i]);
+		is(sentence_of(&rowset, CLARI_ENTRIES, CLARI_ENTRY_UPDATED_ON),
+		   "It is the string \"today\" instead of milliseconds since 1970 as an integer, in an item of list \"entries\" "
+		   "with userId \"u1\", timeFrameId \"w2\", fieldId \"f1\".",
+		   "a time that is none");
+		is(sentence_of(&rowset, CLARI_ENTRIES, CLARI_ENTRY_ADJUSTED_ON),
+		   "It is the boolean true instead of milliseconds since 1970 as an integer, in an item of list \"entries\" "
+		   "with userId \"u1\", timeFrameId \"w1\", fieldId \"f1\".",
+		   "… or a boolean");
+		is(sentence_of(&rowset, CLARI_ENTRIES, CLARI_ENTRY_IS_UPDATED),
+		   "It is the number 0.0 instead of true or false, in an item of list \"entries\" "
+		   "with userId \"u2\", timeFrameId \"w1\", fieldId \"f1\".",
+		   "a boolean that is a number");
+		is(sentence_of(&rowset, CLARI_TIME_FRAMES, CLARI_TIME_FRAME_START_DATE),
+		   "It is the array [1] instead of a text with a date, in an item of list \"timeFrames\" with timeFrameId "
+		   "\"w1\".",
+		   "a week's day that is an array");
+		is(sentence_of(&rowset, CLARI_ENTRIES, CLARI_ENTRY_WEEK_START),
+		   "It is the array [1] instead of a text with a date, in an item of list \"entries\" "
+		   "with userId \"u1\", timeFrameId \"w1\", fieldId \"f1\".",
+		   "… also where it is joined");
+		wide[59] = '\0';
+		ok(strstr(sentence_of(&rowset, CLARI_TIME_PERIODS, CLARI_TIME_PERIOD_END_DATE), wide) != NULL &&
+			   strstr(sentence_of(&rowset, CLARI_TIME_PERIODS, CLARI_TIME_PERIOD_END_DATE), "x… instead of a text") !=
+				   NULL,
+		   "a long value is cut at a character");
+		wide[59] = '\xC3';
+		ok(made.meta.period_end == CLARI_DATE_NONE && made.meta.rows[CLARI_ENTRIES] == 4 &&
+			   made.meta.rows[CLARI_TIME_PERIODS] == 1 && made.meta.rows[CLARI_TIME_FRAMES] == 2,
+		   "a quarter's end that is none is not known, and the same twice is there once");
+		for (uint32_t g = 0; g < rowset.trailer.ngroups; g++)
+			for (int position = 0; position < CLARI_CHUNK_COUNT; position++)
+				others = others && (rowset.index[g].chunks[position].encoding != CLARI_ENCODING_UNEXPECTED ||
+									position == CLARI_ENTRY_UPDATED_ON || position == CLARI_ENTRY_ADJUSTED_ON ||
+									position == CLARI_ENTRY_IS_UPDATED || position == CLARI_ENTRY_WEEK_START ||
+									rowset.index[g].list != CLARI_ENTRIES);
+		ok(others && sentence_of(&rowset, CLARI_ENTRIES, CLARI_ENTRY_WEEK_END)[0] == '\0',
+		   "no other column is touched");
+		if (i == 0)
+			ok(refused_flips(&made, 0, &made.error) == made.target.length * 8, "each flipped bit of it is refused");
+		free(rowset.index);
+		drop(&made);
+	}
 }
 
 static void
@@ -1406,6 +1577,8 @@ main(void)
 	test_kinds();
 	test_wrong_period();
 	test_several_periods();
+	test_more_periods();
+	test_unexpected();
 	test_references();
 	test_duplicates();
 	test_required();
