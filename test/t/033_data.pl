@@ -123,8 +123,7 @@ for my $case (@scopes)
 	my ($json, $text) = @$case;
 	subtest "a scope that is $json" => sub {
 		with_file('"users":[', qq("users":[{"userId":"x","name":"X","scopeId":$json},));
-		is($node->safe_psql('postgres', "SET client_encoding = 'UTF8'; SELECT scope_id FROM clari.users WHERE $q1 AND user_id = 'x'"), $text,
-			'is that text');
+		is(answer("SET client_encoding = 'UTF8'; SELECT scope_id FROM clari.users WHERE $q1 AND user_id = 'x'"), $text, 'is that text');
 		is(answer("SELECT count(*) FROM clari.users WHERE $q1"), 32, 'beside all others');
 		is_one_export();
 	};
