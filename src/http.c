@@ -14,6 +14,7 @@
  */
 #include "postgres.h"
 
+#include <limits.h>
 #include <signal.h>
 
 #include "miscadmin.h"
@@ -27,6 +28,9 @@
 #define READY_EVENTS 32
 #define IDLE_CONNECTIONS 16L
 #define WAIT_MAX INT64CONST(600000) /* ms: no deadline is further off than this to WaitEventSetWait() */
+#define SILENCE                                                                                                        \
+	INT64CONST(3000)    /* ms without a byte, after which an answer that nobody waits for any more may be lost */
+#define FRESH_SECONDS 3 /* libcurl counts the age of connections in whole seconds */
 
 typedef struct ClariSocket
 {
@@ -41,6 +45,7 @@ struct ClariHttp
 	char user_agent[64];
 	ClariTransfer *transfers; /* those under way */
 	int64_t timer_at;         /* when libcurl wants to be called, INT64_MAX: need not */
+	int64_t trouble_at;       /* when a connection last failed, 0: never; those that are older are not used again */
 	ClariSocket *sockets;     /* those that libcurl waits for */
 	int nsockets;
 	int sockets_size;
@@ -146,11 +151,42 @@ socket_action(ClariHttp *http, curl_socket_t fd, int ready)
 	restore_signals(&http->outside);
 }
 
+/* ------- which connections are used ------- */
+
+/*
+ * Connections that are kept seldom die alone: what lies between (a firewall, a
+ * balancer) forgets all of them, and each would cost a request_timeout to find
+ * out.  So one that failed with a request on it is the last to do so: what is
+ * begun after it goes over connections that are younger.  Those that cannot be
+ * reached at all say nothing about those that are open.
+ */
+static void
+note_trouble(ClariHttp *http, const ClariTransfer *transfer)
+{
+	if (clari_transfer_was_sent(transfer))
+		http->trouble_at = clari_clock_now();
+}
+
+/* libcurl itself closes what is older, also for others' sake, when it looks for one. */
+static void
+choose_connection(const ClariHttp *http, ClariTransfer *transfer)
+{
+	int64_t seconds = (clari_clock_now() - http->trouble_at) / 1000;
+
+	if (http->trouble_at == 0)
+		return;
+	if (seconds < FRESH_SECONDS)
+		curl_easy_setopt(transfer->easy, CURLOPT_FRESH_CONNECT, 1L);
+	else
+		curl_easy_setopt(transfer->easy, CURLOPT_MAXLIFETIME_CONN, (long) Min(seconds - FRESH_SECONDS + 1, INT_MAX));
+}
+
 static bool
 add_to_multi(ClariHttp *http, ClariTransfer *transfer, ClariError *error)
 {
 	CURLMcode code;
 
+	choose_connection(http, transfer);
 	block_signals(&http->outside);
 	code = curl_multi_add_handle(http->multi, transfer->easy);
 	restore_signals(&http->outside);
@@ -205,7 +241,6 @@ clari_http_open(void)
 	curl_multi_setopt(http->multi, CURLMOPT_SOCKETDATA, http);
 	curl_multi_setopt(http->multi, CURLMOPT_TIMERFUNCTION, on_timer);
 	curl_multi_setopt(http->multi, CURLMOPT_TIMERDATA, http);
-	curl_multi_setopt(http->multi, CURLMOPT_PIPELINING, (long) CURLPIPE_MULTIPLEX);
 	/* kept when idle; libcurl's own bound is four times as many as ever ran at once */
 	curl_multi_setopt(http->multi, CURLMOPT_MAXCONNECTS, IDLE_CONNECTIONS);
 	the_http = http;
@@ -258,6 +293,8 @@ clari_http_cancel(ClariTransfer *transfer)
 {
 	if (transfer->finished)
 		return;
+	if (clari_clock_now() - transfer->progress_at >= SILENCE)
+		note_trouble(transfer->http, transfer);
 	detach(transfer);
 	clari_transfer_close(transfer);
 }
@@ -299,6 +336,8 @@ complete(ClariHttp *http, ClariTransfer *transfer, CURLcode code)
 	ClariError error;
 	ClariFollow follow = CLARI_FOLLOW_NONE;
 
+	if (clari_transfer_blames_connection(transfer, code))
+		note_trouble(http, transfer);
 	curl_multi_remove_handle(http->multi, transfer->easy);
 	if (code == CURLE_OK)
 		follow = clari_transfer_follow(transfer, &error);
@@ -348,7 +387,8 @@ expire(ClariHttp *http)
 			transfer = transfer->next;
 			continue;
 		}
-		detach(transfer);
+		note_trouble(http, transfer);
+		detach(transfer); /* by which libcurl closes the connection */
 		clari_transfer_stalled(transfer, &result);
 		finish(transfer, &result);
 		transfer = http->transfers;

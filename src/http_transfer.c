@@ -249,7 +249,13 @@ set_connection(ClariTransfer *transfer)
 	code |= curl_easy_setopt(easy, CURLOPT_NOPROXY, "");
 	code |= curl_easy_setopt(easy, CURLOPT_HEADEROPT, (long) CURLHEADER_SEPARATE);
 	code |= curl_easy_setopt(easy, CURLOPT_NETRC, (long) CURL_NETRC_IGNORED);
-	code |= curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_2TLS);
+	/*
+	 * Not HTTP/2: libcurl goes on using a connection that has fallen silent for
+	 * whatever else is asked of that host, retries too, and 7.88 has no call to
+	 * retire it.  HTTP/1.1's is closed with the transfer that stalled on it, and
+	 * an export, one request after the other, gains nothing from multiplexing.
+	 */
+	code |= curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_1_1);
 	code |= curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L);
 	code |= curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L);
 	code |= curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long) CURL_SSLVERSION_TLSv1_2);
@@ -450,18 +456,35 @@ retry_after(const ClariTransfer *transfer)
 	return wait < 0 ? 0 : wait > RETRY_AFTER_MAX ? RETRY_AFTER_MAX : wait;
 }
 
-/*
- * Whether not a byte of a request has gone out, in any hop.  The size counts
- * what a connection (of TLS, a proxy's, HTTP/2) has taken from us, so doubt is
- * on the side of false.
- */
+bool
+clari_transfer_was_sent(const ClariTransfer *transfer)
+{
+	long sent = 0;
+	long connects = 0;
+	curl_off_t handshake = 0;
+
+	curl_easy_getinfo(transfer->easy, CURLINFO_REQUEST_SIZE, &sent);
+	curl_easy_getinfo(transfer->easy, CURLINFO_NUM_CONNECTS, &connects);
+	curl_easy_getinfo(transfer->easy, CURLINFO_APPCONNECT_TIME_T, &handshake);
+	if (sent == 0)
+		return false;
+	/* A proxy's CONNECT counts as sent, too; but through its tunnel nothing goes before TLS is up. */
+	return connects == 0 || handshake > 0 || !curl_strequal(transfer->here.scheme, "https");
+}
+
+/* 421: this connection does not serve that host.  408: mostly said of one that the server is about to close. */
+bool
+clari_transfer_blames_connection(const ClariTransfer *transfer, CURLcode code)
+{
+	if (code == CURLE_OK)
+		return http_status(transfer) == 421 || http_status(transfer) == 408;
+	return transfer->broken.code == CLARI_ERROR_NONE && !transfer->sink_refused;
+}
+
 static bool
 was_never_sent(const ClariTransfer *transfer)
 {
-	long sent = 1;
-
-	return transfer->hops == 0 && curl_easy_getinfo(transfer->easy, CURLINFO_REQUEST_SIZE, &sent) == CURLE_OK &&
-		   sent == 0;
+	return transfer->hops == 0 && !clari_transfer_was_sent(transfer);
 }
 
 /* False for what another attempt will meet again: certificates, set-up. */

@@ -88,6 +88,18 @@ extern void clari_transfer_stalled(ClariTransfer *transfer, ClariHttpResult *res
 /* The same for one that must not go on, for the reason given. */
 extern void clari_transfer_refused(ClariTransfer *transfer, const ClariError *error, ClariHttpResult *result);
 
+/*
+ * Whether the request of the hop under way, or a part of it, has been handed to
+ * a connection to where it is to go (or to a proxy that passes it on).
+ */
+extern bool clari_transfer_was_sent(const ClariTransfer *transfer);
+
+/*
+ * Whether a transfer that libcurl is done with says that something is wrong with
+ * the connection: it broke, or the server calls it the wrong one.
+ */
+extern bool clari_transfer_blames_connection(const ClariTransfer *transfer, CURLcode code);
+
 /* When the transfer will count as stalled; INT64_MAX: never. */
 extern int64_t clari_transfer_deadline(const ClariTransfer *transfer);
 

@@ -34,9 +34,9 @@ END { local $?; $_->kill_kill for @peers; }
 # Starts a peer of peers.py; returns its port and its log.
 sub start_peer
 {
-	my ($kind) = @_;
+	my ($kind, @more) = @_;
 	my ($port, $log) = map { "$dir/$kind." . @peers . $_ } '.port', '.log';
-	push @peers, IPC::Run::start([ 'python3', "$FindBin::RealBin/peers.py", $kind, $port, $log ]);
+	push @peers, IPC::Run::start([ 'python3', "$FindBin::RealBin/peers.py", $kind, $port, $log, @more ]);
 	wait_until("$kind listens", sub { -s $port });
 	return (slurp_file($port) + 0, $log);
 }
@@ -76,6 +76,8 @@ my ($full) = start_peer('full');
 my ($mute) = start_peer('mute');
 my ($proxy, $proxy_log) = start_peer('proxy');
 my ($denial) = start_peer('denial');
+my ($relay, $relay_log) = start_peer('relay', $tls);
+my ($both, $both_log) = start_peer('both', $plain_port, @good);
 start_peer('dns') if $own_network;
 
 # What the environment says of proxies does not count.
@@ -260,6 +262,125 @@ subtest 'many periods, one connection' => sub {
 	cmp_ok(scalar keys %gets, '<=', 12 + 1, 'connections are used again');
 	is($handshakes, 1, 'and one TLS handshake is enough');
 };
+
+subtest 'a server that offers HTTP/2, too' => sub {
+	start_over();
+	new_server("https://localhost:$both/v4", ca_file => "$dir/ca.crt");
+	rows_come('the rows come');
+	is(sim_posts(), 1, 'of one export');
+	my %chosen = map { $_ => 1 } split /\n/, slurp_file($both_log);
+	is_deeply(\%chosen, { 'http/1.1' => 1 }, 'by HTTP/1.1');
+};
+
+# ---- connections that die ----
+
+# What becomes of the connections through the relay that there are now; returns how many.
+sub strike
+{
+	my ($fate) = @_;
+	append_to_file("$relay_log.new", $fate);
+	rename("$relay_log.new", "$relay_log.command") or die $!;
+	wait_until('it has struck', sub { !-e "$relay_log.command" });
+	return slurp_file("$relay_log.count");
+}
+
+# Rows of the four quarters of a year.
+sub year_query { return "SELECT count(*), count(DISTINCT time_period) FROM $table WHERE time_period LIKE '$_[0]%'"; }
+
+# Requests that were not answered since the log was so long.
+sub broken_off { my ($length) = @_; return scalar(() = substr(slurp_file($node->logfile), $length) =~ /: status \d+, .* broken off$/mg); }
+
+# A worker that keeps connections through the relay, by which it has had the quarters of 2024.
+sub keep_connections
+{
+	my ($request_timeout) = @_;
+	terminate_workers($node);
+	start_over();
+	new_server("https://localhost:$relay/v4", ca_file => "$dir/ca.crt", request_timeout => $request_timeout, max_retries => 5,
+		max_concurrent_exports => 4);
+	like($session->query(year_query('2024')), qr/\|4$/, 'with rows of four quarters');
+	start_over();
+	$boss->query('SELECT clari_stats_reset()');
+	return;
+}
+
+for my $fate (qw(silent close reset closing resetting))
+{
+	my ($begin, $length);
+	my $begin_with = sub {
+		my (%settings) = @_;
+		keep_connections('600ms');
+		sim_set(\%settings) if %settings;
+		($begin, $length) = (time, -s $node->logfile);
+		return;
+	};
+	my $is_mended = sub {
+		my ($answer) = @_;
+		like($answer, qr/\|4$/, 'rows of four other quarters come');
+		is(sim_seen("periods.2025_Q$_.post"), 1, "of one POST for quarter $_") for 1 .. 4;
+		my ($tries, $broken) = ($boss->query('SELECT retries FROM clari_stats'), broken_off($length));
+		cmp_ok($broken, '<=', 4, 'no more than one request of each was not answered');
+		note(sprintf('%s: %d broken off, %d tries more, %.1f s', $fate, $broken, $tries, time - $begin));
+		return;
+	};
+
+	subtest "connections that are kept: $fate" => sub {
+		$begin_with->();
+		cmp_ok(strike($fate), '>=', 4, 'there are some');
+		$is_mended->($session->query(year_query('2025')));
+	};
+	subtest "connections while jobs run: $fate" => sub {
+		$begin_with->(job_seconds => 'hold');
+		$session->start(year_query('2025'));
+		wait_until('the jobs run', sub { 4 == grep { sim_seen("periods.2025_Q$_.poll") > 0 } 1 .. 4 });
+		strike($fate);
+		sim_release();
+		$is_mended->($session->finish);
+		sim_set({ job_seconds => 0.05 });
+	};
+	subtest "connections with POSTs on them: $fate" => sub {
+		$begin_with->();
+		sim_fault({ delay => 'hold' }, step => 'post');
+		$session->start(year_query('2025'));
+		wait_until('the POSTs are there', sub { sim_seen('held_answers') == 4 });
+		strike($fate);
+		$is_mended->($session->finish);
+		sim_release();
+	};
+}
+
+subtest 'connections that are kept, and a server that may be slow' => sub {
+	keep_connections('1h');
+	cmp_ok(strike('silent'), '>=', 4, 'there are some');
+	like($session->query(year_query('2025_Q1')), qr/\|1$/, 'what is not waited for to its end tells, too');
+	sleep 4;    # until libcurl, which counts whole seconds, can tell old connections from new ones
+	sim_reset();
+	like($session->query(year_query('2026')), qr/\|4$/, 'and the others are not used later, either');
+	my @requests = sim_last();
+	my %connections = map { $_->{connection} => 1 } @requests;
+	cmp_ok(scalar keys %connections, '<', @requests, 'but those that are younger');
+};
+
+for my $status (421, 408, 404, 503)
+{
+	my $blamed = $status == 421 || $status == 408;
+	subtest "a connection with an answer of $status" => sub {
+		keep_connections('10s');
+		sim_fault({ status => $status }, step => 'poll', times => 1);
+		$session->query(query('2025_Q1'));
+		like($session->query(query('2025_Q2') =~ s/SELECT .* FROM/SELECT count(*) FROM/r), qr/^\d+$/, 'rows of another quarter come');
+		my (%seen, $answered, $again);
+		for my $request (sim_last())
+		{
+			$again++ if $answered && $seen{ $request->{connection} };
+			$seen{ $request->{connection} } = 1 unless $answered;
+			$answered ||= $request->{kind} eq 'poll';
+		}
+		is($again // 0, 0, 'none that there was is used again') if $blamed;
+		cmp_ok($again // 0, '>', 0, 'those that there are are used again') unless $blamed;
+		is(sim_seen("periods.$_.post"), 1, "one POST for $_") for '2025_Q1', '2025_Q2';
+	};
+}
 
 # ---- redirects ----
 

@@ -1,15 +1,21 @@
 #!/usr/bin/python3
-"""Peers of a test that are not Clari, on loopback: peers.py KIND PORT_FILE LOG
+"""Peers of a test that are not Clari, on loopback: peers.py KIND PORT_FILE LOG [PORT [CERTIFICATE KEY]]
 
   full   listens, and its queue is full: a connection is not refused, it just does not come about
   mute   takes connections, and never says a word
   proxy  an HTTP proxy, for absolute URLs and CONNECT; the log has each request's head
   denial a proxy that asks for a password
+  relay  passes bytes on to PORT; LOG.command says once what becomes of the connections that there are: silent, close,
+         reset; or closing, resetting: with the next byte that comes from the client.  Then it is gone, and LOG.count
+         says how many these were
+  both   speaks TLS, offers HTTP/2 and HTTP/1.1, and passes on to PORT what comes by HTTP/1.1; the log has what was chosen
   dns    names that end in .invalid are not there, but for slow*.invalid, for which no answer comes; on port 53
 
 It goes with its parent."""
 import os
 import socket
+import ssl
+import struct
 import sys
 import threading
 import time
@@ -70,6 +76,85 @@ def serve_proxy(client, log, denies):
     client.close()
 
 
+class Relayed:
+    """A connection through the relay."""
+
+    def __init__(self, client, port):
+        self.client, self.server = client, socket.create_connection(("127.0.0.1", port))
+        self.fate, self.over = None, False
+        for source, sink in ((self.client, self.server), (self.server, self.client)):
+            threading.Thread(target=self.forward, args=(source, sink), daemon=True).start()
+
+    def forward(self, source, sink):
+        try:
+            while data := source.recv(65536):
+                if self.fate == "silent":
+                    continue
+                if self.fate in ("closing", "resetting") and source is self.client:
+                    break
+                sink.sendall(data)
+        except OSError:
+            pass
+        if self.fate != "silent":
+            self.end(self.fate == "resetting")
+
+    def suffer(self, fate):
+        self.fate = fate
+        if fate in ("close", "reset"):
+            self.end(fate == "reset")
+
+    def end(self, reset):
+        self.over = True
+        if reset:
+            self.client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        for sock in (self.server, self.client):
+            try:
+                # close() alone waits for the thread that is in recv()
+                sock.shutdown(socket.SHUT_RD if reset and sock is self.client else socket.SHUT_RDWR)
+            except OSError:
+                pass
+            sock.close()
+
+
+def obey(log, relayed):
+    while True:
+        time.sleep(0.01)
+        if not os.path.exists(log + ".command"):
+            continue
+        with open(log + ".command", encoding="ascii") as file:
+            fate = file.read().strip()
+        present = [connection for connection in relayed if not connection.over and connection.fate is None]
+        for connection in present:
+            connection.suffer(fate)
+        with open(log + ".count", "w", encoding="ascii") as file:
+            file.write(str(len(present)))
+        os.remove(log + ".command")
+
+
+def serve_both(client, port, log, tls):
+    try:
+        client = tls.wrap_socket(client, server_side=True)
+    except OSError:
+        return
+    chosen = client.selected_alpn_protocol()
+    with open(log, "a", encoding="ascii") as file:
+        file.write(f"{chosen}\n")
+    if chosen == "h2":
+        client.close()
+        return
+    server = socket.create_connection(("127.0.0.1", port))
+    threading.Thread(target=forward, args=(client, server), daemon=True).start()
+    forward(server, client)
+    client.close()
+
+
+def tls_of_both(certificate, key):
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate, key)
+    tls.set_alpn_protocols(["h2", "http/1.1"])
+    return tls
+
+
 def answer_dns(listener):
     while True:
         query, sender = listener.recvfrom(4096)
@@ -78,7 +163,7 @@ def answer_dns(listener):
 
 
 def main():
-    kind, port_file, log = sys.argv[1:]
+    kind, port_file, log, *more = sys.argv[1:]
     threading.Thread(target=watch_parent, args=(os.getppid(),), daemon=True).start()
     if kind == "dns":
         listener = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -98,10 +183,18 @@ def main():
         answer_dns(listener)
     while kind == "full":
         time.sleep(60)
+    if kind == "relay":
+        threading.Thread(target=obey, args=(log, kept), daemon=True).start()
+    if kind == "both":
+        tls = tls_of_both(*more[1:])
     while True:
-        kept.append(listener.accept()[0])
+        client = listener.accept()[0]
         if kind in ("proxy", "denial"):
-            threading.Thread(target=serve_proxy, args=(kept.pop(), log, kind == "denial"), daemon=True).start()
+            threading.Thread(target=serve_proxy, args=(client, log, kind == "denial"), daemon=True).start()
+        elif kind == "both":
+            threading.Thread(target=serve_both, args=(client, int(more[0]), log, tls), daemon=True).start()
+        else:
+            kept.append(Relayed(client, int(more[0])) if kind == "relay" else client)
 
 
 if __name__ == "__main__":
