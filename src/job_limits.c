@@ -123,8 +123,12 @@ limits_reported(ClariJob *job, const ClariReply *limits, int64_t now)
 		return CLARI_ACTION_NONE;
 	}
 	/* There is room again already; but where the refusal may have meant something else, not for ever. */
-	return job->limit == CLARI_LIMIT_CONCURRENT ? clari_job_wait_for_slot(job, CLARI_JOB_NEW, now)
-												: clari_job_post_again(job, now);
+	if (job->limit == CLARI_LIMIT_CONCURRENT)
+		return clari_job_wait_for_slot(job, CLARI_JOB_NEW, now);
+	if (job->limit == CLARI_LIMIT_EITHER || job->retries == 0)
+		return clari_job_post_again(job, now);
+	clari_job_error_add_tries(job); /* words alone, that mean something else */
+	return clari_job_fail(job);
 }
 
 ClariJobAction

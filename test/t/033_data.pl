@@ -171,7 +171,7 @@ for my $case (
 # ---- what a column cannot hold ----
 
 # [what, object, column, the text that is replaced, by what, what the error tells]
-my $in_entry = qr/, in an item of list "entries" with userId "[0-9a-f]{24}", timeFrameId "W13", fieldId "net_arr_forecast"\./;
+my $in_entry = qr/, in an item of list "entries" with userId "[0-9a-f]{24}", timeFrameId "TF:2025-04-26", fieldId "net_arr_forecast"\./;
 my @unexpected = (
 	[ 'a boolean that is a text', 'entries', 'is_updated', '"isUpdated":true', '"isUpdated":"yes"',
 		qr/DETAIL:  It is the string "yes" instead of true or false$in_entry/ ],
@@ -180,7 +180,7 @@ my @unexpected = (
 		qr/the string "2026-01-01" instead of milliseconds since 1970 as an integer$in_entry/ ],
 	[ 'a time that is an object', 'entries', 'adjusted_on', '"adjustedOn":', '"adjustedOn":{"ms": 1},"x":', qr/the object \{"ms":1\} instead of/ ],
 	[ 'a day that is an integer', 'time_frames', 'start_date', '"startDate":"2025-04-26"', '"startDate":20250426',
-		qr/the number 20250426 instead of a text with a date, in an item of list "timeFrames" with timeFrameId "W13"\./ ],
+		qr/the number 20250426 instead of a text with a date, in an item of list "timeFrames" with timeFrameId "TF:2025-04-26"\./ ],
 	[ 'a day that is an integer, joined', 'entries', 'week_start', '"startDate":"2025-04-26"', '"startDate":20250426',
 		qr/the number 20250426 instead of a text with a date$in_entry/ ],
 	[ 'an end that is an array', 'time_periods', 'end_date', '"endDate":"2025-04-30","crmId"', '"endDate":[],"crmId"',
