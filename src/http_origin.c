@@ -134,6 +134,21 @@ clari_origin_redact(const char *url, char *text, size_t size)
 	curl_url_cleanup(parsed);
 }
 
+/* Not by the parser, which would guess what "ftp.example:3128" is. */
+void
+clari_origin_proxy_text(const char *proxy, char *text, size_t size)
+{
+	const char *end = strstr(proxy, "://");
+	const char *authority = end != NULL ? end + 3 : proxy;
+	int scheme = (int) (authority - proxy);
+
+	if (strrchr(authority, '@') != NULL)
+		authority = strrchr(authority, '@') + 1;
+	snprintf(text, size, "%.*s%.*s", scheme > 0 ? scheme : 7, scheme > 0 ? proxy : "http://",
+			 (int) strcspn(authority, "/?#"), authority);
+	clari_origin_clean(text);
+}
+
 void
 clari_origin_clean(char *text)
 {

@@ -14,13 +14,13 @@
 #include <string.h>
 
 #include "digest.h"
+#include "http_error.h"
 
 #define SINK_BUFFER (32 * 1024L)
 #define RETRY_AFTER_MAX (24 * 60 * 60 * INT64_C(1000))
-#define SHOWN_URL_SIZE 256
 
-static int
-http_status(const ClariTransfer *transfer)
+int
+clari_transfer_status(const ClariTransfer *transfer)
 {
 	long status = 0;
 
@@ -110,7 +110,7 @@ on_body(char *bytes, size_t size, size_t count, void *arg)
 		clari_error_hint(&transfer->broken, "Raise the server's option max_export_size, or export less at once.");
 		return CURL_WRITEFUNC_ERROR;
 	}
-	if (transfer->sink == NULL || !is_success(http_status(transfer)))
+	if (transfer->sink == NULL || !is_success(clari_transfer_status(transfer)))
 		return collect(transfer, bytes, length) ? length : CURL_WRITEFUNC_ERROR;
 	if (clari_http_call_sink(transfer, bytes, length))
 		return length;
@@ -261,7 +261,10 @@ set_connection(ClariTransfer *transfer)
 	code |= curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long) CURL_SSLVERSION_TLSv1_2);
 	code |= curl_easy_setopt(easy, CURLOPT_PROXY_SSLVERSION, (long) CURL_SSLVERSION_TLSv1_2);
 	if (transport->ca_file[0] != '\0')
+	{
 		code |= curl_easy_setopt(easy, CURLOPT_CAINFO, transport->ca_file);
+		code |= curl_easy_setopt(easy, CURLOPT_PROXY_CAINFO, transport->ca_file);
+	}
 	if (transport->connect_timeout > 0)
 		code |= curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long) transport->connect_timeout);
 	code |= curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
@@ -297,6 +300,7 @@ set_target(ClariTransfer *transfer, char *url, const ClariOrigin *from, bool for
 {
 	ClariOrigin target;
 	ClariHop hop = CLARI_HOP_REFUSED;
+	const char *ca_file = transfer->transport->ca_file;
 	char shown[SHOWN_URL_SIZE] = "an unusable URL";
 
 	if (clari_origin_parse(url, &target))
@@ -310,6 +314,11 @@ set_target(ClariTransfer *transfer, char *url, const ClariOrigin *from, bool for
 		clari_error_set(error, CLARI_ERROR_CONNECTION, "refused to follow Clari to %s", shown);
 		clari_origin_text(&transfer->base, shown, sizeof(shown));
 		clari_error_detail(error, "The API key is for %s alone, and only files may be elsewhere, over https.", shown);
+		return false;
+	}
+	if (ca_file[0] != '\0' && curl_strequal(target.scheme, "https") && !clari_http_check_ca_file(ca_file, error))
+	{
+		free(url);
 		return false;
 	}
 	free(transfer->url);
@@ -391,7 +400,7 @@ clari_transfer_close(ClariTransfer *transfer)
 ClariFollow
 clari_transfer_follow(ClariTransfer *transfer, ClariError *error)
 {
-	int status = http_status(transfer);
+	int status = clari_transfer_status(transfer);
 	const char *location = NULL;
 	char *url;
 	char shown[SHOWN_URL_SIZE];
@@ -477,7 +486,7 @@ bool
 clari_transfer_blames_connection(const ClariTransfer *transfer, CURLcode code)
 {
 	if (code == CURLE_OK)
-		return http_status(transfer) == 421 || http_status(transfer) == 408;
+		return clari_transfer_status(transfer) == 421 || clari_transfer_status(transfer) == 408;
 	return transfer->broken.code == CLARI_ERROR_NONE && !transfer->sink_refused;
 }
 
@@ -487,78 +496,13 @@ was_never_sent(const ClariTransfer *transfer)
 	return transfer->hops == 0 && !clari_transfer_was_sent(transfer);
 }
 
-/* False for what another attempt will meet again: certificates, set-up. */
-static bool
-may_pass(CURLcode code)
-{
-	switch (code)
-	{
-		case CURLE_PEER_FAILED_VERIFICATION:
-		case CURLE_SSL_ISSUER_ERROR:
-		case CURLE_SSL_CACERT_BADFILE:
-		case CURLE_SSL_CERTPROBLEM:
-		case CURLE_SSL_CIPHER:
-		case CURLE_SSL_INVALIDCERTSTATUS:
-		case CURLE_UNSUPPORTED_PROTOCOL:
-		case CURLE_URL_MALFORMAT:
-		case CURLE_NOT_BUILT_IN:
-		case CURLE_BAD_FUNCTION_ARGUMENT:
-			return false;
-		default:
-			return true;
-	}
-}
-
-/*
- * libcurl's own words about the cause, unless they quote something secret: a
- * proxy's credentials ("unsupported proxy syntax in …"), a query, the key.
- */
-static const char *
-cause_text(ClariTransfer *transfer, CURLcode code)
-{
-	const char *key = transfer->transport->api_key;
-	char *cause = transfer->cause;
-
-	if (cause[0] == '\0' || strpbrk(cause, "@?") != NULL || (key[0] != '\0' && strstr(cause, key) != NULL))
-		return curl_easy_strerror(code);
-	clari_origin_clean(cause);
-	return cause;
-}
-
-static void
-describe(ClariTransfer *transfer, CURLcode code, ClariError *error)
-{
-	char origin[SHOWN_URL_SIZE];
-	char url[SHOWN_URL_SIZE];
-	const char *whose = transfer->keyed ? "Clari" : "the file's host";
-	long sent = 0;
-
-	if (code == CURLE_OUT_OF_MEMORY)
-	{
-		clari_error_out_of_memory(error);
-		return;
-	}
-	clari_origin_text(&transfer->here, origin, sizeof(origin));
-	clari_origin_redact(transfer->url, url, sizeof(url));
-	curl_easy_getinfo(transfer->easy, CURLINFO_REQUEST_SIZE, &sent);
-	if (http_status(transfer) != 0)
-		clari_error_set(error, CLARI_ERROR_CONNECTION, "the answer from %s at %s broke off", whose, origin);
-	else if (sent != 0)
-		clari_error_set(error, CLARI_ERROR_CONNECTION, "no answer from %s at %s", whose, origin);
-	else
-		clari_error_set(error, CLARI_ERROR_CONNECTION, "could not reach %s at %s", whose, origin);
-	clari_error_detail(error, "%s %s: %s.", clari_transfer_method(transfer), url, cause_text(transfer, code));
-	if (code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CACERT_BADFILE)
-		clari_error_hint(error, "Where a private authority signs certificates, the server's option ca_file names it.");
-}
-
 static void
 begin_result(ClariTransfer *transfer, ClariHttpResult *result)
 {
 	memset(result, 0, sizeof(*result));
 	result->body = "";
 	result->retry_after = -1;
-	result->status = http_status(transfer);
+	result->status = clari_transfer_status(transfer);
 	result->elsewhere = !transfer->keyed;
 }
 
@@ -592,9 +536,9 @@ clari_transfer_result(ClariTransfer *transfer, CURLcode code, ClariHttpResult *r
 		answered(transfer, result);
 	else
 	{
-		describe(transfer, code, &result->error);
+		clari_http_describe(transfer, code, &result->error);
 		result->never_sent = was_never_sent(transfer);
-		result->may_pass = may_pass(code);
+		result->may_pass = clari_http_may_pass(transfer, code);
 	}
 }
 
@@ -605,12 +549,17 @@ clari_transfer_stalled(ClariTransfer *transfer, ClariHttpResult *result)
 	int timeout = transfer->transport->request_timeout;
 
 	begin_result(transfer, result);
-	clari_origin_text(&transfer->here, shown, sizeof(shown));
-	clari_error_set(&result->error, CLARI_ERROR_CONNECTION, "%s at %s sent nothing for %g s",
-					transfer->keyed ? "Clari" : "the file's host", shown, timeout / 1000.0);
-	clari_origin_redact(transfer->url, shown, sizeof(shown));
-	clari_error_detail(&result->error, "%s %s: %llu bytes had come.", clari_transfer_method(transfer), shown,
-					   (unsigned long long) transfer->decoded);
+	if (clari_transfer_was_sent(transfer))
+	{
+		clari_origin_text(&transfer->here, shown, sizeof(shown));
+		clari_error_set(&result->error, CLARI_ERROR_CONNECTION, "%s at %s sent nothing for %g s",
+						transfer->keyed ? "Clari" : "the file's host", shown, timeout / 1000.0);
+		clari_origin_redact(transfer->url, shown, sizeof(shown));
+		clari_error_detail(&result->error, "%s %s: %llu bytes had come.", clari_transfer_method(transfer), shown,
+						   (unsigned long long) transfer->decoded);
+	}
+	else
+		clari_http_describe(transfer, CURLE_OPERATION_TIMEDOUT, &result->error);
 	clari_error_hint(&result->error, "The server's option request_timeout says how long to wait for a byte.");
 	result->never_sent = was_never_sent(transfer);
 	result->may_pass = true;

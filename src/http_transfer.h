@@ -110,6 +110,9 @@ extern int64_t clari_transfer_deadline(const ClariTransfer *transfer);
  */
 extern bool clari_http_call_sink(ClariTransfer *transfer, const char *bytes, size_t length);
 
+/* HTTP status of the hop under way; 0: none has come. */
+extern int clari_transfer_status(const ClariTransfer *transfer);
+
 /* "GET", for messages. */
 extern const char *clari_transfer_method(const ClariTransfer *transfer);
 

@@ -4,7 +4,7 @@
   full   listens, and its queue is full: a connection is not refused, it just does not come about
   mute   takes connections, and never says a word
   proxy  an HTTP proxy, for absolute URLs and CONNECT; the log has each request's head
-  denial a proxy that asks for a password
+  denial a proxy that refuses everything with the HTTP status given in place of PORT
   relay  passes bytes on to PORT; LOG.command says once what becomes of the connections that there are: silent, close,
          reset; or closing, resetting: with the next byte that comes from the client.  Then it is gone, and LOG.count
          says how many these were
@@ -48,14 +48,14 @@ def head_of(client):
     return head.decode("latin-1"), rest
 
 
-def serve_proxy(client, log, denies):
+def serve_proxy(client, log, denial):
     head, rest = head_of(client)
     if head is None:
         return
     with open(log, "a", encoding="latin-1") as file:
         file.write(head + "\n\n")
-    if denies:
-        client.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+    if denial:
+        client.sendall(f"HTTP/1.1 {denial} Denied\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode("ascii"))
         client.close()
         return
     method, target, version = head.split("\r\n")[0].split(" ")
@@ -190,7 +190,7 @@ def main():
     while True:
         client = listener.accept()[0]
         if kind in ("proxy", "denial"):
-            threading.Thread(target=serve_proxy, args=(client, log, kind == "denial"), daemon=True).start()
+            threading.Thread(target=serve_proxy, args=(client, log, more[0] if more else None), daemon=True).start()
         elif kind == "both":
             threading.Thread(target=serve_both, args=(client, int(more[0]), log, tls), daemon=True).start()
         else:

@@ -86,6 +86,12 @@ test_texts(void)
 	ok(strlen(text) == sizeof(text) - 1, "a long URL is cut");
 	clari_origin_redact("http://h/a\xC3\xBC", text, sizeof(text));
 	is(text, "http://h/a??", "only printable ASCII is shown");
+	clari_origin_proxy_text("ftp.example:3128", text, sizeof(text));
+	is(text, "http://ftp.example:3128", "a proxy without scheme is an http proxy");
+	clari_origin_proxy_text("socks5h://us@er:sec/ret@[::1]:1080/", text, sizeof(text));
+	ok(strstr(text, "sec") == NULL, "a proxy's credentials are not shown");
+	clari_origin_proxy_text("https://user:s@cret@[::1]:1080/x?y", text, sizeof(text));
+	is(text, "https://[::1]:1080", "but where it is");
 	clari_origin_parse("https://h:8443/x", &origin);
 	clari_origin_text(&origin, text, sizeof(text));
 	is(text, "https://h:8443", "a port that is not the scheme's own is shown");
