@@ -342,7 +342,7 @@ for my $fate (qw(silent close reset closing resetting))
 	my ($begin, $length);
 	my $begin_with = sub {
 		my (%settings) = @_;
-		keep_connections('600ms');
+		keep_connections('2s');
 		sim_set(\%settings) if %settings;
 		($begin, $length) = (time, -s $node->logfile);
 		return;

@@ -33,7 +33,7 @@ def forward(source, sink):
         while data := source.recv(65536):
             sink.sendall(data)
         sink.shutdown(socket.SHUT_WR)
-    except OSError:
+    except (OSError, ValueError):   # of a socket that is closed
         pass
 
 
@@ -81,7 +81,7 @@ class Relayed:
 
     def __init__(self, client, port):
         self.client, self.server = client, socket.create_connection(("127.0.0.1", port))
-        self.fate, self.over = None, False
+        self.fate, self.over, self.ending = None, False, threading.Lock()
         for source, sink in ((self.client, self.server), (self.server, self.client)):
             threading.Thread(target=self.forward, args=(source, sink), daemon=True).start()
 
@@ -96,24 +96,26 @@ class Relayed:
         except OSError:
             pass
         if self.fate != "silent":
-            self.end(self.fate == "resetting")
+            self.end()
 
     def suffer(self, fate):
         self.fate = fate
         if fate in ("close", "reset"):
-            self.end(fate == "reset")
+            self.end()
 
-    def end(self, reset):
-        self.over = True
-        if reset:
-            self.client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        for sock in (self.server, self.client):
-            try:
-                # close() alone waits for the thread that is in recv()
-                sock.shutdown(socket.SHUT_RD if reset and sock is self.client else socket.SHUT_RDWR)
-            except OSError:
-                pass
-            sock.close()
+    def end(self):
+        with self.ending:
+            if self.over:
+                return
+            self.over = True
+            if self.fate in ("reset", "resetting"):
+                self.client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            for sock, how in ((self.server, socket.SHUT_RDWR), (self.client, socket.SHUT_RD)):
+                try:
+                    sock.shutdown(how)      # or else close() waits for the thread that is in recv()
+                except OSError:
+                    pass
+                sock.close()
 
 
 def obey(log, relayed):
