@@ -705,7 +705,7 @@ class Job:
                "expiredTime": end and end + 30 * 86400 * 1000, "version": 1,
                "fileName": self.file_name(time.strftime("%Y%m%d_%H%M%S", time.gmtime(self.created + skew))),
                "fileType": "JSON", "status": state, "viewed": self.downloads > 0,
-               "cellsTruncated": s["cells_truncated"], "rowsTruncated": s["rows_truncated"],
+               "cellsTruncated": bool(s["cells_truncated"]), "rowsTruncated": bool(s["rows_truncated"]),
                "downloads": self.downloads, "deliveryStatusMap": {},
                "currency": self.data.currency or s["account_currency"]}
         if s["unknown"] == "absent":

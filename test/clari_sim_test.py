@@ -245,6 +245,12 @@ class TheService(Served):
         job = self.sim.post("2026_Q1")[1]["jobId"]
         self.assertEqual([poll()[name] for name in ("endTime", "expiredTime", "fileName", "currency")], [None] * 4)
 
+    def test_a_flag_is_a_boolean_however_it_was_set(self):
+        self.set(rows_truncated=0, cells_truncated=1)
+        job = self.sim.wait(self.sim.post("2026_Q1")[1]["jobId"])
+        self.assertEqual((job["rowsTruncated"], job["cellsTruncated"]), (False, True))
+        self.assertEqual({type(job[name]) for name in ("rowsTruncated", "cellsTruncated")}, {bool})
+
     def test_users_and_organizations_have_numbers(self):
         self.set(keys={"test-key": {"user": "me", "tenant": "us"}, "again": {"user": "me", "tenant": "us"},
                        "other": {"user": 7, "tenant": "them"}})

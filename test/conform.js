@@ -114,9 +114,13 @@ function isDecodable(text) {
   }
 }
 
-/* Of a result of prism's: what is wrong, as texts.  Warnings count: a status that is not declared is one. */
+/*
+ * Of a result of prism's: what is wrong, as texts, in which all items of a list are
+ * the same.  Warnings count: a status that is not declared is one.
+ */
 function complaints(result, subject) {
-  return result._tag === 'Left' ? result.left.map((each) => `${subject}: ${[each.message, ...(each.path || [])].join(' ')}`) : [];
+  const text = (each) => [each.message, ...(each.path || [])].join(' ').replace(/\b\d+\b/g, 'N');
+  return result._tag === 'Left' ? [...new Set(result.left.map(text))].map((each) => `${subject}: ${each}`) : [];
 }
 
 /* Whether the gateway answered, which comes before the service and knows nothing of its operations. */
