@@ -80,8 +80,9 @@ clari_job_error_refused(ClariJob *job, int status, const ClariReply *reply)
 	{
 		clari_error_set(&job->error, CLARI_ERROR_CONNECTION, "the proxy refused %s%s with HTTP status %d", SUBJECT(job),
 						status);
-		clari_error_hint(&job->error, "Check option \"proxy\" of the server; a user name and a password of the proxy's "
-									  "belong into it.");
+		clari_error_hint(&job->error,
+						 "Option \"proxy\" takes no credentials: name a proxy that lets this server through "
+						 "without.");
 		return;
 	}
 	clari_error_set(&job->error, CLARI_ERROR_REQUEST, "Clari %s %s%s with HTTP status %d",
