@@ -910,7 +910,7 @@ class Recorder:
         self.file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644) if path else None
 
     def write(self, step, request, answer):
-        """answer: None if the client did not get all of it."""
+        """answer: None if there is none."""
         if self.file is None:
             return
         line = {"step": step, "method": request.method, "target": request.target, "headers": request.headers,
@@ -1363,12 +1363,12 @@ class Connection:
             self.wait(fault.get("delay"))
             if fault.get("reset") or fault.get("close"):
                 raise HangUp(bool(fault.get("reset")))
-            settings = job.settings if job else self.state.settings(forecast, *sorted(names))
-            keep = self.send(request, answer, fault, settings)
             answered = answer
-            return keep
         finally:
+            # Before the client can go on, and before the process can be told to end.
             self.state.recorder.write(step, request, answered)
+        settings = job.settings if job else self.state.settings(forecast, *sorted(names))
+        return self.send(request, answer, fault, settings)
 
     def answer(self, step, forecast, job, request, fault):
         """The service's answer, the fault's in its place, or both one after the other."""

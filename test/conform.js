@@ -10,7 +10,7 @@
  * tests keep their connections, their faults and their speed.
  *
  * Every request is judged.  An answer is, unless the simulator noted a liberty in it
- * (a fault, or a setting that leaves the document), or the client never got it.
+ * (a fault, or a setting that leaves the document).
  *
  * Not judged, since the document has nothing to judge it by: what comes from a link
  * on another host (/download), and the contents of a result, of which it has an
@@ -144,7 +144,7 @@ function judge(operations, exchange, count) {
     : ['request: its path cannot be decoded'];
   const answer = exchange.answer;
   if (!answer)
-    count('answers that the client did not get');
+    count('requests without an answer');
   else if (answer.liberties.length > 0)
     count('answers with liberties, which are not judged');
   else if (isOfGateway(answer)) {
