@@ -87,7 +87,7 @@ call_broken(ClariJob *job, const ClariJobEvent *event, int64_t now)
 {
 	bool unknown = job->state == CLARI_JOB_POSTING && !event->never_sent;
 
-	if (job->state == CLARI_JOB_DOWNLOADING && job->download_url[0] != '\0' && event->status == 0)
+	if (job->state == CLARI_JOB_DOWNLOADING && job->download_url[0] != '\0' && event->elsewhere && event->status == 0)
 		return download_without_link(job); /* its host cannot be reached */
 	clari_job_error_broken(job, event->error);
 	job->spent |= unknown && is_success(event);

@@ -1434,6 +1434,7 @@ test_elsewhere(void)
 	ClariReply expired = {.is_json = true, .message = "Request has expired"};
 	ClariJobEvent event = {
 		.kind = CLARI_EVENT_REPLY, .retry_after = -1, .status = 401, .reply = &expired, .elsewhere = true};
+	ClariJobEvent unreachable = {.kind = CLARI_EVENT_BROKEN, .retry_after = -1, .never_sent = true};
 	ClariJob job = downloading_job();
 
 	for (int i = 0; i < 2; i++)
@@ -1449,9 +1450,14 @@ test_elsewhere(void)
 	strcpy(done.download_url, "https://files.example.com/x");
 	job = polling_job();
 	answer(&job, 200, &done, START + 300);
-	ok(break_call(&job, true, false, START + 400) == CLARI_ACTION_DOWNLOAD && job.download_url[0] == '\0',
+	unreachable.elsewhere = true;
+	ok(clari_job_step(&job, &unreachable, START + 400) == CLARI_ACTION_DOWNLOAD && job.download_url[0] == '\0',
 	   "a link's host that cannot be reached is done without, whatever the reason");
 	ok(failed(&job, break_call(&job, true, false, START + 500), CLARI_ERROR_CONNECTION), "as Clari cannot be");
+	job = polling_job();
+	answer(&job, 200, &done, START + 300);
+	ok(failed(&job, break_call(&job, true, false, START + 400), CLARI_ERROR_CONNECTION),
+	   "one that may not be followed is an error");
 	job = polling_job();
 	answer(&job, 200, &done, START + 300);
 	event.kind = CLARI_EVENT_BROKEN;
