@@ -57,10 +57,11 @@ static void
 fail_with(ClariFlight *flight, const ClariError *reason)
 {
 	const ClariJob *job = &flight->job;
+	const char *left_job = job->job_id[0] != '\0' ? job->job_id : job->replaced_id;
 	ClariError error = *reason;
 
 	clari_flight_add_place(&error, flight);
-	clari_cache_fail(flight->order.index, job->forget || job->done ? "" : job->job_id, &error);
+	clari_cache_fail(flight->order.index, job->forget || job->done ? "" : left_job, &error);
 	flight->over = true;
 }
 
@@ -71,7 +72,7 @@ fail(ClariFlight *flight)
 
 	abandon_calls(flight);
 	if (job->forget)
-		clari_takeup_forget(&flight->order);
+		clari_flight_restore_record(flight);
 	else
 		clari_flight_record_end(flight, false);
 	fail_with(flight, &job->error);
@@ -435,7 +436,8 @@ clari_flight_begin(const ClariOrder *order, ClariHttp *http)
 	flight->http = http;
 	clari_job_begin(job, &order->request, &order->transport, (uint32) order->generation ^ (uint32) MyProcPid,
 					clari_clock_now());
-	takeup = clari_takeup_find(order, &flight->record, job->replaced_id, &error);
+	takeup = clari_takeup_find(order, &flight->record, &flight->older, &error);
+	strlcpy(job->replaced_id, flight->older.job_id, sizeof(job->replaced_id));
 	flight->killed = flight->record.attempts;
 	job->without_crm = (job->types & CLARI_TYPES_CRM) != 0 && (job->types & ~(uint32) CLARI_TYPES_CRM) != 0 &&
 					   clari_cache_is_crm_refused(&order->account, order->request.forecast);

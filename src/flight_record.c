@@ -127,6 +127,21 @@ clari_flight_record_attempt(ClariFlight *flight)
 }
 
 void
+clari_flight_restore_record(ClariFlight *flight)
+{
+	const ClariRecord *older = &flight->older;
+
+	if (flight->job.replaced_id[0] == '\0' || older->posted_at == 0 ||
+		clari_cache_is_invalidated(flight->order.index, older->posted_at))
+	{
+		clari_takeup_forget(&flight->order);
+		return;
+	}
+	flight->record = *older;
+	clari_flight_save_record(flight, true);
+}
+
+void
 clari_flight_record_end(ClariFlight *flight, bool published)
 {
 	ClariRecord *record = &flight->record;

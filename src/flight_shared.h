@@ -19,6 +19,7 @@ struct ClariFlight
 	ClariHttp *http;
 	ClariJob job;
 	ClariRecord record;
+	ClariRecord older;       /* of the job that this one is to replace; empty: none */
 	bool in_doubt;           /* job.in_doubt before the step under way */
 	uint32 killed;           /* decodings of the job's file that ended with the process, in earlier lives */
 	ClariTransfer *transfer; /* under way, or NULL */
@@ -60,6 +61,12 @@ extern void clari_flight_record_job(ClariFlight *flight);
 
 /* Before decoding: should that kill the process, whoever comes next knows. */
 extern void clari_flight_record_attempt(ClariFlight *flight);
+
+/*
+ * There is no job of ours: its record goes; or the one of the older job, which it
+ * was to replace, comes back.
+ */
+extern void clari_flight_restore_record(ClariFlight *flight);
 
 /* The job has ended, for us: nobody died of it. */
 extern void clari_flight_record_end(ClariFlight *flight, bool published);

@@ -28,13 +28,13 @@ static const ClariReply empty_reply;
 
 static const char *const state_names[] = {
 	[CLARI_JOB_NEW] = "new",
-	[CLARI_JOB_REPLACING] = "new",
 	[CLARI_JOB_BLOCKED] = "waiting for a slot",
 	[CLARI_JOB_ASKING] = "waiting for a slot",
 	[CLARI_JOB_LISTING] = "listing",
 	[CLARI_JOB_POSTING] = "posting",
 	[CLARI_JOB_UNSURE] = "looking",
 	[CLARI_JOB_LOOKING] = "looking",
+	[CLARI_JOB_REPLACING] = "waiting",
 	[CLARI_JOB_WAITING] = "waiting",
 	[CLARI_JOB_POLLING] = "polling",
 	[CLARI_JOB_READY] = "ready",
@@ -102,6 +102,17 @@ call_broken(ClariJob *job, const ClariJobEvent *event, int64_t now)
 	return clari_job_outcome_unknown(job, -1, now);
 }
 
+/*
+ * Once there is a newer job nobody can take up the older one: cancelled, it frees
+ * its slot and its part of the quota.
+ */
+static ClariJobAction
+cancel_replaced(ClariJob *job, int64_t now)
+{
+	clari_job_enter(job, CLARI_JOB_REPLACING, now + REPLACE_PATIENCE);
+	return CLARI_ACTION_REPLACE;
+}
+
 static bool
 has_code(const ClariReply *reply, const char *code)
 {
@@ -133,7 +144,8 @@ post_refused(ClariJob *job, int status, const ClariReply *reply, int64_t now)
 	else if (status == 400 && has_code(reply, "type_not_supported"))
 		return post_without_crm(job, now);
 	else if (status == 400 && clari_job_refused_by_limit(job, reply, now, &action))
-		return action;
+		/* The older one takes a place that the newer one needs, which has no other way to come. */
+		return job->replaced_id[0] != '\0' ? cancel_replaced(job, now) : action;
 	return clari_job_fail(job);
 }
 
@@ -296,7 +308,8 @@ cancel(ClariJob *job, const ClariJobEvent *event, int64_t now)
 	clari_job_error_cancelled(job, event->error, &job->cancelled);
 	if (job->state == CLARI_JOB_POSTING)
 		return CLARI_ACTION_NONE; /* the answer names what is to be cancelled */
-	if (job->state == CLARI_JOB_WAITING || job->state == CLARI_JOB_POLLING)
+	if (job->state == CLARI_JOB_WAITING || job->state == CLARI_JOB_POLLING ||
+		(job->state == CLARI_JOB_REPLACING && job->job_id[0] != '\0'))
 		return cancel_at_clari(job, now);
 	return fail_cancelled(job);
 }
@@ -345,30 +358,11 @@ step_new(ClariJob *job, const ClariJobEvent *event, int64_t now)
 {
 	if (event->kind != CLARI_EVENT_TICK || now < job->next_at)
 		return CLARI_ACTION_NONE;
-	if (job->replaced_id[0] != '\0' && !clari_job_is_late(job, now))
-	{
-		clari_job_enter(job, CLARI_JOB_REPLACING, now + REPLACE_PATIENCE);
-		return CLARI_ACTION_REPLACE;
-	}
 	if (!job->adoptable || job->listed || clari_job_is_late(job, now))
 		return send_post(job, now);
 	job->listed = true;
 	clari_job_enter(job, CLARI_JOB_LISTING, now + LIST_PATIENCE);
 	return CLARI_ACTION_LIST;
-}
-
-/*
- * Once there is a newer job nobody can take up the older one: cancelled, it frees
- * its slot and its part of the quota.  Whatever comes of that, the export goes on.
- */
-static ClariJobAction
-step_replacing(ClariJob *job, const ClariJobEvent *event, int64_t now)
-{
-	if (event->kind == CLARI_EVENT_TICK && now < job->next_at)
-		return CLARI_ACTION_NONE;
-	job->replaced_id[0] = '\0';
-	clari_job_enter(job, CLARI_JOB_NEW, now);
-	return CLARI_ACTION_NONE;
 }
 
 /* Whatever comes of the list before the POST, the POST comes next. */
@@ -407,7 +401,7 @@ step_posting(ClariJob *job, const ClariJobEvent *event, int64_t now)
 		return clari_job_outcome_unknown(job, event->retry_after, now);
 	}
 	clari_job_accepted(job, reply->job_id, now);
-	return job_reported(job, reply, now);
+	return job->replaced_id[0] != '\0' ? cancel_replaced(job, now) : job_reported(job, reply, now);
 }
 
 static ClariJobAction
@@ -435,6 +429,8 @@ looked(ClariJob *job, const ClariJobEvent *event, int64_t now)
 		return clari_job_look_again(job, -1, now);
 	clari_job_accepted(job, event->job_id, now);
 	job->adopted = true;
+	if (job->replaced_id[0] != '\0')
+		return cancel_replaced(job, now);
 	clari_job_enter(job, CLARI_JOB_WAITING, now);
 	return CLARI_ACTION_NONE;
 }
@@ -459,6 +455,17 @@ step_looking(ClariJob *job, const ClariJobEvent *event, int64_t now)
 }
 
 /* ---- once it has ---- */
+
+/* Whatever comes of cancelling the older one, the newer one goes on; or it is POSTed, where a limit had refused that. */
+static ClariJobAction
+step_replacing(ClariJob *job, const ClariJobEvent *event, int64_t now)
+{
+	if (event->kind == CLARI_EVENT_TICK && now < job->next_at)
+		return CLARI_ACTION_NONE;
+	job->replaced_id[0] = '\0';
+	clari_job_enter(job, job->job_id[0] != '\0' ? CLARI_JOB_WAITING : CLARI_JOB_NEW, now);
+	return CLARI_ACTION_NONE;
+}
 
 static ClariJobAction
 step_waiting(ClariJob *job, const ClariJobEvent *event, int64_t now)
@@ -638,13 +645,13 @@ clari_job_step(ClariJob *job, const ClariJobEvent *event, int64_t now)
 {
 	static const StateFunction steps[] = {
 		[CLARI_JOB_NEW] = step_new,
-		[CLARI_JOB_REPLACING] = step_replacing,
 		[CLARI_JOB_BLOCKED] = clari_job_step_blocked,
 		[CLARI_JOB_ASKING] = clari_job_step_asking,
 		[CLARI_JOB_LISTING] = step_listing,
 		[CLARI_JOB_POSTING] = step_posting,
 		[CLARI_JOB_UNSURE] = step_unsure,
 		[CLARI_JOB_LOOKING] = step_looking,
+		[CLARI_JOB_REPLACING] = step_replacing,
 		[CLARI_JOB_WAITING] = step_waiting,
 		[CLARI_JOB_POLLING] = step_polling,
 		[CLARI_JOB_READY] = step_ready,

@@ -19,13 +19,13 @@
 typedef enum ClariJobState
 {
 	CLARI_JOB_NEW,       /* nothing sent yet, or the POST is to be sent (again) at next_at */
-	CLARI_JOB_REPLACING, /* the PATCH that cancels replaced_id is under way, and waited for until next_at */
 	CLARI_JOB_BLOCKED,   /* a limit refused the POST: the limits are asked for (again) at next_at */
 	CLARI_JOB_ASKING,    /* the limits are being asked for, and waited for until next_at */
 	CLARI_JOB_LISTING,   /* the list before the POST is under way, and waited for until next_at */
 	CLARI_JOB_POSTING,   /* the POST is under way */
 	CLARI_JOB_UNSURE,    /* the POST may have made a job: the list is asked for at next_at */
 	CLARI_JOB_LOOKING,   /* that list is under way */
+	CLARI_JOB_REPLACING, /* the PATCH that cancels replaced_id is under way, and waited for until next_at */
 	CLARI_JOB_WAITING,   /* accepted: the next poll is at next_at */
 	CLARI_JOB_POLLING,   /* a poll is under way */
 	CLARI_JOB_READY,     /* done at Clari: the download starts (again) at next_at */
@@ -91,7 +91,8 @@ typedef struct ClariJob
 	char forecast[CLARI_NAME_SIZE];
 	uint32_t types; /* asked for: bits of ClariExportType */
 	char job_id[CLARI_ID_SIZE];
-	char replaced_id[CLARI_ID_SIZE]; /* set by the caller after begin, or empty: a job to cancel before the POST */
+	char replaced_id
+		[CLARI_ID_SIZE]; /* set by the caller after begin, or empty: to be cancelled once there is a newer one */
 	/* as job objects tell: whom Clari takes us for, and in which currency the amounts are; empty: not known yet */
 	char user_id[CLARI_ID_SIZE];
 	char organization[CLARI_ID_SIZE];

@@ -74,13 +74,15 @@ serves(const ClariOrder *order, const ClariRecord *record)
  * one job.  It may be running yet, unless it came into the cache or is old.
  */
 static void
-fill_replaced(const ClariOrder *order, const ClariRecord *record, char job_id[CLARI_ID_SIZE])
+fill_older(const ClariOrder *order, const ClariRecord *record, ClariRecord *older)
 {
 	TimestampTz day_ago = GetCurrentTimestamp() - USECS_PER_DAY;
-	bool running = !record->settled && record->attempts == 0 && record->posted_at > day_ago;
 
+	if (!record->settled && record->attempts == 0 && record->posted_at > day_ago)
+		*older = *record;
 	/* An invalidation removes the record; what the last flight has left is known all the same. */
-	strlcpy(job_id, running && record->job_id[0] != '\0' ? record->job_id : order->left_job, CLARI_ID_SIZE);
+	if (older->job_id[0] == '\0')
+		strlcpy(older->job_id, order->left_job, sizeof(older->job_id));
 }
 
 /* The key's record, or a new one; the rowset's job, if that is newer: the disk may not have been able to take its record. */
@@ -103,13 +105,13 @@ read_record(const ClariOrder *order, ClariRecord *record)
 }
 
 ClariTakeup
-clari_takeup_find(const ClariOrder *order, ClariRecord *record, char replaced_id[CLARI_ID_SIZE], ClariError *error)
+clari_takeup_find(const ClariOrder *order, ClariRecord *record, ClariRecord *older, ClariError *error)
 {
-	replaced_id[0] = '\0';
+	memset(older, 0, sizeof(*older));
 	read_record(order, record);
 	if (!serves(order, record))
 	{
-		fill_replaced(order, record, replaced_id);
+		fill_older(order, record, older);
 		init_record(order, record);
 		return CLARI_TAKEUP_NOTHING;
 	}

@@ -29,11 +29,12 @@ typedef enum ClariTakeup
 
 /*
  * What is to be taken up for the order.  *record is filled either way: with what
- * was found, or ready for a new job, which then replaces the job replaced_id
- * (empty: none that may be running).  Reads a file.
+ * was found, or ready for a new job.  That one then replaces the job of *older
+ * (without a job_id: none that may be running), which keeps it for as long as there
+ * is no new one; without posted_at it cannot be taken up any more.  Reads a file.
  */
 extern ClariTakeup
-clari_takeup_find(const ClariOrder *order, ClariRecord *record, char replaced_id[CLARI_ID_SIZE], ClariError *error);
+clari_takeup_find(const ClariOrder *order, ClariRecord *record, ClariRecord *older, ClariError *error);
 
 /*
  * Writes the record, with fsync if durable.  False with CLARI_ERROR_IO: the

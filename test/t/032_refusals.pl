@@ -246,6 +246,27 @@ for my $how ('refresh', 'invalidate')
 		is(sim_seen('total.patch'), 1, 'by one request');
 	};
 }
+subtest 'a refresh that Clari refuses leaves the older job to be taken up' => sub {
+	$held->();
+	like($boss->query(rows_of($last)), qr/^ERROR:  HV00L: /m, 'one is given up');
+	$free->();
+	sim_fault(refusal(401, message => 'Invalid authentication credentials'), step => 'post', times => 1);
+	like($boss->query("SELECT clari_refresh('clari.entries', '{$last}')"), qr/^ERROR:  28000: /m, 'the newer one is refused');
+	unlike(states(), qr/CANCELLED|ABORTED/, 'the older one runs on');
+	wait_until('the failure is forgotten', sub {
+		sim_release();
+		$boss->query(rows_of($last)) eq $digest{$last};
+	});
+	is(sim_seen("periods.$last.post"), 2, 'and comes, without a third POST');
+};
+subtest 'a newer job that only the older one leaves no place for' => sub {
+	$held->();
+	like($boss->query(rows_of($last)), qr/^ERROR:  HV00L: /m, 'one is given up');
+	$free->();
+	sim_set({ concurrent_limit => 1, job_seconds => 0.05 });
+	is($boss->query("SELECT clari_refresh('clari.entries', '{$last}')"), 1, 'the newer one comes');
+	like(states(), qr/^(?:ABORTED|CANCELLED) DONE$/, 'in the place of the older one');
+};
 subtest '"successful": false is no cancellation' => sub {
 	start_over(job_seconds => 'hold');
 	sim_fault({ json => { status => 'CANCELLED', successful => $false }, status => 200 }, step => 'patch', times => 1);

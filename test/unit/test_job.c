@@ -1528,7 +1528,7 @@ test_lost_for_a_moment(void)
 	   "but a job of an earlier life, which may have been another user's, is given up");
 }
 
-/* A job that has no place in the record any more is cancelled before the POST of the one that takes it. */
+/* A job that nobody can take up any more, once there is a newer one, is cancelled. */
 static void
 test_replaced(void)
 {
@@ -1536,28 +1536,42 @@ test_replaced(void)
 	ClariJob copy;
 
 	strcpy(job.replaced_id, "old");
-	job.adoptable = true;
-	ok(tick(&job, START) == CLARI_ACTION_REPLACE && job.state == CLARI_JOB_REPLACING && job.next_at == START + 5000,
-	   "the older job is cancelled first");
-	ok(tick(&job, START + 4999) == CLARI_ACTION_NONE && job.state == CLARI_JOB_REPLACING, "and waited for");
+	ok(tick(&job, START) == CLARI_ACTION_POST, "the newer one is POSTed first");
+	copy = job;
+	ok(failed(&copy, refuse(&copy, 401, "", "", START + 1), CLARI_ERROR_AUTH) && copy.forget &&
+		   strcmp(copy.replaced_id, "old") == 0,
+	   "where it is refused, the older one is left alone");
+	copy = job;
+	ok(refuse(&copy, 400, "export_monthly_quota_reached", "", START + 1) == CLARI_ACTION_REPLACE &&
+		   report(&copy, CLARI_STATUS_ABORTED, "ABORTED", START + 2) == CLARI_ACTION_NONE &&
+		   tick(&copy, copy.next_at) == CLARI_ACTION_POST,
+	   "but not where a limit refuses the newer one, of which the older one is a part");
+	ok(accept_post(&job, START + 100) == CLARI_ACTION_REPLACE && job.state == CLARI_JOB_REPLACING &&
+		   job.next_at == START + 5100 && job.accepted_at == START + 100,
+	   "when the newer one is accepted, the older one is cancelled");
+	ok(tick(&job, START + 5099) == CLARI_ACTION_NONE && job.state == CLARI_JOB_REPLACING, "and waited for");
 	for (int i = 0; i < 4; i++)
 	{
 		copy = job;
 		if (i == 0)
-			report(&copy, CLARI_STATUS_ABORTED, "ABORTED", START + 100);
+			report(&copy, CLARI_STATUS_ABORTED, "ABORTED", START + 200);
 		else if (i == 1)
-			refuse(&copy, 400, "export_failed_to_cancel", "", START + 100);
+			refuse(&copy, 400, "export_failed_to_cancel", "", START + 200);
 		else if (i == 2)
-			break_call(&copy, false, false, START + 100);
+			break_call(&copy, false, false, START + 200);
 		else
-			tick(&copy, START + 5000);
-		ok(copy.state == CLARI_JOB_NEW && copy.replaced_id[0] == '\0' &&
-			   tick(&copy, copy.next_at) == CLARI_ACTION_LIST &&
-			   listed(&copy, CLARI_VERDICT_NONE, NULL, START + 5100) == CLARI_ACTION_POST,
-		   "whatever comes of it (%d), the export goes on", i);
+			tick(&copy, START + 5100);
+		ok(copy.state == CLARI_JOB_WAITING && copy.replaced_id[0] == '\0' &&
+			   tick(&copy, copy.next_at) == CLARI_ACTION_POLL,
+		   "whatever comes of it (%d), the newer one goes on", i);
 	}
 	copy = job;
-	ok(failed(&copy, cancel(&copy, START + 100), CLARI_ERROR_CANCELLED), "a cancel of the newer one ends it");
+	ok(cancel(&copy, START + 200) == CLARI_ACTION_CANCEL && copy.state == CLARI_JOB_CANCELLING,
+	   "a cancel of the newer one cancels that");
+	job = looking_job();
+	strcpy(job.replaced_id, "old");
+	ok(listed(&job, CLARI_VERDICT_OURS, "new", START + 600) == CLARI_ACTION_REPLACE,
+	   "also when it was found in a list");
 }
 
 /* No event in any state reads beyond itself, leaves the states, or wakes the dead. */
