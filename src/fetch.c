@@ -41,9 +41,9 @@ struct ClariStatement
 	ClariInterest *interest;
 	Item *items;
 	ClariFetch *fetches;
-	bool warned_of_types; /* that Clari does not export */
-	char *warned;         /* of what could not be cached, or NULL: once is enough, also for many periods */
-	ClariStatement *next; /* of the session's statements */
+	const char *warned_of_types; /* the last forecast of which that was said, or NULL */
+	char *warned;                /* of what could not be cached, or NULL: once is enough, also for many periods */
+	ClariStatement *next;        /* of the session's statements */
 };
 
 struct ClariFetch
@@ -254,9 +254,11 @@ warn_of_missing_types(ClariStatement *statement, const ClariRowsetMeta *meta)
 {
 	int level;
 
-	if (!(meta->flags & CLARI_ROWSET_WITHOUT_CRM) || statement->warned_of_types)
+	if (!(meta->flags & CLARI_ROWSET_WITHOUT_CRM))
 		return;
-	statement->warned_of_types = true;
+	if (statement->warned_of_types != NULL && strcmp(statement->warned_of_types, meta->forecast) == 0)
+		return;
+	statement->warned_of_types = MemoryContextStrdup(statement->context, meta->forecast);
 	level = clari_wanted_level(meta, CLARI_REMARK_WITHOUT_CRM);
 	ereport(level,
 			(errcode(ERRCODE_WARNING),

@@ -57,11 +57,11 @@ static void
 fail_with(ClariFlight *flight, const ClariError *reason)
 {
 	const ClariJob *job = &flight->job;
-	const char *left_job = job->job_id[0] != '\0' ? job->job_id : job->replaced_id;
+	bool left = job->job_id[0] != '\0' && !job->forget && !job->done;
 	ClariError error = *reason;
 
 	clari_flight_add_place(&error, flight);
-	clari_cache_fail(flight->order.index, job->forget || job->done ? "" : left_job, &error);
+	clari_cache_fail(flight->order.index, left ? job->job_id : job->replaced_id, &error);
 	flight->over = true;
 }
 
@@ -121,11 +121,7 @@ read_reply(const ClariFlight *flight, const ClariHttpResult *result, ClariReply 
 	memcpy(body, result->body, result->length);
 	body[result->length] = '\0';
 	clari_wipe_text(body, result->length, key);
-	clari_json_read_reply(body, result->length, reply);
-	/* in JSON it may have been written in escapes */
-	clari_wipe_text(reply->code, strlen(reply->code), key);
-	clari_wipe_text(reply->message, strlen(reply->message), key);
-	clari_wipe_text(reply->error_id, strlen(reply->error_id), key);
+	clari_json_read_reply(body, result->length, key, reply); /* where it may have been written in escapes */
 	pfree(body);
 }
 
@@ -444,6 +440,8 @@ clari_flight_begin(const ClariOrder *order, ClariHttp *http)
 	job->adoptable = clari_takeup_is_listable(&flight->record, order);
 	if (takeup == CLARI_TAKEUP_JOB)
 	{
+		job->without_crm = flight->record.without_crm;
+		job->renewed = flight->record.renewed;
 		clari_job_resume(job, flight->record.job_id, clari_clock_now());
 		flight->taken_up = flight->record.settled;
 		clari_cache_count(CLARI_COUNT_TAKEN_UP, 1);
@@ -472,6 +470,7 @@ clari_flight_tick(ClariFlight *flight)
 {
 	ClariJobEvent tick = {.kind = CLARI_EVENT_TICK, .retry_after = -1};
 
+	tick.never_sent = flight->transfer != NULL && !clari_http_was_sent(flight->transfer);
 	if (!flight->over && flight->job.next_at <= clari_clock_now())
 		step(flight, &tick);
 }

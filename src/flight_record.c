@@ -73,6 +73,8 @@ clari_flight_record_intent(ClariFlight *flight, bool in_doubt)
 	record->job_id[0] = '\0';
 	record->attempts = 0;
 	record->settled = false;
+	record->without_crm = flight->job.without_crm;
+	record->renewed = flight->job.renewed;
 	if (!in_doubt || record->posted_at == 0)
 		record->posted_at = flight->posted_at;
 	clari_flight_save_record(flight, true);
@@ -105,7 +107,8 @@ clari_flight_record_job(ClariFlight *flight)
 	if (job->user_id[0] != '\0' && !flight->noted)
 	{
 		note_account(flight);
-		flight->noted = true;
+		/* the currency may be told later */
+		flight->noted = job->currency[0] != '\0' || flight->order.request.currency[0] != '\0';
 	}
 	if (job->job_id[0] == '\0' || strcmp(job->job_id, record->job_id) == 0)
 		return;
@@ -156,6 +159,7 @@ clari_flight_record_end(ClariFlight *flight, bool published)
 	/* A file that is bad stays so; but one that could not be fetched, or kept, may be had yet. */
 	record->settled = published || flight->job.error.code == CLARI_ERROR_DATA;
 	record->attempts = published ? 0 : flight->killed;
+	record->renewed &= !published;
 	clari_flight_save_record(flight, !published);
 }
 

@@ -288,6 +288,12 @@ detach(ClariTransfer *transfer)
 	transfer->finished = true;
 }
 
+bool
+clari_http_was_sent(const ClariTransfer *transfer)
+{
+	return !clari_transfer_was_never_sent(transfer);
+}
+
 void
 clari_http_cancel(ClariTransfer *transfer)
 {

@@ -77,6 +77,9 @@ extern ClariHttp *clari_http_open(void);
 extern ClariTransfer *clari_http_start(ClariHttp *http, const ClariHttpRequest *request, ClariHttpSink sink,
 									   ClariHttpDone done, void *arg, ClariError *error);
 
+/* Whether anything of its request may have reached the service. */
+extern bool clari_http_was_sent(const ClariTransfer *transfer);
+
 /* Breaks a transfer off; done is not called. */
 extern void clari_http_cancel(ClariTransfer *transfer);
 

@@ -490,8 +490,8 @@ clari_transfer_blames_connection(const ClariTransfer *transfer, CURLcode code)
 	return transfer->broken.code == CLARI_ERROR_NONE && !transfer->sink_refused;
 }
 
-static bool
-was_never_sent(const ClariTransfer *transfer)
+bool
+clari_transfer_was_never_sent(const ClariTransfer *transfer)
 {
 	return transfer->hops == 0 && !clari_transfer_was_sent(transfer);
 }
@@ -513,6 +513,8 @@ answered(ClariTransfer *transfer, ClariHttpResult *result)
 	{
 		clari_error_set(&result->error, CLARI_ERROR_REPLY, "the answer is longer than %zu kB",
 						transfer->max_body / 1024);
+		clari_error_detail(&result->error, "It has HTTP status %d.", result->status);
+		result->may_pass = true;
 		return;
 	}
 	result->answered = true;
@@ -537,7 +539,7 @@ clari_transfer_result(ClariTransfer *transfer, CURLcode code, ClariHttpResult *r
 	else
 	{
 		clari_http_describe(transfer, code, &result->error);
-		result->never_sent = was_never_sent(transfer);
+		result->never_sent = clari_transfer_was_never_sent(transfer);
 		result->may_pass = clari_http_may_pass(transfer, code);
 	}
 }
@@ -561,7 +563,7 @@ clari_transfer_stalled(ClariTransfer *transfer, ClariHttpResult *result)
 	else
 		clari_http_describe(transfer, CURLE_OPERATION_TIMEDOUT, &result->error);
 	clari_error_hint(&result->error, "The server's option request_timeout says how long to wait for a byte.");
-	result->never_sent = was_never_sent(transfer);
+	result->never_sent = clari_transfer_was_never_sent(transfer);
 	result->may_pass = true;
 }
 
@@ -570,5 +572,7 @@ clari_transfer_refused(ClariTransfer *transfer, const ClariError *error, ClariHt
 {
 	begin_result(transfer, result);
 	result->error = *error;
+	/* Where 307 and 308 send a request to, it was not carried out here. */
+	result->never_sent = transfer->hops == 0 && (result->status == 307 || result->status == 308);
 	result->may_pass = error->code == CLARI_ERROR_OUT_OF_MEMORY;
 }

@@ -94,6 +94,9 @@ extern void clari_transfer_refused(ClariTransfer *transfer, const ClariError *er
  */
 extern bool clari_transfer_was_sent(const ClariTransfer *transfer);
 
+/* Whether nothing of it, in no hop, has. */
+extern bool clari_transfer_was_never_sent(const ClariTransfer *transfer);
+
 /*
  * Whether a transfer that libcurl is done with says that something is wrong with
  * the connection: it broke, or the server calls it the wrong one.

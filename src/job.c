@@ -19,8 +19,9 @@
 #define LIST_PATIENCE 5000 /* ms for the list before the POST: it must not cost the export */
 #define CANCEL_PATIENCE 10000
 #define REPLACE_PATIENCE 5000 /* the same for the job that it replaces */
-#define LOSS_PATIENCE 3       /* times that Clari may not know a job before it is believed */
-#define LINK_PATIENCE 2       /* links to a file on another host that may be refused */
+#define REPLACE_TRIES 3
+#define LOSS_PATIENCE 3 /* times that Clari may not know a job before it is believed */
+#define LINK_PATIENCE 2 /* links to a file on another host that may be refused */
 
 typedef ClariJobAction (*StateFunction)(ClariJob *job, const ClariJobEvent *event, int64_t now);
 
@@ -77,7 +78,7 @@ download_without_link(ClariJob *job)
 {
 	job->linkless = true;
 	job->download_url[0] = '\0';
-	job->link_losses = 0;
+	job->link_losses = job->retries = 0;
 	return start_download(job);
 }
 
@@ -91,14 +92,13 @@ call_broken(ClariJob *job, const ClariJobEvent *event, int64_t now)
 		return download_without_link(job); /* its host cannot be reached */
 	clari_job_error_broken(job, event->error);
 	job->spent |= unknown && is_success(event);
-	if (!event->may_pass)
+	if (!event->may_pass && !job->spent)
 	{
 		job->in_doubt |= unknown;
 		return clari_job_fail(job);
 	}
 	if (!unknown)
 		return clari_job_retry(job, -1, now);
-	job->error.code = CLARI_ERROR_CONNECTION;
 	return clari_job_outcome_unknown(job, -1, now);
 }
 
@@ -173,10 +173,12 @@ job_lost(ClariJob *job, const ClariJobEvent *event, int64_t now)
 {
 	if (job->losses < LOSS_PATIENCE)
 		return clari_job_ask_again(job, job->losses++, now);
-	if (job->resumed || (event->status != 403 && !job->renewed))
-		return clari_job_start_over(job, now);
-	if (event->status == 403)
+	if (event->status == 403 && (!job->resumed || job->renewed))
 		return clari_job_fail(job);
+	if (event->status == 403) /* it may be running yet */
+		memcpy(job->replaced_id, job->job_id, sizeof(job->replaced_id));
+	if (job->resumed || !job->renewed)
+		return clari_job_start_over(job, now);
 	clari_job_error_lost(job, event->status, reply_of(event));
 	return clari_job_fail_for_good(job);
 }
@@ -221,10 +223,22 @@ job_finished(ClariJob *job, const ClariReply *reply)
 	return start_download(job);
 }
 
+/* A job object tells whose it is; only one that is of this job for certain is believed. */
+static void
+learn_account(ClariJob *job, const ClariReply *reply)
+{
+	if (strcmp(reply->job_id, job->job_id) != 0 || reply->user_id[0] == '\0')
+		return;
+	memcpy(job->user_id, reply->user_id, sizeof(job->user_id));
+	memcpy(job->organization, reply->organization, sizeof(job->organization));
+	memcpy(job->currency, reply->currency, sizeof(job->currency));
+}
+
 /* A job object: how the export stands. */
 static ClariJobAction
 job_reported(ClariJob *job, const ClariReply *reply, int64_t now)
 {
+	learn_account(job, reply);
 	if (reply->status_text[0] != '\0')
 		memcpy(job->status_text, reply->status_text, sizeof(job->status_text));
 	switch (reply->status)
@@ -273,7 +287,7 @@ call_succeeded(ClariJob *job, const ClariJobEvent *event, int64_t now, ClariJobA
 	*action = CLARI_ACTION_NONE;
 	if (event->kind == CLARI_EVENT_TICK && clari_job_is_late(job, now))
 	{
-		job->in_doubt |= posting;
+		job->in_doubt |= posting && !event->never_sent;
 		*action = clari_job_fail_time_out(job, 0, now);
 	}
 	else if (event->kind == CLARI_EVENT_BROKEN)
@@ -334,7 +348,7 @@ posted_in_vain(ClariJob *job, const ClariJobEvent *event, int64_t now)
 		case CLARI_EVENT_TICK:
 			if (!clari_job_is_late(job, now))
 				return CLARI_ACTION_NONE;
-			job->in_doubt = true;
+			job->in_doubt |= !event->never_sent;
 			return fail_cancelled(job);
 		default:
 			return CLARI_ACTION_NONE;
@@ -460,10 +474,15 @@ step_looking(ClariJob *job, const ClariJobEvent *event, int64_t now)
 static ClariJobAction
 step_replacing(ClariJob *job, const ClariJobEvent *event, int64_t now)
 {
+	bool passing = event->kind == CLARI_EVENT_TICK || event->kind == CLARI_EVENT_BROKEN || is_passing(event->status);
+
 	if (event->kind == CLARI_EVENT_TICK && now < job->next_at)
 		return CLARI_ACTION_NONE;
-	job->replaced_id[0] = '\0';
-	clari_job_enter(job, job->job_id[0] != '\0' ? CLARI_JOB_WAITING : CLARI_JOB_NEW, now);
+	if (!passing || ++job->replace_tries >= REPLACE_TRIES)
+		job->replaced_id[0] = '\0';
+	if (job->job_id[0] != '\0')
+		return clari_job_poll_later(job, now);
+	clari_job_enter(job, CLARI_JOB_NEW, now);
 	return CLARI_ACTION_NONE;
 }
 
@@ -472,6 +491,8 @@ step_waiting(ClariJob *job, const ClariJobEvent *event, int64_t now)
 {
 	ClariJobAction action = call_when_due(job, event, now, CLARI_JOB_POLLING, CLARI_ACTION_POLL);
 
+	if (action == CLARI_ACTION_POLL && job->replaced_id[0] != '\0')
+		return cancel_replaced(job, now); /* which has failed before */
 	if (action == CLARI_ACTION_POLL)
 		job->polls++;
 	return action;
@@ -510,8 +531,12 @@ step_ready(ClariJob *job, const ClariJobEvent *event, int64_t now)
 static ClariJobAction
 link_refused(ClariJob *job, const ClariJobEvent *event, int64_t now)
 {
+	bool passing = is_passing(event->status);
+
 	clari_job_error_link(job, event->status, reply_of(event));
-	if (job->link_losses < LINK_PATIENCE)
+	if (passing && job->retries < job->max_retries)
+		return clari_job_retry(job, event->retry_after, now);
+	if (!passing && job->link_losses < LINK_PATIENCE)
 		return clari_job_ask_again(job, job->link_losses++, now);
 	if (job->download_url[0] != '\0')
 		return download_without_link(job);
@@ -522,7 +547,7 @@ link_refused(ClariJob *job, const ClariJobEvent *event, int64_t now)
 static ClariJobAction
 download_refused(ClariJob *job, const ClariJobEvent *event, int64_t now)
 {
-	if ((job->download_url[0] != '\0' || event->elsewhere) && !is_passing(event->status))
+	if (job->download_url[0] != '\0' || event->elsewhere)
 		return link_refused(job, event, now);
 	return call_refused(job, event, reply_of(event), now);
 }
@@ -579,6 +604,15 @@ is_gone(const ClariJobEvent *event)
 		   (event->status == 400 && (has_code(reply_of(event), "SWW") || has_code(reply_of(event), "invalid_jobId")));
 }
 
+/* Clari's document has both; other sources the job object alone. */
+static bool
+is_cancelled(const ClariReply *reply)
+{
+	if (reply->successful != CLARI_ANSWER_ABSENT)
+		return reply->successful == CLARI_ANSWER_YES;
+	return reply->status == CLARI_STATUS_CANCELLED || reply->status == CLARI_STATUS_ABORTED;
+}
+
 static ClariJobAction
 step_cancelling(ClariJob *job, const ClariJobEvent *event, int64_t now)
 {
@@ -586,7 +620,7 @@ step_cancelling(ClariJob *job, const ClariJobEvent *event, int64_t now)
 	switch (event->kind)
 	{
 		case CLARI_EVENT_REPLY:
-			if (is_success(event) ? !reply_of(event)->unsuccessful : is_gone(event))
+			if (is_success(event) ? is_cancelled(reply_of(event)) : is_gone(event))
 				return clari_job_fail_for_good(job);
 			clari_job_error_add_uncancelled(job, event->status, reply_of(event), NULL);
 			return clari_job_fail(job);
@@ -662,11 +696,5 @@ clari_job_step(ClariJob *job, const ClariJobEvent *event, int64_t now)
 
 	if (event->kind == CLARI_EVENT_CANCEL)
 		return cancel(job, event, now);
-	if (event->kind == CLARI_EVENT_REPLY && is_success(event) && reply_of(event)->user_id[0] != '\0')
-	{
-		memcpy(job->user_id, event->reply->user_id, sizeof(job->user_id));
-		memcpy(job->organization, event->reply->organization, sizeof(job->organization));
-		memcpy(job->currency, event->reply->currency, sizeof(job->currency));
-	}
 	return steps[job->state] != NULL ? steps[job->state](job, event, now) : CLARI_ACTION_NONE;
 }

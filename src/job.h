@@ -77,8 +77,8 @@ typedef struct ClariJobEvent
 	bool elsewhere;          /* reply or broken: it was not Clari's own host, but that of a file */
 	const ClariReply *reply; /* what it said; valid during the call */
 	int64_t retry_after;     /* ms from now, -1 without the header */
-	bool never_sent;         /* broken: the request certainly did not reach the service */
-	bool may_pass;           /* broken: trying again can help (TLS failures cannot) */
+	bool never_sent; /* broken, or a tick while it is under way: the request has certainly not reached the service */
+	bool may_pass;   /* broken: trying again can help (TLS failures cannot) */
 	const ClariError *error; /* broken, refused, cancel */
 	ClariVerdict verdict;    /* listed; before the POST it does not matter */
 	const char *job_id;      /* listed, OURS */
@@ -104,18 +104,18 @@ typedef struct ClariJob
 	bool truncated;
 	bool done; /* Clari has said that the job is */
 	bool
-		without_crm; /* set by the caller after begin, or when Clari refuses them: crm_total and crm_closed are left out */
-	bool adoptable; /* set by the caller after begin: a job of this request can be told in a list */
-	bool listed;    /* the list before the POST has been asked for */
-	bool can_look;  /* it came: a list after the POST can prove something */
-	bool posted;    /* a POST was sent in this life */
-	bool in_doubt;  /* a POST may have made a job that nobody has found */
-	bool spent;     /* one has, certainly: it was answered 2xx, so it is looked for and not repeated */
-	bool adopted;   /* the job was found in the list: it may be older than the last POST */
-	bool resumed;   /* the job is of an earlier life of the server */
-	bool renewed;   /* a job that was of no use was given up for a new one, which happens once */
-	bool io_failed; /* the disk did: the caller downloads without it from now on */
-	bool forget;    /* what the caller has recorded about the job is of no use any more */
+		without_crm; /* crm_total and crm_closed are left out; set by the caller after begin, or when they are refused */
+	bool adoptable;  /* set by the caller after begin: a job of this request can be told in a list */
+	bool listed;     /* the list before the POST has been asked for */
+	bool can_look;   /* it came: a list after the POST can prove something */
+	bool posted;     /* a POST was sent in this life */
+	bool in_doubt;   /* a POST may have made a job that nobody has found */
+	bool spent;      /* one has, certainly: it was answered 2xx, so it is looked for and not repeated */
+	bool adopted;    /* the job was found in the list: it may be older than the last POST */
+	bool resumed;    /* the job is of an earlier life of the server */
+	bool renewed;    /* a job that was of no use was given up for a new one, which happens once */
+	bool io_failed;  /* the disk did: the caller downloads without it from now on */
+	bool forget;     /* what the caller has recorded about the job is of no use any more */
 	int32_t max_retries;
 	int32_t export_timeout; /* these three in ms */
 	int32_t poll_interval;
@@ -129,6 +129,7 @@ typedef struct ClariJob
 	int32_t looks;   /* lists after the last POST */
 	int32_t retries; /* of the step under way */
 	int32_t total_retries;
+	int32_t replace_tries;
 	int32_t losses;       /* how often Clari did not know the job, or its file, since it last did */
 	int32_t link_losses;  /* how often a link to the file was refused */
 	int32_t refusals;     /* how often no slot was free for the POST */

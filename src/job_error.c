@@ -143,7 +143,12 @@ clari_job_error_either_limit(ClariJob *job)
 void
 clari_job_error_add_types(ClariJob *job)
 {
-	clari_error_hint(&job->error, "Leave crm_total and crm_closed out of option \"types\" of the foreign table.");
+	if ((job->types & CLARI_TYPES_CRM) == 0 || job->without_crm)
+		clari_error_hint(&job->error, "Check option \"types\" of the foreign table.");
+	else
+		clari_error_hint(&job->error,
+						 "Name other types in option \"types\" of the foreign table. Clari's Forecast API has "
+						 "crm_total and crm_closed, where the account has that.");
 }
 
 void
@@ -303,7 +308,7 @@ void
 clari_job_error_add_uncancelled(ClariJob *job, int status, const ClariReply *reply, const ClariError *broken)
 {
 	job->error.code = CLARI_ERROR_UNCANCELLED;
-	if (reply != NULL && reply->unsuccessful)
+	if (reply != NULL && reply->successful == CLARI_ANSWER_NO)
 		add_detail(&job->error, "Clari did not cancel the job: it says that this was not successful.");
 	else if (reply != NULL)
 	{
@@ -313,4 +318,5 @@ clari_job_error_add_uncancelled(ClariJob *job, int status, const ClariReply *rep
 	else
 		add_detail(&job->error, "Clari did not cancel the job: %s.",
 				   is_set(broken) ? broken->message : "it has not answered");
+	clari_error_hint(&job->error, "The job goes on at Clari, and the next query takes it up.");
 }

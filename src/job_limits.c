@@ -53,7 +53,7 @@ limit_of_code(const char *code)
 {
 	if (contains(code, "export_monthly_quota_reached"))
 		return CLARI_LIMIT_EITHER;
-	if (contains(code, "invalid"))
+	if (contains(code, "invalid") || contains(code, "no_such") || contains(code, "not_supported"))
 		return CLARI_LIMIT_NONE;
 	return limit_of_words(code);
 }
@@ -123,9 +123,9 @@ limits_reported(ClariJob *job, const ClariReply *limits, int64_t now)
 		return CLARI_ACTION_NONE;
 	}
 	/* There is room again already; but where the refusal may have meant something else, not for ever. */
-	if (job->limit == CLARI_LIMIT_CONCURRENT)
+	if (job->limit == CLARI_LIMIT_CONCURRENT || job->limit == CLARI_LIMIT_EITHER)
 		return clari_job_wait_for_slot(job, CLARI_JOB_NEW, now);
-	if (job->limit == CLARI_LIMIT_EITHER || job->retries == 0)
+	if (job->retries == 0)
 		return clari_job_post_again(job, now);
 	clari_job_error_add_tries(job); /* words alone, that mean something else */
 	return clari_job_fail(job);

@@ -69,11 +69,12 @@ extern void clari_document_close(ClariDocument *document);
  * body that is neither a JSON object nor a list of errors gives is_json = false.
  * A byte order mark before it is passed over, as before a list of jobs and an
  * export file.  first_line has tags and control characters removed.  Never
- * fails.  Texts are valid UTF-8 on one line, cut at a character where they do
+ * fails.  The secret, which the sender may repeat in escapes, becomes asterisks.
+ * Texts are valid UTF-8 on one line, cut at a character where they do
  * not fit; an id or a link that does not fit, or holds a NUL, is left empty: cut
  * it would be another one.
  */
-extern void clari_json_read_reply(const char *body, size_t length, ClariReply *reply);
+extern void clari_json_read_reply(const char *body, size_t length, const char *secret, ClariReply *reply);
 
 /* Takes one job of a list; false: no more of them. */
 typedef bool (*ClariListedJobSink)(void *arg, const ClariListedJob *job);

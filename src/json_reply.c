@@ -10,6 +10,8 @@
  */
 #include "json.h"
 
+#include "digest.h"
+
 #include <json-c/json.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -207,13 +209,26 @@ read_integer(json_object *object, const char *key, int64_t absent)
 	return member == NULL ? absent : json_object_get_int64(member);
 }
 
-/* Whatever is not plainly false counts: rather a needless error than silent loss. */
+/* How many are left may be less than none, where a limit was lowered; -1: not said. */
+static int64_t
+read_count(json_object *object, const char *key)
+{
+	json_object *member = GET(object, json_type_int, key);
+	int64_t count = member == NULL ? -1 : json_object_get_int64(member);
+
+	return member != NULL && count < 0 ? 0 : count;
+}
+
+/* Whatever is not plainly false counts, be that a text: rather a needless error than silent loss. */
 static bool
 read_flag(json_object *object, const char *key)
 {
 	json_object *member;
 
-	return json_object_object_get_ex(object, key, &member) && json_object_get_boolean(member);
+	if (!json_object_object_get_ex(object, key, &member) || !json_object_get_boolean(member))
+		return false;
+	return !json_object_is_type(member, json_type_string) ||
+		   strncasecmp(json_object_get_string(member), "false", strlen("false")) != 0;
 }
 
 /* An integer where a string is usual: some ids and codes come so. */
@@ -299,10 +314,10 @@ read_errors(json_object *list, ClariReply *reply)
 static void
 read_limits(json_object *object, ClariReply *reply)
 {
-	reply->concurrent_limit = read_integer(object, "concurrentLimit", -1);
-	reply->available_concurrent = read_integer(object, "availableConcurrentLimit", -1);
-	reply->monthly_quota = read_integer(object, "monthlyQuota", -1);
-	reply->available_monthly = read_integer(object, "availableMonthlyQuota", -1);
+	reply->concurrent_limit = read_count(object, "concurrentLimit");
+	reply->available_concurrent = read_count(object, "availableConcurrentLimit");
+	reply->monthly_quota = read_count(object, "monthlyQuota");
+	reply->available_monthly = read_count(object, "availableMonthlyQuota");
 }
 
 /* The length of a byte order mark that the body begins with; RFC 8259 lets whoever reads JSON ignore one there. */
@@ -346,7 +361,10 @@ read_object(json_object *object, ClariReply *reply)
 
 	read_error(object, reply);
 	read_job(object, false, reply);
-	reply->unsuccessful = json_object_object_get_ex(object, "successful", &member) && !json_object_get_boolean(member);
+	if (json_object_object_get_ex(object, "successful", &member))
+		reply->successful = json_object_is_type(member, json_type_boolean) && json_object_get_boolean(member)
+								? CLARI_ANSWER_YES
+								: CLARI_ANSWER_NO;
 	if ((member = GET(object, json_type_object, "job")) != NULL)
 	{
 		read_error(member, reply);
@@ -357,8 +375,23 @@ read_object(json_object *object, ClariReply *reply)
 	read_errors(GET(object, json_type_array, "errors"), reply);
 }
 
+/* In all texts of the value: before they are cut, which would leave a part of it. */
+static void
+wipe_secret(json_object *value, const char *secret)
+{
+	if (json_object_is_type(value, json_type_string))
+		/* the object's own memory, and nobody else's */
+		clari_wipe_text((char *) json_object_get_string(value), (size_t) json_object_get_string_len(value), secret);
+	else if (json_object_is_type(value, json_type_array))
+		for (size_t i = 0; i < json_object_array_length(value); i++)
+			wipe_secret(json_object_array_get_idx(value, i), secret);
+	else if (json_object_is_type(value, json_type_object))
+		for (struct lh_entry *member = json_object_get_object(value)->head; member != NULL; member = member->next)
+			wipe_secret(lh_entry_v(member), secret);
+}
+
 void
-clari_json_read_reply(const char *body, size_t length, ClariReply *reply)
+clari_json_read_reply(const char *body, size_t length, const char *secret, ClariReply *reply)
 {
 	json_object *object = parse_body(body, length);
 	size_t mark = mark_length(body, length);
@@ -367,6 +400,7 @@ clari_json_read_reply(const char *body, size_t length, ClariReply *reply)
 	reply->concurrent_limit = reply->available_concurrent = -1;
 	reply->monthly_quota = reply->available_monthly = -1;
 	read_first_line(body + mark, length - mark, reply->first_line, sizeof(reply->first_line));
+	wipe_secret(object, secret);
 	if (json_object_is_type(object, json_type_array))
 		read_errors(object, reply);
 	else if (json_object_is_type(object, json_type_object))

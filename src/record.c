@@ -33,15 +33,17 @@ typedef struct Packed
 	int64_t posted_at;
 	uint32_t attempts;
 	uint32_t nknown;
-	uint32_t complete; /* this and the next: 0 or 1 */
+	uint32_t complete; /* these four: 0 or 1 */
 	uint32_t settled;
+	uint32_t without_crm;
+	uint32_t renewed;
 	uint64_t known[CLARI_KNOWN_MAX];
 } Packed;
 
 #define CHECKED_FROM offsetof(Packed, key)
 
 StaticAssertDecl(CHECKED_FROM == MAGIC_SIZE + 2 * sizeof(uint32_t), "a record must not have padding");
-StaticAssertDecl(offsetof(Packed, known) == offsetof(Packed, settled) + sizeof(uint32_t), "not anywhere");
+StaticAssertDecl(offsetof(Packed, known) == offsetof(Packed, renewed) + sizeof(uint32_t), "not anywhere");
 StaticAssertDecl(offsetof(Packed, known) == CLARI_RECORD_MIN_SIZE && sizeof(Packed) == CLARI_RECORD_MAX_SIZE,
 				 "the sizes are part of the format");
 
@@ -92,6 +94,8 @@ clari_record_encode(const ClariRecord *record, char *bytes)
 	packed.nknown = record->known.count;
 	packed.complete = record->known.complete;
 	packed.settled = record->settled;
+	packed.without_crm = record->without_crm;
+	packed.renewed = record->renewed;
 	memcpy(packed.known, record->known.ids, length - CLARI_RECORD_MIN_SIZE);
 	packed.crc = checksum(&packed, length);
 	memcpy(bytes, &packed, length);
@@ -131,7 +135,7 @@ check(const Packed *packed, size_t length, ClariError *error)
 		return corrupt(error, "Its checksum does not match.");
 	if (packed->nknown > CLARI_KNOWN_MAX || length != CLARI_RECORD_MIN_SIZE + packed->nknown * sizeof(uint64_t))
 		return corrupt(error, "Its known jobs are not as many as it says.");
-	if (packed->complete > 1 || packed->settled > 1)
+	if (packed->complete > 1 || packed->settled > 1 || packed->without_crm > 1 || packed->renewed > 1)
 		return corrupt(error, "It has unknown flags.");
 	if (!is_text(packed->base_url, sizeof(packed->base_url)) || !is_text(packed->forecast, sizeof(packed->forecast)) ||
 		!is_text(packed->period, sizeof(packed->period)) || !is_text(packed->expected, sizeof(packed->expected)) ||
@@ -165,6 +169,8 @@ clari_record_decode(const char *bytes, size_t length, ClariRecord *record, Clari
 	record->posted_at = packed.posted_at;
 	record->attempts = packed.attempts;
 	record->settled = packed.settled != 0;
+	record->without_crm = packed.without_crm != 0;
+	record->renewed = packed.renewed != 0;
 	record->known.complete = packed.complete != 0;
 	record->known.count = packed.nknown;
 	memcpy(record->known.ids, packed.known, packed.nknown * sizeof(uint64_t));

@@ -38,11 +38,13 @@ typedef struct ClariRecord
 	char currency[CLARI_CURRENCY_SIZE];    /* the account's own, as Clari lists it; empty: not known */
 	int64_t posted_at;                     /* µs from 2000-01-01 UTC */
 	uint32_t attempts;                     /* decodings of its file that began and did not end in an orderly way */
-	bool settled;                          /* the job has come into the cache before, or failed */
-	ClariKnownJobs known;                  /* while job_id is empty: what was listed before the POST */
+	bool without_crm;     /* its POST left crm_total and crm_closed out, since Clari had refused them */
+	bool renewed;         /* it was made since Clari had lost, or forbidden, another one */
+	bool settled;         /* the job has come into the cache before, or failed */
+	ClariKnownJobs known; /* while job_id is empty: what was listed before the POST */
 } ClariRecord;
 
-#define CLARI_RECORD_MIN_SIZE 1024 /* without known jobs */
+#define CLARI_RECORD_MIN_SIZE 1032 /* without known jobs */
 #define CLARI_RECORD_MAX_SIZE (CLARI_RECORD_MIN_SIZE + 8 * CLARI_KNOWN_MAX)
 
 /* How many bytes the record takes. */

@@ -28,6 +28,14 @@ typedef enum ClariJobStatus
 	CLARI_STATUS_UNKNOWN /* a state we have not heard of: polled on */
 } ClariJobStatus;
 
+/* true, anything else, or nothing. */
+typedef enum ClariAnswer
+{
+	CLARI_ANSWER_ABSENT,
+	CLARI_ANSWER_NO,
+	CLARI_ANSWER_YES
+} ClariAnswer;
+
 typedef struct ClariReply
 {
 	bool is_json;                /* the body was one JSON object, or a list of errors */
@@ -40,7 +48,7 @@ typedef struct ClariReply
 	int64_t end_time;     /* epoch ms, 0 when absent */
 	bool rows_truncated;
 	bool cells_truncated;
-	bool unsuccessful;                  /* of a PATCH: "successful" is there, and not true */
+	ClariAnswer successful;             /* of a PATCH: whether it says so */
 	char download_url[CLARI_LINK_SIZE]; /* or empty */
 	/* errors, in whichever of the shapes they came */
 	char code[64];

@@ -57,6 +57,7 @@ fill_from_rowset(const ClariOrder *order, ClariRecord *record)
 	strlcpy(record->job_id, order->known.job_id, sizeof(record->job_id));
 	record->posted_at = order->known.posted_at;
 	record->settled = true;
+	record->without_crm = (order->known.flags & CLARI_ROWSET_WITHOUT_CRM) != 0;
 }
 
 /* A settled job has come into the cache before, or failed: it must be as fresh as a rowset.  Another may be running. */

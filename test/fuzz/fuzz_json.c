@@ -305,7 +305,7 @@ check(const uint8_t *data, size_t size)
 	memcpy(copy, data, size);
 	check_list(copy, size);
 	memset(&reply, 0xA5, sizeof(reply));
-	clari_json_read_reply(copy, size, &reply);
+	clari_json_read_reply(copy, size, "sEcret", &reply);
 	free(copy);
 	require_word(reply.job_id, sizeof(reply.job_id));
 	require_word(reply.user_id, sizeof(reply.user_id));

@@ -127,6 +127,7 @@ for my $what (sort keys %unreadable)
 	check("2xx with $what, and it is not", [ [ { %fault, carry_out => $false }, 'post' ] ], 1,
 		[ qr/HV00[MN]/, qr/may have started an export/ ]);
 }
+check('2xx with 300 kB, and the job is there', [ [ { status => 200, json => { message => 'x' x 300_000 }, carry_out => $true }, 'post' ] ], 1);
 check('an answer without content', [ [ { status => 204, body => '', carry_out => $false }, 'post' ] ], 1, [ 'HV00M', qr/status 204/ ]);
 check("a job called \"$_\"", [ [ { job => { id => $_ } }, 'post', 1 ] ], 1)
   for 'a b', 'ü/é?#%25', '"quoted"\\', "tab\tand\nline", '../../admin/limits', 'x' x 127;
@@ -148,6 +149,7 @@ for my $status ([ 400, 'SWW' ], [ 404, 'not_found' ], [ 410, 'gone' ])
 }
 check('403 at the first poll', [ [ refusal(403, message => 'No.'), 'poll', 1 ] ], 1);
 check('403 at each poll', [ [ refusal(403, message => 'No.'), 'poll' ] ], 1, [ '28000', qr/status 403/ ]);
+check('a state that repeats the key in escapes', [ [ { status => 200, body => '{"status":"\u0074est-key"}' }, 'poll', 3 ] ], 1);
 check('a job that the service has never heard of', [ [ { job => { lost => $true } }, 'post', 1 ] ], 2);
 check('a poll that tells of another job, once', [ [ { merge => { jobId => 'another', status => 'DONE' } }, 'poll', 1 ] ], 1);
 check('polls that tell of another job', [ [ { merge => { jobId => 'another', status => 'DONE' } }, 'poll' ] ], 1,
@@ -177,6 +179,7 @@ for my $status (403, 404)
 		[ 'HV000', qr/the host of the file refused/, qr/status $status/ ], [ qr/Clari refused/ ]);
 }
 check('a link to a host that cannot be reached', [ [ { job => { download_url => 'https://localhost:1/{job}' } }, 'post' ] ], 1);
+check('links whose host is out of order', [ $link, [ refusal(503), 'download' ] ], 1);
 check('a link that breaks off', [ $link, [ { reset_after => 3000 }, 'download', 1 ] ], 1);
 run_cases();
 cmp_ok(sim_seen('total.download'), '>=', 16, 'the links were followed');
@@ -267,18 +270,33 @@ subtest 'a newer job that only the older one leaves no place for' => sub {
 	is($boss->query("SELECT clari_refresh('clari.entries', '{$last}')"), 1, 'the newer one comes');
 	like(states(), qr/^(?:ABORTED|CANCELLED) DONE$/, 'in the place of the older one');
 };
-subtest '"successful": false is no cancellation' => sub {
+for my $answer ({ json => { status => 'CANCELLED', successful => $false } }, { json => { status => 'CANCELLED', successful => 'false' } },
+	{ json => { status => 'STARTED' } }, { body => '<html>hello' })
+{
+subtest 'no cancellation: ' . encode_json($answer) => sub {
 	start_over(job_seconds => 'hold');
-	sim_fault({ json => { status => 'CANCELLED', successful => $false }, status => 200 }, step => 'patch', times => 1);
+	sim_fault({ %$answer, status => 200 }, step => 'patch', times => 1);
 	my $session = ClariSession->new($node)->start(rows_of($last));
 	wait_until('the job runs', sub { sim_seen("periods.$last.poll") > 0 });
 	$boss->query("SELECT clari_cancel('clari.entries', '{$last}')");
-	like($session->finish, qr/^ERROR:  HV00L: .*\n?.*did not cancel.*not successful/m, 'the error says so');
+	like($session->finish, qr/^ERROR:  HV00L: .*\n?.*did not cancel.*\n?HINT:  The job goes on/m, 'the error says so');
 	unlike(states(), qr/CANCELLED|ABORTED/, 'the job runs on');
 	sim_release();
 	wait_until('the failure is forgotten', sub { $boss->query(rows_of($last)) eq $digest{$last} });
 	is(sim_seen("periods.$last.post"), 1, 'and is taken up by the next request');
 	$session->quit;
+};
+}
+subtest 'a time-out while the older job is being cancelled' => sub {
+	$held->();
+	like($boss->query(rows_of($last)), qr/^ERROR:  HV00L: /m, 'one is given up');
+	$free->();
+	sim_fault({ delay => 'hold' }, step => 'patch');
+	sim_fault({ status => 503 }, step => 'post', times => 1);
+	$boss->query("SET statement_timeout = '400ms'");
+	like($boss->query("SELECT clari_refresh('clari.entries', '{$last}')"), qr/57014/, 'statement_timeout');
+	$boss->query('RESET statement_timeout');
+	unlike((split ' ', states())[-1], qr/CANCELLED|ABORTED/, 'cancels nothing that can be taken up');
 };
 subtest 'what Clari had said stays in the error that ends the wait' => sub {
 	start_over();
@@ -289,6 +307,32 @@ subtest 'what Clari had said stays in the error that ends the wait' => sub {
 	$boss->query("SELECT clari_cancel('clari.entries', '{$last}')");
 	like($session->finish, qr/^ERROR:  HV00L: .*cancelled.*\nDETAIL:  .*"grey", message "The sky is grey\."/m, 'code and message');
 	$session->quit;
+};
+
+# ---- whose it is ----
+
+subtest 'a poll about another job tells nothing of our account' => sub {
+	start_over();
+	sim_fault({ merge => { jobId => 'another', userId => 777, currency => 'XXX' } }, step => 'poll', times => 1);
+	is($boss->query(rows_of($last)), $digest{$last}, 'the rows come');
+	foreign_post('test-key', $periods[0], currency => 'EUR', typesToExport => [qw(forecast)]);
+	sim_fault({ reset => $true, carry_out => $true }, step => 'post', times => 1);
+	is($boss->query(rows_of($clean)), $digest{$clean}, 'a lost answer\'s job is still known by our user');
+	is(sim_seen("periods.$clean.post"), 1, 'POSTs');
+};
+subtest '403 to every poll' => sub {
+	start_over();
+	sim_fault(refusal(403, message => 'No.'), step => 'poll', period => $last);
+	for (1 .. 3)
+	{
+		like($boss->query(rows_of($last)), qr/^ERROR:  28000: /m, 'is an error');
+		my $posts = sim_seen("periods.$last.poll");
+		wait_until('the failure is forgotten', sub {
+			$boss->query(rows_of($last));
+			sim_seen("periods.$last.poll") > $posts;
+		}) if $_ < 3;
+	}
+	is(sim_seen("periods.$last.post"), 2, 'and costs one export more, once');
 };
 
 # ---- an earlier life ----
@@ -368,6 +412,17 @@ subtest 'crm_total and crm_closed are not exported' => sub {
 	terminate_workers($node);
 	$session->query("SELECT count(*) FROM clari.entries WHERE time_period = '$periods[0]'");
 	is(sim_posts(), 4, 'nor does it in another worker');
+	sim_set({ job_seconds => 'hold' });
+	$session->start("SELECT count(*) FROM clari.entries WHERE time_period = '$periods[1]'");
+	wait_until('a job runs', sub { sim_seen("periods.$periods[1].poll") > 0 });
+	$session->quit;
+	$boss->quit;
+	$node->restart;
+	($session, $boss) = map { ClariSession->new($node) } 1 .. 2;
+	sim_set({ job_seconds => 0.05 });
+	sim_release();
+	like($session->query("SELECT count(*) FROM clari.entries WHERE time_period = '$periods[1]'"), qr/WARNING/, 'a job that is taken up after a restart');
+	is(sim_seen("periods.$periods[1].post"), 1, 'has the warning, too');
 	$boss->query("IMPORT FOREIGN SCHEMA net_arr FROM SERVER clari INTO clari
 		OPTIONS (periods '$last', types 'crm_total', table_prefix 'crm_');
 		IMPORT FOREIGN SCHEMA net_arr FROM SERVER clari INTO clari

@@ -634,8 +634,8 @@ test_limits(void)
 	   "until export_timeout is over, and the error names both");
 	job = asking_job("export_monthly_quota_reached", "");
 	tell_limits(&job, 2, 10, START);
-	ok(backs_off(&job, CLARI_JOB_NEW, 500, START) && job.retries == 1,
-	   "where there is room for both, tries are counted");
+	ok(backs_off(&job, CLARI_JOB_NEW, 1000, START) && job.retries == 0,
+	   "and so is one where there is room for both by now");
 }
 
 /* What the code says, the words do not undo. */
@@ -1269,7 +1269,7 @@ test_cancel_at_clari(void)
 	ClariJob job = polling_job();
 	ClariJob copy;
 	ClariJobEvent plain = {.kind = CLARI_EVENT_BROKEN, .retry_after = -1};
-	ClariReply unsuccessful = {.is_json = true, .status = CLARI_STATUS_CANCELLED, .unsuccessful = true};
+	ClariReply unsuccessful = {.is_json = true, .status = CLARI_STATUS_CANCELLED, .successful = CLARI_ANSWER_NO};
 
 	report(&job, CLARI_STATUS_STARTED, "STARTED", START + 300);
 	ok(cancel(&job, START + 400) == CLARI_ACTION_CANCEL && job.state == CLARI_JOB_CANCELLING &&
@@ -1385,7 +1385,12 @@ test_user(void)
 	is(job.user_id, "u-1", "the POST's answer may tell");
 	job = polling_job();
 	answer(&job, 200, &reply, START);
-	is(job.user_id, "u-1", "or a poll's");
+	is(job.user_id, "", "a poll's that is about another job does not");
+	reply.status = CLARI_STATUS_STARTED;
+	strcpy(reply.job_id, "6073683781a6da229df71e00");
+	job = polling_job();
+	answer(&job, 200, &reply, START);
+	is(job.user_id, "u-1", "one about this job does");
 	tick(&job, job.next_at);
 	report(&job, CLARI_STATUS_STARTED, "STARTED", START + 600);
 	is(job.user_id, "u-1", "and then it stays known");
@@ -1561,9 +1566,15 @@ test_replaced(void)
 			break_call(&copy, false, false, START + 200);
 		else
 			tick(&copy, START + 5100);
-		ok(copy.state == CLARI_JOB_WAITING && copy.replaced_id[0] == '\0' &&
-			   tick(&copy, copy.next_at) == CLARI_ACTION_POLL,
+		ok(copy.state == CLARI_JOB_WAITING &&
+			   tick(&copy, copy.next_at) == (i < 2 ? CLARI_ACTION_POLL : CLARI_ACTION_REPLACE),
 		   "whatever comes of it (%d), the newer one goes on", i);
+	}
+	for (int i = 0; i < 2; i++)
+	{
+		refuse(&copy, 503, "", "", START + 6000);
+		ok(tick(&copy, copy.next_at) == (i == 0 ? CLARI_ACTION_REPLACE : CLARI_ACTION_POLL),
+		   "what passes is tried again, some times");
 	}
 	copy = job;
 	ok(cancel(&copy, START + 200) == CLARI_ACTION_CANCEL && copy.state == CLARI_JOB_CANCELLING,

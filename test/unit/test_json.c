@@ -728,7 +728,7 @@ read_reply(const char *body)
 	char *copy = malloc(length + 1);
 
 	memcpy(copy, body, length);
-	clari_json_read_reply(copy, length, &reply);
+	clari_json_read_reply(copy, length, "sEcret", &reply);
 	free(copy);
 	return reply;
 }
@@ -773,10 +773,21 @@ test_jobs(void)
 	is(read_reply("{\"job\":{\"jobId\":\"a\",\"userId\":17}}").user_id, "17", "wrapped, or as an integer");
 	is(read_reply("{\"userId\":\"a b\"}").user_id, "a b", "so is a user's");
 	is(read_reply("{\"jobId\":\"a\",\"currency\":\"USD\"}").currency, "USD", "the currency is read");
-	ok(read_reply("{\"status\":\"CANCELLED\",\"successful\":false}").unsuccessful &&
-		   read_reply("{\"successful\":null}").unsuccessful && !read_reply("{\"successful\":true}").unsuccessful &&
-		   !read_reply("{\"status\":\"CANCELLED\"}").unsuccessful,
+	ok(read_reply("{\"status\":\"CANCELLED\",\"successful\":false}").successful == CLARI_ANSWER_NO &&
+		   read_reply("{\"successful\":null}").successful == CLARI_ANSWER_NO &&
+		   read_reply("{\"successful\":\"true\"}").successful == CLARI_ANSWER_NO &&
+		   read_reply("{\"successful\":true}").successful == CLARI_ANSWER_YES &&
+		   read_reply("{\"status\":\"CANCELLED\"}").successful == CLARI_ANSWER_ABSENT,
 	   "what was not successful says so");
+	is(read_reply("{\"status\":\"a s\\u0045cret b\"}").status_text, "a ****** b",
+	   "a secret in escapes is not repeated");
+	ok(read_reply("{\"jobs\":{\"availableMonthlyQuota\":-3,\"availableConcurrentLimit\":-1}}").available_monthly == 0 &&
+		   read_reply("{\"jobs\":{\"availableConcurrentLimit\":-1}}").available_concurrent == 0 &&
+		   read_reply("{\"jobs\":{\"availableConcurrentLimit\":2}}").available_monthly == -1,
+	   "less than nothing left is nothing left");
+	ok(!read_reply("{\"rowsTruncated\":\"false,\"}").rows_truncated &&
+		   read_reply("{\"rowsTruncated\":\"true\"}").rows_truncated,
+	   "a flag may be a text");
 	is(read_reply("[{\"code\":\"c\",\"message\":\"m\",\"status\":400}]").message, "m", "a list of errors is one");
 	ok(read_reply("[{\"code\":\"c\",\"message\":\"m\"}]").is_json && !read_reply("[{\"jobId\":\"a\"}]").is_json,
 	   "which another list is not");

@@ -76,7 +76,7 @@ test_job(void)
 	memset(record.period, 0, sizeof(record.period));
 	record.posted_at = INT64_MIN;
 	record.attempts = UINT32_MAX;
-	record.settled = true;
+	record.settled = record.without_crm = record.renewed = true;
 	length = clari_record_encode(&record, bytes);
 	ok(clari_record_decode(bytes, length, &read, &error) && equal(&record, &read), "texts may fill their fields");
 }
@@ -103,6 +103,8 @@ test_same_bytes(void)
 	dirty.posted_at = record.posted_at;
 	dirty.attempts = record.attempts;
 	dirty.settled = record.settled;
+	dirty.without_crm = record.without_crm;
+	dirty.renewed = record.renewed;
 	dirty.known.complete = record.known.complete;
 	dirty.known.count = record.known.count;
 	memcpy(dirty.known.ids, record.known.ids, 3 * sizeof(uint64_t));
