@@ -5,7 +5,7 @@ MODULE_big = clari_fdw
 # default_version is the one place of the version; META.json has a third number behind it.
 EXTVERSION := $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" clari_fdw.control)
 DATA = $(sort $(wildcard sql/clari_fdw--*.sql))
-OBJS = clari_fdw.o $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
+OBJS = clari_fdw.o $(patsubst %.c,%.o,$(sort $(wildcard src/*/*.c)))
 PGFILEDESC = "clari_fdw - Clari's forecast exports as foreign tables"
 
 REGRESS = $(patsubst sql/%.sql,%,$(filter-out $(DATA),$(sort $(wildcard sql/*.sql))))
@@ -24,15 +24,14 @@ SHLIB_LINK = $(shell pkg-config --libs libcurl json-c libcrypto)
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 
-$(OBJS) $(OBJS:.o=.bc): $(wildcard src/*.h) clari_fdw.control
+$(OBJS) $(OBJS:.o=.bc): $(wildcard src/*.h src/*/*.h) clari_fdw.control
 
 # The pure rooms compile as they are into unit tests and fuzzers: no server needed.
-PURE = error attribute period digest request json json_framing json_reply rowset rowset_writer rowset_column \
-	rowset_item rowset_small rowset_sort record job http_origin adopt job_error job_limits job_turn
+PURE = base/error http/origin $(patsubst src/%.c,%,$(sort $(wildcard $(addsuffix /*.c,$(addprefix src/,clari rowset json job)))))
 PURE_CFLAGS = -std=gnu11 -g -O1 -Wall -Wextra -Werror -fsanitize=address,undefined -fno-sanitize-recover=undefined \
 	-Isrc -Itest/unit -isystem $(shell $(PG_CONFIG) --includedir-server) $(shell pkg-config --cflags json-c libcrypto libcurl)
 PURE_LIBS = -L$(shell $(PG_CONFIG) --pkglibdir) -L$(shell $(PG_CONFIG) --libdir) -lpgcommon -lpgport $(shell pkg-config --libs json-c libcrypto libcurl)
-PURE_HEADERS = $(wildcard src/*.h test/unit/*.h)
+PURE_HEADERS = $(wildcard src/*.h src/*/*.h test/unit/*.h)
 UNIT = $(patsubst test/unit/%.c,build/unit/%,$(sort $(wildcard test/unit/test_*.c)))
 
 build/unit/%.o: src/%.c $(PURE_HEADERS)
@@ -50,14 +49,14 @@ FUZZ_CC = $(CLANG)
 FUZZ_SECONDS = 10
 FUZZ = $(patsubst test/fuzz/fuzz_%.c,%,$(sort $(wildcard test/fuzz/fuzz_*.c))) reply
 
-build/fuzz/%.o: src/%.c $(PURE_HEADERS)
+build/fuzz/src/%.o: src/%.c $(PURE_HEADERS)
 	@mkdir -p $(@D)
 	$(FUZZ_CC) $(PURE_CFLAGS) -fsanitize=fuzzer-no-link -c -o $@ $<
 
-build/fuzz/%: test/fuzz/fuzz_%.c $(PURE:%=build/fuzz/%.o)
+build/fuzz/%: test/fuzz/fuzz_%.c $(PURE:%=build/fuzz/src/%.o)
 	$(FUZZ_CC) $(PURE_CFLAGS) -fsanitize=fuzzer -o $@ $^ $(PURE_LIBS)
 
-build/fuzz/reply: test/fuzz/fuzz_json.c $(PURE:%=build/fuzz/%.o)
+build/fuzz/reply: test/fuzz/fuzz_json.c $(PURE:%=build/fuzz/src/%.o)
 	$(FUZZ_CC) $(PURE_CFLAGS) -DCLARI_FUZZ_REPLY -fsanitize=fuzzer -o $@ $^ $(PURE_LIBS)
 
 $(FUZZ:%=fuzz-%): fuzz-%: build/fuzz/%

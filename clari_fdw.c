@@ -11,16 +11,16 @@
 #include "foreign/fdwapi.h"
 #include "utils/guc.h"
 
-#include "analyze.h"
-#include "cache.h"
+#include "cache/cache.h"
+#include "call/import.h"
+#include "options/options.h"
+#include "plan/estimate.h"
+#include "plan/plan.h"
+#include "plan/prune.h"
+#include "scan/analyze.h"
+#include "scan/scan.h"
+#include "store/store.h"
 #include "compat.h"
-#include "estimate.h"
-#include "import.h"
-#include "options.h"
-#include "plan.h"
-#include "prune.h"
-#include "scan.h"
-#include "store.h"
 
 CLARI_MODULE_MAGIC;
 

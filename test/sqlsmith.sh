@@ -96,7 +96,7 @@ digest_of_rows()
 own_functions()
 {
 	local file
-	for file in clari_fdw.c src/*.c; do
+	for file in clari_fdw.c src/*/*.c; do
 		sed -n "s/^\([A-Za-z_0-9]*\)(.*/${file##*/}\t\1/p" "$file"
 	done
 }

@@ -8,7 +8,7 @@
  * They take turns; the median of each counts, and of the turns' ratios.  It is
  * CPU time, so that others on the machine disturb it less.
  *
- * cc -O2 -Isrc test/bench/json_decode.c src/json*.c src/error.c src/attribute.c src/request.c src/digest.c -ljson-c -lcrypto
+ * run.sh builds it.
  */
 #include <json-c/json.h>
 #include <stdio.h>
@@ -16,7 +16,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "json.h"
+#include "json/json.h"
 
 #define ROUNDS 15
 #define CHUNK 16384 /* as libcurl hands it out */

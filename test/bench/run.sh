@@ -67,8 +67,8 @@ cd "$tree"
 {
 	make -s -j2 all && make -s install
 	[ -z "$BENCH_HTTP" ] || build_http
-	cc -O2 -Wall -Isrc $(pkg-config --cflags json-c) -o "$work/json_decode" test/bench/json_decode.c src/json*.c src/error.c \
-		src/attribute.c src/request.c src/digest.c $(pkg-config --libs json-c libcrypto)
+	cc -O2 -Wall -Isrc $(pkg-config --cflags json-c) -o "$work/json_decode" test/bench/json_decode.c src/json/*.c \
+		src/clari/*.c src/base/error.c $(pkg-config --libs json-c libcrypto)
 } >"$work/build.log" 2>&1 || die "$(cat "$work/build.log")"
 start_server
 start_simulator --concurrent-limit 100 --monthly-quota 1000000

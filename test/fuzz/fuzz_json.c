@@ -5,15 +5,14 @@
  *		-DCLARI_FUZZ_REPLY: any bytes as a reply, and as a list of jobs from which
  *		one may be taken up.
  *
- *		clang -std=gnu11 -g -O1 -fsanitize=fuzzer,address,undefined -Isrc test/fuzz/fuzz_json.c src/json*.c \
- *			src/error.c src/attribute.c src/request.c src/digest.c src/adopt.c src/period.c -ljson-c -lcrypto -o build/fuzz_json
- *		build/fuzz_json -dict=test/fuzz/json.dict test/fuzz/corpus/json
+ *		make build/fuzz/json FUZZ_CC=clang
+ *		build/fuzz/json -dict=test/fuzz/json.dict test/fuzz/corpus/json
  */
 #include <stdlib.h>
 #include <string.h>
 
-#include "adopt.h"
-#include "json.h"
+#include "job/adopt.h"
+#include "json/json.h"
 
 /* Promises hold, or the fuzzer stops here. */
 static void

@@ -3,13 +3,13 @@
  *		Any text whatever as option "periods": parsed or refused, never worse.
  *
  *		clang -std=gnu11 -g -fsanitize=fuzzer,address,undefined -Isrc \
- *			test/fuzz/fuzz_period.c src/period.c src/error.c -o build/fuzz_period
+ *			test/fuzz/fuzz_period.c src/clari/period.c src/base/error.c -o build/fuzz_period
  *		build/fuzz_period test/fuzz/corpus/period
  */
 #include <stdlib.h>
 #include <string.h>
 
-#include "period.h"
+#include "clari/period.h"
 
 /* Promises hold, or the fuzzer stops here. */
 static void

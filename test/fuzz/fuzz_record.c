@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "record.h"
+#include "job/record.h"
 
 #define HEAD_SIZE 16 /* magic, length, checksum */
 

@@ -9,7 +9,7 @@
  *
  *		clang -std=gnu11 -g -O1 -fsanitize=fuzzer,address,undefined -Isrc \
  *			-isystem `pg_config --includedir-server` test/fuzz/fuzz_rowset.c \
- *			src/rowset.c src/attribute.c src/error.c -L`pg_config --pkglibdir` -lpgcommon -lpgport
+ *			src/rowset/check.c src/clari/attribute.c src/base/error.c -L`pg_config --pkglibdir` -lpgcommon -lpgport
  */
 #include "postgres.h"
 
@@ -18,8 +18,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "rowset/rowset.h"
 #include "compat.h" /* varatt.h, where that is a header of its own */
-#include "rowset.h"
 
 extern int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

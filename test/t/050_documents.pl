@@ -251,7 +251,7 @@ subtest 'links' => sub {
 # ------- what the reference has to name -------
 
 my $reference = flowing(slurp_file("$top/doc/clari_fdw.md"));
-my $source = join("\n", map { slurp_file($_) } sort(glob("$top/src/*.c")), "$top/clari_fdw.c");
+my $source = join("\n", map { slurp_file($_) } sort(glob("$top/src/*/*.c")), "$top/clari_fdw.c");
 my $script = slurp_file("$top/sql/clari_fdw--1.0.sql");
 my $node = start_node('reference');
 create_server($node);
@@ -355,10 +355,10 @@ subtest 'errors' => sub {
 };
 
 subtest 'EXPLAIN and phases' => sub {
-	my @labels = slurp_file("$top/src/explain.c") =~ /\b(?:ExplainProperty\w+|show_list|show_condition)\(\s*"([^"]+)"/g;
+	my @labels = slurp_file("$top/src/scan/explain.c") =~ /\b(?:ExplainProperty\w+|show_list|show_condition)\(\s*"([^"]+)"/g;
 	cmp_ok(scalar @labels, '>=', 12, 'there are properties');
 	ok(section($reference, 'Plans and EXPLAIN') =~ /^- [^:]*`$_`/m, "property $_") for @labels;
-	my ($names) = slurp_file("$top/src/job.c") =~ /state_names\[\] = \{(.*?)\};/s;
+	my ($names) = slurp_file("$top/src/job/job.c") =~ /state_names\[\] = \{(.*?)\};/s;
 	my %phases = map { $_ => 1 } 'queued', $names =~ /"([^"]+)"/g;
 	delete @phases{qw(done failed)};    # which no flight in the view has
 	ok(section($reference, 'clari_exports') =~ /`$_`/, "phase $_") for sort keys %phases;
@@ -366,9 +366,11 @@ subtest 'EXPLAIN and phases' => sub {
 
 subtest 'rooms' => sub {
 	my $rooms = section(slurp_file("$top/doc/architecture.md"), 'The rooms');
-	my %named = map { $_ => 1 } map { /`(\w+)`/g } $rooms =~ /^\| \d \| ([^|]*) \|/mg;
-	my @files = map { basename($_, '.c') } sort glob "$top/src/*.c";
-	is(join(' ', sort keys %named), join(' ', @files), 'every file of src has its floor');
+	my %named = $rooms =~ /^\| `(\w+)\/`[^|]* \| ([^|]*) \|/mg;
+	my %files;
+	push(@{ $files{ basename(dirname($_)) } }, basename($_, '.c')) for sort glob "$top/src/*/*.c";
+	is(join(' ', sort keys %named), join(' ', sort keys %files), 'every folder of src is a room');
+	is(join(' ', sort $named{$_} =~ /`(\w+)`/g), "@{ $files{$_} }", "the files of room $_") for sort keys %files;
 };
 
 # ------- what is said to be a message -------

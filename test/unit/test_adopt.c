@@ -5,7 +5,7 @@
  */
 #include "unit.h"
 
-#include "adopt.h"
+#include "job/adopt.h"
 
 #define OURS "6073683781a6da229df71e01"
 #define OTHER "6073683781a6da229df71e02"

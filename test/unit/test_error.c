@@ -4,7 +4,7 @@
  */
 #include "unit.h"
 
-#include "error.h"
+#include "base/error.h"
 
 /* Fills with ASCII up to at, then puts the character, and formats all of it as a message. */
 static ClariError

@@ -5,7 +5,7 @@
  */
 #include "unit.h"
 
-#include "job.h"
+#include "job/job.h"
 
 #define START INT64_C(1000000) /* the clock when a job begins; any other would do */
 #define TIMEOUT 900000

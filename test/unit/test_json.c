@@ -3,7 +3,7 @@
  *		What json promises: the file's items exactly as sent, whatever the cuts;
  *		every defect refused, with its place; replies in all their shapes.
  */
-#include "json.h"
+#include "json/json.h"
 
 #include <stdlib.h>
 

@@ -2,7 +2,7 @@
  * test_origin.c
  *		What must hold of origins: who sees the key, and what of a URL is shown.
  */
-#include "http_origin.h"
+#include "http/origin.h"
 
 #include "unit.h"
 

@@ -4,7 +4,7 @@
  */
 #include "unit.h"
 
-#include "period.h"
+#include "clari/period.h"
 
 static ClariPeriod
 quarter(const char *text)

@@ -2,7 +2,7 @@
  * test_record.c
  *		What a job's record promises: record.h.
  */
-#include "record.h"
+#include "job/record.h"
 #include "unit.h"
 
 #include <stdlib.h>

@@ -7,7 +7,7 @@
 
 #include <stdlib.h>
 
-#include "request.h"
+#include "clari/request.h"
 
 static const char *
 hex(const uint8_t *bytes, char *text)

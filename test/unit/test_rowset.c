@@ -5,7 +5,7 @@
  * Rowsets are made in memory and read back as text, one line per row, so that
  * a promise is a comparison of two texts.
  */
-#include "rowset.h"
+#include "rowset/rowset.h"
 #include "unit.h"
 
 #include <errno.h>

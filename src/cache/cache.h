@@ -1,0 +1,221 @@
+/*
+ * cache.h
+ *		The entry table: which rowsets there are, and which are on their way.
+ *
+ * Cache and queue are one fixed array of entries in a control segment, under
+ * one LWLock.  Find-or-insert under that lock is the single flight; one
+ * condition variable wakes whoever waits.  This is what sessions ask; what
+ * workers take and give back is in cache_worker.h.
+ */
+#ifndef CLARI_CACHE_H
+#define CLARI_CACHE_H
+
+#include "postgres.h"
+
+#include "storage/dsm.h"
+#include "utils/timestamp.h"
+
+#include "base/error.h"
+#include "clari/request.h"
+#include "rowset/rowset.h"
+
+/* GUCs, defined in clari_fdw.c. */
+extern int clari_shared_cache_size; /* kB, as the next */
+extern int clari_disk_cache_size;
+extern int clari_max_workers;
+extern int clari_worker_idle_timeout; /* ms */
+
+/* ------- life cycle ------- */
+
+/* _PG_init's part: asks for shared memory when preloaded. */
+extern void clari_cache_init(void);
+
+/* ------- sessions ------- */
+
+/* How fresh a rowset must be to serve (all in microseconds, as TimestampTz). */
+typedef struct ClariFreshness
+{
+	TimestampTz since;            /* the statement's start */
+	int64 cache_ttl;              /* a rowset serves if its POST was sent after since - ttl */
+	int64 closed_period_ttl;      /* instead, for a quarter that was over when it was exported */
+	int64 stale_while_revalidate; /* so much older serves at once, and is exported anew behind (RFC 5861) */
+	int64 stale_if_error;         /* so much older serves if the export fails */
+	int64 max_age;                /* of a quarter that is not closed; negative: its TTL decides */
+	bool anew;                    /* whatever is cached, and even if it failed a moment ago */
+} ClariFreshness;
+
+/* How old a rowset with these metadata may be at the statement's start. */
+extern int64 clari_freshness_age(const ClariRowsetMeta *meta, const ClariFreshness *freshness);
+
+/* Rowsets up to this share of the shared cache get a segment, so that one does not turn out all others. */
+#define CLARI_SEGMENT_SHARE 8
+
+/* One version of a rowset, and where it is. */
+typedef struct ClariVersion
+{
+	ClariRowsetMeta meta;
+	uint64 bytes;
+	dsm_handle segment; /* DSM_HANDLE_INVALID: read the file */
+} ClariVersion;
+
+typedef enum ClariLookup
+{
+	CLARI_LOOKUP_READY,       /* *version serves; with an error code, *error is a warning from its export */
+	CLARI_LOOKUP_STALE,       /* the same, but it is to be exported anew: stale-while-revalidate */
+	CLARI_LOOKUP_STALE_ERROR, /* *version serves, as the export failed: *error says why; stale-if-error */
+	CLARI_LOOKUP_FLYING,      /* an export is under way or queued: *flight tells which */
+	CLARI_LOOKUP_QUEUED,      /* the same, and it was this look-up that queued it */
+	CLARI_LOOKUP_FAILED,      /* *error says why, now or within the last ten seconds */
+	CLARI_LOOKUP_ABSENT,      /* nothing serves, and nothing was queued because that was not wanted */
+	CLARI_LOOKUP_LATER        /* no room in the queue, or what is under way is too old: ask again later */
+} ClariLookup;
+
+/* What is looked up. */
+typedef struct ClariInquiry
+{
+	const ClariKey *key;
+	const ClariRequest *request;     /* these two of an export to be queued */
+	const ClariTransport *transport; /* NULL: none is to be queued */
+	uint64 *joined;                  /* the flight is wanted until clari_cache_leave(); NULL: it is not */
+} ClariInquiry;
+
+/*
+ * Looks the key up.  flight is in and out: 0, or the flight that the caller has
+ * waited for, which serves (or fails) whatever its age, unless the caller is
+ * strict (anew, max_age).  With a transport, an export is queued where nothing
+ * serves (CLARI_LOOKUP_QUEUED) or something stale does, and workers are started
+ * for it; without one, the answer is CLARI_LOOKUP_ABSENT where nothing serves.
+ * Who joins is counted as wanting the flight that it gets: once, when *flight
+ * changes to it; *joined is that flight then, even if this raises, and else stays
+ * as it is.  The first look-up after a start loads what is on disk, acting on
+ * interrupts.
+ */
+extern ClariLookup clari_cache_lookup(const ClariInquiry *inquiry, const ClariFreshness *freshness, uint64 *flight,
+									  ClariVersion *version, ClariError *error);
+
+/*
+ * Who had joined the flight does not want it any more: one that is still queued,
+ * and that nobody else wants, is dropped.  And: it goes on although nobody does.
+ */
+extern void clari_cache_leave(uint64 flight);
+extern void clari_cache_keep(uint64 flight);
+
+/* Has the version's file been read so often that it is worth memory, for which there is room?  Then its bytes go there. */
+extern bool clari_cache_is_popular(const ClariVersion *version);
+extern void clari_cache_promote(const ClariVersion *version, const void *bytes);
+
+/*
+ * What the cache holds for the key, however old: for estimates and EXPLAIN.
+ * Counts no hit, queues nothing.  False: nothing.
+ */
+extern bool clari_cache_peek(const ClariKey *key, ClariVersion *version);
+
+/*
+ * Sees to it that workers run, and are awake, for what is queued.  False with
+ * CLARI_ERROR_RESOURCES when no worker slot could be had: keep asking.
+ */
+extern bool clari_cache_start_workers(ClariError *error);
+
+/*
+ * Prepares to sleep; then, after looking again, clari_cache_sleep() sleeps until
+ * something changes or timeout_ms are over, acting on interrupts.  An error's
+ * clean-up calls clari_cache_wait_end() by itself.
+ */
+extern void clari_cache_wait_begin(void);
+extern void clari_cache_sleep(long timeout_ms);
+extern void clari_cache_wait_end(void);
+
+/*
+ * The version turned out to be damaged, or not to be there: forgets it, unless a
+ * newer one has come.  It can be had again from its job.
+ */
+extern void clari_cache_forget(const ClariKey *key, uint64 generation);
+
+/* Forgets rowset, job and remembered failure of the key, or of every key (NULL); returns how many had one. */
+extern int64 clari_cache_invalidate(const ClariKey *key);
+
+/*
+ * Cancels the key's export in the name of the role, if it is queued or under way:
+ * returns its flight, or 0 if there is none.  The waiting get the error once the
+ * worker has told Clari.
+ */
+extern uint64 clari_cache_cancel(const ClariKey *key, const char *role);
+
+/* The same for a flight, whoever it is for; its export is told in *key.  False: it has ended, or never was. */
+extern bool clari_cache_cancel_flight(uint64 flight, const char *role, ClariKey *key);
+
+/* The error with which the key's flight ended, if it did and was its last. */
+extern bool clari_cache_failure(const ClariKey *key, uint64 flight, ClariError *error);
+
+/* Is the flight still queued or under way? */
+extern bool clari_cache_is_flying(uint64 flight);
+
+/* A row of the view clari_cache. */
+typedef struct ClariEntryInfo
+{
+	ClariKey key;
+	const char *state; /* queued, exporting, downloading, ready, failed */
+	bool has_rowset;
+	ClariVersion version; /* without a rowset, the metadata's base_url, forecast and requested hold */
+	TimestampTz expires_at;
+	int64 hits;
+	ClariError error;
+} ClariEntryInfo;
+
+/* A row of the view clari_exports. */
+typedef struct ClariFlightInfo
+{
+	uint64 flight;
+	ClariKey key;
+	char base_url[CLARI_URL_SIZE];
+	char forecast[CLARI_NAME_SIZE];
+	char period[CLARI_PERIOD_TEXT_SIZE];
+	const char *phase; /* as clari_exports shows it */
+	char job_id[CLARI_ID_SIZE];
+	TimestampTz started_at;
+	int64 bytes; /* decoded, so far */
+	int64 entries;
+	int32 polls;
+	int32 retries;
+	int32 waiters;
+	TimestampTz next_try_at; /* 0: none */
+} ClariFlightInfo;
+
+/* What is counted; the order of the columns of clari_stats. */
+typedef enum ClariCounter
+{
+	CLARI_COUNT_HITS,             /* look-ups that a fresh rowset served at once */
+	CLARI_COUNT_STALE_HITS,       /* … that a stale one did */
+	CLARI_COUNT_MISSES,           /* … that queued an export */
+	CLARI_COUNT_EXPORTS,          /* POSTs that Clari accepted: quota */
+	CLARI_COUNT_TAKEN_UP,         /* jobs that an earlier export had made */
+	CLARI_COUNT_DOWNLOADS,        /* begun */
+	CLARI_COUNT_RETRIES,          /* of any step */
+	CLARI_COUNT_FAILURES,         /* exports that ended with an error */
+	CLARI_COUNT_CANCELLATIONS,    /* … by clari_cancel() */
+	CLARI_COUNT_BYTES,            /* decoded, of downloads that came into the cache */
+	CLARI_COUNT_ENTRIES,          /* of the same */
+	CLARI_COUNT_MEMORY_EVICTIONS, /* rowsets that had to leave shared memory */
+	CLARI_COUNT_DISK_EVICTIONS,   /* … the disk */
+	CLARI_COUNT_DAMAGED_FILES     /* that were removed */
+} ClariCounter;
+
+#define CLARI_COUNTERS (CLARI_COUNT_DAMAGED_FILES + 1)
+
+typedef struct ClariStats
+{
+	int64 counts[CLARI_COUNTERS];
+	TimestampTz since;
+} ClariStats;
+
+extern void clari_cache_stats(ClariStats *stats);
+extern void clari_cache_stats_reset(void);
+
+/* Takes the lock; the cache's own counters are counted under it. */
+extern void clari_cache_count(ClariCounter counter, int64 change);
+
+/* Copies of all entries or flights, palloc'd in the current context; their number in *count. */
+extern ClariEntryInfo *clari_cache_entries_copy(int *count);
+extern ClariFlightInfo *clari_cache_flights(int *count);
+
+#endif /* CLARI_CACHE_H */

@@ -1,0 +1,659 @@
+/*
+ * cache_tier.c
+ *		The two tiers of the cache and their bounds: segments of shared memory,
+ *		files of the store.
+ *
+ * Runs in sessions and workers.  What goes is chosen under the cache's lock and
+ * disposed of after it, since that unlinks files.  Who reads a rowset keeps it: a
+ * descriptor outlives the file's name, and a segment lives until its last reader
+ * lets go.  So to drop one that is read makes no room: such a one is left where it
+ * is, and if it has to go, it is a ghost until then, whose bytes count.
+ *
+ * The bounds are this process's GUCs, so a reload takes effect at the next
+ * look-up of any session.
+ */
+#include "postgres.h"
+
+#include "cache/shared.h"
+#include "store/store.h"
+
+#include "miscadmin.h"
+#include "storage/dsm_impl.h"
+#include "utils/resowner.h"
+
+#include <sys/statvfs.h>
+
+/* Of /dev/shm this much stays free for parallel queries: a quarter, at most. */
+#define SHM_SHARE 4
+#define SHM_ENOUGH (64 * 1024 * 1024)
+
+/* A rowset that was read from its file so often is put into memory again, when there is room. */
+#define POPULAR 3
+
+/* One whose segment was found to be read is no victim for so long. */
+#define READ_MEMORY USECS_PER_SEC
+
+/* ------- dropping ------- */
+
+static void
+note_file(ClariDropped *dropped, const ClariKey *key, uint64 generation, uint64 bytes)
+{
+	Assert(dropped->nfiles < CLARI_DROP_MAX);
+	dropped->files[dropped->nfiles].key = *key;
+	dropped->files[dropped->nfiles++].generation = generation;
+	dropped->file_bytes += bytes;
+}
+
+void
+clari_tier_drop_segment_locked(ClariEntryShared *entry, ClariDropped *dropped)
+{
+	ClariControl *control = clari_cache_control();
+
+	if (entry->version.segment == DSM_HANDLE_INVALID)
+		return;
+	Assert(dropped->nsegments < CLARI_DROP_MAX);
+	Assert(control->segment_bytes >= entry->version.bytes);
+	dropped->segments[dropped->nsegments++] = (ClariSegmentShared){entry->version.segment, entry->version.bytes};
+	entry->version.segment = DSM_HANDLE_INVALID;
+	entry->read_at = 0;
+	control->segment_bytes -= entry->version.bytes;
+	control->nsegments--;
+}
+
+void
+clari_tier_drop_file_locked(ClariEntryShared *entry, ClariDropped *dropped)
+{
+	if (!entry->in_file)
+		return;
+	entry->in_file = false;
+	note_file(dropped, &entry->key, entry->version.meta.generation, entry->version.bytes);
+}
+
+void
+clari_tier_drop_record_locked(ClariEntryShared *entry, ClariDropped *dropped)
+{
+	/* Known or not: the directory may not have been readable when it was loaded. */
+	note_file(dropped, &entry->key, 0, entry->record_bytes);
+	entry->record_bytes = 0;
+}
+
+/* ------- segments ------- */
+
+typedef struct SegmentTask
+{
+	dsm_handle handle;
+	const void *bytes; /* to make one of */
+	Size length;
+} SegmentTask;
+
+/*
+ * Does something with a segment; false: it raised, as dsm_create() and
+ * dsm_attach() do where there is no room.  The memory tier then does without.
+ * What was begun is not to be a transaction's, which would warn of it.
+ */
+static bool
+carried_out(void (*act)(SegmentTask *task), SegmentTask *task)
+{
+	volatile bool done = false;
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	uint32 held = InterruptHoldoffCount; /* which an error sets to 0 */
+
+	CurrentResourceOwner = NULL;
+	PG_TRY();
+	{
+		act(task);
+		done = true;
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		FlushErrorState();
+		InterruptHoldoffCount = held;
+	}
+	PG_END_TRY();
+	CurrentResourceOwner = owner;
+	return done;
+}
+
+/* A pinned segment with the bytes: the handle, or DSM_HANDLE_INVALID where there are too many. */
+static void
+make_segment(SegmentTask *task)
+{
+	dsm_segment *segment = dsm_create(task->length, DSM_CREATE_NULL_IF_MAXSEGMENTS);
+
+	if (segment == NULL)
+		return;
+	memcpy(dsm_segment_address(segment), task->bytes, task->length);
+	dsm_pin_segment(segment);
+	task->handle = dsm_segment_handle(segment);
+	dsm_detach(segment);
+}
+
+/* Whether an unpinned segment is still there, as somebody reads it: else the handle is DSM_HANDLE_INVALID. */
+static void
+look_for_segment(SegmentTask *task)
+{
+	dsm_segment *segment = dsm_find_mapping(task->handle);
+
+	if (segment != NULL)
+		return; /* this process reads it */
+	segment = dsm_attach(task->handle);
+	if (segment != NULL)
+		dsm_detach(segment);
+	else
+		task->handle = DSM_HANDLE_INVALID;
+}
+
+/* The same; and it is pinned again. */
+static void
+pin_again(SegmentTask *task)
+{
+	dsm_segment *mine = dsm_find_mapping(task->handle);
+	dsm_segment *segment = mine != NULL ? mine : dsm_attach(task->handle);
+
+	if (segment == NULL)
+	{
+		task->handle = DSM_HANDLE_INVALID;
+		return;
+	}
+	dsm_pin_segment(segment);
+	if (mine == NULL)
+		dsm_detach(segment);
+}
+
+static bool
+is_read(dsm_handle handle)
+{
+	SegmentTask task = {.handle = handle};
+
+	return !carried_out(look_for_segment, &task) || task.handle != DSM_HANDLE_INVALID;
+}
+
+/* Lets a segment go that no entry has; it is a ghost if somebody reads it. */
+static void
+release_segment(const ClariSegmentShared *segment)
+{
+	ClariControl *control = clari_cache_control();
+
+	dsm_unpin_segment(segment->handle);
+	if (!is_read(segment->handle))
+		return;
+	clari_cache_lock(LW_EXCLUSIVE);
+	if (control->nghosts < CLARI_MAX_SEGMENTS)
+	{
+		control->ghosts[control->nghosts++] = *segment;
+		control->ghost_bytes += segment->bytes;
+	}
+	clari_cache_unlock();
+}
+
+static void
+forget_ghost_locked(ClariControl *control, dsm_handle handle)
+{
+	for (int i = 0; i < control->nghosts; i++)
+		if (control->ghosts[i].handle == handle)
+		{
+			control->ghost_bytes -= control->ghosts[i].bytes;
+			control->ghosts[i] = control->ghosts[--control->nghosts];
+			return;
+		}
+}
+
+/* Forgets ghosts that nobody reads any more. */
+static void
+lay_ghosts(void)
+{
+	ClariControl *control = clari_cache_control();
+	dsm_handle handles[CLARI_MAX_SEGMENTS];
+	int count;
+
+	clari_cache_lock(LW_SHARED);
+	count = control->nghosts;
+	for (int i = 0; i < count; i++)
+		handles[i] = control->ghosts[i].handle;
+	clari_cache_unlock();
+	for (int i = 0; i < count; i++)
+	{
+		if (is_read(handles[i]))
+			continue;
+		clari_cache_lock(LW_EXCLUSIVE);
+		forget_ghost_locked(control, handles[i]);
+		clari_cache_unlock();
+	}
+}
+
+/* ------- disposing ------- */
+
+/* There can be less, as another directory may have been set meanwhile. */
+static void
+uncount_locked(ClariControl *control, uint64 bytes)
+{
+	control->disk_bytes -= Min(bytes, control->disk_bytes);
+}
+
+/* Returns how many files are still there; *cause is an errno of one. */
+static int
+remove_files(const ClariDropped *dropped, int *cause)
+{
+	int left = 0;
+
+	for (int i = 0; i < dropped->nfiles; i++)
+	{
+		const ClariKey *key = &dropped->files[i].key;
+		uint64 generation = dropped->files[i].generation;
+
+		if (generation == 0 ? clari_store_remove_record(key, dropped->at) : clari_store_remove(key, generation))
+			continue;
+		*cause = errno;
+		left++;
+	}
+	if (dropped->file_bytes > 0)
+	{
+		clari_cache_lock(LW_EXCLUSIVE);
+		uncount_locked(clari_cache_control(), dropped->file_bytes);
+		clari_cache_unlock();
+	}
+	return left;
+}
+
+int
+clari_tier_dispose(const ClariDropped *dropped)
+{
+	int cause = 0;
+	int left;
+
+	/* Nothing may raise half-way: what is not disposed of now would stay until the server's end. */
+	HOLD_INTERRUPTS();
+	left = remove_files(dropped, &cause);
+	for (int i = 0; i < dropped->nsegments; i++)
+		release_segment(&dropped->segments[i]);
+	RESUME_INTERRUPTS();
+	if (left > 0)
+		ereport(LOG, (errcode(ERRCODE_IO_ERROR),
+					  errmsg("could not remove %d files of the rowset cache: %s", left, strerror(cause)),
+					  errdetail("They are in directory \"%s\".", clari_store_directory())));
+	return left;
+}
+
+/* ------- choosing ------- */
+
+/* ClariWeight */
+static uint64
+segment_bytes(const ClariEntryShared *entry)
+{
+	return entry->version.segment != DSM_HANDLE_INVALID ? entry->version.bytes : 0;
+}
+
+/* ClariWeight */
+static uint64
+file_bytes(const ClariEntryShared *entry)
+{
+	return entry->in_file ? entry->version.bytes : 0;
+}
+
+static bool
+drop_a_segment_locked(ClariDropped *dropped)
+{
+	ClariEntryShared *victim = dropped->nsegments < CLARI_DROP_BATCH ? clari_entry_victim_locked(segment_bytes) : NULL;
+
+	if (victim == NULL)
+		return false;
+	clari_tier_drop_segment_locked(victim, dropped);
+	clari_cache_control()->stats.counts[CLARI_COUNT_MEMORY_EVICTIONS]++;
+	return true;
+}
+
+static bool
+drop_a_file_locked(ClariDropped *dropped)
+{
+	ClariEntryShared *victim = dropped->nfiles < CLARI_DROP_BATCH ? clari_entry_victim_locked(file_bytes) : NULL;
+
+	if (victim == NULL)
+		return false;
+	clari_tier_drop_file_locked(victim, dropped);
+	clari_cache_control()->stats.counts[CLARI_COUNT_DISK_EVICTIONS]++;
+	return true;
+}
+
+/* ------- bounds ------- */
+
+static Size
+memory_limit(void)
+{
+	return (Size) clari_shared_cache_size * 1024;
+}
+
+static uint64
+disk_limit(void)
+{
+	return (uint64) clari_disk_cache_size * 1024;
+}
+
+/* Do so many bytes more fit into shared memory, as one segment? */
+static bool
+fits_in_memory_locked(const ClariControl *control, Size bytes)
+{
+	return control->segment_bytes + control->ghost_bytes + bytes <= memory_limit() &&
+		   control->nsegments < CLARI_MAX_SEGMENTS;
+}
+
+/* Drops files until so many bytes more fit, counting what is dropped but not yet gone as gone; false: there are none left. */
+static bool
+make_room_on_disk_locked(uint64 bytes, ClariDropped *dropped)
+{
+	ClariControl *control = clari_cache_control();
+
+	while (control->disk_bytes + bytes > disk_limit() + dropped->file_bytes)
+		if (!drop_a_file_locked(dropped))
+			return false;
+	return true;
+}
+
+void
+clari_tier_trim_locked(ClariDropped *dropped)
+{
+	ClariControl *control = clari_cache_control();
+
+	while (control->segment_bytes > memory_limit() && drop_a_segment_locked(dropped))
+		;
+	(void) make_room_on_disk_locked(0, dropped);
+}
+
+/* How many bytes a segment may have for which there is room in /dev/shm, and some left. */
+static uint64
+shm_room(void)
+{
+	struct statvfs shm;
+	uint64 total;
+	uint64 room;
+
+	if (dynamic_shared_memory_type != DSM_IMPL_POSIX || statvfs("/dev/shm", &shm) != 0 || shm.f_blocks == 0)
+		return PG_UINT64_MAX;
+	total = (uint64) shm.f_blocks * shm.f_frsize;
+	room = (uint64) shm.f_bavail * shm.f_frsize;
+	return room - Min(room, Min(total / SHM_SHARE, SHM_ENOUGH));
+}
+
+static void
+count_segment_locked(ClariControl *control, Size bytes)
+{
+	control->segment_bytes += bytes;
+	control->nsegments++;
+}
+
+/* Counts so many bytes, if there is room. */
+static bool
+try_to_reserve(Size bytes)
+{
+	ClariControl *control = clari_cache_control();
+	bool fits = bytes <= shm_room();
+
+	clari_cache_lock(LW_EXCLUSIVE);
+	fits = fits && fits_in_memory_locked(control, bytes);
+	if (fits)
+		count_segment_locked(control, bytes);
+	clari_cache_unlock();
+	return fits;
+}
+
+/* ClariWeight: what is not known to be read. */
+static uint64
+spare_bytes(const ClariEntryShared *entry)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	bool was_read = entry->read_at > now - READ_MEMORY && entry->read_at <= now;
+
+	return was_read ? 0 : segment_bytes(entry);
+}
+
+/* ClariWeight: and is in a file too, so that nothing is lost. */
+static uint64
+spare_copy_bytes(const ClariEntryShared *entry)
+{
+	return entry->in_file ? spare_bytes(entry) : 0;
+}
+
+/* The entry that has the version, but no segment of it; none if it was invalidated meanwhile. */
+static ClariEntryShared *
+find_without_segment_locked(const ClariVersion *version)
+{
+	ClariEntryShared *entry = clari_entry_find_locked(&version->meta.key);
+
+	if (entry == NULL || entry->version.segment != DSM_HANDLE_INVALID ||
+		entry->version.meta.generation != version->meta.generation ||
+		entry->version.meta.posted_at <= clari_entry_invalidated_at(entry))
+		return NULL;
+	return entry;
+}
+
+/* Gives the entry back what was taken from it, as it is read; false: it has moved on. */
+static bool
+put_back(const ClariVersion *version)
+{
+	ClariEntryShared *entry;
+
+	clari_cache_lock(LW_EXCLUSIVE);
+	entry = find_without_segment_locked(version);
+	if (entry != NULL)
+	{
+		entry->version.segment = version->segment;
+		entry->read_at = GetCurrentTimestamp();
+	}
+	clari_cache_unlock();
+	return entry != NULL;
+}
+
+static void
+release_memory(Size bytes)
+{
+	ClariControl *control = clari_cache_control();
+
+	clari_cache_lock(LW_EXCLUSIVE);
+	control->segment_bytes -= bytes;
+	control->nsegments--;
+	clari_cache_unlock();
+}
+
+/* Takes a segment from its entry; false: there are no more to try.  It stays counted until it is gone. */
+static bool
+take_a_segment(ClariVersion *version)
+{
+	ClariDropped dropped;
+	ClariEntryShared *victim;
+
+	clari_dropped_init(&dropped);
+	clari_cache_lock(LW_EXCLUSIVE);
+	victim = clari_entry_victim_locked(spare_copy_bytes);
+	if (victim == NULL)
+		victim = clari_entry_victim_locked(spare_bytes);
+	if (victim != NULL)
+	{
+		*version = victim->version;
+		clari_tier_drop_segment_locked(victim, &dropped);
+		count_segment_locked(clari_cache_control(), version->bytes);
+	}
+	clari_cache_unlock();
+	return victim != NULL;
+}
+
+/* Makes room by one segment, and puts it back if it is read; false: there are no more to try. */
+static bool
+evict_a_segment(void)
+{
+	ClariVersion version;
+	SegmentTask task = {0};
+
+	if (!take_a_segment(&version))
+		return false;
+	HOLD_INTERRUPTS(); /* it is nobody's now */
+	task.handle = version.segment;
+	dsm_unpin_segment(version.segment);
+	if (!carried_out(pin_again, &task) || task.handle == DSM_HANDLE_INVALID)
+	{
+		release_memory(version.bytes);
+		clari_cache_count(CLARI_COUNT_MEMORY_EVICTIONS, 1);
+	}
+	else if (!put_back(&version))
+		clari_cache_discard_segment(version.segment, version.bytes);
+	RESUME_INTERRUPTS();
+	return true;
+}
+
+/* Room for a segment, counted from now on; with may_drop, at the cost of others. */
+static bool
+reserve_memory(Size bytes, bool may_drop)
+{
+	if (bytes > memory_limit())
+		return false;
+	lay_ghosts();
+	while (!try_to_reserve(bytes))
+		if (!may_drop || !evict_a_segment())
+			return false;
+	return true;
+}
+
+dsm_handle
+clari_cache_make_segment(const void *bytes, Size length, ClariError *error)
+{
+	SegmentTask task = {.bytes = bytes, .length = length};
+
+	error->code = CLARI_ERROR_NONE;
+	if (!reserve_memory(length, true))
+	{
+		if (length <= memory_limit() && length > shm_room())
+		{
+			clari_error_set(error, CLARI_ERROR_IO, "could not keep the export in shared memory: /dev/shm is full");
+			clari_error_hint(error, "Give /dev/shm more room; a part of it is left to parallel queries.");
+		}
+		return DSM_HANDLE_INVALID;
+	}
+	if (carried_out(make_segment, &task) && task.handle != DSM_HANDLE_INVALID)
+		return task.handle;
+	release_memory(length);
+	clari_error_set(error, CLARI_ERROR_IO, "could not keep the export in shared memory");
+	clari_error_detail(error, "No segment of " UINT64_FORMAT " bytes could be made.", (uint64) length);
+	clari_error_hint(error, "Look at the free space of /dev/shm.");
+	return DSM_HANDLE_INVALID;
+}
+
+void
+clari_cache_discard_segment(dsm_handle segment, Size length)
+{
+	ClariSegmentShared gone = {segment, length};
+
+	release_memory(length);
+	release_segment(&gone);
+}
+
+bool
+clari_cache_is_popular(const ClariVersion *version)
+{
+	const ClariEntryShared *entry;
+	bool popular;
+
+	if (version->bytes > memory_limit() / CLARI_SEGMENT_SHARE)
+		return false;
+	clari_cache_lock(LW_SHARED);
+	entry = find_without_segment_locked(version);
+	popular =
+		entry != NULL && entry->file_reads >= POPULAR && fits_in_memory_locked(clari_cache_control(), version->bytes);
+	clari_cache_unlock();
+	return popular;
+}
+
+/* It is not popular yet. */
+static void
+forget_reads(const ClariVersion *version)
+{
+	ClariEntryShared *entry;
+
+	clari_cache_lock(LW_EXCLUSIVE);
+	entry = find_without_segment_locked(version);
+	if (entry != NULL)
+		entry->file_reads = 0;
+	clari_cache_unlock();
+}
+
+void
+clari_cache_promote(const ClariVersion *version, const void *bytes)
+{
+	SegmentTask task = {.bytes = bytes, .length = version->bytes};
+	ClariEntryShared *entry;
+
+	if (!reserve_memory(version->bytes, false))
+	{
+		forget_reads(version); /* or each reading would try again */
+		return;
+	}
+	HOLD_INTERRUPTS(); /* what is reserved is nobody's now */
+	if (!carried_out(make_segment, &task) || task.handle == DSM_HANDLE_INVALID)
+		release_memory(version->bytes);
+	else
+	{
+		clari_cache_lock(LW_EXCLUSIVE);
+		entry = find_without_segment_locked(version);
+		if (entry != NULL)
+			entry->version.segment = task.handle;
+		clari_cache_unlock();
+		if (entry == NULL)
+			clari_cache_discard_segment(task.handle, version->bytes);
+	}
+	RESUME_INTERRUPTS();
+}
+
+bool
+clari_cache_reserve_disk(int index, uint64 bytes, ClariError *error)
+{
+	ClariControl *control = clari_cache_control();
+	ClariDropped dropped;
+	bool fits;
+
+	do
+	{
+		clari_dropped_init(&dropped);
+		clari_cache_lock(LW_EXCLUSIVE);
+		fits = make_room_on_disk_locked(bytes, &dropped);
+		/* counted only once what had to go for it has gone */
+		if (fits && dropped.nfiles == 0)
+		{
+			control->disk_bytes += bytes;
+			control->flights[index].disk_bytes += bytes;
+		}
+		clari_cache_unlock();
+		clari_tier_dispose(&dropped);
+	} while (dropped.nfiles > 0);
+	if (fits)
+		return true;
+	clari_error_set(error, CLARI_ERROR_IO, "the export does not fit into the cache on disk");
+	clari_error_detail(error, "clari_fdw.disk_cache_size is %d kB.", clari_disk_cache_size);
+	clari_error_hint(error, "Raise clari_fdw.disk_cache_size.");
+	return false;
+}
+
+void
+clari_cache_release_disk(int index, uint64 bytes)
+{
+	ClariControl *control = clari_cache_control();
+	ClariFlightShared *flight = &control->flights[index];
+
+	clari_cache_lock(LW_EXCLUSIVE);
+	bytes = Min(bytes, flight->disk_bytes); /* none, if another directory was set */
+	flight->disk_bytes -= bytes;
+	uncount_locked(control, bytes);
+	clari_cache_unlock();
+}
+
+void
+clari_cache_count_record(int index, uint32 bytes)
+{
+	ClariControl *control = clari_cache_control();
+	ClariEntryShared *entry;
+
+	clari_cache_lock(LW_EXCLUSIVE);
+	entry = &control->entries[control->flights[index].entry];
+	uncount_locked(control, entry->record_bytes);
+	control->disk_bytes += bytes;
+	entry->record_bytes = bytes;
+	clari_cache_unlock();
+}

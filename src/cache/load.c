@@ -1,0 +1,305 @@
+/*
+ * cache_load.c
+ *		What earlier lives of the server left on disk, brought into the entry
+ *		table.
+ *
+ * Runs in the first session that uses the cache after a start or a crash, or
+ * after another directory was set.  It holds no lock while it reads, and acts on
+ * interrupts; others wait until it is done, or take over if it was interrupted.
+ * What is damaged is warned about and removed.
+ */
+#include "postgres.h"
+
+#include "base/report.h"
+#include "cache/shared.h"
+#include "store/store.h"
+#include "compat.h"
+
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "utils/guc.h"
+
+/* A directory that could not be read is tried again so much later. */
+#define LOAD_AGAIN (10 * USECS_PER_SEC)
+
+/* ------- one file ------- */
+
+static void
+remove_found(const ClariStoreFound *found)
+{
+	bool removed = found->is_record ? clari_store_remove_record(&found->key, PG_INT64_MAX)
+									: clari_store_remove(&found->key, found->generation);
+	int cause = errno;
+
+	if (!removed)
+		ereport(LOG,
+				(errcode(ERRCODE_IO_ERROR), errmsg("could not remove a file of the rowset cache: %s", strerror(cause)),
+				 errdetail("It is in directory \"%s\".", clari_store_directory())));
+}
+
+static void
+warn_of_damage(const ClariStoreFound *found)
+{
+	ClariError error = found->error;
+
+	if (error.code == CLARI_ERROR_CORRUPT)
+	{
+		clari_error_hint(
+			&error, "The file has been removed.  What it held is downloaded or exported again when it is asked for.");
+		clari_cache_count(CLARI_COUNT_DAMAGED_FILES, 1);
+	}
+	clari_error_report(WARNING, &error);
+}
+
+static void
+insert_rowset_locked(ClariEntryShared *entry, const ClariStoreFound *found, ClariDropped *dropped)
+{
+	const ClariRowsetMeta *meta = &found->meta;
+
+	/* An older version: in a file that a crash left behind, or in memory while another directory was set. */
+	clari_tier_drop_segment_locked(entry, dropped);
+	clari_tier_drop_file_locked(entry, dropped);
+	entry->in_file = true;
+	entry->posted_since = 0;
+	entry->version.meta = *meta;
+	entry->version.bytes = found->bytes;
+	entry->ttl = clari_rowset_ttl(meta, meta->cache_ttl, meta->closed_period_ttl);
+	entry->used_at = Max((uint64) meta->posted_at, entry->used_at);
+}
+
+static void
+insert_record_locked(ClariEntryShared *entry, const ClariStoreFound *found)
+{
+	const ClariRecord *record = &found->record;
+	ClariAccountFacts facts = {.user_id = ""};
+
+	strlcpy(facts.user_id, record->user_id, sizeof(facts.user_id));
+	strlcpy(facts.currency, record->currency, sizeof(facts.currency));
+	if (record->user_id[0] != '\0')
+		clari_account_note_locked(&record->account, &facts);
+	entry->record_bytes = (uint32) found->bytes;
+	entry->used_at = Max((uint64) record->posted_at, entry->used_at);
+	clari_entry_describe_locked(entry, record->base_url, record->forecast, record->period);
+}
+
+/* The version that is in memory already, from before another directory was set: its file is there again. */
+static bool
+is_version_in_memory(const ClariEntryShared *entry, const ClariStoreFound *found)
+{
+	return !found->is_record && !entry->in_file && entry->version.segment != DSM_HANDLE_INVALID &&
+		   entry->version.meta.generation == found->generation;
+}
+
+/* False: it is not wanted, and to be removed. */
+static bool
+insert_locked(const ClariStoreFound *found, ClariDropped *dropped)
+{
+	ClariControl *control = clari_cache_control();
+	ClariEntryShared *entry = clari_entry_find_locked(&found->key);
+
+	if (entry == NULL && (control->free_entry != CLARI_NOBODY || control->nentries < CLARI_MAX_ENTRIES))
+		entry = clari_entry_insert_locked(&found->key, dropped);
+	if (entry == NULL)
+		return false;
+	if (found->is_record && entry->record_bytes > 0)
+		return true; /* written since the walk began */
+	if (is_version_in_memory(entry, found))
+		entry->in_file = true;
+	else if (!found->is_record && clari_entry_has_rowset(entry) && entry->version.meta.generation >= found->generation)
+		return entry->version.meta.generation == found->generation;
+	else if (found->is_record)
+		insert_record_locked(entry, found);
+	else
+		insert_rowset_locked(entry, found, dropped);
+	control->disk_bytes += found->bytes;
+	if (!found->is_record)
+		control->next_generation = Max(control->next_generation, found->generation + 1);
+	return true;
+}
+
+static void
+load_one(const ClariStoreFound *found)
+{
+	ClariDropped dropped;
+	/* One that cannot be read just now stays for the next start: it may hold what was paid for. */
+	bool wanted = found->error.code != CLARI_ERROR_CORRUPT;
+
+	clari_dropped_init(&dropped);
+	if (found->good)
+	{
+		clari_cache_lock(LW_EXCLUSIVE);
+		wanted = insert_locked(found, &dropped);
+		clari_cache_unlock();
+	}
+	if (!wanted)
+		remove_found(found);
+	clari_tier_dispose(&dropped);
+	if (!found->good)
+		warn_of_damage(found);
+}
+
+/* ------- the directory in effect ------- */
+
+/* Segments stay; what was in files of the other directory is not there any more. */
+static void
+leave_directory_locked(ClariControl *control)
+{
+	for (int i = 0; i < control->nentries; i++)
+	{
+		control->entries[i].in_file = false;
+		control->entries[i].record_bytes = 0;
+	}
+	for (int i = 0; i < control->nflights; i++)
+	{
+		control->flights[i].moved = control->flights[i].used;
+		control->flights[i].disk_bytes = 0;
+	}
+	control->disk_bytes = 0;
+}
+
+/*
+ * A reload reaches the processes one by one.  The setting of who reloaded last
+ * counts, so that those that are behind do not set the old one again.
+ */
+static bool
+is_to_follow(const ClariControl *control)
+{
+	return control->directory_generation == 0 ||
+		   (PgReloadTime > control->directory_at && strcmp(control->directory, clari_cache_directory) != 0);
+}
+
+static void
+follow_directory_locked(ClariControl *control)
+{
+	if (control->directory_generation != 0)
+		leave_directory_locked(control);
+	strlcpy(control->directory, clari_cache_directory, sizeof(control->directory));
+	control->directory_at = PgReloadTime;
+	control->directory_generation++;
+	control->loading = CLARI_LOADING_NEEDED;
+	control->load_at = 0;
+}
+
+/* True: this process is to load, and nobody else does. */
+static bool
+begin_loading_locked(ClariControl *control)
+{
+	if (is_to_follow(control))
+		follow_directory_locked(control);
+	if (control->loading != CLARI_LOADING_NEEDED)
+		return false;
+	control->loading = CLARI_LOADING_UNDER_WAY;
+	/* the lock that took this in has not told the store yet */
+	clari_store_set_directory(control->directory);
+	return true;
+}
+
+/* ------- all of them ------- */
+
+typedef struct Loading
+{
+	bool mine; /* this process loads, and the others wait for it */
+	ClariStoreWalk *walk;
+	ClariStoreFound found;
+	ClariError error; /* why the directory cannot be read */
+} Loading;
+
+static void
+end_loading(Loading *loading, ClariLoading how)
+{
+	clari_store_walk_end(loading->walk);
+	loading->walk = NULL;
+	clari_cache_lock(LW_EXCLUSIVE);
+	clari_cache_control()->loading = how;
+	/* One that cannot be read: the cache begins without it, and somebody tries again later. */
+	if (loading->error.code != CLARI_ERROR_NONE)
+		clari_cache_control()->load_at = GetCurrentTimestamp() + LOAD_AGAIN;
+	clari_cache_unlock();
+	clari_cache_wake_sessions();
+}
+
+/* The next process begins again. */
+static void
+give_up_loading(int code pg_attribute_unused(), Datum arg)
+{
+	Loading *loading = (Loading *) DatumGetPointer(arg);
+
+	if (loading->mine)
+		end_loading(loading, CLARI_LOADING_NEEDED);
+}
+
+static void
+load_all(Loading *loading)
+{
+	clari_cache_lock(LW_EXCLUSIVE);
+	loading->mine = begin_loading_locked(clari_cache_control());
+	clari_cache_unlock();
+	if (!loading->mine)
+		return;
+	clari_store_sweep();
+	loading->walk = clari_store_walk_begin(&loading->error);
+	while (loading->walk != NULL && clari_store_walk_next(loading->walk, &loading->found))
+	{
+		CHECK_FOR_INTERRUPTS();
+		load_one(&loading->found);
+	}
+}
+
+/*
+ * Loads, unless somebody else does; false: somebody does, or has.  Whatever raises
+ * while the others wait gives the loading back; and since any report can raise, the
+ * last one comes after that.
+ */
+static bool
+load(void)
+{
+	Loading *loading = palloc0(sizeof(Loading));
+	bool mine;
+
+	PG_ENSURE_ERROR_CLEANUP(give_up_loading, PointerGetDatum(loading));
+	{
+		load_all(loading);
+	}
+	PG_END_ENSURE_ERROR_CLEANUP(give_up_loading, PointerGetDatum(loading));
+	mine = loading->mine;
+	if (mine)
+		end_loading(loading, loading->error.code == CLARI_ERROR_NONE ? CLARI_LOADING_DONE : CLARI_LOADING_NEEDED);
+	if (loading->error.code != CLARI_ERROR_NONE)
+		clari_error_report(WARNING, &loading->error);
+	pfree(loading);
+	return mine;
+}
+
+static bool
+is_put_off(const ClariControl *control)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	return control->loading == CLARI_LOADING_NEEDED && control->load_at > now && control->load_at <= now + LOAD_AGAIN;
+}
+
+static bool
+is_loaded(ClariControl *control)
+{
+	bool loaded;
+
+	clari_cache_lock(LW_SHARED);
+	loaded = !is_to_follow(control) && (control->loading == CLARI_LOADING_DONE || is_put_off(control));
+	clari_cache_unlock();
+	return loaded;
+}
+
+void
+clari_cache_open(void)
+{
+	ClariControl *control = clari_cache_control();
+	bool slept = false;
+
+	while (!is_loaded(control) && !load())
+	{
+		(void) ConditionVariableTimedSleep(&control->changed, 100, clari_wait_event_export());
+		slept = true;
+	}
+	if (slept)
+		ConditionVariableCancelSleep();
+}

@@ -1,0 +1,279 @@
+/*
+ * cache_shared.h
+ *		What lies in shared memory: for the cache's own files only.
+ *
+ * A small struct in PostgreSQL's main segment (ClariCacheRoot) leads to the
+ * control segment (ClariControl), made by whoever comes first.  Every field is
+ * guarded by root->lock, but where its comment says otherwise.
+ */
+#ifndef CLARI_CACHE_SHARED_H
+#define CLARI_CACHE_SHARED_H
+
+#include "cache/worker.h"
+
+#include "storage/condition_variable.h"
+#include "storage/latch.h"
+#include "storage/lwlock.h"
+
+/* Changes with every change of the structs below: two versions of the library never share them. */
+#define CLARI_CACHE_LAYOUT "clari_fdw cache 5."
+
+#define CLARI_MAX_ENTRIES 1024
+#define CLARI_MAX_FLIGHTS 256
+#define CLARI_MAX_WORKERS 32
+#define CLARI_MAX_SEGMENTS 128
+#define CLARI_MAX_ACCOUNTS 64
+#define CLARI_MAX_REFUSALS 64
+#define CLARI_BUCKETS 1024
+#define CLARI_NOBODY (-1)
+
+/* How long a failure is remembered, so that a dashboard does not hammer Clari. */
+#define CLARI_FAILURE_MEMORY (10 * USECS_PER_SEC)
+
+typedef struct ClariEntryShared
+{
+	bool used;
+	int next; /* in the bucket's or the free list, or CLARI_NOBODY */
+	ClariKey key;
+	bool taken_up;            /* the version is of a job that an earlier flight had brought to its end */
+	TimestampTz posted_since; /* the flight that brought the version took no job that was POSTed before */
+	bool in_file;             /* the version has a file … */
+	ClariVersion
+		version; /* … or a segment; with neither, its metadata name the export, and the job it can be had from again */
+	uint32 record_bytes; /* of its job's record on disk, 0: none */
+	int64 ttl;           /* as the last look-up counted it: when it expires */
+	int64 hits;
+	int file_reads;       /* times that the version was looked up with no segment */
+	Oid role;             /* who asked for the export, or first used what an earlier life left; eviction is by role */
+	TimestampTz read_at;  /* when its segment was last found to be read: then it is no victim for a while */
+	uint64 used_at;       /* of control->clock: least recently used goes first */
+	int flight;           /* index, or CLARI_NOBODY */
+	uint64 failed_flight; /* generation of the last failure, 0: none since the last rowset */
+	uint64 warned_flight; /* generation of the last rowset that could not be kept as it should; error says why */
+	TimestampTz failed_at;
+	char left_job[CLARI_ID_SIZE]; /* of the last flight, which failed while it was running at Clari; or empty */
+	TimestampTz invalidated_at;   /* a flight POSTed before that serves only those who wait for it */
+	ClariError error;
+} ClariEntryShared;
+
+typedef struct ClariFlightShared
+{
+	bool used;
+	uint64 generation;
+	uint64 turn;      /* its place in the queue: see clari_cache_claim() */
+	uint64 last_turn; /* of its account's flights, that was claimed */
+	int entry;
+	int worker;  /* slot, or CLARI_NOBODY: queued */
+	int waiters; /* statements that want it */
+	bool kept;   /* goes on although none does: asked for ahead, or behind what is stale */
+	bool posted; /* by a worker that has gone: its job is there to be taken up */
+	Oid role;    /* who asked first */
+	ClariKey account;
+	char organization[CLARI_ID_SIZE]; /* Clari's, of the account; empty: not known */
+	TimestampTz queued_at;
+	TimestampTz fresh_since;   /* a job POSTed before that does not serve who asked … */
+	TimestampTz running_since; /* … unless it may still be running, and was POSTed after this */
+	int64 cache_ttl;           /* of who asked, for the rowset's metadata */
+	int64 closed_period_ttl;
+	char cancelled_by[NAMEDATALEN]; /* role, or empty */
+	bool cancel_told;               /* to the worker */
+	bool moved;                     /* another directory was set meanwhile: its file is not found */
+	uint64 disk_bytes;              /* reserved for its file */
+	ClariProgress progress;
+	ClariRequest request;
+	ClariTransport transport; /* wiped when the flight ends */
+} ClariFlightShared;
+
+/* Whom Clari takes a key for; known once a job of it has been seen. */
+typedef struct ClariAccountShared
+{
+	ClariKey account;
+	ClariAccountFacts facts; /* without user_id: unused */
+} ClariAccountShared;
+
+/* A forecast of which an account cannot export crm_total and crm_closed. */
+typedef struct ClariRefusalShared
+{
+	ClariKey account;
+	char forecast[CLARI_NAME_SIZE];
+	TimestampTz refused_at; /* 0: unused */
+} ClariRefusalShared;
+
+/* A segment that no entry has any more. */
+typedef struct ClariSegmentShared
+{
+	dsm_handle handle;
+	Size bytes;
+} ClariSegmentShared;
+
+typedef enum ClariWorkerState
+{
+	CLARI_WORKER_FREE,
+	CLARI_WORKER_STARTING, /* registered by a session, not yet up */
+	CLARI_WORKER_RUNNING
+} ClariWorkerState;
+
+typedef struct ClariWorkerShared
+{
+	ClariWorkerState state;
+	TimestampTz since;
+	Latch *latch; /* of the running worker */
+	int flights;  /* claimed by it */
+} ClariWorkerShared;
+
+typedef enum ClariLoading
+{
+	CLARI_LOADING_NEEDED,
+	CLARI_LOADING_UNDER_WAY, /* by one process; the others wait */
+	CLARI_LOADING_DONE
+} ClariLoading;
+
+typedef struct ClariControl
+{
+	uint64 clock;                /* counts uses, for LRU; begins with the time, as the next */
+	uint64 next_generation;      /* no two servers' lives share one */
+	ClariLoading loading;        /* of what the directory holds */
+	TimestampTz load_at;         /* not before: it could not be read a moment ago */
+	char directory[MAXPGPATH];   /* the one in effect, which is not every process's GUC during a reload */
+	TimestampTz directory_at;    /* of the reload that set it */
+	uint64 directory_generation; /* counts its changes */
+	int buckets[CLARI_BUCKETS];
+	int nentries;   /* those below have been made */
+	int nflights;   /* the same */
+	int free_entry; /* the first that was given back, or CLARI_NOBODY */
+	uint64 turn;    /* the last that was claimed, of all accounts */
+	Oid last_role;  /* who had asked for that one */
+	int nsegments;
+	Size segment_bytes;
+	int nghosts; /* segments that were dropped, and are still read: their bytes count against the bound */
+	Size ghost_bytes;
+	uint64 disk_bytes;         /* of rowsets and records, those being written included; not what a sort spills */
+	TimestampTz worker_at;     /* when a worker last came up or went */
+	ConditionVariable changed; /* broadcast without the lock */
+	ClariStats stats;
+	int next_account; /* the one that goes next, when all are used */
+	ClariAccountShared accounts[CLARI_MAX_ACCOUNTS];
+	int next_refusal; /* the same of these */
+	ClariRefusalShared refusals[CLARI_MAX_REFUSALS];
+	ClariSegmentShared ghosts[CLARI_MAX_SEGMENTS];
+	ClariWorkerShared workers[CLARI_MAX_WORKERS];
+	ClariFlightShared flights[CLARI_MAX_FLIGHTS];
+	ClariEntryShared entries[CLARI_MAX_ENTRIES];
+} ClariControl;
+
+typedef struct ClariCacheRoot
+{
+	LWLock lock;
+	dsm_handle control; /* DSM_HANDLE_INVALID: not made yet, or preloaded: then it is in the main segment */
+} ClariCacheRoot;
+
+/* How many of each can be dropped in one hold of the lock: some for the bounds, and an entry's own. */
+#define CLARI_DROP_BATCH CLARI_MAX_SEGMENTS
+#define CLARI_DROP_MAX (CLARI_DROP_BATCH + 4)
+
+/*
+ * What was dropped under the lock and is disposed of after it: to unpin a
+ * segment can unlink a file, and raise; to remove a file waits for the disk.
+ * Bytes on disk are counted until they are gone.
+ */
+typedef struct ClariDropped
+{
+	int nsegments;
+	int nfiles;
+	uint64 file_bytes;
+	TimestampTz at; /* a record that is newer stays */
+	ClariSegmentShared segments[CLARI_DROP_MAX];
+	struct
+	{
+		ClariKey key;
+		uint64 generation; /* 0: the record instead */
+	} files[CLARI_DROP_MAX];
+} ClariDropped;
+
+static inline bool
+clari_entry_has_rowset(const ClariEntryShared *entry)
+{
+	return entry->in_file || entry->version.segment != DSM_HANDLE_INVALID;
+}
+
+/* Dropped things begin so: an initialiser would clear all of the arrays. */
+static inline void
+clari_dropped_init(ClariDropped *dropped)
+{
+	dropped->nsegments = dropped->nfiles = 0;
+	dropped->file_bytes = 0;
+	dropped->at = GetCurrentTimestamp();
+}
+
+/* The process's own view of both, attached at the first call. */
+extern ClariControl *clari_cache_control(void);
+extern void clari_cache_lock(LWLockMode mode);
+extern void clari_cache_unlock(void);
+extern void clari_cache_wake_sessions(void);
+
+/* ------- entries (cache.c); with the lock held exclusively ------- */
+
+extern ClariEntryShared *clari_entry_find_locked(const ClariKey *key);
+
+/* What the views show of an entry that has no rowset. */
+extern void
+clari_entry_describe_locked(ClariEntryShared *entry, const char *base_url, const char *forecast, const char *period);
+
+/* How much an entry has of something; 0: nothing. */
+typedef uint64 (*ClariWeight)(const ClariEntryShared *entry);
+
+/*
+ * Which entry gives up what is weighed, or NULL if none has any: of the role
+ * that has most of it, so that nobody's wishes turn out what others use; there
+ * an expired one, then the least recently used.
+ */
+extern ClariEntryShared *clari_entry_victim_locked(ClariWeight weigh);
+
+/* A new entry, all zero but its key; NULL: every entry has a flight.  What had to go for it is in *dropped. */
+extern ClariEntryShared *clari_entry_insert_locked(const ClariKey *key, ClariDropped *dropped);
+
+/* As clari_cache_note_account(). */
+extern void clari_account_note_locked(const ClariKey *account, const ClariAccountFacts *facts);
+
+/* The organization, or empty. */
+extern const char *clari_account_organization_locked(const ClariKey *account);
+
+/* ------- flights (cache_flight.c); with the lock held exclusively ------- */
+
+/* Makes room for one more flight of the role and the account, if another role or account has more queued. */
+extern bool clari_flight_displace_locked(Oid role, const ClariKey *account);
+
+/* The flight, which is not in use yet, but has its role and account, gets its turn. */
+extern void clari_flight_take_turn_locked(ClariFlightShared *flight);
+
+/* ------- freshness (cache_freshness.c) ------- */
+
+/* How long the rowset is fresh for those who exported it, or for a statement. */
+extern int64 clari_rowset_ttl(const ClariRowsetMeta *meta, int64 cache_ttl, int64 closed_period_ttl);
+
+/* When the entry was last invalidated; 0: not that it mattered. */
+extern TimestampTz clari_entry_invalidated_at(const ClariEntryShared *entry);
+
+/* Its POST was sent after (since - age), it was not invalidated, and it is not from the future. */
+extern bool clari_entry_is_younger(const ClariEntryShared *entry, const ClariFreshness *freshness, int64 age);
+
+/* ------- tiers (cache_tier.c); with the lock held exclusively ------- */
+
+extern void clari_tier_drop_segment_locked(ClariEntryShared *entry, ClariDropped *dropped);
+extern void clari_tier_drop_file_locked(ClariEntryShared *entry, ClariDropped *dropped);
+extern void clari_tier_drop_record_locked(ClariEntryShared *entry, ClariDropped *dropped);
+
+/* Drops what exceeds the bounds, as far as there is room in *dropped. */
+extern void clari_tier_trim_locked(ClariDropped *dropped);
+
+/*
+ * Without the lock: what was dropped goes; a segment with its last reader, until
+ * when it counts as a ghost.  LOG at the end, which can raise like any report,
+ * where files could not be removed; returns how many.
+ */
+extern int clari_tier_dispose(const ClariDropped *dropped);
+
+/* Loads what the directory holds, or waits until it is loaded; follows a change of the directory. */
+extern void clari_cache_open(void);
+
+#endif /* CLARI_CACHE_SHARED_H */

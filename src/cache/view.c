@@ -1,0 +1,141 @@
+/*
+ * cache_view.c
+ *		What the cache shows of itself: entries, flights, counters.
+ *
+ * Runs in sessions; copies under the lock, so that nothing is formatted there.
+ */
+#include "postgres.h"
+
+#include "cache/shared.h"
+
+/* ------- views ------- */
+
+static const char *
+flight_phase(const ClariFlightShared *flight)
+{
+	return flight->worker == CLARI_NOBODY ? "queued" : clari_job_state_name(flight->progress.state);
+}
+
+static const char *
+entry_state(const ClariEntryShared *entry)
+{
+	if (entry->flight != CLARI_NOBODY)
+	{
+		const ClariFlightShared *flight = &clari_cache_control()->flights[entry->flight];
+
+		if (flight->worker == CLARI_NOBODY)
+			return "queued";
+		return flight->progress.state == CLARI_JOB_DOWNLOADING ? "downloading" : "exporting";
+	}
+	return entry->failed_flight != 0 ? "failed" : "ready";
+}
+
+/* A failure of the last export, or a warning from it. */
+static bool
+has_error(const ClariEntryShared *entry)
+{
+	return entry->failed_flight != 0 ||
+		   (clari_entry_has_rowset(entry) && entry->warned_flight == entry->version.meta.generation);
+}
+
+static void
+describe_entry(const ClariEntryShared *entry, ClariEntryInfo *info)
+{
+	info->key = entry->key;
+	info->state = entry_state(entry);
+	info->has_rowset = clari_entry_has_rowset(entry);
+	info->version = entry->version;
+	info->expires_at = entry->version.meta.posted_at + entry->ttl;
+	info->hits = entry->hits;
+	info->error.code = CLARI_ERROR_NONE;
+	if (has_error(entry))
+		info->error = entry->error;
+}
+
+/* One whose rows were dropped, and can be had again from their job, holds nothing. */
+static bool
+is_shown(const ClariEntryShared *entry)
+{
+	return entry->used && (clari_entry_has_rowset(entry) || entry->flight != CLARI_NOBODY || entry->failed_flight != 0);
+}
+
+ClariEntryInfo *
+clari_cache_entries_copy(int *count)
+{
+	ClariEntryInfo *infos = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(ClariEntryInfo) * CLARI_MAX_ENTRIES);
+	ClariControl *control = clari_cache_control();
+	ClariDropped dropped;
+
+	*count = 0;
+	clari_dropped_init(&dropped);
+	clari_cache_open();
+	clari_cache_lock(LW_EXCLUSIVE);
+	clari_tier_trim_locked(&dropped); /* the bounds may have been lowered */
+	for (int i = 0; i < control->nentries; i++)
+		if (is_shown(&control->entries[i]))
+			describe_entry(&control->entries[i], &infos[(*count)++]);
+	clari_cache_unlock();
+	clari_tier_dispose(&dropped);
+	return infos;
+}
+
+static void
+describe_flight(const ClariFlightShared *flight, ClariFlightInfo *info)
+{
+	info->flight = flight->generation;
+	info->key = clari_cache_control()->entries[flight->entry].key;
+	memcpy(info->base_url, flight->request.base_url, sizeof(info->base_url));
+	memcpy(info->forecast, flight->request.forecast, sizeof(info->forecast));
+	memcpy(info->period, flight->request.period, sizeof(info->period));
+	memcpy(info->job_id, flight->progress.job_id, sizeof(info->job_id));
+	info->phase = flight_phase(flight);
+	info->started_at = flight->queued_at;
+	info->bytes = flight->progress.bytes;
+	info->entries = flight->progress.entries;
+	info->polls = flight->progress.polls;
+	info->retries = flight->progress.retries;
+	info->waiters = flight->waiters;
+	info->next_try_at = flight->progress.next_try_at;
+}
+
+ClariFlightInfo *
+clari_cache_flights(int *count)
+{
+	ClariFlightInfo *infos = palloc(sizeof(ClariFlightInfo) * CLARI_MAX_FLIGHTS);
+	ClariControl *control = clari_cache_control();
+
+	*count = 0;
+	clari_cache_lock(LW_SHARED);
+	for (int i = 0; i < control->nflights; i++)
+		if (control->flights[i].used)
+			describe_flight(&control->flights[i], &infos[(*count)++]);
+	clari_cache_unlock();
+	return infos;
+}
+
+/* ------- counters ------- */
+
+void
+clari_cache_stats(ClariStats *stats)
+{
+	clari_cache_lock(LW_SHARED);
+	*stats = clari_cache_control()->stats;
+	clari_cache_unlock();
+}
+
+void
+clari_cache_stats_reset(void)
+{
+	clari_cache_lock(LW_EXCLUSIVE);
+	memset(&clari_cache_control()->stats, 0, sizeof(ClariStats));
+	clari_cache_control()->stats.since = GetCurrentTimestamp();
+	clari_cache_unlock();
+}
+
+void
+clari_cache_count(ClariCounter counter, int64 change)
+{
+	clari_cache_lock(LW_EXCLUSIVE);
+	clari_cache_control()->stats.counts[counter] += change;
+	clari_cache_unlock();
+}

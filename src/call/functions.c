@@ -1,0 +1,564 @@
+/*
+ * functions.c
+ *		SQL-callable functions: prefetch, refresh, invalidate, cancel, and the views'
+ *		rows.
+ *
+ * Runs in sessions, with the caller's rights.  Exports are asked for through
+ * fetch; nothing here knows HTTP or a rowset's bytes.
+ */
+#include "postgres.h"
+
+#include "call/functions.h"
+
+#include "base/report.h"
+#include "call/version.h"
+#include "compat.h"
+
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+
+CLARI_FUNCTION(clari_prefetch);
+CLARI_FUNCTION(clari_refresh);
+CLARI_FUNCTION(clari_invalidate);
+CLARI_FUNCTION(clari_cancel);
+CLARI_FUNCTION(clari_cancel_export);
+CLARI_FUNCTION(clari_stats_counters);
+CLARI_FUNCTION(clari_stats_reset);
+CLARI_FUNCTION(clari_cache_entries);
+CLARI_FUNCTION(clari_export_flights);
+
+/* ------- selections ------- */
+
+static void
+check_select(Oid relid)
+{
+	AclResult result = pg_class_aclcheck(relid, GetUserId(), ACL_SELECT);
+
+	if (result != ACLCHECK_OK)
+		aclcheck_error(result, get_relkind_objtype(get_rel_relkind(relid)), get_rel_name(relid));
+}
+
+/* The elements of a text[], comma-separated: the form of option "periods". */
+static char *
+join_elements(ArrayType *array)
+{
+	StringInfoData list;
+	Datum *elements;
+	bool *nulls;
+	int count;
+
+	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &elements, &nulls, &count);
+	initStringInfo(&list);
+	for (int i = 0; i < count; i++)
+	{
+		if (nulls[i])
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("argument \"periods\" must not contain nulls")));
+		appendStringInfo(&list, "%s%s", i > 0 ? "," : "", TextDatumGetCString(elements[i]));
+	}
+	return list.data;
+}
+
+/* A period that the table does not show would be exported for nobody. */
+static void
+check_within_extent(const ClariSelection *selection)
+{
+	ClariPeriod extent[CLARI_EXTENT_MAX_PERIODS];
+	int nextent = clari_extent_expand(&selection->options->extent, selection->current, extent);
+
+	for (int i = 0; i < selection->count; i++)
+	{
+		char text[CLARI_PERIOD_TEXT_SIZE];
+		int j = 0;
+
+		while (j < nextent && extent[j] != selection->periods[i])
+			j++;
+		if (j < nextent)
+			continue;
+		clari_period_format(selection->periods[i], text);
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("period \"%s\" is outside of option \"periods\" of foreign table \"%s\"", text,
+							   get_rel_name(selection->options->relid)),
+						errdetail("The option is \"%s\".", selection->options->periods)));
+	}
+}
+
+/* Can it be told only by the current quarter what the selection means, and whether the table shows that? */
+static bool
+needs_current(const ClariSelection *selection)
+{
+	return clari_extent_is_relative(&selection->asked) || clari_extent_is_relative(&selection->options->extent);
+}
+
+/*
+ * The exports that the selection means, as far as they can be told by now: of a
+ * relative one, while the current quarter is not known, the current quarter's.
+ */
+static void
+fill_in(ClariSelection *selection)
+{
+	ClariPeriod current = selection->current;
+	bool known = current != CLARI_PERIOD_NONE;
+
+	selection->periods[0] = CLARI_PERIOD_NONE;
+	selection->count = 1;
+	if (known || !clari_extent_is_relative(&selection->asked))
+		selection->count = clari_extent_expand(&selection->asked, current, selection->periods);
+	if (known || !needs_current(selection))
+		check_within_extent(selection);
+	selection->wanted = palloc(sizeof(ClariWanted) * (selection->count + 1));
+	selection->wanted[selection->count] = selection->learning;
+	for (int i = 0; i < selection->count; i++)
+	{
+		char text[CLARI_PERIOD_TEXT_SIZE] = "";
+
+		if (selection->periods[i] != current)
+			clari_period_format(selection->periods[i], text);
+		clari_wanted_init(selection->options, text, selection->interest, &selection->wanted[i]);
+	}
+}
+
+ClariSelection *
+clari_select(Oid relid, ArrayType *periods)
+{
+	ClariSelection *selection = palloc0(sizeof(ClariSelection));
+	ClariFreshness freshness;
+	ClariError error;
+
+	check_select(relid);
+	selection->options = clari_options_get(relid);
+	(void) clari_options_authenticate(selection->options, GetUserId(), false);
+	selection->asked = selection->options->extent;
+	if (periods != NULL && !clari_extent_parse(join_elements(periods), &selection->asked, &error))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s", error.message),
+						errdetail("It is part of argument \"periods\"."), errhint("%s", error.hint)));
+	selection->periods = palloc(sizeof(ClariPeriod) * CLARI_EXTENT_MAX_PERIODS);
+	selection->current = CLARI_PERIOD_NONE;
+	selection->interest = clari_interest_make(CurrentMemoryContext);
+	clari_wanted_init(selection->options, "", NULL, &selection->learning); /* looked at, not waited for */
+	freshness = clari_wanted_freshness(selection->options, GetCurrentTimestamp());
+	if (needs_current(selection) && clari_wanted_find(&freshness, &selection->learning))
+		selection->current = clari_wanted_answered(&selection->learning);
+	else
+		/* What is under way, or failed a moment ago, is for who waits to judge: clari_refresh() may not take it. */
+		clari_wanted_init(selection->options, "", NULL, &selection->learning);
+	selection->learning.interest = selection->interest;
+	fill_in(selection);
+	return selection;
+}
+
+/* The export without a period is there: it tells the current quarter, and serves for it whatever its age. */
+static void
+learn_current(ClariSelection *selection)
+{
+	selection->current = clari_wanted_answered(&selection->learning);
+	fill_in(selection);
+	for (int i = 0; i < selection->count; i++)
+		if (selection->periods[i] == selection->current)
+			selection->wanted[i] = selection->learning;
+}
+
+bool
+clari_select_learn(ClariSelection *selection, long timeout_ms)
+{
+	ClariWanted *learning = &selection->learning;
+	ClariFreshness freshness = clari_wanted_freshness(selection->options, GetCurrentTimestamp());
+
+	freshness.anew = selection->anew;
+	if (selection->current != CLARI_PERIOD_NONE || !needs_current(selection))
+		return true;
+	if (!clari_wanted_wait(selection->options, &freshness, learning, 1, timeout_ms))
+		return false;
+	if (learning->state != CLARI_LOOKUP_READY)
+		clari_error_report(ERROR, &learning->error);
+	learn_current(selection);
+	return true;
+}
+
+bool
+clari_select_roll_over(ClariSelection *selection)
+{
+	for (int i = 0; i < selection->count; i++)
+	{
+		const ClariWanted *wanted = &selection->wanted[i];
+
+		if (wanted->request.period[0] != '\0' || wanted->state != CLARI_LOOKUP_READY ||
+			clari_wanted_answered(wanted) == selection->periods[i])
+			continue;
+		selection->learning = *wanted;
+		learn_current(selection);
+		return true;
+	}
+	return false;
+}
+
+/* ------- prefetch, refresh, invalidate ------- */
+
+static Oid
+relation_argument(FunctionCallInfo fcinfo)
+{
+	if (PG_ARGISNULL(0))
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("argument \"relation\" must not be null")));
+	return PG_GETARG_OID(0);
+}
+
+static ArrayType *
+periods_argument(FunctionCallInfo fcinfo)
+{
+	return PG_ARGISNULL(1) ? NULL : PG_GETARG_ARRAYTYPE_P(1);
+}
+
+/* Of a function's parameters (relation regclass, periods text[]). */
+static ClariSelection *
+select_arguments(FunctionCallInfo fcinfo)
+{
+	clari_version_check_call(fcinfo, 2);
+	return clari_select(relation_argument(fcinfo), periods_argument(fcinfo));
+}
+
+/* The first failure, if there is one. */
+static void
+raise_failure(const ClariSelection *selection)
+{
+	for (int i = 0; i < selection->count; i++)
+		if (selection->wanted[i].state == CLARI_LOOKUP_FAILED)
+			clari_error_report(ERROR, &selection->wanted[i].error);
+}
+
+/*
+ * SQL clari_prefetch(relation, periods): queues what is not fresh and returns how
+ * many exports are queued or under way; of a relative extent whose current
+ * quarter is not known, that one's.
+ */
+Datum
+clari_prefetch(PG_FUNCTION_ARGS)
+{
+	ClariSelection *selection = select_arguments(fcinfo);
+	ClariFreshness freshness = clari_wanted_freshness(selection->options, GetCurrentTimestamp());
+	ClariError error;
+	int64 flying = 0;
+
+	/* What may turn out to be outside of the extent is not exported. */
+	if (selection->current == CLARI_PERIOD_NONE && needs_current(selection))
+	{
+		selection->wanted[0] = selection->learning;
+		selection->count = 1;
+	}
+	freshness.stale_while_revalidate = freshness.stale_if_error = 0; /* what is stale is what it is for */
+	(void) clari_wanted_poll(selection->options, &freshness, selection->wanted, selection->count);
+	for (int i = 0; i < selection->count; i++)
+		flying += selection->wanted[i].state == CLARI_LOOKUP_FLYING;
+	clari_interest_keep(selection->interest);
+	if (flying > 0 && !clari_cache_start_workers(&error))
+		clari_error_report(ERROR, &error);
+	raise_failure(selection);
+	PG_RETURN_INT64(flying);
+}
+
+/* SQL clari_refresh(relation, periods): exports anew, waits, raises the first failure; returns how many. */
+Datum
+clari_refresh(PG_FUNCTION_ARGS)
+{
+	ClariSelection *selection = select_arguments(fcinfo);
+	ClariFreshness freshness = clari_wanted_freshness(selection->options, GetCurrentTimestamp());
+
+	freshness.anew = selection->anew = true;
+	(void) clari_select_learn(selection, -1);
+	do
+		(void) clari_wanted_wait(selection->options, &freshness, selection->wanted, selection->count, -1);
+	while (clari_select_roll_over(selection));
+	raise_failure(selection);
+	for (int i = 0; i < selection->count; i++)
+		clari_wanted_warn(&selection->wanted[i]);
+	PG_RETURN_INT64(selection->count);
+}
+
+static int64
+invalidate_selection(const ClariSelection *selection)
+{
+	ClariPeriod current = clari_wanted_current(selection->options);
+	ClariWanted alias;
+	int64 count = 0;
+
+	for (int i = 0; i < selection->count; i++)
+	{
+		char text[CLARI_PERIOD_TEXT_SIZE];
+
+		count += clari_cache_invalidate(&selection->wanted[i].key);
+		/* The current quarter may be there twice: exported with its name, and without. */
+		if (selection->periods[i] != current || current == CLARI_PERIOD_NONE)
+			continue;
+		clari_period_format(current, text);
+		clari_wanted_init(selection->options, selection->wanted[i].request.period[0] != '\0' ? "" : text, NULL, &alias);
+		count += clari_cache_invalidate(&alias.key);
+	}
+	return count;
+}
+
+/* SQL clari_invalidate(relation, periods): forgets rowsets and remembered failures; returns how many there were. */
+Datum
+clari_invalidate(PG_FUNCTION_ARGS)
+{
+	clari_version_check_call(fcinfo, 2);
+	if (!PG_ARGISNULL(0))
+		PG_RETURN_INT64(invalidate_selection(clari_select(PG_GETARG_OID(0), periods_argument(fcinfo))));
+	if (!PG_ARGISNULL(1))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("argument \"periods\" needs argument \"relation\"")));
+	if (!superuser())
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+						errmsg("must be superuser to invalidate the whole cache"), errhint("Name a foreign table.")));
+	PG_RETURN_INT64(clari_cache_invalidate(NULL));
+}
+
+typedef struct Cancelled
+{
+	int count;
+	uint64 *flights; /* count */
+	ClariKey *keys;  /* of them */
+} Cancelled;
+
+/* Whoever has cancelled is to know where Clari did not. */
+static void
+warn_of_uncancelled(const Cancelled *cancelled)
+{
+	for (int i = 0; i < cancelled->count; i++)
+	{
+		ClariError error;
+
+		if (clari_cache_failure(&cancelled->keys[i], cancelled->flights[i], &error) &&
+			error.code == CLARI_ERROR_UNCANCELLED)
+		{
+			clari_error_hint(&error, "The job is taken up by the next query for it.");
+			clari_error_report(WARNING, &error);
+		}
+	}
+}
+
+static bool
+cancelled_settled(void *arg)
+{
+	const Cancelled *cancelled = arg;
+
+	for (int i = 0; i < cancelled->count; i++)
+		if (clari_cache_is_flying(cancelled->flights[i]))
+			return false;
+	return true;
+}
+
+/* Waits until they have ended; returns how many. */
+static int64
+await_cancelled(Cancelled *cancelled)
+{
+	(void) clari_wanted_sleep(cancelled_settled, cancelled, -1);
+	warn_of_uncancelled(cancelled);
+	return cancelled->count;
+}
+
+/*
+ * SQL clari_cancel(relation, periods): cancels the exports that are queued or
+ * under way, at Clari too, and waits until they have ended; returns how many.
+ * Whoever waits for them gets ERRCODE_FDW_UNABLE_TO_CREATE_EXECUTION with the
+ * caller's role in it.
+ */
+Datum
+clari_cancel(PG_FUNCTION_ARGS)
+{
+	ClariSelection *selection = select_arguments(fcinfo);
+	const char *role = GetUserNameFromId(GetUserId(), false);
+	Cancelled cancelled = {0, palloc(sizeof(uint64) * (selection->count + 1)),
+						   palloc(sizeof(ClariKey) * (selection->count + 1))};
+
+	for (int i = 0; i <= selection->count; i++) /* the last is the one that tells the current quarter */
+	{
+		uint64 flight = clari_cache_cancel(&selection->wanted[i].key, role);
+
+		if (flight == 0)
+			continue;
+		cancelled.keys[cancelled.count] = selection->wanted[i].key;
+		cancelled.flights[cancelled.count++] = flight;
+	}
+	PG_RETURN_INT64(await_cancelled(&cancelled));
+}
+
+/* SQL clari_cancel_export(flight): the same of the one that clari_exports shows so, whoever wants it; for superusers. */
+Datum
+clari_cancel_export(PG_FUNCTION_ARGS)
+{
+	uint64 flight = (uint64) PG_GETARG_INT64(0);
+	ClariKey key;
+	Cancelled cancelled = {0, &flight, &key};
+
+	clari_version_check_call(fcinfo, 1);
+	if (!superuser())
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+						errmsg("must be superuser to cancel whatever export there is"),
+						errhint("Those of a foreign table are cancelled by clari_cancel().")));
+	cancelled.count = clari_cache_cancel_flight(flight, GetUserNameFromId(GetUserId(), false), &key);
+	PG_RETURN_INT64(await_cancelled(&cancelled));
+}
+
+/* ------- views ------- */
+
+/* A row under construction: values are set in the order of the columns. */
+typedef struct Row
+{
+	Datum values[16];
+	bool nulls[16];
+	int count;
+} Row;
+
+static void
+add_text(Row *row, const char *utf8)
+{
+	row->nulls[row->count] = utf8 == NULL || utf8[0] == '\0';
+	if (!row->nulls[row->count])
+		row->values[row->count] = CStringGetTextDatum(clari_report_text(utf8));
+	row->count++;
+}
+
+static void
+add_value(Row *row, Datum value, bool isnull)
+{
+	row->values[row->count] = value;
+	row->nulls[row->count++] = isnull;
+}
+
+static void
+add_identity(Row *row, const ClariKey *key)
+{
+	char identity[CLARI_IDENTITY_SIZE];
+
+	clari_key_identity(key, identity);
+	add_text(row, identity);
+}
+
+static void
+put_row(FunctionCallInfo fcinfo, Row *row)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+
+	tuplestore_putvalues(result->setResult, result->setDesc, row->values, row->nulls);
+}
+
+static void
+check_row(FunctionCallInfo fcinfo, const char *types)
+{
+	clari_version_check_row(fcinfo, ((ReturnSetInfo *) fcinfo->resultinfo)->setDesc, types);
+}
+
+static const char *
+shown_period(const char *period)
+{
+	return period[0] != '\0' ? period : "current";
+}
+
+static const char *
+tier_name(const ClariEntryInfo *entry)
+{
+	if (!entry->has_rowset)
+		return NULL;
+	return entry->version.segment != DSM_HANDLE_INVALID ? "memory" : "disk";
+}
+
+/* SQL clari_cache_entries(): a row per entry; never a key. */
+Datum
+clari_cache_entries(PG_FUNCTION_ARGS)
+{
+	ClariEntryInfo *entries;
+	int count;
+
+	InitMaterializedSRF(fcinfo, 0);
+	check_row(fcinfo, "ttttttbbzzbtt");
+	entries = clari_cache_entries_copy(&count);
+	for (int i = 0; i < count; i++)
+	{
+		const ClariEntryInfo *entry = &entries[i];
+		const ClariRowsetMeta *meta = &entry->version.meta;
+		Row row = {.count = 0};
+
+		add_identity(&row, &entry->key);
+		add_text(&row, meta->base_url);
+		add_text(&row, meta->forecast);
+		add_text(&row, shown_period(meta->requested));
+		add_text(&row, entry->state);
+		add_text(&row, tier_name(entry));
+		add_value(&row, Int64GetDatum(meta->rows[CLARI_ENTRIES]), !entry->has_rowset);
+		add_value(&row, Int64GetDatum(entry->version.bytes), !entry->has_rowset);
+		add_value(&row, TimestampTzGetDatum(meta->exported_at), !entry->has_rowset);
+		add_value(&row, TimestampTzGetDatum(entry->expires_at), !entry->has_rowset);
+		add_value(&row, Int64GetDatum(entry->hits), false);
+		add_text(&row, entry->has_rowset ? meta->job_id : NULL);
+		add_text(&row, entry->error.code != CLARI_ERROR_NONE ? entry->error.message : NULL);
+		put_row(fcinfo, &row);
+	}
+	return (Datum) 0;
+}
+
+/* SQL clari_export_flights(): a row per export that is queued or under way. */
+Datum
+clari_export_flights(PG_FUNCTION_ARGS)
+{
+	ClariFlightInfo *flights;
+	int count;
+
+	InitMaterializedSRF(fcinfo, 0);
+	check_row(fcinfo, "bttttttzbbiiiz");
+	flights = clari_cache_flights(&count);
+	for (int i = 0; i < count; i++)
+	{
+		const ClariFlightInfo *flight = &flights[i];
+		Row row = {.count = 0};
+
+		add_value(&row, Int64GetDatum((int64) flight->flight), false);
+		add_identity(&row, &flight->key);
+		add_text(&row, flight->base_url);
+		add_text(&row, flight->forecast);
+		add_text(&row, shown_period(flight->period));
+		add_text(&row, flight->phase);
+		add_text(&row, flight->job_id);
+		add_value(&row, TimestampTzGetDatum(flight->started_at), false);
+		add_value(&row, Int64GetDatum(flight->bytes), false);
+		add_value(&row, Int64GetDatum(flight->entries), false);
+		add_value(&row, Int32GetDatum(flight->polls), false);
+		add_value(&row, Int32GetDatum(flight->retries), false);
+		add_value(&row, Int32GetDatum(flight->waiters), false);
+		add_value(&row, TimestampTzGetDatum(flight->next_try_at), flight->next_try_at == 0);
+		put_row(fcinfo, &row);
+	}
+	return (Datum) 0;
+}
+
+/* SQL clari_stats_counters(): one row, a column per ClariCounter and when they began. */
+Datum
+clari_stats_counters(PG_FUNCTION_ARGS)
+{
+	static const char types[] = "bbbbbbbbbbbbbbz";
+	Datum values[CLARI_COUNTERS + 1];
+	bool nulls[CLARI_COUNTERS + 1] = {false};
+	TupleDesc description;
+	ClariStats stats;
+
+	StaticAssertStmt(sizeof(types) == CLARI_COUNTERS + 2, "a bigint for each counter, and since when");
+	if (get_call_result_type(fcinfo, NULL, &description) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "clari_stats_counters() does not return a row");
+	clari_version_check_row(fcinfo, description, types);
+	clari_cache_stats(&stats);
+	for (int i = 0; i < CLARI_COUNTERS; i++)
+		values[i] = Int64GetDatum(stats.counts[i]);
+	values[CLARI_COUNTERS] = TimestampTzGetDatum(stats.since);
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(description), values, nulls)));
+}
+
+/* SQL clari_stats_reset(): the counters begin anew. */
+Datum
+clari_stats_reset(PG_FUNCTION_ARGS)
+{
+	clari_cache_stats_reset();
+	PG_RETURN_VOID();
+}

@@ -1,0 +1,97 @@
+/*
+ * import.c
+ *		IMPORT FOREIGN SCHEMA: see import.h.
+ *
+ * Runs in sessions.  Makes statements and nothing else: asks neither the
+ * network nor the cache, since what tables there are, and their columns, is the
+ * same for every forecast.
+ */
+#include "postgres.h"
+
+#include "commands/defrem.h"
+#include "lib/stringinfo.h"
+#include "nodes/parsenodes.h"
+#include "utils/builtins.h"
+
+#include "call/import.h"
+#include "clari/attribute.h"
+#include "options/options.h"
+
+static const char *
+sql_type(ClariType type)
+{
+	switch (type)
+	{
+		case CLARI_TEXT:
+			return "pg_catalog.text";
+		case CLARI_NUMERIC:
+			return "pg_catalog.numeric";
+		case CLARI_BOOL:
+			return "pg_catalog.bool";
+		case CLARI_DATE:
+			return "pg_catalog.date";
+		case CLARI_TIMESTAMP:
+			return "pg_catalog.timestamptz";
+	}
+	elog(ERROR, "unrecognized clari_fdw type: %d", (int) type);
+}
+
+static void
+append_option(StringInfo sql, const char *name, const char *value)
+{
+	appendStringInfo(sql, ", %s %s", quote_identifier(name), quote_literal_cstr(value));
+}
+
+/*
+ * Types have their schema with them: the statement is parsed under the importing
+ * user's search_path, where others may have put types of the same names.
+ */
+static char *
+create_statement(const char *table, ClariObject object, const ImportForeignSchemaStmt *stmt)
+{
+	StringInfoData sql;
+	ClariColumn column;
+	ListCell *cell;
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "CREATE FOREIGN TABLE %s (", quote_identifier(table));
+	for (int i = 0; clari_object_column(object, i, &column); i++)
+		appendStringInfo(&sql, "%s\n\t%s %s", i > 0 ? "," : "", quote_identifier(column.name), sql_type(column.type));
+	appendStringInfo(&sql, "\n) SERVER %s OPTIONS (object %s", quote_identifier(stmt->server_name),
+					 quote_literal_cstr(clari_object_names[object]));
+	append_option(&sql, "forecast", stmt->remote_schema);
+	foreach (cell, stmt->options)
+	{
+		DefElem *given = lfirst_node(DefElem, cell);
+
+		if (strcmp(given->defname, "table_prefix") != 0)
+			append_option(&sql, given->defname, defGetString(given));
+	}
+	appendStringInfoChar(&sql, ')');
+	return sql.data;
+}
+
+List *
+clariImportForeignSchema(ImportForeignSchemaStmt *stmt, Oid serverOid)
+{
+	const char *prefix = "";
+	List *statements = NIL;
+	ListCell *cell;
+
+	clari_options_check_import(serverOid, stmt->options);
+	foreach (cell, stmt->options)
+	{
+		DefElem *given = lfirst_node(DefElem, cell);
+
+		if (strcmp(given->defname, "table_prefix") == 0)
+			prefix = defGetString(given);
+	}
+	for (int object = 0; object < CLARI_OBJECT_COUNT; object++)
+	{
+		char *table = psprintf("%s%s", prefix, clari_object_names[object]);
+
+		if (IsImportableForeignTable(table, stmt))
+			statements = lappend(statements, create_statement(table, object, stmt));
+	}
+	return statements;
+}

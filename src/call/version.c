@@ -1,0 +1,143 @@
+/*
+ * version.c
+ *		The library's version against that of the extension's SQL objects: see
+ *		version.h.
+ *
+ * Runs in sessions.  Reads the catalog only where an error is certain.
+ */
+#include "postgres.h"
+
+#include "call/version.h"
+
+#include "compat.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/indexing.h"
+#include "catalog/pg_extension.h"
+#include "catalog/pg_type.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+
+CLARI_FUNCTION(clari_check_library);
+
+/* Of the extension's objects in this database; "unknown" where it is not installed. */
+static char *
+objects_version(void)
+{
+	Relation catalog = table_open(ExtensionRelationId, AccessShareLock);
+	char *version = "unknown";
+	Datum values[Natts_pg_extension];
+	bool nulls[Natts_pg_extension];
+	SysScanDesc scan;
+	ScanKeyData key;
+	HeapTuple tuple;
+
+	ScanKeyInit(&key, Anum_pg_extension_extname, BTEqualStrategyNumber, F_NAMEEQ, CStringGetDatum("clari_fdw"));
+	scan = systable_beginscan(catalog, ExtensionNameIndexId, true, NULL, 1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+	{
+		/* Not heap_getattr(): since 15.20 it is inline code that calls what an older server does not have. */
+		heap_deform_tuple(tuple, RelationGetDescr(catalog), values, nulls);
+		version = TextDatumGetCString(values[Anum_pg_extension_extversion - 1]);
+	}
+	systable_endscan(scan);
+	table_close(catalog, AccessShareLock);
+	return version;
+}
+
+/* Below, at or above 0, as the first of two versions like "1.10" is older, the same or newer. */
+static int
+compare_versions(const char *a, const char *b)
+{
+	while (*a != '\0' || *b != '\0')
+	{
+		char *a_end;
+		char *b_end;
+		unsigned long a_number = strtoul(a, &a_end, 10);
+		unsigned long b_number = strtoul(b, &b_end, 10);
+
+		if (a_number != b_number)
+			return a_number < b_number ? -1 : 1;
+		if ((a_end == a && *a != '\0') || (b_end == b && *b != '\0'))
+			return strcmp(a, b); /* not a number, as no release of ours is called */
+		a = *a_end == '.' ? a_end + 1 : a_end;
+		b = *b_end == '.' ? b_end + 1 : b_end;
+	}
+	return 0;
+}
+
+static int
+hint_at_library(const char *needed)
+{
+	return errhint("Install version %s, and start anew what still runs the older library: the session or, with "
+				   "clari_fdw in shared_preload_libraries, the server.",
+				   needed);
+}
+
+static void
+raise_mismatch(FunctionCallInfo fcinfo)
+{
+	const char *objects = objects_version();
+	int order = compare_versions(objects, CLARI_VERSION);
+
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("function %s() does not fit the library of clari_fdw", get_func_name(fcinfo->flinfo->fn_oid)),
+			 errdetail("The library that this session runs is version %s, the extension in this database is version "
+					   "%s.",
+					   CLARI_VERSION, objects),
+			 order < 0 ? errhint("ALTER EXTENSION clari_fdw UPDATE;") : (order > 0 ? hint_at_library(objects) : 0)));
+}
+
+void
+clari_version_check_call(FunctionCallInfo fcinfo, int parameters)
+{
+	if (PG_NARGS() != parameters)
+		raise_mismatch(fcinfo);
+}
+
+static Oid
+type_of_letter(char letter)
+{
+	switch (letter)
+	{
+		case 't':
+			return TEXTOID;
+		case 'b':
+			return INT8OID;
+		case 'i':
+			return INT4OID;
+		default:
+			Assert(letter == 'z');
+			return TIMESTAMPTZOID;
+	}
+}
+
+void
+clari_version_check_row(FunctionCallInfo fcinfo, TupleDesc row, const char *types)
+{
+	if (row->natts != (int) strlen(types))
+		raise_mismatch(fcinfo);
+	for (int i = 0; i < row->natts; i++)
+		if (TupleDescAttr(row, i)->atttypid != type_of_letter(types[i]))
+			raise_mismatch(fcinfo);
+}
+
+/* SQL clari_check_library(version): raises if the library is older.  Install and update scripts call it first. */
+Datum
+clari_check_library(PG_FUNCTION_ARGS)
+{
+	const char *needed = text_to_cstring(PG_GETARG_TEXT_PP(0));
+
+	if (compare_versions(CLARI_VERSION, needed) < 0)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("version %s of extension clari_fdw needs a newer library", needed),
+						errdetail("The library that this session runs is version %s.", CLARI_VERSION),
+						hint_at_library(needed)));
+	PG_RETURN_VOID();
+}

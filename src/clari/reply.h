@@ -1,0 +1,75 @@
+/*
+ * reply.h
+ *		What Clari's small replies say, as plain values.
+ *
+ * json fills it, job reads it; neither knows the other.  Field names and
+ * states are those of Clari's job object (OpenAPI document 5.0.0, path v4).
+ */
+#ifndef CLARI_REPLY_H
+#define CLARI_REPLY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "clari/request.h"
+
+#define CLARI_LINK_SIZE 4096  /* pre-signed links carry whole session tokens */
+#define CLARI_CURRENCY_SIZE 8 /* what a job object shows: "USD" */
+
+typedef enum ClariJobStatus
+{
+	CLARI_STATUS_ABSENT, /* the reply has no status */
+	CLARI_STATUS_SCHEDULED,
+	CLARI_STATUS_STARTED,
+	CLARI_STATUS_DONE, /* also "COMPLETED", as some guides show */
+	CLARI_STATUS_FAILED,
+	CLARI_STATUS_CANCELLED,
+	CLARI_STATUS_ABORTED,
+	CLARI_STATUS_UNKNOWN /* a state we have not heard of: polled on */
+} ClariJobStatus;
+
+/* true, anything else, or nothing. */
+typedef enum ClariAnswer
+{
+	CLARI_ANSWER_ABSENT,
+	CLARI_ANSWER_NO,
+	CLARI_ANSWER_YES
+} ClariAnswer;
+
+typedef struct ClariReply
+{
+	bool is_json;                /* the body was one JSON object, or a list of errors */
+	char job_id[CLARI_ID_SIZE];  /* or empty */
+	char user_id[CLARI_ID_SIZE]; /* whose job it is, or empty */
+	char organization[CLARI_ID_SIZE];
+	char currency[CLARI_CURRENCY_SIZE]; /* in which the job's amounts are, or empty */
+	ClariJobStatus status;
+	char status_text[32]; /* as it was sent */
+	int64_t end_time;     /* epoch ms, 0 when absent */
+	bool rows_truncated;
+	bool cells_truncated;
+	ClariAnswer successful;             /* of a PATCH: whether it says so */
+	char download_url[CLARI_LINK_SIZE]; /* or empty */
+	/* errors, in whichever of the shapes they came */
+	char code[64];
+	char error_id[64];
+	char message[256];
+	char first_line[128]; /* of the body, whatever it is; empty: so was that */
+	/* GET /admin/limits; -1 when absent */
+	int64_t concurrent_limit;
+	int64_t available_concurrent;
+	int64_t monthly_quota;
+	int64_t available_monthly;
+} ClariReply;
+
+/* One job of GET /export/jobs; each text as it was sent, empty where it is absent. */
+typedef struct ClariListedJob
+{
+	char job_id[CLARI_ID_SIZE]; /* never empty */
+	char user_id[CLARI_ID_SIZE];
+	char currency[CLARI_CURRENCY_SIZE];
+	char file_name[256]; /* also empty: longer than this, which no name of a job of ours is */
+	ClariJobStatus status;
+} ClariListedJob;
+
+#endif /* CLARI_REPLY_H */

@@ -1,0 +1,103 @@
+/*
+ * request.c
+ *		An export's identity: see request.h.
+ *
+ * Runs wherever a request is made or looked up, in unit tests too.  What is
+ * hashed is a canonical encoding, not the structs' bytes: padding, and what
+ * lies behind a string's NUL, never reach a key.  Keys name files that outlive
+ * the server, so every number is written in one byte order, and a change to
+ * the encoding makes every cached export unknown.
+ */
+#include "clari/request.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+const char *const clari_type_names[CLARI_TYPES_COUNT] = {"forecast",   "quota",     "forecast_updated",
+														 "adjustment", "crm_total", "crm_closed"};
+
+/* What HMAC is taken over, with the API key as its key. */
+static const char api_key_text[] = "clari_fdw api key 1";
+
+/* Every field at its longest, each with its length, fits. */
+#define ENCODING_SIZE (sizeof(ClariRequest) + 8 * sizeof(uint32_t))
+
+typedef struct Encoding
+{
+	size_t length;
+	uint8_t bytes[ENCODING_SIZE];
+} Encoding;
+
+static void
+put_number(Encoding *encoding, uint32_t number)
+{
+	assert(encoding->length + 4 <= sizeof(encoding->bytes));
+	for (int shift = 24; shift >= 0; shift -= 8)
+		encoding->bytes[encoding->length++] = (uint8_t) (number >> shift);
+}
+
+static void
+put_bytes(Encoding *encoding, const void *bytes, size_t length)
+{
+	put_number(encoding, (uint32_t) length);
+	assert(encoding->length + length <= sizeof(encoding->bytes));
+	memcpy(encoding->bytes + encoding->length, bytes, length);
+	encoding->length += length;
+}
+
+/* A string field of the given size; one without a NUL is taken whole. */
+static void
+put_string(Encoding *encoding, const char *text, size_t size)
+{
+	put_bytes(encoding, text, strnlen(text, size));
+}
+
+static bool
+digest_encoding(const Encoding *encoding, ClariKey *key, ClariError *error)
+{
+	if (!clari_digest(encoding->bytes, encoding->length, key->bytes))
+		return clari_error_set(error, CLARI_ERROR_RESOURCES, "could not compute a SHA-256 digest");
+	return true;
+}
+
+bool
+clari_request_key(const ClariRequest *request, ClariKey *key, ClariError *error)
+{
+	Encoding encoding = {0};
+
+	put_string(&encoding, request->base_url, sizeof(request->base_url));
+	put_bytes(&encoding, request->api_key_hmac, sizeof(request->api_key_hmac));
+	put_string(&encoding, request->forecast, sizeof(request->forecast));
+	put_string(&encoding, request->period, sizeof(request->period));
+	put_number(&encoding, request->types);
+	put_string(&encoding, request->currency, sizeof(request->currency));
+	put_string(&encoding, request->scope_id, sizeof(request->scope_id));
+	put_number(&encoding, request->include_historical ? 1 : 0);
+	return digest_encoding(&encoding, key, error);
+}
+
+void
+clari_key_identity(const ClariKey *key, char identity[CLARI_IDENTITY_SIZE])
+{
+	snprintf(identity, CLARI_IDENTITY_SIZE, "%02x%02x%02x%02x", key->bytes[0], key->bytes[1], key->bytes[2],
+			 key->bytes[3]);
+}
+
+bool
+clari_request_account(const ClariRequest *request, ClariKey *account, ClariError *error)
+{
+	Encoding encoding = {0};
+
+	put_string(&encoding, request->base_url, sizeof(request->base_url));
+	put_bytes(&encoding, request->api_key_hmac, sizeof(request->api_key_hmac));
+	return digest_encoding(&encoding, account, error);
+}
+
+bool
+clari_request_hmac(const char *api_key, uint8_t hmac[CLARI_DIGEST_SIZE], ClariError *error)
+{
+	if (!clari_hmac(api_key, strlen(api_key), api_key_text, sizeof(api_key_text) - 1, hmac))
+		return clari_error_set(error, CLARI_ERROR_RESOURCES, "could not compute an HMAC of the API key");
+	return true;
+}

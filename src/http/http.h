@@ -1,0 +1,97 @@
+/*
+ * http.h
+ *		HTTP transfers by libcurl, all of it: one multi handle that drives any
+ *		number of requests, waiting on the process latch and the sockets together.
+ *
+ * Runs in the worker process alone.  Never raises an error from within a
+ * callback, never logs a header or a body, sends the API key to one origin only.
+ */
+#ifndef CLARI_HTTP_H
+#define CLARI_HTTP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "clari/request.h"
+
+typedef struct ClariHttp ClariHttp;
+typedef struct ClariTransfer ClariTransfer;
+
+typedef enum ClariHttpMethod
+{
+	CLARI_HTTP_GET,
+	CLARI_HTTP_POST,
+	CLARI_HTTP_PATCH
+} ClariHttpMethod;
+
+typedef struct ClariHttpRequest
+{
+	ClariHttpMethod method;
+	const char *url;                 /* copied, as body; must begin with base_url unless foreign */
+	const char *body;                /* JSON, or NULL */
+	bool foreign;                    /* url may be of another https origin (downloadUrl): sent without the key */
+	bool foreign_redirects;          /* a redirect may lead to another https origin: followed without the key */
+	const char *base_url;            /* the origin that may see the key */
+	const ClariTransport *transport; /* key, proxy, ca_file, time-outs, max_export_size; must outlive the transfer */
+	size_t max_body;                 /* of an answer that no sink takes, in bytes; 0: CLARI_HTTP_MAX_BODY */
+} ClariHttpRequest;
+
+/* Takes decoded bytes of a 2xx body; false with the error filled breaks the transfer off. */
+typedef bool (*ClariHttpSink)(void *arg, const char *bytes, size_t length, ClariError *error);
+
+typedef struct ClariHttpResult
+{
+	bool answered;    /* a whole HTTP answer came; otherwise error says what happened */
+	int status;       /* HTTP status, 0 if none came */
+	const char *body; /* NUL-terminated, at most the request's max_body bytes (a longer 2xx is not answered); for a 2xx
+								 * with a sink, empty */
+	size_t length;
+	int64_t retry_after; /* ms from now, -1: no such header (or not understood) */
+	bool never_sent;     /* not answered: the request certainly never reached the service */
+	bool may_pass;       /* not answered: trying again can help */
+	bool sink_refused;   /* not answered: the sink said no, error is its own */
+	bool elsewhere;      /* the hop that answered or failed went without the key, to where a link or a redirect led: its
+						  * word is not Clari's.  False for Clari's own redirect to where none may go */
+	ClariError error;
+} ClariHttpResult;
+
+#define CLARI_HTTP_MAX_BODY (256 * 1024)
+#define CLARI_HTTP_MAX_LIST (8 * 1024 * 1024) /* of GET /export/jobs: a month of jobs, with room to spare */
+
+/* Called once a transfer is over, from clari_http_wait(); the transfer is gone when it returns. */
+typedef void (*ClariHttpDone)(void *arg, const ClariHttpResult *result);
+
+/*
+ * libcurl initialised and a multi handle; once a process.  Raises an error when
+ * libcurl is too old or cannot start.
+ */
+extern ClariHttp *clari_http_open(void);
+
+/*
+ * Begins a transfer.  sink may be NULL: then the body is collected.  The
+ * transfer is http's; the pointer serves clari_http_cancel() until done is
+ * called.  NULL with the error filled when it cannot begin (done is not called).
+ */
+extern ClariTransfer *clari_http_start(ClariHttp *http, const ClariHttpRequest *request, ClariHttpSink sink,
+									   ClariHttpDone done, void *arg, ClariError *error);
+
+/* Whether anything of its request may have reached the service. */
+extern bool clari_http_was_sent(const ClariTransfer *transfer);
+
+/* Breaks a transfer off; done is not called. */
+extern void clari_http_cancel(ClariTransfer *transfer);
+
+/*
+ * Waits until the latch is set, a socket is ready, timeout_ms are over (-1:
+ * libcurl's own timers alone) or the postmaster dies (then exits the process),
+ * and lets libcurl work; calls the done callbacks.  Resets the latch.  Raises
+ * nothing but what WaitEventSetWait raises.
+ */
+extern void clari_http_wait(ClariHttp *http, long timeout_ms, uint32_t wait_event_info);
+
+/* URL-encodes one path segment; malloc'd, the caller's; NULL when memory is out. */
+extern char *clari_http_escape(const char *segment);
+
+#endif /* CLARI_HTTP_H */

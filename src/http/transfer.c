@@ -1,0 +1,578 @@
+/*
+ * http_transfer.c
+ *		One transfer: what it sends, takes in, and makes of its end.
+ *
+ * Runs in the worker alone, half of it inside libcurl's frames: so it is malloc
+ * and plain error values only.  It takes no lock, raises nothing, logs nothing,
+ * and shows neither a header nor a body nor the query of a URL to anybody.
+ */
+#include "http/transfer.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "clari/digest.h"
+#include "http/error.h"
+
+#define SINK_BUFFER (32 * 1024L)
+#define RETRY_AFTER_MAX (24 * 60 * 60 * INT64_C(1000))
+
+int
+clari_transfer_status(const ClariTransfer *transfer)
+{
+	long status = 0;
+
+	curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
+	return (int) status;
+}
+
+static bool
+is_success(int status)
+{
+	return status >= 200 && status <= 299;
+}
+
+const char *
+clari_transfer_method(const ClariTransfer *transfer)
+{
+	static const char *const names[] = {
+		[CLARI_HTTP_GET] = "GET", [CLARI_HTTP_POST] = "POST", [CLARI_HTTP_PATCH] = "PATCH"};
+
+	return names[transfer->method];
+}
+
+int64_t
+clari_transfer_deadline(const ClariTransfer *transfer)
+{
+	if (transfer->transport->request_timeout <= 0)
+		return INT64_MAX;
+	return transfer->progress_at + transfer->transport->request_timeout;
+}
+
+/* ------- callbacks of libcurl ------- */
+
+/* Room for length more bytes of the reply, and a NUL. */
+static bool
+grow_reply(ClariTransfer *transfer, size_t length)
+{
+	size_t wanted = transfer->reply_length + length + 1;
+	size_t size = transfer->reply_size > 0 ? transfer->reply_size : 1024;
+	char *bytes;
+
+	if (wanted <= transfer->reply_size)
+		return true;
+	while (size < wanted)
+		size *= 2;
+	bytes = realloc(transfer->reply, size);
+	if (bytes == NULL)
+		return clari_error_out_of_memory(&transfer->broken);
+	transfer->reply = bytes;
+	transfer->reply_size = size;
+	return true;
+}
+
+/* Collects what no sink takes; what is too much is dropped. */
+static bool
+collect(ClariTransfer *transfer, const char *bytes, size_t length)
+{
+	size_t room = transfer->max_body - transfer->reply_length;
+
+	if (length > room)
+	{
+		transfer->reply_cut = true;
+		length = room;
+	}
+	if (!grow_reply(transfer, length))
+		return false;
+	memcpy(transfer->reply + transfer->reply_length, bytes, length);
+	transfer->reply_length += length;
+	transfer->reply[transfer->reply_length] = '\0';
+	return true;
+}
+
+/* CURLOPT_WRITEFUNCTION: decoded bytes of a body. */
+static size_t
+on_body(char *bytes, size_t size, size_t count, void *arg)
+{
+	ClariTransfer *transfer = arg;
+	size_t length = size * count;
+	int32_t limit = transfer->transport->max_export_size;
+
+	transfer->progress_at = clari_clock_now();
+	transfer->decoded += length;
+	if (limit > 0 && transfer->decoded > (uint64_t) limit * 1024)
+	{
+		clari_error_set(&transfer->broken, CLARI_ERROR_LIMIT,
+						"the answer is larger than option max_export_size allows");
+		clari_error_detail(&transfer->broken, "The limit is %d kB of decoded bytes.", (int) limit);
+		clari_error_hint(&transfer->broken, "Raise the server's option max_export_size, or export less at once.");
+		return CURL_WRITEFUNC_ERROR;
+	}
+	if (transfer->sink == NULL || !is_success(clari_transfer_status(transfer)))
+		return collect(transfer, bytes, length) ? length : CURL_WRITEFUNC_ERROR;
+	if (clari_http_call_sink(transfer, bytes, length))
+		return length;
+	transfer->sink_refused = true;
+	return CURL_WRITEFUNC_ERROR;
+}
+
+/* CURLOPT_HEADERFUNCTION: a header is a sign of life, and no more. */
+static size_t
+on_header(char *bytes, size_t size, size_t count, void *arg)
+{
+	ClariTransfer *transfer = arg;
+
+	(void) bytes;
+	transfer->progress_at = clari_clock_now();
+	return size * count;
+}
+
+/* CURLOPT_XFERINFOFUNCTION: bytes that a decoder still holds back are life, too. */
+static int
+on_progress(void *arg, curl_off_t to_load, curl_off_t loaded, curl_off_t to_send, curl_off_t sent)
+{
+	ClariTransfer *transfer = arg;
+
+	(void) to_load;
+	(void) to_send;
+	if (loaded + sent != transfer->moved)
+	{
+		transfer->moved = loaded + sent;
+		transfer->progress_at = clari_clock_now();
+	}
+	return 0;
+}
+
+/* ------- setting up ------- */
+
+static void
+free_headers(ClariTransfer *transfer)
+{
+	for (struct curl_slist *header = transfer->headers; header != NULL; header = header->next)
+		clari_wipe(header->data, strlen(header->data));
+	curl_slist_free_all(transfer->headers);
+	transfer->headers = NULL;
+}
+
+static bool
+add_header(ClariTransfer *transfer, const char *header)
+{
+	struct curl_slist *headers = curl_slist_append(transfer->headers, header);
+
+	if (headers == NULL)
+		return false;
+	transfer->headers = headers;
+	return true;
+}
+
+/* False for a key that would end its header and begin another. */
+static bool
+is_header_value(const char *value)
+{
+	for (; *value != '\0'; value++)
+	{
+		if ((unsigned char) *value < 0x20 || *value == 0x7F)
+			return false;
+	}
+	return true;
+}
+
+/* The headers of the hop under way: the key is in them, or is not. */
+static bool
+set_headers(ClariTransfer *transfer, ClariError *error)
+{
+	char header[CLARI_API_KEY_SIZE + 16];
+	bool added = true;
+
+	free_headers(transfer);
+	if (transfer->keyed)
+	{
+		if (!is_header_value(transfer->transport->api_key))
+			return clari_error_set(error, CLARI_ERROR_OPTION, "option api_key holds a control character");
+		snprintf(header, sizeof(header), "apikey: %s", transfer->transport->api_key);
+		added = add_header(transfer, header);
+		clari_wipe(header, sizeof(header));
+	}
+	/* without a value, libcurl leaves out a header that it would have sent */
+	added = added && add_header(transfer, "Accept: application/json") && add_header(transfer, "Expect:");
+	if (transfer->method != CLARI_HTTP_GET)
+		added = added && add_header(transfer, "Content-Type: application/json");
+	if (!added || curl_easy_setopt(transfer->easy, CURLOPT_HTTPHEADER, transfer->headers) != CURLE_OK)
+		return clari_error_out_of_memory(error);
+	return true;
+}
+
+/*
+ * libcurl sends a request again by itself when a connection that it had kept
+ * turns out to be dead (Curl_retry_request() asks for conn->bits.reuse and not
+ * a byte of an answer), and the service may have taken the first one.  With a
+ * GET that is welcome, and cancelling twice does no harm, but a POST could
+ * become two exports: it goes over a connection of its own.
+ */
+static bool
+set_method(ClariTransfer *transfer)
+{
+	CURL *easy = transfer->easy;
+	const char *body = transfer->request_body != NULL ? transfer->request_body : "";
+	CURLcode code = CURLE_OK;
+
+	if (transfer->method == CLARI_HTTP_GET)
+		return curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L) == CURLE_OK;
+	code |= curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t) strlen(body));
+	code |= curl_easy_setopt(easy, CURLOPT_POSTFIELDS, body); /* not copied: ours outlives the handle */
+	if (transfer->method == CLARI_HTTP_PATCH)
+		code |= curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, "PATCH");
+	else
+		code |= curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, 1L);
+	return code == CURLE_OK;
+}
+
+/*
+ * Where to, and whom to trust.  Neither the environment's proxies nor its
+ * exceptions count: the key must not go through an accidental one.
+ */
+static bool
+set_connection(ClariTransfer *transfer)
+{
+	CURL *easy = transfer->easy;
+	const ClariTransport *transport = transfer->transport;
+	CURLcode code = CURLE_OK;
+
+	code |= curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR,
+							 curl_strequal(transfer->base.scheme, "http") ? "http,https" : "https");
+	code |= curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
+	code |= curl_easy_setopt(easy, CURLOPT_DISALLOW_USERNAME_IN_URL, 1L);
+	code |= curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
+	code |= curl_easy_setopt(easy, CURLOPT_PROXY, transport->proxy);
+	code |= curl_easy_setopt(easy, CURLOPT_NOPROXY, "");
+	code |= curl_easy_setopt(easy, CURLOPT_HEADEROPT, (long) CURLHEADER_SEPARATE);
+	code |= curl_easy_setopt(easy, CURLOPT_NETRC, (long) CURL_NETRC_IGNORED);
+	/*
+	 * Not HTTP/2: libcurl goes on using a connection that has fallen silent for
+	 * whatever else is asked of that host, retries too, and 7.88 has no call to
+	 * retire it.  HTTP/1.1's is closed with the transfer that stalled on it, and
+	 * an export, one request after the other, gains nothing from multiplexing.
+	 */
+	code |= curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_1_1);
+	code |= curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L);
+	code |= curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L);
+	code |= curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long) CURL_SSLVERSION_TLSv1_2);
+	code |= curl_easy_setopt(easy, CURLOPT_PROXY_SSLVERSION, (long) CURL_SSLVERSION_TLSv1_2);
+	if (transport->ca_file[0] != '\0')
+	{
+		code |= curl_easy_setopt(easy, CURLOPT_CAINFO, transport->ca_file);
+		code |= curl_easy_setopt(easy, CURLOPT_PROXY_CAINFO, transport->ca_file);
+	}
+	if (transport->connect_timeout > 0)
+		code |= curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long) transport->connect_timeout);
+	code |= curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+	code |= curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
+	return code == CURLE_OK;
+}
+
+static bool
+set_callbacks(ClariTransfer *transfer, const char *user_agent)
+{
+	CURL *easy = transfer->easy;
+	CURLcode code = CURLE_OK;
+
+	code |= curl_easy_setopt(easy, CURLOPT_PRIVATE, transfer);
+	code |= curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer->cause);
+	code |= curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
+	code |= curl_easy_setopt(easy, CURLOPT_WRITEDATA, transfer);
+	code |= curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
+	code |= curl_easy_setopt(easy, CURLOPT_HEADERDATA, transfer);
+	code |= curl_easy_setopt(easy, CURLOPT_XFERINFOFUNCTION, on_progress);
+	code |= curl_easy_setopt(easy, CURLOPT_XFERINFODATA, transfer);
+	code |= curl_easy_setopt(easy, CURLOPT_NOPROGRESS, 0L);
+	code |= curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "");
+	code |= curl_easy_setopt(easy, CURLOPT_USERAGENT, user_agent);
+	if (transfer->sink != NULL)
+		code |= curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, SINK_BUFFER);
+	return code == CURLE_OK;
+}
+
+/* Makes url the hop under way, if the transfer may go there. */
+static bool
+set_target(ClariTransfer *transfer, char *url, const ClariOrigin *from, bool foreign, ClariError *error)
+{
+	ClariOrigin target;
+	ClariHop hop = CLARI_HOP_REFUSED;
+	const char *ca_file = transfer->transport->ca_file;
+	char shown[SHOWN_URL_SIZE] = "an unusable URL";
+
+	if (clari_origin_parse(url, &target))
+	{
+		hop = clari_origin_hop(&transfer->base, from, &target, transfer->keyed, foreign);
+		clari_origin_text(&target, shown, sizeof(shown));
+	}
+	if (hop == CLARI_HOP_REFUSED)
+	{
+		free(url);
+		clari_error_set(error, CLARI_ERROR_CONNECTION, "refused to follow Clari to %s", shown);
+		clari_origin_text(&transfer->base, shown, sizeof(shown));
+		clari_error_detail(error, "The API key is for %s alone, and only files may be elsewhere, over https.", shown);
+		return false;
+	}
+	if (ca_file[0] != '\0' && curl_strequal(target.scheme, "https") && !clari_http_check_ca_file(ca_file, error))
+	{
+		free(url);
+		return false;
+	}
+	free(transfer->url);
+	transfer->url = url;
+	transfer->here = target;
+	transfer->keyed = hop == CLARI_HOP_KEYED;
+	if (curl_easy_setopt(transfer->easy, CURLOPT_URL, url) != CURLE_OK)
+		return clari_error_out_of_memory(error);
+	return set_headers(transfer, error);
+}
+
+/* Everything of the handle; what is missing when it fails, close does not mind. */
+static bool
+set_up(ClariTransfer *transfer, const ClariHttpRequest *request, const char *user_agent, ClariError *error)
+{
+	char *url;
+
+	if (!clari_origin_parse(request->base_url, &transfer->base))
+		return clari_error_set(error, CLARI_ERROR_OPTION, "option base_url is not an http or https URL");
+	transfer->easy = curl_easy_init();
+	if (transfer->easy == NULL)
+		return clari_error_out_of_memory(error);
+	if (request->body != NULL && (transfer->request_body = strdup(request->body)) == NULL)
+		return clari_error_out_of_memory(error);
+	url = strdup(request->url);
+	if (url == NULL || !set_callbacks(transfer, user_agent) || !set_connection(transfer) || !set_method(transfer))
+	{
+		free(url);
+		return clari_error_out_of_memory(error);
+	}
+	return set_target(transfer, url, NULL, request->foreign && request->method == CLARI_HTTP_GET, error);
+}
+
+ClariTransfer *
+clari_transfer_open(const ClariHttpRequest *request, ClariHttpSink sink, void *arg, const char *user_agent,
+					ClariError *error)
+{
+	ClariTransfer *transfer = calloc(1, sizeof(*transfer));
+
+	if (transfer == NULL)
+	{
+		clari_error_out_of_memory(error);
+		return NULL;
+	}
+	transfer->method = request->method;
+	transfer->transport = request->transport;
+	transfer->foreign_redirects = request->foreign_redirects && request->method == CLARI_HTTP_GET;
+	transfer->max_body = request->max_body > 0 ? request->max_body : CLARI_HTTP_MAX_BODY;
+	transfer->sink = sink;
+	transfer->arg = arg;
+	transfer->keyed = true;
+	transfer->begun_at = transfer->progress_at = clari_clock_now();
+	if (!set_up(transfer, request, user_agent, error))
+	{
+		clari_transfer_close(transfer);
+		return NULL;
+	}
+	return transfer;
+}
+
+void
+clari_transfer_close(ClariTransfer *transfer)
+{
+	curl_easy_cleanup(transfer->easy);
+	free_headers(transfer);
+	free(transfer->url);
+	free(transfer->request_body);
+	free(transfer->reply);
+	free(transfer);
+}
+
+/* ------- redirects ------- */
+
+/*
+ * By hand, because libcurl would take our own headers along, the key too.  A
+ * POST is repeated by 307 and 308 only: the others ask for a GET in its place,
+ * which is not what was asked.
+ */
+ClariFollow
+clari_transfer_follow(ClariTransfer *transfer, ClariError *error)
+{
+	int status = clari_transfer_status(transfer);
+	const char *location = NULL;
+	char *url;
+	char shown[SHOWN_URL_SIZE];
+
+	if ((status < 301 || status > 303) && status != 307 && status != 308)
+		return CLARI_FOLLOW_NONE;
+	curl_easy_getinfo(transfer->easy, CURLINFO_REDIRECT_URL, &location);
+	if (location == NULL)
+		return CLARI_FOLLOW_NONE;
+	clari_origin_redact(transfer->url, shown, sizeof(shown));
+	if (transfer->method != CLARI_HTTP_GET && status < 307)
+	{
+		clari_error_set(error, CLARI_ERROR_CONNECTION, "refused to follow the redirect of a request that is no GET");
+		clari_error_detail(error, "%s was answered with status %d.", shown, status);
+		return CLARI_FOLLOW_ERROR;
+	}
+	if (transfer->hops >= CLARI_HTTP_MAX_HOPS)
+	{
+		clari_error_set(error, CLARI_ERROR_CONNECTION, "more than %d redirects", CLARI_HTTP_MAX_HOPS);
+		clari_error_detail(error, "The last one came from %s.", shown);
+		return CLARI_FOLLOW_ERROR;
+	}
+	url = strdup(location);
+	if (url == NULL)
+	{
+		clari_error_out_of_memory(error);
+		return CLARI_FOLLOW_ERROR;
+	}
+	if (!set_target(transfer, url, &transfer->here, transfer->foreign_redirects, error))
+		return CLARI_FOLLOW_ERROR;
+	transfer->hops++;
+	transfer->decoded = 0;
+	transfer->moved = 0;
+	transfer->reply_length = 0;
+	transfer->reply_cut = false;
+	transfer->cause[0] = '\0';
+	transfer->progress_at = clari_clock_now();
+	return CLARI_FOLLOW_NEXT;
+}
+
+/* ------- results ------- */
+
+/* The Retry-After header in ms from now, -1 without one that can be read. */
+static int64_t
+retry_after(const ClariTransfer *transfer)
+{
+	struct curl_header *header;
+	int64_t wait;
+	time_t date;
+
+	if (curl_easy_header(transfer->easy, "Retry-After", 0, CURLH_HEADER, -1, &header) != CURLHE_OK)
+		return -1;
+	if (isdigit((unsigned char) header->value[0]) && header->value[strspn(header->value, "0123456789")] == '\0')
+		wait = strlen(header->value) > 9 ? RETRY_AFTER_MAX : atoll(header->value) * 1000;
+	else
+	{
+		date = curl_getdate(header->value, NULL);
+		if (date == (time_t) -1)
+			return -1;
+		wait = ((int64_t) date - (int64_t) time(NULL)) * 1000;
+	}
+	return wait < 0 ? 0 : wait > RETRY_AFTER_MAX ? RETRY_AFTER_MAX : wait;
+}
+
+bool
+clari_transfer_was_sent(const ClariTransfer *transfer)
+{
+	long sent = 0;
+	long connects = 0;
+	curl_off_t handshake = 0;
+
+	curl_easy_getinfo(transfer->easy, CURLINFO_REQUEST_SIZE, &sent);
+	curl_easy_getinfo(transfer->easy, CURLINFO_NUM_CONNECTS, &connects);
+	curl_easy_getinfo(transfer->easy, CURLINFO_APPCONNECT_TIME_T, &handshake);
+	if (sent == 0)
+		return false;
+	/* A proxy's CONNECT counts as sent, too; but through its tunnel nothing goes before TLS is up. */
+	return connects == 0 || handshake > 0 || !curl_strequal(transfer->here.scheme, "https");
+}
+
+/* 421: this connection does not serve that host.  408: mostly said of one that the server is about to close. */
+bool
+clari_transfer_blames_connection(const ClariTransfer *transfer, CURLcode code)
+{
+	if (code == CURLE_OK)
+		return clari_transfer_status(transfer) == 421 || clari_transfer_status(transfer) == 408;
+	return transfer->broken.code == CLARI_ERROR_NONE && !transfer->sink_refused;
+}
+
+bool
+clari_transfer_was_never_sent(const ClariTransfer *transfer)
+{
+	return transfer->hops == 0 && !clari_transfer_was_sent(transfer);
+}
+
+static void
+begin_result(ClariTransfer *transfer, ClariHttpResult *result)
+{
+	memset(result, 0, sizeof(*result));
+	result->body = "";
+	result->retry_after = -1;
+	result->status = clari_transfer_status(transfer);
+	result->elsewhere = !transfer->keyed;
+}
+
+static void
+answered(ClariTransfer *transfer, ClariHttpResult *result)
+{
+	if (transfer->reply_cut && is_success(result->status))
+	{
+		clari_error_set(&result->error, CLARI_ERROR_REPLY, "the answer is longer than %zu kB",
+						transfer->max_body / 1024);
+		clari_error_detail(&result->error, "It has HTTP status %d.", result->status);
+		result->may_pass = true;
+		return;
+	}
+	result->answered = true;
+	result->retry_after = retry_after(transfer);
+	result->length = transfer->reply_length;
+	if (result->length > 0)
+		result->body = transfer->reply;
+}
+
+void
+clari_transfer_result(ClariTransfer *transfer, CURLcode code, ClariHttpResult *result)
+{
+	begin_result(transfer, result);
+	if (transfer->broken.code != CLARI_ERROR_NONE || transfer->sink_refused)
+	{
+		result->error = transfer->broken;
+		result->sink_refused = transfer->sink_refused;
+		result->may_pass = transfer->broken.code == CLARI_ERROR_OUT_OF_MEMORY;
+	}
+	else if (code == CURLE_OK)
+		answered(transfer, result);
+	else
+	{
+		clari_http_describe(transfer, code, &result->error);
+		result->never_sent = clari_transfer_was_never_sent(transfer);
+		result->may_pass = clari_http_may_pass(transfer, code);
+	}
+}
+
+void
+clari_transfer_stalled(ClariTransfer *transfer, ClariHttpResult *result)
+{
+	char shown[SHOWN_URL_SIZE];
+	int timeout = transfer->transport->request_timeout;
+
+	begin_result(transfer, result);
+	if (clari_transfer_was_sent(transfer))
+	{
+		clari_origin_text(&transfer->here, shown, sizeof(shown));
+		clari_error_set(&result->error, CLARI_ERROR_CONNECTION, "%s at %s sent nothing for %g s",
+						transfer->keyed ? "Clari" : "the file's host", shown, timeout / 1000.0);
+		clari_origin_redact(transfer->url, shown, sizeof(shown));
+		clari_error_detail(&result->error, "%s %s: %llu bytes had come.", clari_transfer_method(transfer), shown,
+						   (unsigned long long) transfer->decoded);
+	}
+	else
+		clari_http_describe(transfer, CURLE_OPERATION_TIMEDOUT, &result->error);
+	clari_error_hint(&result->error, "The server's option request_timeout says how long to wait for a byte.");
+	result->never_sent = clari_transfer_was_never_sent(transfer);
+	result->may_pass = true;
+}
+
+void
+clari_transfer_refused(ClariTransfer *transfer, const ClariError *error, ClariHttpResult *result)
+{
+	begin_result(transfer, result);
+	result->error = *error;
+	/* Where 307 and 308 send a request to, it was not carried out here. */
+	result->never_sent = transfer->hops == 0 && (result->status == 307 || result->status == 308);
+	result->may_pass = error->code == CLARI_ERROR_OUT_OF_MEMORY;
+}

@@ -1,0 +1,122 @@
+/*
+ * http_transfer.h
+ *		One transfer: its easy handle, from the request to the result.
+ *
+ * Inside of room http: http.c drives the transfers, this knows what one of them
+ * sends, takes in, and makes of how it ended.
+ */
+#ifndef CLARI_HTTP_TRANSFER_H
+#define CLARI_HTTP_TRANSFER_H
+
+#include <curl/curl.h>
+
+#include "base/clock.h"
+#include "http/http.h"
+#include "http/origin.h"
+
+#if LIBCURL_VERSION_NUM < 0x075700
+#error "clari_fdw needs libcurl 7.87.0 or later (CURLOPT_QUICK_EXIT)"
+#endif
+
+#define CLARI_HTTP_MAX_HOPS 5
+
+struct ClariTransfer
+{
+	ClariTransfer *previous; /* these four are http.c's */
+	ClariTransfer *next;
+	ClariHttp *http;
+	bool finished; /* done is being called: nothing left to cancel */
+
+	ClariHttpSink sink;
+	ClariHttpDone done;
+	void *arg;
+	const ClariTransport *transport;
+	ClariHttpMethod method;
+	bool foreign_redirects;
+
+	CURL *easy;
+	struct curl_slist *headers; /* holds the key: wiped before it is freed */
+	char *url;                  /* of the hop under way */
+	char *request_body;         /* or NULL */
+	ClariOrigin base;           /* may see the key */
+	ClariOrigin here;           /* the hop under way goes there */
+	bool keyed;                 /* with the key */
+	int hops;                   /* redirects followed */
+
+	int64_t begun_at;    /* these two on the clock of clari_clock_now() */
+	int64_t progress_at; /* when a byte last moved */
+	curl_off_t moved;    /* bytes of body either way, as they are on the wire */
+	uint64_t decoded;    /* bytes of body, decoded */
+
+	char *reply; /* a body that no sink takes; NUL-terminated once there is any */
+	size_t reply_length;
+	size_t reply_size;
+	size_t max_body;   /* what of it is kept */
+	bool reply_cut;    /* there was more than max_body */
+	bool sink_refused; /* broken is the sink's own */
+	ClariError broken; /* why a callback broke the transfer off */
+	char cause[CURL_ERROR_SIZE];
+};
+
+typedef enum ClariFollow
+{
+	CLARI_FOLLOW_NONE, /* not a redirect: the answer itself */
+	CLARI_FOLLOW_NEXT, /* the transfer is set up for the next hop */
+	CLARI_FOLLOW_ERROR /* must not, or cannot: the error says why */
+} ClariFollow;
+
+/*
+ * A transfer whose handle is ready for the multi handle.  NULL with the error
+ * filled; the caller's until clari_transfer_close().
+ */
+extern ClariTransfer *clari_transfer_open(const ClariHttpRequest *request, ClariHttpSink sink, void *arg,
+										  const char *user_agent, ClariError *error);
+extern void clari_transfer_close(ClariTransfer *transfer);
+
+/*
+ * What to do about an answer that may be a redirect.  The handle must be out of
+ * the multi handle.
+ */
+extern ClariFollow clari_transfer_follow(ClariTransfer *transfer, ClariError *error);
+
+/* How the transfer ended, from libcurl's code; what it points to is the transfer's. */
+extern void clari_transfer_result(ClariTransfer *transfer, CURLcode code, ClariHttpResult *result);
+
+/* The same for one without a byte for request_timeout. */
+extern void clari_transfer_stalled(ClariTransfer *transfer, ClariHttpResult *result);
+
+/* The same for one that must not go on, for the reason given. */
+extern void clari_transfer_refused(ClariTransfer *transfer, const ClariError *error, ClariHttpResult *result);
+
+/*
+ * Whether the request of the hop under way, or a part of it, has been handed to
+ * a connection to where it is to go (or to a proxy that passes it on).
+ */
+extern bool clari_transfer_was_sent(const ClariTransfer *transfer);
+
+/* Whether nothing of it, in no hop, has. */
+extern bool clari_transfer_was_never_sent(const ClariTransfer *transfer);
+
+/*
+ * Whether a transfer that libcurl is done with says that something is wrong with
+ * the connection: it broke, or the server calls it the wrong one.
+ */
+extern bool clari_transfer_blames_connection(const ClariTransfer *transfer, CURLcode code);
+
+/* When the transfer will count as stalled; INT64_MAX: never. */
+extern int64_t clari_transfer_deadline(const ClariTransfer *transfer);
+
+/*
+ * The transfer's sink, called from within libcurl, with signals as they are
+ * outside of it (http.c): what a sink does takes as long as libcurl has bytes, and
+ * a shutdown must get through to it.
+ */
+extern bool clari_http_call_sink(ClariTransfer *transfer, const char *bytes, size_t length);
+
+/* HTTP status of the hop under way; 0: none has come. */
+extern int clari_transfer_status(const ClariTransfer *transfer);
+
+/* "GET", for messages. */
+extern const char *clari_transfer_method(const ClariTransfer *transfer);
+
+#endif /* CLARI_HTTP_TRANSFER_H */

@@ -1,0 +1,322 @@
+/*
+ * job_error.c
+ *		What a failed step of an export says: see job_error.h.
+ *
+ * Runs in the worker and in unit tests.  Takes no lock, allocates nothing; what
+ * does not fit an error's field is cut at a character.
+ */
+#include "job/error.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+/* "the export of period 2026_Q1", two arguments for "%s%s". */
+#define SUBJECT(job)                                                                                                   \
+	((job)->period[0] != '\0' ? "the export of period " : "the export of the current quarter"), (job)->period
+
+static void add_detail(ClariError *error, const char *format, ...) CLARI_PRINTF(2, 3);
+
+/* Adds a sentence to the detail. */
+static void
+add_detail(ClariError *error, const char *format, ...)
+{
+	char before[sizeof(error->detail)];
+	char sentence[sizeof(error->detail)];
+	va_list args;
+
+	memcpy(before, error->detail, sizeof(before));
+	va_start(args, format);
+	vsnprintf(sentence, sizeof(sentence), format, args);
+	va_end(args);
+	clari_error_detail(error, "%s%s%s", before, before[0] != '\0' && sentence[0] != '\0' ? " " : "", sentence);
+}
+
+/* What Clari said, as a sentence of facts in the detail. */
+static void
+add_reply(ClariError *error, const ClariReply *reply)
+{
+	const char *const names[] = {"code", "message", "errorId"};
+	const char *const values[] = {reply->code, reply->message, reply->error_id};
+	char facts[sizeof(reply->code) + sizeof(reply->message) + sizeof(reply->error_id) + 64];
+	size_t length = 0;
+
+	for (int i = 0; i < 3 && reply->is_json; i++)
+	{
+		if (values[i][0] != '\0')
+			length += (size_t) snprintf(facts + length, sizeof(facts) - length, "%s%s \"%s\"", length > 0 ? ", " : "",
+										names[i], values[i]);
+	}
+	if (length > 0)
+		add_detail(error, "Clari's answer has %s.", facts);
+	else if (reply->first_line[0] != '\0')
+		add_detail(error, "The answer begins \"%s\".", reply->first_line);
+	else
+		add_detail(error, "The answer is empty.");
+}
+
+/* Does the error say anything? */
+static bool
+is_set(const ClariError *error)
+{
+	return error != NULL && error->code != CLARI_ERROR_NONE;
+}
+
+/* ---- calls ---- */
+
+void
+clari_job_error_broken(ClariJob *job, const ClariError *error)
+{
+	if (is_set(error))
+		job->error = *error;
+	else
+		clari_error_set(&job->error, CLARI_ERROR_CONNECTION, "the connection to Clari broke");
+}
+
+void
+clari_job_error_refused(ClariJob *job, int status, const ClariReply *reply)
+{
+	if (status == 407)
+	{
+		clari_error_set(&job->error, CLARI_ERROR_CONNECTION, "the proxy refused %s%s with HTTP status %d", SUBJECT(job),
+						status);
+		clari_error_hint(&job->error,
+						 "Option \"proxy\" takes no credentials: name a proxy that lets this server through "
+						 "without.");
+		return;
+	}
+	clari_error_set(&job->error, CLARI_ERROR_REQUEST, "Clari %s %s%s with HTTP status %d",
+					status >= 500 ? "answered" : "refused", SUBJECT(job), status);
+	add_reply(&job->error, reply);
+	if (status == 429)
+		clari_error_hint(&job->error, "Clari bounds the requests per second of all its clients together. Lower option "
+									  "\"max_concurrent_exports\", or raise \"poll_interval\" or \"max_retries\".");
+	else if (status >= 500)
+		clari_error_hint(&job->error, "Clari, or a proxy before it, is out of order. Try again later, or raise option "
+									  "\"max_retries\".");
+}
+
+void
+clari_job_error_unauthorized(ClariJob *job, int status, bool no_optin)
+{
+	job->error.code = CLARI_ERROR_AUTH;
+	if (no_optin)
+		clari_error_hint(&job->error, "The API key is good, but its user may not see forecast \"%s\" at Clari.",
+						 job->forecast);
+	else if (status == 403)
+		clari_error_hint(&job->error,
+						 "The API key is known, but its user may not do this at Clari; or something between "
+						 "refuses, such as a proxy.");
+	else
+		clari_error_hint(&job->error, "Check option \"api_key\" of the user mapping. A key that was revoked, or whose "
+									  "user was deactivated, is refused by every call.");
+}
+
+void
+clari_job_error_no_forecast(ClariJob *job, int status, const ClariReply *reply)
+{
+	clari_error_set(&job->error, CLARI_ERROR_NOT_FOUND, "Clari knows no forecast \"%s\"", job->forecast);
+	add_detail(&job->error, "It answered with HTTP status %d.", status);
+	add_reply(&job->error, reply);
+	clari_error_hint(&job->error, "Check option \"forecast\" of the foreign table, and \"base_url\" of the server.");
+}
+
+void
+clari_job_error_quota(ClariJob *job, const ClariReply *limits)
+{
+	job->error.code = CLARI_ERROR_QUOTA;
+	if (limits->monthly_quota > 0)
+		add_detail(&job->error, "Of %lld exports in 30 days %lld are left.", (long long) limits->monthly_quota,
+				   (long long) limits->available_monthly);
+	clari_error_hint(&job->error, "Clari counts the exports of the last 30 days, so the quota frees as they grow "
+								  "older than that. Raise option \"cache_ttl\" to spend less of it, or ask Clari "
+								  "for more.");
+}
+
+void
+clari_job_error_either_limit(ClariJob *job)
+{
+	add_detail(&job->error, "It may be either the limit of concurrent exports or the quota of 30 days: /admin/limits, "
+							"which would tell, cannot be read.");
+}
+
+void
+clari_job_error_add_types(ClariJob *job)
+{
+	if ((job->types & CLARI_TYPES_CRM) == 0 || job->without_crm)
+		clari_error_hint(&job->error, "Check option \"types\" of the foreign table.");
+	else
+		clari_error_hint(&job->error,
+						 "Name other types in option \"types\" of the foreign table. Clari's Forecast API has "
+						 "crm_total and crm_closed, where the account has that.");
+}
+
+void
+clari_job_error_link(ClariJob *job, int status, const ClariReply *reply)
+{
+	clari_error_set(&job->error, CLARI_ERROR_REQUEST, "the host of the file refused %s%s with HTTP status %d",
+					SUBJECT(job), status);
+	add_reply(&job->error, reply);
+	clari_error_hint(&job->error, "Clari names that host, by a link or a redirect; such links expire. Try again.");
+}
+
+void
+clari_job_error_lost(ClariJob *job, int status, const ClariReply *reply)
+{
+	clari_error_set(&job->error, CLARI_ERROR_JOB, "Clari no longer knows the job of %s%s", SUBJECT(job));
+	add_detail(&job->error, "Clari answered with HTTP status %d.", status);
+	add_reply(&job->error, reply);
+	clari_error_hint(&job->error, "Query again for a new export. Clari keeps finished jobs for about 30 days.");
+}
+
+/* ---- answers ---- */
+
+void
+clari_job_error_no_job(ClariJob *job, int status, const ClariReply *reply)
+{
+	clari_error_set(&job->error, CLARI_ERROR_REPLY, "Clari's answer to %s%s names no job", SUBJECT(job));
+	add_detail(&job->error, "It has HTTP status %d.", status);
+	add_reply(&job->error, reply);
+	clari_error_hint(&job->error,
+					 "Something between may have answered in Clari's place: check options \"base_url\" and "
+					 "\"proxy\" of the server.");
+}
+
+void
+clari_job_error_no_state(ClariJob *job, int status, const ClariReply *reply)
+{
+	clari_error_set(&job->error, CLARI_ERROR_REPLY, "Clari's answer about %s%s cannot be understood", SUBJECT(job));
+	add_detail(&job->error, "It has HTTP status %d.", status);
+	add_reply(&job->error, reply);
+}
+
+void
+clari_job_error_truncated(ClariJob *job, const ClariReply *reply)
+{
+	clari_error_set(&job->error, CLARI_ERROR_LIMIT, "Clari truncated %s%s", SUBJECT(job));
+	clari_error_detail(&job->error, "The job has %s.",
+					   reply->rows_truncated && reply->cells_truncated ? "rowsTruncated and cellsTruncated"
+					   : reply->rows_truncated                         ? "rowsTruncated"
+																	   : "cellsTruncated");
+	clari_error_hint(&job->error, "Ask for less with a narrower option \"scope_id\" or fewer \"types\", or set "
+								  "option \"allow_truncated\" to take what there is.");
+}
+
+/* Clari's last word on the job, or else our own. */
+static const char *
+last_state(const ClariJob *job)
+{
+	return job->status_text[0] != '\0' ? job->status_text : clari_job_state_name(job->state);
+}
+
+void
+clari_job_error_ended(ClariJob *job, const ClariReply *reply)
+{
+	clari_error_set(&job->error, CLARI_ERROR_JOB, "%s%s ended in state %s at Clari", SUBJECT(job), last_state(job));
+	if (reply->code[0] != '\0' || reply->message[0] != '\0')
+		add_reply(&job->error, reply);
+	if (reply->status == CLARI_STATUS_FAILED)
+		clari_error_hint(&job->error, "Query again for a new export. Option \"schedule\" has Clari itself try again; "
+									  "Clari's support can look the job up.");
+	else
+		clari_error_hint(&job->error, "Somebody cancelled it at Clari. Query again for a new export.");
+}
+
+void
+clari_job_error_file(ClariJob *job, const ClariError *error)
+{
+	if (is_set(error))
+		job->error = *error;
+	else
+		clari_error_set(&job->error, CLARI_ERROR_DATA, "the file of %s%s is broken", SUBJECT(job));
+}
+
+void
+clari_job_error_earlier(ClariJob *job)
+{
+	clari_error_set(&job->error, CLARI_ERROR_CONNECTION, "the outcome of an earlier request for %s%s is not known",
+					SUBJECT(job));
+}
+
+/* ---- the ends of patience ---- */
+
+/* Why what was under way was being tried again. */
+static void
+add_last(ClariError *error, const ClariError *last)
+{
+	if (!is_set(last))
+		return;
+	add_detail(error, "The last attempt failed: %s.", last->message);
+	add_detail(error, "%s", last->detail);
+}
+
+void
+clari_job_error_timeout(ClariJob *job, int64_t taken, int64_t wait)
+{
+	ClariError last = job->error;
+
+	clari_error_set(&job->error, CLARI_ERROR_TIMEOUT, "%s%s did not finish in time", SUBJECT(job));
+	if (job->job_id[0] != '\0')
+		add_detail(&job->error, "The job has taken %.1f s and was last seen in state %s.", (double) taken / 1000,
+				   last_state(job));
+	else
+		add_detail(&job->error, "Clari has not accepted it within %.1f s.", (double) taken / 1000);
+	if (wait > 0)
+		add_detail(&job->error, "Clari asks to wait %.1f s more.", (double) wait / 1000);
+	/* before the last error's detail, which may be long: this is what matters */
+	clari_job_error_add_doubt(job);
+	add_last(&job->error, &last);
+	if (job->limit == CLARI_LIMIT_EITHER && job->job_id[0] == '\0')
+		clari_error_hint(&job->error,
+						 "Exports at a time pass: raise option \"export_timeout\", which is %.1f s. The quota "
+						 "frees as exports grow older than 30 days.",
+						 (double) job->export_timeout / 1000);
+	else
+		clari_error_hint(&job->error, "Raise option \"export_timeout\", which is %.1f s.",
+						 (double) job->export_timeout / 1000);
+}
+
+void
+clari_job_error_add_tries(ClariJob *job)
+{
+	if (job->retries > 0)
+		add_detail(&job->error, "It was tried %d times.", (int) job->retries + 1);
+	if (job->error.code == CLARI_ERROR_CONNECTION && job->error.hint[0] == '\0')
+		clari_error_hint(&job->error, "Check options \"base_url\" and \"proxy\" of the server.");
+}
+
+void
+clari_job_error_add_doubt(ClariJob *job)
+{
+	if (job->in_doubt && job->job_id[0] == '\0')
+		add_detail(&job->error, "Clari may have started an export nevertheless.");
+}
+
+/* ---- cancelling ---- */
+
+void
+clari_job_error_cancelled(const ClariJob *job, const ClariError *error, ClariError *cancelled)
+{
+	if (is_set(error))
+		*cancelled = *error;
+	else
+		clari_error_set(cancelled, CLARI_ERROR_CANCELLED, "%s%s was cancelled", SUBJECT(job));
+	add_last(cancelled, &job->error);
+}
+
+void
+clari_job_error_add_uncancelled(ClariJob *job, int status, const ClariReply *reply, const ClariError *broken)
+{
+	job->error.code = CLARI_ERROR_UNCANCELLED;
+	if (reply != NULL && reply->successful == CLARI_ANSWER_NO)
+		add_detail(&job->error, "Clari did not cancel the job: it says that this was not successful.");
+	else if (reply != NULL)
+	{
+		add_detail(&job->error, "Clari did not cancel the job: it answered with HTTP status %d.", status);
+		add_reply(&job->error, reply);
+	}
+	else
+		add_detail(&job->error, "Clari did not cancel the job: %s.",
+				   is_set(broken) ? broken->message : "it has not answered");
+	clari_error_hint(&job->error, "The job goes on at Clari, and the next query takes it up.");
+}

@@ -1,0 +1,77 @@
+/*
+ * job_error.h
+ *		What a failed step of an export says: the messages of room job.
+ *
+ * Inside of room job: job.c decides what happens, this puts it into words.
+ * Each fills job->error anew unless it says that it adds; none changes anything
+ * else.  Pure.
+ */
+#ifndef CLARI_JOB_ERROR_H
+#define CLARI_JOB_ERROR_H
+
+#include "job/job.h"
+
+/* The call under way was not answered: the caller's error, or our own without one (NULL, or of code NONE). */
+extern void clari_job_error_broken(ClariJob *job, const ClariError *error);
+
+/* It was answered with that status, which is not 2xx; 407 is the proxy's. */
+extern void clari_job_error_refused(ClariJob *job, int status, const ClariReply *reply);
+
+/* These three add to clari_job_error_refused(), or replace it, where the refusal has a meaning of its own. */
+extern void
+clari_job_error_unauthorized(ClariJob *job, int status, bool no_optin); /* the key's user may not see the forecast */
+extern void clari_job_error_no_forecast(ClariJob *job, int status, const ClariReply *reply);
+extern void clari_job_error_quota(ClariJob *job, const ClariReply *limits);
+
+/* These two add to it, too: which limit it is could not be asked; crm_total and crm_closed are not exported. */
+extern void clari_job_error_either_limit(ClariJob *job);
+extern void clari_job_error_add_types(ClariJob *job);
+
+/* A file's host refused the link that Clari gave. */
+extern void clari_job_error_link(ClariJob *job, int status, const ClariReply *reply);
+
+/* Clari has forgotten the job. */
+extern void clari_job_error_lost(ClariJob *job, int status, const ClariReply *reply);
+
+/* A POST was answered 2xx, but by whom? */
+extern void clari_job_error_no_job(ClariJob *job, int status, const ClariReply *reply);
+
+/* The same of a poll. */
+extern void clari_job_error_no_state(ClariJob *job, int status, const ClariReply *reply);
+
+/* The job is done, but its file is not whole. */
+extern void clari_job_error_truncated(ClariJob *job, const ClariReply *reply);
+
+/* It ended in another state than DONE. */
+extern void clari_job_error_ended(ClariJob *job, const ClariReply *reply);
+
+/* The download: the caller's error, or our own without one. */
+extern void clari_job_error_file(ClariJob *job, const ClariError *error);
+
+/* An earlier life of the server left a POST without an outcome, and nothing else has happened yet. */
+extern void clari_job_error_earlier(ClariJob *job);
+
+/*
+ * export_timeout is over after taken ms, or would be over before Clari wants to be
+ * asked again in wait ms (0: it is over now).  The error that the job held becomes
+ * a part of the detail.
+ */
+extern void clari_job_error_timeout(ClariJob *job, int64_t taken, int64_t wait);
+
+/* Adds that the last retry was used up. */
+extern void clari_job_error_add_tries(ClariJob *job);
+
+/* Adds that a POST may have made an export, if that is so. */
+extern void clari_job_error_add_doubt(ClariJob *job);
+
+/*
+ * What becomes the error of a job that somebody cancelled: the event's, or our own
+ * without one; the error that the job holds becomes a part of the detail.
+ */
+extern void clari_job_error_cancelled(const ClariJob *job, const ClariError *error, ClariError *cancelled);
+
+/* Adds that Clari refused to cancel the job, did not answer (broken), or did not in time (neither). */
+extern void
+clari_job_error_add_uncancelled(ClariJob *job, int status, const ClariReply *reply, const ClariError *broken);
+
+#endif /* CLARI_JOB_ERROR_H */

@@ -1,0 +1,700 @@
+/*
+ * job.c
+ *		One export at Clari as a pure state machine: see job.h.
+ *
+ * Runs in the worker and in unit tests.  Takes no lock, allocates nothing,
+ * knows neither clock nor HTTP nor JSON.  Exports are paid for from a monthly
+ * quota, so a POST that may have reached the service is repeated only after a
+ * look for the job that it may have made, and a file that can be had again from
+ * the same job is not exported again.
+ */
+#include "job/job.h"
+
+#include <string.h>
+
+#include "job/error.h"
+#include "job/limits.h"
+#include "job/turn.h"
+
+#define LIST_PATIENCE 5000 /* ms for the list before the POST: it must not cost the export */
+#define CANCEL_PATIENCE 10000
+#define REPLACE_PATIENCE 5000 /* the same for the job that it replaces */
+#define REPLACE_TRIES 3
+#define LOSS_PATIENCE 3 /* times that Clari may not know a job before it is believed */
+#define LINK_PATIENCE 2 /* links to a file on another host that may be refused */
+
+typedef ClariJobAction (*StateFunction)(ClariJob *job, const ClariJobEvent *event, int64_t now);
+
+static const ClariReply empty_reply;
+
+static const char *const state_names[] = {
+	[CLARI_JOB_NEW] = "new",
+	[CLARI_JOB_BLOCKED] = "waiting for a slot",
+	[CLARI_JOB_ASKING] = "waiting for a slot",
+	[CLARI_JOB_LISTING] = "listing",
+	[CLARI_JOB_POSTING] = "posting",
+	[CLARI_JOB_UNSURE] = "looking",
+	[CLARI_JOB_LOOKING] = "looking",
+	[CLARI_JOB_REPLACING] = "waiting",
+	[CLARI_JOB_WAITING] = "waiting",
+	[CLARI_JOB_POLLING] = "polling",
+	[CLARI_JOB_READY] = "ready",
+	[CLARI_JOB_DOWNLOADING] = "downloading",
+	[CLARI_JOB_CANCELLING] = "cancelling",
+	[CLARI_JOB_DONE] = "done",
+	[CLARI_JOB_FAILED] = "failed",
+};
+
+const char *
+clari_job_state_name(ClariJobState state)
+{
+	return state <= CLARI_JOB_FAILED ? state_names[state] : "unknown";
+}
+
+/* ---- calls that fail ---- */
+
+static bool
+is_success(const ClariJobEvent *event)
+{
+	return event->status >= 200 && event->status < 300;
+}
+
+static const ClariReply *
+reply_of(const ClariJobEvent *event)
+{
+	return event->reply != NULL ? event->reply : &empty_reply;
+}
+
+static ClariJobAction
+start_download(ClariJob *job)
+{
+	clari_job_enter(job, CLARI_JOB_DOWNLOADING, 0);
+	return CLARI_ACTION_DOWNLOAD;
+}
+
+/* The job's own results from now on, not a link. */
+static ClariJobAction
+download_without_link(ClariJob *job)
+{
+	job->linkless = true;
+	job->download_url[0] = '\0';
+	job->link_losses = job->retries = 0;
+	return start_download(job);
+}
+
+/* The call under way was not answered. */
+static ClariJobAction
+call_broken(ClariJob *job, const ClariJobEvent *event, int64_t now)
+{
+	bool unknown = job->state == CLARI_JOB_POSTING && !event->never_sent;
+
+	if (job->state == CLARI_JOB_DOWNLOADING && job->download_url[0] != '\0' && event->elsewhere && event->status == 0)
+		return download_without_link(job); /* its host cannot be reached */
+	clari_job_error_broken(job, event->error);
+	job->spent |= unknown && is_success(event);
+	if (!event->may_pass && !job->spent)
+	{
+		job->in_doubt |= unknown;
+		return clari_job_fail(job);
+	}
+	if (!unknown)
+		return clari_job_retry(job, -1, now);
+	return clari_job_outcome_unknown(job, -1, now);
+}
+
+/*
+ * Once there is a newer job nobody can take up the older one: cancelled, it frees
+ * its slot and its part of the quota.
+ */
+static ClariJobAction
+cancel_replaced(ClariJob *job, int64_t now)
+{
+	clari_job_enter(job, CLARI_JOB_REPLACING, now + REPLACE_PATIENCE);
+	return CLARI_ACTION_REPLACE;
+}
+
+static bool
+has_code(const ClariReply *reply, const char *code)
+{
+	return strcmp(reply->code, code) == 0;
+}
+
+/* Not all accounts can export crm_total and crm_closed (Clari's OpenAPI document): then without them. */
+static ClariJobAction
+post_without_crm(ClariJob *job, int64_t now)
+{
+	if (job->without_crm || (job->types & CLARI_TYPES_CRM) == 0 || (job->types & ~(uint32_t) CLARI_TYPES_CRM) == 0)
+	{
+		clari_job_error_add_types(job);
+		return clari_job_fail(job);
+	}
+	job->without_crm = true;
+	clari_job_enter(job, CLARI_JOB_NEW, now);
+	return CLARI_ACTION_NONE;
+}
+
+/* What 400 and 404 mean for a POST, its code says; the codes are those of Clari's OpenAPI document. */
+static ClariJobAction
+post_refused(ClariJob *job, int status, const ClariReply *reply, int64_t now)
+{
+	ClariJobAction action;
+
+	if (status == 404 || has_code(reply, "no_such_forecast_config"))
+		clari_job_error_no_forecast(job, status, reply);
+	else if (status == 400 && has_code(reply, "type_not_supported"))
+		return post_without_crm(job, now);
+	else if (status == 400 && clari_job_refused_by_limit(job, reply, now, &action))
+		/* The older one takes a place that the newer one needs, which has no other way to come. */
+		return job->replaced_id[0] != '\0' ? cancel_replaced(job, now) : action;
+	return clari_job_fail(job);
+}
+
+/* Refusals that say nothing of the request, and that trying again is for. */
+static bool
+is_passing(int status)
+{
+	return status >= 500 || status == 408 || status == 421 || status == 425 || status == 429;
+}
+
+/* Statuses by which Clari says that it does not know a job or a file: its document has 400 and 403, other sources 404. */
+static bool
+says_unknown(int status)
+{
+	return status == 400 || status == 403 || status == 404 || status == 410;
+}
+
+/*
+ * Clari does not know the job, or does not have its file.  Shortly after it was
+ * accepted that passes, and "something went wrong" (SWW) may mean just that: it is
+ * believed when it has been said some times.
+ */
+static ClariJobAction
+job_lost(ClariJob *job, const ClariJobEvent *event, int64_t now)
+{
+	if (job->losses < LOSS_PATIENCE)
+		return clari_job_ask_again(job, job->losses++, now);
+	if (event->status == 403 && (!job->resumed || job->renewed))
+		return clari_job_fail(job);
+	if (event->status == 403) /* it may be running yet */
+		memcpy(job->replaced_id, job->job_id, sizeof(job->replaced_id));
+	if (job->resumed || !job->renewed)
+		return clari_job_start_over(job, now);
+	clari_job_error_lost(job, event->status, reply_of(event));
+	return clari_job_fail_for_good(job);
+}
+
+/* The POST, poll or download under way was answered, but not with 2xx. */
+static ClariJobAction
+call_refused(ClariJob *job, const ClariJobEvent *event, const ClariReply *reply, int64_t now)
+{
+	int status = event->status;
+	bool posting = job->state == CLARI_JOB_POSTING;
+
+	clari_job_error_refused(job, status, reply);
+	if (status >= 500 && posting)
+		return clari_job_outcome_unknown(job, event->retry_after, now);
+	if (is_passing(status))
+		return clari_job_retry(job, event->retry_after, now);
+	if (status == 401 || status == 403)
+		clari_job_error_unauthorized(job, status, has_code(reply, "no_optin"));
+	if (posting && status != 401 && status != 403)
+		return post_refused(job, status, reply, now);
+	if (!posting && says_unknown(status))
+		return job_lost(job, event, now);
+	return clari_job_fail(job);
+}
+
+/* ---- what a poll says ---- */
+
+/* Done at Clari; but a truncated file is not what was asked for. */
+static ClariJobAction
+job_finished(ClariJob *job, const ClariReply *reply)
+{
+	job->done = true;
+	job->end_time = reply->end_time;
+	if (!job->linkless)
+		memcpy(job->download_url, reply->download_url, sizeof(job->download_url));
+	job->truncated = reply->rows_truncated || reply->cells_truncated;
+	if (job->truncated && !job->allow_truncated)
+	{
+		clari_job_error_truncated(job, reply);
+		return clari_job_fail_for_good(job);
+	}
+	return start_download(job);
+}
+
+/* A job object tells whose it is; only one that is of this job for certain is believed. */
+static void
+learn_account(ClariJob *job, const ClariReply *reply)
+{
+	if (strcmp(reply->job_id, job->job_id) != 0 || reply->user_id[0] == '\0')
+		return;
+	memcpy(job->user_id, reply->user_id, sizeof(job->user_id));
+	memcpy(job->organization, reply->organization, sizeof(job->organization));
+	memcpy(job->currency, reply->currency, sizeof(job->currency));
+}
+
+/* A job object: how the export stands. */
+static ClariJobAction
+job_reported(ClariJob *job, const ClariReply *reply, int64_t now)
+{
+	learn_account(job, reply);
+	if (reply->status_text[0] != '\0')
+		memcpy(job->status_text, reply->status_text, sizeof(job->status_text));
+	switch (reply->status)
+	{
+		case CLARI_STATUS_DONE:
+			return job_finished(job, reply);
+		case CLARI_STATUS_FAILED:
+		case CLARI_STATUS_CANCELLED:
+		case CLARI_STATUS_ABORTED:
+			if (job->resumed)
+				return clari_job_start_over(job, now);
+			clari_job_error_ended(job, reply);
+			return clari_job_fail_for_good(job);
+		case CLARI_STATUS_ABSENT:
+		case CLARI_STATUS_SCHEDULED:
+		case CLARI_STATUS_STARTED:
+		case CLARI_STATUS_UNKNOWN:
+			break;
+	}
+	job->losses = 0;
+	return clari_job_poll_later(job, now);
+}
+
+/* ---- calls and their answers ---- */
+
+/* NEW, UNSURE, WAITING, READY: makes the call once its time has come. */
+static ClariJobAction
+call_when_due(ClariJob *job, const ClariJobEvent *event, int64_t now, ClariJobState state, ClariJobAction action)
+{
+	if (event->kind != CLARI_EVENT_TICK)
+		return CLARI_ACTION_NONE;
+	if (clari_job_is_late(job, now))
+		return clari_job_fail_time_out(job, 0, now);
+	if (now < job->next_at)
+		return CLARI_ACTION_NONE;
+	clari_job_enter(job, state, 0);
+	return action;
+}
+
+/* POSTING, POLLING: was the call answered with 2xx?  If not, *action is what to do. */
+static bool
+call_succeeded(ClariJob *job, const ClariJobEvent *event, int64_t now, ClariJobAction *action)
+{
+	bool posting = job->state == CLARI_JOB_POSTING;
+
+	*action = CLARI_ACTION_NONE;
+	if (event->kind == CLARI_EVENT_TICK && clari_job_is_late(job, now))
+	{
+		job->in_doubt |= posting && !event->never_sent;
+		*action = clari_job_fail_time_out(job, 0, now);
+	}
+	else if (event->kind == CLARI_EVENT_BROKEN)
+		*action = call_broken(job, event, now);
+	else if (event->kind == CLARI_EVENT_REPLY && !is_success(event))
+		*action = call_refused(job, event, reply_of(event), now);
+	return event->kind == CLARI_EVENT_REPLY && is_success(event);
+}
+
+/* ---- cancelling ---- */
+
+static ClariJobAction
+fail_cancelled(ClariJob *job)
+{
+	job->error = job->cancelled;
+	return clari_job_fail(job);
+}
+
+static ClariJobAction
+cancel_at_clari(ClariJob *job, int64_t now)
+{
+	clari_job_enter(job, CLARI_JOB_CANCELLING, now + CANCEL_PATIENCE);
+	return CLARI_ACTION_CANCEL;
+}
+
+/* CANCEL, in whichever state. */
+static ClariJobAction
+cancel(ClariJob *job, const ClariJobEvent *event, int64_t now)
+{
+	if (job->state == CLARI_JOB_DONE || job->state == CLARI_JOB_FAILED || job->cancelled.code != CLARI_ERROR_NONE)
+		return CLARI_ACTION_NONE; /* too late, or not the first, who is the one that is named */
+	clari_job_error_cancelled(job, event->error, &job->cancelled);
+	if (job->state == CLARI_JOB_POSTING)
+		return CLARI_ACTION_NONE; /* the answer names what is to be cancelled */
+	if (job->state == CLARI_JOB_WAITING || job->state == CLARI_JOB_POLLING ||
+		(job->state == CLARI_JOB_REPLACING && job->job_id[0] != '\0'))
+		return cancel_at_clari(job, now);
+	return fail_cancelled(job);
+}
+
+/* POSTING, and cancelled meanwhile: is there a job to be cancelled? */
+static ClariJobAction
+posted_in_vain(ClariJob *job, const ClariJobEvent *event, int64_t now)
+{
+	switch (event->kind)
+	{
+		case CLARI_EVENT_REPLY:
+			if (is_success(event) && reply_of(event)->job_id[0] != '\0')
+			{
+				clari_job_accepted(job, event->reply->job_id, now);
+				return cancel_at_clari(job, now);
+			}
+			job->in_doubt |= is_success(event) || event->status >= 500;
+			return fail_cancelled(job);
+		case CLARI_EVENT_BROKEN:
+			job->in_doubt |= !event->never_sent;
+			return fail_cancelled(job);
+		case CLARI_EVENT_TICK:
+			if (!clari_job_is_late(job, now))
+				return CLARI_ACTION_NONE;
+			job->in_doubt |= !event->never_sent;
+			return fail_cancelled(job);
+		default:
+			return CLARI_ACTION_NONE;
+	}
+}
+
+/* ---- before the job has its id ---- */
+
+static ClariJobAction
+send_post(ClariJob *job, int64_t now)
+{
+	if (clari_job_is_late(job, now))
+		return clari_job_fail_time_out(job, 0, now);
+	job->posted = true;
+	clari_job_enter(job, CLARI_JOB_POSTING, 0);
+	return CLARI_ACTION_POST;
+}
+
+static ClariJobAction
+step_new(ClariJob *job, const ClariJobEvent *event, int64_t now)
+{
+	if (event->kind != CLARI_EVENT_TICK || now < job->next_at)
+		return CLARI_ACTION_NONE;
+	if (!job->adoptable || job->listed || clari_job_is_late(job, now))
+		return send_post(job, now);
+	job->listed = true;
+	clari_job_enter(job, CLARI_JOB_LISTING, now + LIST_PATIENCE);
+	return CLARI_ACTION_LIST;
+}
+
+/* Whatever comes of the list before the POST, the POST comes next. */
+static ClariJobAction
+step_listing(ClariJob *job, const ClariJobEvent *event, int64_t now)
+{
+	switch (event->kind)
+	{
+		case CLARI_EVENT_LISTED:
+			job->can_look = true;
+			return send_post(job, now);
+		case CLARI_EVENT_REPLY:
+		case CLARI_EVENT_BROKEN:
+			return send_post(job, now);
+		case CLARI_EVENT_TICK:
+			return now < job->next_at ? CLARI_ACTION_NONE : send_post(job, now);
+		default:
+			return CLARI_ACTION_NONE;
+	}
+}
+
+static ClariJobAction
+step_posting(ClariJob *job, const ClariJobEvent *event, int64_t now)
+{
+	const ClariReply *reply = reply_of(event);
+	ClariJobAction action;
+
+	if (job->cancelled.code != CLARI_ERROR_NONE)
+		return posted_in_vain(job, event, now);
+	if (!call_succeeded(job, event, now, &action))
+		return action;
+	if (reply->job_id[0] == '\0')
+	{
+		job->spent = true;
+		clari_job_error_no_job(job, event->status, reply);
+		return clari_job_outcome_unknown(job, event->retry_after, now);
+	}
+	clari_job_accepted(job, reply->job_id, now);
+	return job->replaced_id[0] != '\0' ? cancel_replaced(job, now) : job_reported(job, reply, now);
+}
+
+static ClariJobAction
+step_unsure(ClariJob *job, const ClariJobEvent *event, int64_t now)
+{
+	ClariJobAction action;
+
+	if (event->kind == CLARI_EVENT_TICK && !clari_job_is_late(job, now) && !job->adoptable)
+		return clari_job_post_again(job, now); /* an earlier life's POST, and no job can be told to be its own */
+	action = call_when_due(job, event, now, CLARI_JOB_LOOKING, CLARI_ACTION_LIST);
+	if (action == CLARI_ACTION_LIST)
+		job->looks++;
+	return action;
+}
+
+/* The list after the POST was read. */
+static ClariJobAction
+looked(ClariJob *job, const ClariJobEvent *event, int64_t now)
+{
+	bool named = event->job_id != NULL && event->job_id[0] != '\0' && strlen(event->job_id) < sizeof(job->job_id);
+
+	if (event->verdict == CLARI_VERDICT_NONE)
+		return clari_job_post_again(job, now);
+	if (event->verdict != CLARI_VERDICT_OURS || !named)
+		return clari_job_look_again(job, -1, now);
+	clari_job_accepted(job, event->job_id, now);
+	job->adopted = true;
+	if (job->replaced_id[0] != '\0')
+		return cancel_replaced(job, now);
+	clari_job_enter(job, CLARI_JOB_WAITING, now);
+	return CLARI_ACTION_NONE;
+}
+
+/* job->error stays the POST's: that is what failed. */
+static ClariJobAction
+step_looking(ClariJob *job, const ClariJobEvent *event, int64_t now)
+{
+	switch (event->kind)
+	{
+		case CLARI_EVENT_LISTED:
+			return looked(job, event, now);
+		case CLARI_EVENT_REPLY:
+			return clari_job_look_again(job, event->retry_after, now);
+		case CLARI_EVENT_BROKEN:
+			return clari_job_look_again(job, -1, now);
+		case CLARI_EVENT_TICK:
+			return !clari_job_is_late(job, now) ? CLARI_ACTION_NONE : clari_job_fail_time_out(job, 0, now);
+		default:
+			return CLARI_ACTION_NONE;
+	}
+}
+
+/* ---- once it has ---- */
+
+/* Whatever comes of cancelling the older one, the newer one goes on; or it is POSTed, where a limit had refused that. */
+static ClariJobAction
+step_replacing(ClariJob *job, const ClariJobEvent *event, int64_t now)
+{
+	bool passing = event->kind == CLARI_EVENT_TICK || event->kind == CLARI_EVENT_BROKEN || is_passing(event->status);
+
+	if (event->kind == CLARI_EVENT_TICK && now < job->next_at)
+		return CLARI_ACTION_NONE;
+	if (!passing || ++job->replace_tries >= REPLACE_TRIES)
+		job->replaced_id[0] = '\0';
+	if (job->job_id[0] != '\0')
+		return clari_job_poll_later(job, now);
+	clari_job_enter(job, CLARI_JOB_NEW, now);
+	return CLARI_ACTION_NONE;
+}
+
+static ClariJobAction
+step_waiting(ClariJob *job, const ClariJobEvent *event, int64_t now)
+{
+	ClariJobAction action = call_when_due(job, event, now, CLARI_JOB_POLLING, CLARI_ACTION_POLL);
+
+	if (action == CLARI_ACTION_POLL && job->replaced_id[0] != '\0')
+		return cancel_replaced(job, now); /* which has failed before */
+	if (action == CLARI_ACTION_POLL)
+		job->polls++;
+	return action;
+}
+
+static ClariJobAction
+step_polling(ClariJob *job, const ClariJobEvent *event, int64_t now)
+{
+	const ClariReply *reply = reply_of(event);
+	ClariJobAction action;
+
+	if (!call_succeeded(job, event, now, &action))
+		return action;
+	if (!reply->is_json || reply->status == CLARI_STATUS_ABSENT ||
+		(reply->job_id[0] != '\0' && strcmp(reply->job_id, job->job_id) != 0))
+	{
+		/* Not Clari but something between, or not well, or of another job: it may pass. */
+		clari_job_error_no_state(job, event->status, reply);
+		return clari_job_retry(job, event->retry_after, now);
+	}
+	clari_job_step_succeeded(job);
+	return job_reported(job, reply, now);
+}
+
+static ClariJobAction
+step_ready(ClariJob *job, const ClariJobEvent *event, int64_t now)
+{
+	return call_when_due(job, event, now, CLARI_JOB_DOWNLOADING, CLARI_ACTION_DOWNLOAD);
+}
+
+/*
+ * The host of the file refuses a link that Clari gave, such as one that has expired:
+ * that says nothing about the key or the job.  Clari has another one: the next poll
+ * tells it, or the results redirect to it.
+ */
+static ClariJobAction
+link_refused(ClariJob *job, const ClariJobEvent *event, int64_t now)
+{
+	bool passing = is_passing(event->status);
+
+	clari_job_error_link(job, event->status, reply_of(event));
+	if (passing && job->retries < job->max_retries)
+		return clari_job_retry(job, event->retry_after, now);
+	if (!passing && job->link_losses < LINK_PATIENCE)
+		return clari_job_ask_again(job, job->link_losses++, now);
+	if (job->download_url[0] != '\0')
+		return download_without_link(job);
+	return clari_job_fail(job);
+}
+
+/* The download was answered with an HTTP status that is not 2xx. */
+static ClariJobAction
+download_refused(ClariJob *job, const ClariJobEvent *event, int64_t now)
+{
+	if (job->download_url[0] != '\0' || event->elsewhere)
+		return link_refused(job, event, now);
+	return call_refused(job, event, reply_of(event), now);
+}
+
+/* The file is bad, or broke off. */
+static ClariJobAction
+file_refused(ClariJob *job, const ClariJobEvent *event, int64_t now)
+{
+	clari_job_error_file(job, event->error);
+	switch (job->error.code)
+	{
+		case CLARI_ERROR_CONNECTION:
+		case CLARI_ERROR_TIMEOUT:
+		case CLARI_ERROR_DATA:
+		case CLARI_ERROR_REPLY:
+			/* A transfer can be damaged, also by what stands between us and Clari; the job is paid for. */
+			return clari_job_retry(job, -1, now);
+		case CLARI_ERROR_IO:
+			if (job->io_failed)
+				return clari_job_fail(job);
+			job->io_failed = true;
+			clari_job_enter(job, CLARI_JOB_READY, now);
+			return CLARI_ACTION_NONE;
+		default:
+			return clari_job_fail(job);
+	}
+}
+
+static ClariJobAction
+step_downloading(ClariJob *job, const ClariJobEvent *event, int64_t now)
+{
+	switch (event->kind)
+	{
+		case CLARI_EVENT_DECODED:
+			clari_job_step_succeeded(job);
+			clari_job_enter(job, CLARI_JOB_DONE, 0);
+			return CLARI_ACTION_PUBLISH;
+		case CLARI_EVENT_REFUSED:
+			return file_refused(job, event, now);
+		case CLARI_EVENT_BROKEN:
+			return call_broken(job, event, now);
+		case CLARI_EVENT_REPLY:
+			return is_success(event) ? CLARI_ACTION_NONE : download_refused(job, event, now);
+		default:
+			return CLARI_ACTION_NONE;
+	}
+}
+
+/* Clari does not know the job that is to be cancelled, which is as good. */
+static bool
+is_gone(const ClariJobEvent *event)
+{
+	return event->status == 404 || event->status == 410 ||
+		   (event->status == 400 && (has_code(reply_of(event), "SWW") || has_code(reply_of(event), "invalid_jobId")));
+}
+
+/* Clari's document has both; other sources the job object alone. */
+static bool
+is_cancelled(const ClariReply *reply)
+{
+	if (reply->successful != CLARI_ANSWER_ABSENT)
+		return reply->successful == CLARI_ANSWER_YES;
+	return reply->status == CLARI_STATUS_CANCELLED || reply->status == CLARI_STATUS_ABORTED;
+}
+
+static ClariJobAction
+step_cancelling(ClariJob *job, const ClariJobEvent *event, int64_t now)
+{
+	job->error = job->cancelled;
+	switch (event->kind)
+	{
+		case CLARI_EVENT_REPLY:
+			if (is_success(event) ? is_cancelled(reply_of(event)) : is_gone(event))
+				return clari_job_fail_for_good(job);
+			clari_job_error_add_uncancelled(job, event->status, reply_of(event), NULL);
+			return clari_job_fail(job);
+		case CLARI_EVENT_BROKEN:
+			clari_job_error_add_uncancelled(job, 0, NULL, event->error);
+			return clari_job_fail(job);
+		case CLARI_EVENT_TICK:
+			if (now < job->next_at)
+				return CLARI_ACTION_NONE;
+			clari_job_error_add_uncancelled(job, 0, NULL, NULL);
+			return clari_job_fail(job);
+		default:
+			return CLARI_ACTION_NONE;
+	}
+}
+
+void
+clari_job_begin(ClariJob *job, const ClariRequest *request, const ClariTransport *transport, uint32_t jitter,
+				int64_t now)
+{
+	memset(job, 0, sizeof(*job));
+	memcpy(job->period, request->period, sizeof(job->period));
+	memcpy(job->forecast, request->forecast, sizeof(job->forecast));
+	job->types = request->types;
+	job->allow_truncated = transport->allow_truncated;
+	job->max_retries = transport->max_retries;
+	job->export_timeout = transport->export_timeout;
+	job->poll_interval = transport->poll_interval;
+	job->max_poll_interval = transport->max_poll_interval;
+	job->started_at = now;
+	job->jitter = jitter != 0 ? jitter : 1; /* xorshift never leaves 0 */
+	clari_job_enter(job, CLARI_JOB_NEW, now);
+}
+
+void
+clari_job_resume(ClariJob *job, const char *job_id, int64_t now)
+{
+	if (job_id[0] == '\0' || strlen(job_id) >= sizeof(job->job_id))
+		return; /* no id of Clari's */
+	clari_job_accepted(job, job_id, now);
+	job->resumed = true;
+	clari_job_enter(job, CLARI_JOB_WAITING, now);
+}
+
+void
+clari_job_resume_unsure(ClariJob *job, int64_t now)
+{
+	clari_job_error_earlier(job);
+	job->in_doubt = true;
+	job->listed = job->can_look = true; /* before that POST: another list would contain what it made */
+	clari_job_enter(job, CLARI_JOB_UNSURE, now);
+}
+
+ClariJobAction
+clari_job_step(ClariJob *job, const ClariJobEvent *event, int64_t now)
+{
+	static const StateFunction steps[] = {
+		[CLARI_JOB_NEW] = step_new,
+		[CLARI_JOB_BLOCKED] = clari_job_step_blocked,
+		[CLARI_JOB_ASKING] = clari_job_step_asking,
+		[CLARI_JOB_LISTING] = step_listing,
+		[CLARI_JOB_POSTING] = step_posting,
+		[CLARI_JOB_UNSURE] = step_unsure,
+		[CLARI_JOB_LOOKING] = step_looking,
+		[CLARI_JOB_REPLACING] = step_replacing,
+		[CLARI_JOB_WAITING] = step_waiting,
+		[CLARI_JOB_POLLING] = step_polling,
+		[CLARI_JOB_READY] = step_ready,
+		[CLARI_JOB_DOWNLOADING] = step_downloading,
+		[CLARI_JOB_CANCELLING] = step_cancelling,
+		[CLARI_JOB_FAILED] = NULL, /* like DONE: nothing can happen any more */
+	};
+
+	if (event->kind == CLARI_EVENT_CANCEL)
+		return cancel(job, event, now);
+	return steps[job->state] != NULL ? steps[job->state](job, event, now) : CLARI_ACTION_NONE;
+}

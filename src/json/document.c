@@ -1,0 +1,975 @@
+/*
+ * json.c
+ *		JSON, the export file: see json.h (the replies are in json_reply.c).
+ *
+ * Runs in the worker, in unit tests and in fuzzers; raises nothing, takes no
+ * lock.  json_framing.c checks the file's bytes and cuts them into elements;
+ * here json-c reads one element at a time, and its members become values by
+ * the attributes of their list.  Values point into json-c's object: nothing is
+ * copied but the text of integers, and what is written as JSON again.
+ */
+#include "json/json.h"
+
+#include <json-c/json.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "json/framing.h"
+
+#define MAX_MEMBERS 256 /* of the document's object */
+#define REMEMBERED 64   /* members of an item whose attribute is remembered */
+#define INTEGER_SIZE 24 /* an int64 as text */
+#define PLACE_SIZE 128  /* where in the file, as text */
+#define WHAT_SIZE 384   /* what is wrong there, as text */
+
+/* Not JSON_TOKENER_STRICT: the framing is, and json-c 0.18's refuses every byte from 0x80 on (its issue 892). */
+#define TOKENER_FLAGS JSON_TOKENER_VALIDATE_UTF8
+
+#define HEAD_SIZE 128 /* bytes that are waited for to tell what a file is that does not begin as it should */
+#define SHOWN 60      /* … of which so many are shown */
+
+#define NOT_VALID "the export file is not valid JSON"
+
+/* Which attribute an item's member is. */
+typedef struct Match
+{
+	const char *key; /* the attribute's key or alias, or NULL: not known yet */
+	size_t length;   /* of its first part: "currency" of "currency.code" */
+	int attribute;
+	bool descends; /* there are more parts: the value is an object of attributes */
+} Match;
+
+struct ClariDocument
+{
+	ClariItemSink sink;
+	void *arg;
+	ClariFraming framing;
+	json_tokener *tokener;
+	json_object *keys; /* of the document's object so far: a set */
+	int list;          /* being read, or CLARI_NO_LIST */
+	bool has_entries;
+	uint64_t entries;
+	unsigned char head[HEAD_SIZE]; /* the file's first bytes … */
+	size_t head_length;            /* … as many as have come */
+	bool is_foreign;               /* it does not begin as it should, and fails when its head is there */
+	ClariValue values[CLARI_MAX_ATTRIBUTES];
+	char integers[CLARI_MAX_ATTRIBUTES][INTEGER_SIZE];
+	char *texts; /* of the item's values that are written as JSON again, one behind the other; malloc'd, reused */
+	size_t texts_used;
+	size_t texts_size; /* at least the item's length, and those texts are never longer, once there is one */
+	Match matches[CLARI_LIST_COUNT][REMEMBERED]; /* of the n-th member of the item before */
+	bool failed;
+	ClariError error;
+};
+
+/* ------- errors of the document ------- */
+
+/* "item 3 of list …, byte 17", as far as it is known, for a detail's end. */
+static void
+describe_place(const ClariDocument *document, uint64_t offset, bool in_item, char *place)
+{
+	const ClariFraming *framing = &document->framing;
+	unsigned long long byte = (unsigned long long) offset;
+	unsigned long long items = (unsigned long long) framing->elements;
+
+	if (!framing->is_list || framing->depth < 2)
+		snprintf(place, PLACE_SIZE, "at byte %llu of the file", byte);
+	else if (in_item || framing->gathering)
+		snprintf(place, PLACE_SIZE, "in item %llu of list \"%s\", at byte %llu of the file", items + !in_item,
+				 clari_lists[document->list].key, byte);
+	else
+		snprintf(place, PLACE_SIZE, "after item %llu of list \"%s\", at byte %llu of the file", items,
+				 clari_lists[document->list].key, byte);
+}
+
+/* Fails at the byte where the framing stands; what is a noun phrase. */
+static bool
+fail_here(ClariDocument *document, ClariErrorCode code, const char *message, const char *what)
+{
+	char place[PLACE_SIZE];
+
+	describe_place(document, clari_framing_offset(&document->framing), false, place);
+	document->failed = true;
+	clari_error_set(&document->error, code, "%s", message);
+	clari_error_detail(&document->error, "%s, %s.", what, place);
+	return false;
+}
+
+/* Fails because of the key or item just read, and names where it begins. */
+static bool fail_item(ClariDocument *document, const char *message, const char *format, ...) CLARI_PRINTF(3, 4);
+
+static bool
+fail_item(ClariDocument *document, const char *message, const char *format, ...)
+{
+	char place[PLACE_SIZE];
+	char what[WHAT_SIZE];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(what, sizeof(what), format, args);
+	va_end(args);
+	describe_place(document, document->framing.begun, true, place);
+	document->failed = true;
+	clari_error_set(&document->error, CLARI_ERROR_DATA, "%s", message);
+	clari_error_detail(&document->error, "%s, %s.", what, place);
+	return false;
+}
+
+static bool
+fail_memory(ClariDocument *document)
+{
+	document->failed = true;
+	return clari_error_out_of_memory(&document->error);
+}
+
+/* ------- a file that is something else ------- */
+
+/* Did the framing break at the very beginning, or at a NUL behind the first brace? */
+static bool
+begins_wrong(const ClariDocument *document)
+{
+	const ClariFraming *framing = &document->framing;
+
+	return (framing->depth == 0 && !clari_framing_complete(framing)) ||
+		   (clari_framing_offset(framing) == 1 && document->head[1] == '\0');
+}
+
+/* What a file is by its first bytes, if these are not those of a text in UTF-8; NULL: nothing that we know. */
+static const char *
+name_of_bytes(const unsigned char *head, size_t length)
+{
+	static const struct
+	{
+		const char *bytes;
+		size_t length;
+		const char *name;
+	} known[] = {
+		{"\x1F\x8B", 2, "gzip does: it is compressed once more than its headers say"},
+		{"PK\x03\x04", 4, "a zip archive does"},
+		{"\xFF\xFE\0\0", 4, "UTF-32 does"},
+		{"\0\0\xFE\xFF", 4, "UTF-32 does"},
+		{"\xFF\xFE", 2, "UTF-16 does"},
+		{"\xFE\xFF", 2, "UTF-16 does"},
+	};
+	size_t nuls = 0;
+
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+		if (length >= known[i].length && memcmp(head, known[i].bytes, known[i].length) == 0)
+			return known[i].name;
+	if (length < 4)
+		return NULL;
+	/* ASCII in wider units, without a mark before it */
+	for (size_t i = 0; i < 4; i++)
+		nuls += head[i] == '\0';
+	if (nuls == 3 && (head[0] != '\0' || head[3] != '\0'))
+		return "UTF-32 does";
+	return nuls == 2 && (head[0] == '\0') == (head[2] == '\0') ? "UTF-16 does" : NULL;
+}
+
+/* What a text in UTF-8 is that begins so; NULL: nothing that we know. */
+static const char *
+name_of_text(const char *text)
+{
+	const char *comma = strchr(text, ',');
+
+	if (*text == '<')
+		return "a web page does";
+	if (*text == '[')
+		return "a list does";
+	return comma != NULL && strchr(comma + 1, ',') != NULL ? "CSV does" : NULL;
+}
+
+/*
+ * Copies the first line of the head's text, if it begins as one, as far as it is
+ * shown; false if it does not.
+ */
+static bool
+read_text(const ClariDocument *document, char text[SHOWN + sizeof("…")])
+{
+	const unsigned char *head = document->head;
+	size_t length = document->head_length;
+	size_t at = length >= 3 && memcmp(head, "\xEF\xBB\xBF", 3) == 0 ? 3 : 0;
+	size_t used = 0;
+
+	while (at < length && strchr(" \t\r\n", head[at]) != NULL && head[at] != '\0')
+		at++;
+	if (at == length || head[at] < ' ' || head[at] >= 0x7F)
+		return false;
+	for (; at < length && used < SHOWN && head[at] != '\r' && head[at] != '\n'; at++)
+		text[used++] = head[at] < ' ' || head[at] >= 0x7F ? '?' : (char) head[at];
+	strcpy(text + used, at < length ? "…" : "");
+	return true;
+}
+
+/* Fails and says what the file begins with. */
+static bool
+fail_foreign(ClariDocument *document)
+{
+	const unsigned char *head = document->head;
+	size_t length = document->head_length;
+	const char *name = name_of_bytes(head, length);
+	char bytes[4 * sizeof(" 00")] = "";
+	char text[SHOWN + sizeof("…")] = "";
+
+	document->failed = true;
+	clari_error_set(&document->error, CLARI_ERROR_DATA, NOT_VALID);
+	if (name == NULL && read_text(document, text))
+	{
+		name = name_of_text(text);
+		if (*text == '[')
+			clari_error_set(&document->error, CLARI_ERROR_DATA, "the export file is not a JSON object");
+		clari_error_detail(&document->error, "It begins with \"%s\", %s%s.", text, name == NULL ? "" : "as ",
+						   name == NULL ? "not with a brace" : name);
+		return false;
+	}
+	for (size_t i = 0; i < 4 && i < length; i++)
+		snprintf(bytes + 3 * i, sizeof(" 00"), " %02X", head[i]);
+	clari_error_detail(&document->error, "It begins with the bytes%s, %s%s.", bytes, name == NULL ? "" : "as ",
+					   name == NULL ? "not with a brace" : name);
+	return false;
+}
+
+/* ------- an item's members ------- */
+
+/* json-c's own loop declares variables in mid-block, which PGXS warns of. */
+static inline struct lh_entry *
+first_member(json_object *object)
+{
+	return json_object_get_object(object)->head;
+}
+
+static bool
+matches(const Match *match, const char *key)
+{
+	return match->key != NULL && strncmp(match->key, key, match->length) == 0 && key[match->length] == '\0';
+}
+
+/* Is key the attribute's key or alias text, or the first of its parts? */
+static bool
+try_match(Match *match, const char *text, int attribute, const char *key)
+{
+	if (text == NULL)
+		return false;
+	match->key = text;
+	match->length = strcspn(text, ".");
+	match->attribute = attribute;
+	match->descends = text[match->length] == '.';
+	return matches(match, key);
+}
+
+static bool
+search_match(const ClariListInfo *list, const char *key, Match *match)
+{
+	for (int i = 0; i < list->nattributes; i++)
+		if (try_match(match, list->attributes[i].key, i, key))
+			return true;
+	for (int i = 0; i < list->nattributes; i++)
+		if (try_match(match, list->attributes[i].alias, i, key))
+			return true;
+	return false;
+}
+
+static const char *
+name_of_type(json_type type)
+{
+	switch (type)
+	{
+		case json_type_boolean:
+			return "a boolean";
+		case json_type_double:
+			return "a number that is no integer";
+		case json_type_int:
+			return "an integer";
+		case json_type_object:
+			return "an object";
+		case json_type_array:
+			return "an array";
+		case json_type_string:
+			return "a string";
+		default:
+			return "null";
+	}
+}
+
+static bool
+fail_type(ClariDocument *document, const char *key, ClariType type, json_object *object)
+{
+	return fail_item(document, "the export file holds a value of the wrong type",
+					 "Attribute \"%s\" is %s instead of %s", key, name_of_type(json_object_get_type(object)),
+					 type == CLARI_NUMERIC ? "a number" : "a string");
+}
+
+/* snprintf takes longer than json-c needs for the member. */
+static void
+set_integer(ClariValue *value, char *space, int64_t number)
+{
+	uint64_t rest = number < 0 ? -(uint64_t) number : (uint64_t) number;
+	char *digit = space + INTEGER_SIZE;
+
+	do
+		*--digit = (char) ('0' + rest % 10);
+	while ((rest /= 10) != 0);
+	if (number < 0)
+		*--digit = '-';
+	value->kind = CLARI_VALUE_NUMBER;
+	value->data = digit;
+	value->length = (uint32_t) (space + INTEGER_SIZE - digit);
+}
+
+/*
+ * The text that json-c kept of a number it made a double of; NULL: out of memory.
+ * Where that is an integer of the framing's (too long for json-c, with "e0"
+ * behind it), the length is without "e0", and *is_integer true.
+ */
+static const char *
+double_text(json_object *object, size_t *length, bool *is_integer)
+{
+	const char *text = json_object_get_userdata(object);
+	size_t digits;
+
+	if (text == NULL) /* a json-c that keeps it elsewhere */
+		text = json_object_to_json_string(object);
+	if (text == NULL)
+		return NULL;
+	*length = strlen(text);
+	digits = strspn(text + (*text == '-'), "0123456789") + (*text == '-');
+	*is_integer = digits > CLARI_SAFE_DIGITS + (size_t) (*text == '-') && strcmp(text + digits, "e0") == 0;
+	if (*is_integer)
+		*length = digits;
+	return text;
+}
+
+/* ------- the same number, written otherwise ------- */
+
+/* The digits of a number from the first that is not 0 on. */
+typedef struct Digits
+{
+	const char *next; /* "." is passed over */
+	const char *end;
+	int64_t exponent; /* the number is 0.digits times ten to the power of this */
+	bool negative;
+} Digits;
+
+/* The exponent behind a mantissa; false: one that is too long to be compared. */
+static bool
+read_exponent(const char *text, const char *end, int64_t *exponent)
+{
+	bool negative = text < end && *text == '-';
+	size_t digits = 0;
+
+	*exponent = 0;
+	for (text += text < end && (*text == '-' || *text == '+'); text < end; text++)
+	{
+		*exponent = *exponent * 10 + (*text - '0');
+		if (*exponent > 0 && ++digits > 15)
+			return false;
+	}
+	if (negative)
+		*exponent = -*exponent;
+	return true;
+}
+
+/* False: its exponent is too long. */
+static bool
+begin_digits(const ClariValue *value, Digits *digits)
+{
+	const char *end = value->data + value->length;
+
+	digits->negative = *value->data == '-';
+	digits->next = value->data + digits->negative;
+	digits->end = digits->next;
+	while (digits->end < end && *digits->end != 'e' && *digits->end != 'E')
+		digits->end++;
+	if (!read_exponent(digits->end + (digits->end < end), end, &digits->exponent))
+		return false;
+	for (const char *byte = digits->next; byte < digits->end && *byte != '.'; byte++)
+		digits->exponent++;
+	for (; digits->next < digits->end && (*digits->next == '0' || *digits->next == '.'); digits->next++)
+		digits->exponent -= *digits->next == '0';
+	return true;
+}
+
+static char
+next_digit(Digits *digits)
+{
+	if (digits->next < digits->end && *digits->next == '.')
+		digits->next++;
+	return digits->next < digits->end ? *digits->next++ : '0';
+}
+
+static bool
+same_number(const ClariValue *a, const ClariValue *b)
+{
+	Digits left;
+	Digits right;
+
+	if (!begin_digits(a, &left) || !begin_digits(b, &right))
+		return false;
+	if (left.next == left.end || right.next == right.end) /* 0 */
+		return left.next == left.end && right.next == right.end;
+	if (left.negative != right.negative || left.exponent != right.exponent)
+		return false;
+	while (left.next < left.end || right.next < right.end)
+		if (next_digit(&left) != next_digit(&right))
+			return false;
+	return true;
+}
+
+/* Neither is a NULL or a BOOL, which no attribute with two names is. */
+static bool
+same_value(const ClariValue *a, const ClariValue *b)
+{
+	if (a->length == b->length && memcmp(a->data, b->data, a->length) == 0)
+		return true;
+	return a->kind == CLARI_VALUE_NUMBER && b->kind == CLARI_VALUE_NUMBER && same_number(a, b);
+}
+
+/* ------- values as JSON again ------- */
+
+/*
+ * json-c's own writer would leave something out in silence when memory is short.
+ * This one needs none: the texts are never longer than what they were read from.
+ */
+
+static char *
+put_bytes(char *to, const char *bytes, size_t length)
+{
+	memcpy(to, bytes, length);
+	return to + length;
+}
+
+static char *
+put_string(char *to, const char *string, size_t length)
+{
+	static const char named[] = "\bb\ff\nn\rr\tt\"\"\\\\";
+
+	*to++ = '"';
+	for (size_t i = 0; i < length; i++)
+	{
+		const char *name = NULL;
+
+		for (const char *pair = named; *pair != '\0' && name == NULL; pair += 2)
+			if (*pair == string[i])
+				name = pair + 1;
+		if (name == NULL && (unsigned char) string[i] >= 0x20)
+			*to++ = string[i];
+		else
+		{
+			*to++ = '\\';
+			*to++ = name != NULL ? *name : 'u';
+			if (name == NULL)
+			{
+				to = put_bytes(to, string[i] < 0x10 ? "000" : "001", 3);
+				*to++ = "0123456789abcdef"[string[i] & 0xF];
+			}
+		}
+	}
+	*to++ = '"';
+	return to;
+}
+
+static char *put_value(char *to, json_object *value);
+
+static char *
+put_members(char *to, json_object *object)
+{
+	*to++ = '{';
+	for (struct lh_entry *member = first_member(object); member != NULL && to != NULL; member = member->next)
+	{
+		const char *key = lh_entry_k(member);
+
+		if (member != first_member(object))
+			*to++ = ',';
+		to = put_string(to, key, strlen(key));
+		*to++ = ':';
+		to = put_value(to, lh_entry_v(member));
+	}
+	if (to != NULL)
+		*to++ = '}';
+	return to;
+}
+
+static char *
+put_elements(char *to, json_object *array)
+{
+	*to++ = '[';
+	for (size_t i = 0; i < json_object_array_length(array) && to != NULL; i++)
+	{
+		if (i > 0)
+			*to++ = ',';
+		to = put_value(to, json_object_array_get_idx(array, i));
+	}
+	if (to != NULL)
+		*to++ = ']';
+	return to;
+}
+
+/* Returns where its text ends; NULL: out of memory. */
+static char *
+put_value(char *to, json_object *value)
+{
+	ClariValue number;
+	char space[INTEGER_SIZE];
+	bool is_integer;
+	const char *text;
+	size_t length;
+
+	switch (json_object_get_type(value))
+	{
+		case json_type_object:
+			return put_members(to, value);
+		case json_type_array:
+			return put_elements(to, value);
+		case json_type_string:
+			return put_string(to, json_object_get_string(value), (size_t) json_object_get_string_len(value));
+		case json_type_boolean:
+			return json_object_get_boolean(value) ? put_bytes(to, "true", 4) : put_bytes(to, "false", 5);
+		case json_type_int:
+			set_integer(&number, space, json_object_get_int64(value));
+			return put_bytes(to, number.data, number.length);
+		case json_type_double:
+			text = double_text(value, &length, &is_integer);
+			return text == NULL ? NULL : put_bytes(to, text, length);
+		default:
+			return put_bytes(to, "null", 4);
+	}
+}
+
+/* Room for all texts of the item, before the first, so that they stay where they are. */
+static bool
+reserve_texts(ClariDocument *document)
+{
+	size_t length = document->framing.length;
+
+	if (document->texts_used == 0 && document->texts_size < length)
+	{
+		free(document->texts);
+		document->texts = malloc(length);
+		document->texts_size = document->texts == NULL ? 0 : length;
+	}
+	return document->texts != NULL;
+}
+
+static bool
+set_json(ClariDocument *document, ClariValue *value, ClariValueKind kind, json_object *object)
+{
+	char *text;
+	char *end;
+
+	if (!reserve_texts(document))
+		return fail_memory(document);
+	text = document->texts + document->texts_used;
+	end = put_value(text, object);
+	if (end == NULL)
+		return fail_memory(document);
+	value->kind = kind;
+	value->data = text;
+	value->length = (uint32_t) (end - text);
+	document->texts_used += value->length;
+	return true;
+}
+
+/* ------- attributes ------- */
+
+static void
+set_string(ClariValue *value, json_object *object)
+{
+	value->kind = CLARI_VALUE_STRING;
+	value->data = json_object_get_string(object);
+	value->length = (uint32_t) json_object_get_string_len(object);
+}
+
+/* A value of a type that is not the attribute's. */
+static bool
+set_other(ClariDocument *document, const ClariAttribute *attribute, const char *key, json_object *object,
+		  ClariValue *value)
+{
+	if (attribute->is_id || attribute->type == CLARI_NUMERIC)
+		return fail_type(document, key, attribute->type, object);
+	return set_json(document, value, attribute->type == CLARI_TEXT ? CLARI_VALUE_STRING : CLARI_VALUE_UNEXPECTED,
+					object);
+}
+
+static bool
+set_double(ClariDocument *document, const ClariAttribute *attribute, const char *key, json_object *object,
+		   ClariValue *value)
+{
+	bool is_integer;
+	size_t length;
+	const char *text = double_text(object, &length, &is_integer);
+
+	if (text == NULL)
+		return fail_memory(document);
+	if (attribute->type == CLARI_TIMESTAMP && is_integer)
+		return fail_item(document, "the export file holds a time that is out of range",
+						 "Attribute \"%s\" is an integer of more than 18 digits", key);
+	if (attribute->type != CLARI_NUMERIC && !is_integer)
+		return set_other(document, attribute, key, object, value);
+	value->kind = attribute->type == CLARI_TEXT ? CLARI_VALUE_STRING : CLARI_VALUE_NUMBER;
+	value->data = text;
+	value->length = (uint32_t) length;
+	return true;
+}
+
+/* A number, for an attribute that can be one; space is of INTEGER_SIZE. */
+static bool
+set_number(ClariDocument *document, const ClariAttribute *attribute, const char *key, json_object *object,
+		   ClariValue *value, char *space)
+{
+	if (json_object_is_type(object, json_type_double))
+		return set_double(document, attribute, key, object, value);
+	set_integer(value, space, json_object_get_int64(object));
+	if (attribute->type == CLARI_TEXT)
+		value->kind = CLARI_VALUE_STRING;
+	return true;
+}
+
+/* What came as key for the attribute, and is not null; space is of INTEGER_SIZE, and the value may point there. */
+static bool
+read_value(ClariDocument *document, const ClariAttribute *attribute, const char *key, json_object *object,
+		   ClariValue *value, char *space)
+{
+	ClariType type = attribute->type;
+
+	switch (json_object_get_type(object))
+	{
+		case json_type_string:
+			if (type != CLARI_TEXT && type != CLARI_DATE)
+				break;
+			set_string(value, object);
+			return true;
+		case json_type_boolean:
+			if (type != CLARI_BOOL)
+				break;
+			value->kind = CLARI_VALUE_BOOL;
+			value->boolean = json_object_get_boolean(object);
+			return true;
+		case json_type_int:
+		case json_type_double:
+			if (type != CLARI_NUMERIC && type != CLARI_TEXT && type != CLARI_TIMESTAMP)
+				break;
+			return set_number(document, attribute, key, object, value, space);
+		default:
+			break;
+	}
+	return set_other(document, attribute, key, object, value);
+}
+
+/* The value of an attribute that came as key; null is as good as absent, and the same again as once. */
+static bool
+set_value(ClariDocument *document, int position, const char *key, json_object *object)
+{
+	const ClariAttribute *attribute = &clari_lists[document->list].attributes[position];
+	ClariValue *value = &document->values[position];
+	ClariValue again = {.kind = CLARI_VALUE_NULL};
+	char space[INTEGER_SIZE];
+
+	if (object == NULL)
+		return true;
+	if (value->kind == CLARI_VALUE_NULL)
+		return read_value(document, attribute, key, object, value, document->integers[position]);
+	return read_value(document, attribute, key, object, &again, space) &&
+		   (same_value(value, &again) || fail_item(document, "the export file gives an attribute twice",
+												   "Attribute \"%s\" has another value under its other name", key));
+}
+
+/* The member with the first part of dotted keys: an object of them, or the value of an alias without dots. */
+static bool
+set_parts(ClariDocument *document, const Match *match, json_object *object)
+{
+	const ClariListInfo *list = &clari_lists[document->list];
+	json_object *part;
+
+	for (int i = 0; i < list->nattributes; i++)
+	{
+		const char *key = list->attributes[i].key;
+		const char *alias = list->attributes[i].alias;
+
+		if (json_object_is_type(object, json_type_object))
+		{
+			if (key != NULL && *key == *match->key && strncmp(key, match->key, match->length + 1) == 0 &&
+				json_object_object_get_ex(object, key + match->length + 1, &part) && !set_value(document, i, key, part))
+				return false;
+		}
+		else if (alias != NULL && strlen(alias) == match->length && strncmp(alias, match->key, match->length) == 0)
+			return set_value(document, i, alias, object);
+	}
+	return true;
+}
+
+static bool
+set_values(ClariDocument *document, json_object *item)
+{
+	const ClariListInfo *list = &clari_lists[document->list];
+	int position = 0;
+
+	memset(document->values, 0, sizeof(ClariValue) * (size_t) list->nattributes);
+	document->texts_used = 0;
+	for (struct lh_entry *member = first_member(item); member != NULL; member = member->next)
+	{
+		const char *key = lh_entry_k(member);
+		json_object *object = lh_entry_v(member);
+		Match searched;
+		Match *match = position < REMEMBERED ? &document->matches[document->list][position] : &searched;
+
+		position++;
+		if ((match == &searched || !matches(match, key)) && !search_match(list, key, match))
+		{
+			match->key = NULL;
+			continue;
+		}
+		if (match->descends)
+		{
+			if (!set_parts(document, match, object))
+				return false;
+		}
+		else if (!set_value(document, match->attribute, match->key, object))
+			return false;
+	}
+	return true;
+}
+
+/* ------- the document ------- */
+
+/* How many members all its objects have; json-c has dropped the duplicates. */
+static uint64_t
+count_members(json_object *object)
+{
+	uint64_t count = 0;
+
+	if (json_object_is_type(object, json_type_array))
+		for (size_t i = 0; i < json_object_array_length(object); i++)
+			count += count_members(json_object_array_get_idx(object, i));
+	else if (json_object_is_type(object, json_type_object))
+	{
+		count = (uint64_t) json_object_object_length(object);
+		for (struct lh_entry *member = first_member(object); member != NULL; member = member->next)
+			count += count_members(lh_entry_v(member));
+	}
+	return count;
+}
+
+/* What the framing has just handed out, as an object of json-c's; NULL when it fails. */
+static json_object *
+parse_text(ClariDocument *document)
+{
+	const ClariFraming *framing = &document->framing;
+	json_object *object;
+	enum json_tokener_error result;
+
+	json_tokener_reset(document->tokener);
+	object = json_tokener_parse_ex(document->tokener, framing->text, (int) framing->length);
+	result = json_tokener_get_error(document->tokener);
+	if (object != NULL && result == json_tokener_success &&
+		json_tokener_get_parse_end(document->tokener) == framing->length)
+		return object;
+	if (object != NULL)
+		json_object_put(object);
+
+	/* The framing let it through, so json-c is short of memory, or stricter than we know. */
+	fail_item(document, NOT_VALID, "Something json-c refuses (%s)", json_tokener_error_desc(result));
+	return NULL;
+}
+
+static bool
+take_item(ClariDocument *document, json_object *item)
+{
+	const ClariFraming *framing = &document->framing;
+	uint64_t members = framing->inner == 0 ? (uint64_t) json_object_object_length(item) : count_members(item);
+
+	if (members != framing->members)
+		return fail_item(document, "the export file gives a key twice", "A duplicate key");
+	if (!set_values(document, item))
+		return false;
+	if (!document->sink(document->arg, (ClariList) document->list, document->values, &document->error))
+	{
+		char place[PLACE_SIZE];
+
+		describe_place(document, framing->begun, true, place);
+		document->failed = true;
+		if (document->error.detail[0] == '\0')
+			clari_error_detail(&document->error, "It is %s.", place);
+		return false;
+	}
+	document->entries += document->list == CLARI_ENTRIES;
+	return true;
+}
+
+static bool
+take_element(ClariDocument *document)
+{
+	json_object *item = parse_text(document);
+	bool taken = item != NULL && take_item(document, item);
+
+	if (item != NULL)
+		json_object_put(item);
+	return taken;
+}
+
+/* Remembers the top-level key and tells the framing whether a list follows. */
+static bool
+take_key(ClariDocument *document)
+{
+	json_object *object = parse_text(document);
+	const char *key;
+	bool known;
+
+	if (object == NULL)
+		return false;
+	key = json_object_get_string(object);
+	document->list = CLARI_NO_LIST;
+	for (int i = 0; i < CLARI_LIST_COUNT; i++)
+		if (strcmp(clari_lists[i].key, key) == 0)
+			document->list = i;
+	document->has_entries |= document->list == CLARI_ENTRIES;
+	/* A file whose entries are null is no file without entries: money must not vanish by that. */
+	clari_framing_expect(&document->framing, document->list != CLARI_NO_LIST, document->list == CLARI_ENTRIES);
+
+	known = json_object_object_get_ex(document->keys, key, NULL);
+	if (known)
+		fail_item(document, "the export file gives a key twice", "A duplicate key");
+	else if (json_object_object_length(document->keys) >= MAX_MEMBERS)
+		fail_here(document, CLARI_ERROR_LIMIT, "the export file has too many members", "More than 256 keys");
+	else if (json_object_object_add(document->keys, key, NULL) != 0)
+		fail_memory(document);
+	json_object_put(object);
+	return !document->failed;
+}
+
+ClariDocument *
+clari_document_open(ClariItemSink sink, void *arg)
+{
+	ClariDocument *document = calloc(1, sizeof(*document));
+
+	if (document == NULL)
+		return NULL;
+	document->sink = sink;
+	document->arg = arg;
+	document->list = CLARI_NO_LIST;
+	clari_framing_open(&document->framing);
+	document->tokener = json_tokener_new_ex(CLARI_ELEMENT_DEPTH + 2);
+	document->keys = json_object_new_object();
+	if (document->tokener == NULL || document->keys == NULL)
+	{
+		clari_document_close(document);
+		return NULL;
+	}
+	json_tokener_set_flags(document->tokener, TOKENER_FLAGS);
+	return document;
+}
+
+/* Handles what was fed; false once the document has failed. */
+static bool
+take_frames(ClariDocument *document)
+{
+	for (;;)
+	{
+		switch (clari_framing_next(&document->framing))
+		{
+			case CLARI_FRAME_MORE:
+				return true;
+			case CLARI_FRAME_KEY:
+				if (!take_key(document))
+					return false;
+				break;
+			case CLARI_FRAME_ELEMENT:
+				if (!take_element(document))
+					return false;
+				break;
+			case CLARI_FRAME_BROKEN:
+				document->is_foreign = begins_wrong(document);
+				return document->is_foreign ||
+					   fail_here(document, CLARI_ERROR_DATA, NOT_VALID, document->framing.problem);
+			case CLARI_FRAME_TOO_LARGE:
+				return fail_here(document, CLARI_ERROR_LIMIT, "the export file has an item that is too large",
+								 document->framing.depth == 1 ? "A key of more than 1 kB" : "More than 1 MB");
+			case CLARI_FRAME_NO_MEMORY:
+				return fail_memory(document);
+		}
+	}
+}
+
+bool
+clari_document_push(ClariDocument *document, const char *bytes, size_t length, ClariError *error)
+{
+	if (!document->failed && length > 0)
+	{
+		size_t more = HEAD_SIZE - document->head_length < length ? HEAD_SIZE - document->head_length : length;
+
+		memcpy(document->head + document->head_length, bytes, more);
+		document->head_length += more;
+		if (!document->is_foreign)
+		{
+			clari_framing_feed(&document->framing, bytes, length);
+			take_frames(document);
+		}
+		/* Not before all of it is there, so that the error does not depend on the cuts. */
+		if (document->is_foreign && document->head_length == HEAD_SIZE)
+			fail_foreign(document);
+	}
+	if (document->failed && error != NULL)
+		*error = document->error;
+	return !document->failed;
+}
+
+bool
+clari_document_finish(ClariDocument *document, ClariError *error)
+{
+	if (!document->failed && document->is_foreign)
+		fail_foreign(document);
+	else if (!document->failed && document->head_length == 0)
+	{
+		document->failed = true;
+		clari_error_set(&document->error, CLARI_ERROR_DATA, "the export file is empty");
+		clari_error_detail(&document->error, "It has no bytes.");
+	}
+	else if (!document->failed && !clari_framing_complete(&document->framing))
+	{
+		char place[PLACE_SIZE];
+
+		describe_place(document, clari_document_bytes(document), false, place);
+		document->failed = true;
+		clari_error_set(&document->error, CLARI_ERROR_DATA, "the export file ends too early");
+		clari_error_detail(&document->error, "It ends %s.", place);
+	}
+	else if (!document->failed && !document->has_entries)
+	{
+		document->failed = true;
+		clari_error_set(&document->error, CLARI_ERROR_DATA, "the export file has no list \"%s\"",
+						clari_lists[CLARI_ENTRIES].key);
+		clari_error_detail(&document->error, "It is a JSON object of %llu bytes.",
+						   (unsigned long long) clari_document_bytes(document));
+	}
+	if (document->failed && error != NULL)
+		*error = document->error;
+	return !document->failed;
+}
+
+uint64_t
+clari_document_entries(const ClariDocument *document)
+{
+	return document->entries;
+}
+
+uint64_t
+clari_document_bytes(const ClariDocument *document)
+{
+	const ClariFraming *framing = &document->framing;
+
+	return framing->base + (uint64_t) (framing->end - framing->chunk);
+}
+
+void
+clari_document_close(ClariDocument *document)
+{
+	if (document == NULL)
+		return;
+	clari_framing_close(&document->framing);
+	if (document->tokener != NULL)
+		json_tokener_free(document->tokener);
+	json_object_put(document->keys);
+	free(document->texts);
+	free(document);
+}

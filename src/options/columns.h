@@ -1,0 +1,31 @@
+/*
+ * columns.h
+ *		What the columns of a foreign table mean.
+ */
+#ifndef CLARI_COLUMNS_H
+#define CLARI_COLUMNS_H
+
+#include "postgres.h"
+
+#include "access/tupdesc.h"
+
+#include "clari/attribute.h"
+
+/*
+ * The meaning of each column of a foreign table, by name or by column option
+ * "key": natts elements, palloc'd; those of dropped columns are left zero.
+ * Raises ERRCODE_FDW_COLUMN_NAME_NOT_FOUND for a column that means nothing, with
+ * the names there are.
+ */
+extern ClariColumn *clari_columns_map(Oid relid, ClariObject object, TupleDesc tupdesc);
+
+/* The SQL type that holds a stored value as it is. */
+extern Oid clari_columns_type(ClariType type);
+
+/* Can a stored value go into a column of this type without conversion? */
+extern bool clari_columns_same_type(ClariType type, Form_pg_attribute attribute);
+
+/* Are texts equal by this collation only if their bytes are?  Not by InvalidOid, where collations contradict each other. */
+extern bool clari_columns_is_bytewise(Oid collation);
+
+#endif /* CLARI_COLUMNS_H */

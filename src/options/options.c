@@ -1,0 +1,559 @@
+/*
+ * options.c
+ *		The options of servers, user mappings, tables and columns: see options.h.
+ *
+ * One table says of each option where it may stand, how its text becomes a
+ * value, what it is when not given, and where the value goes in ClariOptions.
+ * The validator and the merge both walk that table.
+ *
+ * Runs in sessions.  Reads catalogs through the syscache and, for api_key_file,
+ * one file; takes no locks; never the network, never a plan.
+ */
+#include "postgres.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/reloptions.h"
+#include "access/table.h"
+#include "catalog/pg_attribute.h"
+#include "catalog/pg_authid.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_foreign_server.h"
+#include "catalog/pg_foreign_table.h"
+#include "catalog/pg_language.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_user_mapping.h"
+#include "commands/defrem.h"
+#include "foreign/foreign.h"
+#include "miscadmin.h"
+#include "storage/fd.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
+
+#include "options/options.h"
+#include "base/report.h"
+#include "clari/digest.h"
+#include "options/value.h"
+
+/* Where an option may stand. */
+#define AT_SERVER (1 << 0)
+#define AT_MAPPING (1 << 1)
+#define AT_TABLE (1 << 2)
+#define AT_COLUMN (1 << 3)
+#define AT_IMPORT (1 << 4) /* OPTIONS of IMPORT FOREIGN SCHEMA */
+
+#define FIELD(field) offsetof(ClariOptions, field)
+#define ALL_TYPES "forecast,quota,forecast_updated,adjustment,crm_total,crm_closed"
+#define AT_SERVER_OR_TABLE (AT_SERVER | AT_TABLE | AT_IMPORT)
+#define AT_TABLES (AT_TABLE | AT_IMPORT)
+
+/* clang-format off */
+static const ClariOption option_table[] = {
+	{"base_url", AT_SERVER, clari_option_set_base_url, .offset = FIELD(request.base_url), .preset = "https://api.clari.com/v4", .max = CLARI_URL_SIZE},
+	{"allow_http", AT_SERVER, clari_option_set_bool, .privilege = CLARI_FOR_SUPERUSERS},
+	{"max_concurrent_exports", AT_SERVER, clari_option_set_int, .offset = FIELD(transport.max_concurrent_exports), .preset = "3", .min = 1, .max = 64},
+	{"connect_timeout", AT_SERVER, clari_option_set_int, .offset = FIELD(transport.connect_timeout), .preset = "10s", .unit = GUC_UNIT_MS, .min = 1, .max = INT_MAX},
+	{"request_timeout", AT_SERVER, clari_option_set_int, .offset = FIELD(transport.request_timeout), .preset = "2min", .unit = GUC_UNIT_MS, .min = 1, .max = INT_MAX},
+	{"export_timeout", AT_SERVER, clari_option_set_int, .offset = FIELD(transport.export_timeout), .preset = "15min", .unit = GUC_UNIT_MS, .min = 1, .max = INT_MAX},
+	{"poll_interval", AT_SERVER, clari_option_set_int, .offset = FIELD(transport.poll_interval), .preset = "250ms", .unit = GUC_UNIT_MS, .min = 1, .max = INT_MAX},
+	{"max_poll_interval", AT_SERVER, clari_option_set_int, .offset = FIELD(transport.max_poll_interval), .preset = "5s", .unit = GUC_UNIT_MS, .min = 1, .max = INT_MAX},
+	{"max_export_size", AT_SERVER, clari_option_set_int, .offset = FIELD(transport.max_export_size), .preset = "2GB", .unit = GUC_UNIT_KB, .min = 1, .max = INT_MAX},
+	{"max_retries", AT_SERVER, clari_option_set_int, .offset = FIELD(transport.max_retries), .preset = "5", .min = 0, .max = 100},
+	{"ca_file", AT_SERVER, clari_option_set_path, .offset = FIELD(transport.ca_file), .max = CLARI_PATH_SIZE, .privilege = CLARI_FOR_FILE_READERS},
+	{"proxy", AT_SERVER, clari_option_set_proxy, .offset = FIELD(transport.proxy), .max = CLARI_URL_SIZE, .privilege = CLARI_FOR_SUPERUSERS},
+
+	{"cache_ttl", AT_SERVER_OR_TABLE, clari_option_set_duration, .offset = FIELD(cache_ttl), .preset = "4h", .unit = GUC_UNIT_S, .min = 0, .max = INT_MAX},
+	{"closed_period_ttl", AT_SERVER_OR_TABLE, clari_option_set_duration, .offset = FIELD(closed_period_ttl), .preset = "1d", .unit = GUC_UNIT_S, .min = 0, .max = INT_MAX},
+	{"stale_while_revalidate", AT_SERVER_OR_TABLE, clari_option_set_duration, .offset = FIELD(stale_while_revalidate), .preset = "0", .unit = GUC_UNIT_S, .min = 0, .max = INT_MAX},
+	{"stale_if_error", AT_SERVER_OR_TABLE, clari_option_set_duration, .offset = FIELD(stale_if_error), .preset = "0", .unit = GUC_UNIT_S, .min = 0, .max = INT_MAX},
+
+	{"object", AT_TABLE, clari_option_set_object, .offset = FIELD(object), .preset = "forecasts"},
+	{"forecast", AT_TABLE, clari_option_set_text, .offset = FIELD(request.forecast), .max = CLARI_NAME_SIZE},
+	{"periods", AT_TABLES, clari_option_set_periods, .offset = FIELD(extent), .preset = "current"},
+	{"types", AT_TABLES, clari_option_set_types, .offset = FIELD(request.types), .preset = ALL_TYPES},
+	{"currency", AT_TABLES, clari_option_set_currency, .offset = FIELD(request.currency)},
+	{"scope_id", AT_TABLES, clari_option_set_text, .offset = FIELD(request.scope_id), .max = CLARI_NAME_SIZE},
+	{"include_historical", AT_TABLES, clari_option_set_bool, .offset = FIELD(request.include_historical), .preset = "false"},
+	{"schedule", AT_TABLES, clari_option_set_schedule, .offset = FIELD(transport.schedule), .preset = "NONE"},
+	{"forecast_field", AT_TABLES, clari_option_set_string, .offset = FIELD(forecast_field), .max = CLARI_NAME_SIZE},
+	{"quota_field", AT_TABLES, clari_option_set_string, .offset = FIELD(quota_field), .max = CLARI_NAME_SIZE},
+	{"allow_truncated", AT_TABLES, clari_option_set_bool, .offset = FIELD(transport.allow_truncated), .preset = "false"},
+
+	/* Room for the longest of clari_object_names behind it. */
+	{"table_prefix", AT_IMPORT, clari_option_set_prefix, .max = NAMEDATALEN - 12},
+	{"key", AT_COLUMN, clari_option_set_key, .offset = 0},
+	{"api_key", AT_MAPPING, clari_option_set_secret, .offset = FIELD(transport.api_key), .max = CLARI_API_KEY_SIZE, .secret = true},
+	{"api_key_file", AT_MAPPING, clari_option_set_path, .max = CLARI_PATH_SIZE, .privilege = CLARI_FOR_FILE_READERS},
+};
+/* clang-format on */
+
+/* The texts of one object's options, in option_table's order; NULL where not given. */
+typedef struct OptionTexts
+{
+	const char *text[lengthof(option_table)];
+} OptionTexts;
+
+static int
+find_option(const char *name)
+{
+	for (int i = 0; i < (int) lengthof(option_table); i++)
+		if (strcmp(option_table[i].name, name) == 0)
+			return i;
+	return -1;
+}
+
+static const char *
+text_of(const OptionTexts *texts, const char *name)
+{
+	return texts->text[find_option(name)];
+}
+
+/* The text of one option in a catalog's list, palloc'd; NULL where not given. */
+static char *
+find_text(List *options, const char *name)
+{
+	ListCell *cell;
+
+	foreach (cell, options)
+	{
+		DefElem *given = lfirst_node(DefElem, cell);
+
+		if (strcmp(given->defname, name) == 0)
+			return pstrdup(defGetString(given));
+	}
+	return NULL;
+}
+
+/* By the handler's symbol: the wrapper may have another name, and asking the handler would load its library. */
+static bool
+is_clari_wrapper(Oid fdwid)
+{
+	Oid handler = GetForeignDataWrapper(fdwid)->fdwhandler;
+	HeapTuple tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(handler));
+	bool result = false;
+	bool isnull;
+	Datum symbol;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	symbol = SysCacheGetAttr(PROCOID, tuple, Anum_pg_proc_prosrc, &isnull);
+	if (((Form_pg_proc) GETSTRUCT(tuple))->prolang == ClanguageId && !isnull)
+		result = strcmp(TextDatumGetCString(symbol), "clari_fdw_handler") == 0;
+	ReleaseSysCache(tuple);
+	return result;
+}
+
+/* ---- Refusals ---------------------------------------------------------- */
+
+static const char *
+places_text(int places)
+{
+	if (places & AT_SERVER)
+		return places & AT_TABLE ? "servers and foreign tables" : "servers";
+	if (places & AT_MAPPING)
+		return "user mappings";
+	if (places & AT_TABLE)
+		return "foreign tables";
+	return places & AT_COLUMN ? "foreign tables' columns" : "IMPORT FOREIGN SCHEMA";
+}
+
+__attribute__((noreturn)) static void
+refuse_name(const char *name, int place)
+{
+	int known = find_option(name);
+	StringInfoData valid;
+
+	initStringInfo(&valid);
+	for (int i = 0; i < (int) lengthof(option_table); i++)
+		if (option_table[i].places & place)
+			appendStringInfo(&valid, "%s%s", valid.len > 0 ? ", " : "", option_table[i].name);
+	ereport(ERROR, (errcode(ERRCODE_FDW_INVALID_OPTION_NAME), errmsg("invalid option \"%s\"", name),
+					known >= 0 ? errdetail("It is an option of %s.", places_text(option_table[known].places)) : 0,
+					valid.len > 0 ? errhint("Valid options in this context are: %s", valid.data)
+								  : errhint("There are no valid options in this context.")));
+}
+
+/*
+ * The validator cannot tell an option that is being set from one that was there
+ * before: it gets the object's whole new list.  As with postgres_fdw's
+ * password_required, whoever may not set the option may therefore not alter an
+ * object on which it is set either, except by dropping it.  That is as it must
+ * be: else the owner of a server could aim base_url elsewhere under an
+ * allow_http that a superuser meant for another address.
+ */
+static void
+check_privilege(const ClariOption *option)
+{
+	bool allowed = superuser();
+
+	if (option->privilege == CLARI_FOR_FILE_READERS)
+		allowed = allowed || has_privs_of_role(GetUserId(), ROLE_PG_READ_SERVER_FILES);
+	if (option->privilege == CLARI_FOR_ALL || allowed)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("permission denied to set option \"%s\"", option->name),
+			 option->privilege == CLARI_FOR_SUPERUSERS
+				 ? errdetail("Only superusers may set it, or alter an object on which it is set.")
+				 : errdetail("Only superusers and members of pg_read_server_files may set it, or alter an "
+							 "object on which it is set.")));
+}
+
+/* ---- The validator ----------------------------------------------------- */
+
+/* Adds the list's options to texts; those already there are replaced. */
+static void
+collect(OptionTexts *texts, List *options, int place)
+{
+	ListCell *cell;
+
+	foreach (cell, options)
+	{
+		DefElem *given = lfirst_node(DefElem, cell);
+		int i = find_option(given->defname);
+
+		if (i < 0 || (option_table[i].places & place) == 0)
+			refuse_name(given->defname, place);
+		texts->text[i] = defGetString(given);
+	}
+}
+
+/* What one option may be depends on another of the same object. */
+static void
+check_together(const OptionTexts *texts)
+{
+	const char *url = text_of(texts, "base_url");
+	const char *allow_http = text_of(texts, "allow_http");
+	bool allowed = false;
+
+	if (url != NULL && !clari_url_is_safe(url) && (allow_http == NULL || !parse_bool(allow_http, &allowed) || !allowed))
+		clari_option_refuse(&option_table[find_option("base_url")], url, "plain http for loopback hosts only",
+							"Use https, or have a superuser set the option \"allow_http\".");
+	if (text_of(texts, "api_key") != NULL && text_of(texts, "api_key_file") != NULL)
+		ereport(ERROR, (errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
+						errmsg("options \"api_key\" and \"api_key_file\" exclude each other")));
+}
+
+/* Has the user a server of this base_url already? */
+static bool
+owns_server_of(const char *url)
+{
+	Relation catalog = table_open(ForeignServerRelationId, AccessShareLock);
+	SysScanDesc scan = systable_beginscan(catalog, InvalidOid, false, NULL, 0, NULL);
+	bool result = false;
+	HeapTuple tuple;
+
+	while (!result && HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Form_pg_foreign_server form = (Form_pg_foreign_server) GETSTRUCT(tuple);
+		const char *other;
+
+		if (!has_privs_of_role(GetUserId(), form->srvowner) || !is_clari_wrapper(form->srvfdw))
+			continue;
+		other = find_text(GetForeignServer(form->oid)->options, "base_url");
+		result = other != NULL && strcmp(other, url) == 0;
+	}
+	systable_endscan(scan);
+	table_close(catalog, AccessShareLock);
+	return result;
+}
+
+/*
+ * Whoever aims a server at a host makes the worker talk to it, from where the
+ * database stands, and reads in an error how it answers.  What a superuser has
+ * aimed stays, and its owner may alter the rest: the validator is not told which
+ * server the list is of, but that its owner has one of that address is as good.
+ */
+static void
+check_host(const char *url)
+{
+	if (url == NULL || clari_url_is_of_clari(url) || superuser() || owns_server_of(url))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("permission denied to set option \"base_url\""),
+			 errdetail("Only superusers may set it to a host other than Clari's, whose names end in .clari.com."),
+			 errhint("Once a superuser has set it, the server's owner may alter the other options.")));
+}
+
+static void
+check_poll_intervals(const OptionTexts *texts)
+{
+	const ClariOption *poll = &option_table[find_option("poll_interval")];
+	const ClariOption *max_poll = &option_table[find_option("max_poll_interval")];
+	int32 shortest;
+	int32 longest;
+
+	if (text_of(texts, "poll_interval") == NULL || text_of(texts, "max_poll_interval") == NULL)
+		return;
+	clari_option_set_int(poll, text_of(texts, "poll_interval"), &shortest);
+	clari_option_set_int(max_poll, text_of(texts, "max_poll_interval"), &longest);
+	if (shortest > longest)
+		clari_option_refuse(max_poll, text_of(texts, "max_poll_interval"),
+							"a duration no shorter than the option \"poll_interval\"", NULL);
+}
+
+/* The options as given to an object, without those of others that it inherits. */
+static void
+validate(List *options, int place)
+{
+	OptionTexts texts = {0};
+
+	collect(&texts, options, place);
+	for (int i = 0; i < (int) lengthof(option_table); i++)
+		if (texts.text[i] != NULL)
+		{
+			check_privilege(&option_table[i]);
+			option_table[i].set(&option_table[i], texts.text[i], NULL);
+		}
+	check_together(&texts);
+	check_host(text_of(&texts, "base_url"));
+	check_poll_intervals(&texts);
+}
+
+void
+clari_options_validate(List *options, Oid catalog)
+{
+	int place = 0; /* the foreign-data wrapper has none */
+
+	if (catalog == ForeignServerRelationId)
+		place = AT_SERVER;
+	else if (catalog == UserMappingRelationId)
+		place = AT_MAPPING;
+	else if (catalog == ForeignTableRelationId)
+		place = AT_TABLE;
+	else if (catalog == AttributeRelationId)
+		place = AT_COLUMN;
+	validate(options, place);
+}
+
+/* ---- The merge --------------------------------------------------------- */
+
+/* Fills everything but relid and serverid; texts gets the presets. */
+static void
+merge(ClariOptions *result, OptionTexts *texts)
+{
+	bool max_poll_given = text_of(texts, "max_poll_interval") != NULL;
+	ClariTransport *transport = &result->transport;
+
+	for (int i = 0; i < (int) lengthof(option_table); i++)
+	{
+		const ClariOption *option = &option_table[i];
+
+		if (texts->text[i] == NULL)
+			texts->text[i] = option->preset;
+		if (texts->text[i] != NULL && option->offset != 0)
+			option->set(option, texts->text[i], (char *) result + option->offset);
+	}
+	/* Again, for the key's sake: the validator may have been away (ALTER … NO VALIDATOR). */
+	check_together(texts);
+	result->periods = pstrdup(text_of(texts, "periods"));
+
+	/* The one that was set rules over the other's default. */
+	if (transport->poll_interval > transport->max_poll_interval)
+	{
+		if (max_poll_given)
+			transport->poll_interval = transport->max_poll_interval;
+		else
+			transport->max_poll_interval = transport->poll_interval;
+	}
+}
+
+ClariOptions *
+clari_options_get(Oid relid)
+{
+	ClariOptions *result = palloc0(sizeof(ClariOptions));
+	OptionTexts texts = {0};
+	char *name = get_rel_name(relid);
+	ForeignTable *table;
+	ForeignServer *server;
+
+	if (name == NULL)
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("relation with OID %u does not exist", relid)));
+	if (get_rel_relkind(relid) != RELKIND_FOREIGN_TABLE)
+		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE), errmsg("\"%s\" is not a foreign table", name)));
+	table = GetForeignTable(relid);
+	server = GetForeignServer(table->serverid);
+	if (!is_clari_wrapper(server->fdwid))
+		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE), errmsg("\"%s\" is not a foreign table of clari_fdw", name),
+						errdetail("Its server \"%s\" belongs to another foreign-data wrapper.", server->servername)));
+
+	collect(&texts, server->options, AT_SERVER);
+	collect(&texts, table->options, AT_TABLE); /* the table wins */
+	if (text_of(&texts, "forecast") == NULL)
+		ereport(ERROR, (errcode(ERRCODE_FDW_OPTION_NAME_NOT_FOUND),
+						errmsg("foreign table \"%s\" lacks the option \"forecast\"", name),
+						errhint("ALTER FOREIGN TABLE %s OPTIONS (ADD forecast '...');",
+								quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)), name))));
+	result->relid = relid;
+	result->serverid = table->serverid;
+	result->has_periods = text_of(&texts, "periods") != NULL;
+	merge(result, &texts);
+	return result;
+}
+
+void
+clari_options_check_import(Oid serverid, List *table_options)
+{
+	OptionTexts texts = {0};
+	ClariOptions merged = {0};
+	List *seen = NIL;
+	ListCell *cell;
+
+	foreach (cell, table_options)
+	{
+		DefElem *given = lfirst_node(DefElem, cell);
+
+		if (strcmp(given->defname, "object") == 0 || strcmp(given->defname, "forecast") == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_FDW_INVALID_OPTION_NAME),
+					 errmsg("option \"%s\" cannot be given to IMPORT FOREIGN SCHEMA", given->defname),
+					 errdetail("IMPORT sets it: the remote schema is the forecast, and each object makes a table.")));
+		/* Unlike those of CREATE, these did not pass a check for doubles. */
+		if (list_member(seen, makeString(given->defname)))
+			ereport(ERROR, (errcode(ERRCODE_DUPLICATE_OBJECT),
+							errmsg("option \"%s\" provided more than once", given->defname)));
+		seen = lappend(seen, makeString(given->defname));
+	}
+	validate(table_options, AT_IMPORT);
+	collect(&texts, GetForeignServer(serverid)->options, AT_SERVER);
+	collect(&texts, table_options, AT_IMPORT);
+	merge(&merged, &texts);
+}
+
+char *
+clari_options_column_key(Oid relid, AttrNumber attnum)
+{
+	return find_text(GetForeignColumnOptions(relid, attnum), "key");
+}
+
+/* ---- The API key ------------------------------------------------------- */
+
+/*
+ * The options of the user's mapping or else PUBLIC's, and then userid becomes
+ * InvalidOid; false when there is neither.
+ */
+static bool
+read_mapping(Oid *userid, Oid serverid, OptionTexts *texts)
+{
+	HeapTuple tuple = SearchSysCache2(USERMAPPINGUSERSERVER, ObjectIdGetDatum(*userid), ObjectIdGetDatum(serverid));
+	bool isnull;
+	Datum options;
+
+	if (!HeapTupleIsValid(tuple))
+	{
+		tuple = SearchSysCache2(USERMAPPINGUSERSERVER, ObjectIdGetDatum(InvalidOid), ObjectIdGetDatum(serverid));
+		if (!HeapTupleIsValid(tuple))
+			return false;
+		*userid = InvalidOid;
+	}
+	options = SysCacheGetAttr(USERMAPPINGUSERSERVER, tuple, Anum_pg_user_mapping_umoptions, &isnull);
+	if (!isnull)
+		collect(texts, untransformRelOptions(options), AT_MAPPING);
+	ReleaseSysCache(tuple);
+	return true;
+}
+
+/*
+ * The first line of the file, without the white space at its end.  That the
+ * mapping may name the file was decided when a privileged user set the option;
+ * nobody else can have changed it since (see check_privilege).
+ */
+static bool
+read_key_file(const char *path, char *key, int elevel)
+{
+	char buffer[CLARI_API_KEY_SIZE + 2] = ""; /* room for a line end too */
+	size_t length = 0;
+	ssize_t count = -1;
+	struct stat status;
+	/* A FIFO must not make the session wait. */
+	int fd = OpenTransientFile(path, O_RDONLY | O_NONBLOCK | PG_BINARY);
+
+	if (fd < 0)
+	{
+		ereport(elevel, (errcode_for_file_access(), errmsg("could not open API key file \"%s\": %m", path)));
+		return false;
+	}
+	if (fstat(fd, &status) == 0 && !S_ISREG(status.st_mode))
+	{
+		CloseTransientFile(fd);
+		ereport(elevel,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE), errmsg("API key file \"%s\" is not a regular file", path)));
+		return false;
+	}
+	while (length < sizeof(buffer) - 1 && (count = read(fd, buffer + length, sizeof(buffer) - 1 - length)) > 0)
+		length += count;
+	if (count < 0)
+		ereport(elevel, (errcode_for_file_access(), errmsg("could not read API key file \"%s\": %m", path)));
+	CloseTransientFile(fd);
+	if (count < 0)
+		return false;
+
+	/* A NUL would end the line unseen: as any other byte that no key has, it makes this none. */
+	for (size_t i = 0; i < length && buffer[i] != '\n'; i++)
+		if (buffer[i] == '\0')
+			buffer[i] = ' ';
+	buffer[strcspn(buffer, "\n")] = '\0';
+	length = strlen(buffer);
+	while (length > 0 && isspace((unsigned char) buffer[length - 1]))
+		buffer[--length] = '\0';
+	if (clari_is_api_key(buffer))
+		strlcpy(key, buffer, CLARI_API_KEY_SIZE);
+	clari_wipe(buffer, sizeof(buffer));
+	if (*key == '\0')
+		ereport(elevel, (errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
+						 errmsg("the first line of API key file \"%s\" is not an API key", path),
+						 errdetail("An API key has 1 to %d printable ASCII characters, and no spaces.",
+								   CLARI_API_KEY_SIZE - 1)));
+	return *key != '\0';
+}
+
+__attribute__((noreturn)) static void
+refuse_user(const ClariOptions *options, Oid userid, bool mapped)
+{
+	char *user = OidIsValid(userid) ? GetUserNameFromId(userid, true) : NULL;
+	char *server = GetForeignServer(options->serverid)->servername;
+	const char *quoted = user != NULL ? quote_identifier(user) : "PUBLIC";
+
+	if (mapped)
+		ereport(ERROR,
+				(errcode(ERRCODE_FDW_OPTION_NAME_NOT_FOUND),
+				 errmsg("user mapping of \"%s\" for server \"%s\" has no API key", user ? user : "public", server),
+				 errhint("ALTER USER MAPPING FOR %s SERVER %s OPTIONS (ADD api_key '...');", quoted,
+						 quote_identifier(server))));
+	ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
+					errmsg("user mapping not found for user \"%s\", server \"%s\"", user ? user : "public", server),
+					errhint("CREATE USER MAPPING FOR %s SERVER %s OPTIONS (api_key '...');", quoted,
+							quote_identifier(server))));
+}
+
+bool
+clari_options_authenticate(ClariOptions *options, Oid userid, bool missing_ok)
+{
+	OptionTexts texts = {0};
+	bool mapped = read_mapping(&userid, options->serverid, &texts);
+	const char *key = text_of(&texts, "api_key");
+	const char *path = text_of(&texts, "api_key_file");
+	char *target = options->transport.api_key;
+	ClariError error;
+
+	target[0] = '\0';
+	if (key == NULL && path == NULL)
+	{
+		if (missing_ok)
+			return false;
+		refuse_user(options, userid, mapped);
+	}
+	if (key != NULL)
+		clari_option_set_secret(&option_table[find_option("api_key")], key, target);
+	else if (!read_key_file(path, target, missing_ok ? DEBUG1 : ERROR))
+		return false;
+	if (!clari_request_hmac(target, options->request.api_key_hmac, &error))
+		clari_error_report(ERROR, &error);
+	return true;
+}

@@ -1,0 +1,69 @@
+/*
+ * options.h
+ *		The options of servers, user mappings, tables and columns: one table of
+ *		them, the validator, and the merged result.
+ *
+ * Runs in sessions.  Reads catalogs; never the network, never a plan.
+ */
+#ifndef CLARI_OPTIONS_H
+#define CLARI_OPTIONS_H
+
+#include "postgres.h"
+
+#include "access/attnum.h"
+#include "nodes/pg_list.h"
+
+#include "clari/attribute.h"
+#include "clari/period.h"
+#include "clari/request.h"
+
+/* A foreign table's options, the server's included, defaults filled in. */
+typedef struct ClariOptions
+{
+	Oid relid;
+	Oid serverid;
+	ClariObject object;
+	ClariExtent extent;
+	char *periods;        /* the extent's text … */
+	bool has_periods;     /* … which the table has, or the default */
+	char *forecast_field; /* id or name, or NULL */
+	char *quota_field;
+	int64 cache_ttl; /* these four in microseconds, as TimestampTz counts */
+	int64 closed_period_ttl;
+	int64 stale_while_revalidate;
+	int64 stale_if_error;
+	ClariRequest request;     /* without period and key */
+	ClariTransport transport; /* without key */
+} ClariOptions;
+
+/*
+ * Checks the options as given to CREATE or ALTER of an object of the catalog
+ * (ForeignServerRelationId …).  Raises ERRCODE_FDW_INVALID_OPTION_NAME with
+ * the valid names in the hint, ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE with option,
+ * what would do, and the value unless it is a secret; or
+ * ERRCODE_INSUFFICIENT_PRIVILEGE.
+ */
+extern void clari_options_validate(List *options, Oid catalog);
+
+/*
+ * The merged options of a foreign table, palloc'd in the current context.
+ * Raises ERRCODE_FDW_OPTION_NAME_NOT_FOUND where "forecast" is missing, and
+ * ERRCODE_WRONG_OBJECT_TYPE if the table is not one of clari_fdw's.
+ */
+extern ClariOptions *clari_options_get(Oid relid);
+
+/* As above for the options that a table made by IMPORT on this server would have. */
+extern void clari_options_check_import(Oid serverid, List *table_options);
+
+/*
+ * Fills in the API key of userid's mapping (transport.api_key and
+ * request.api_key_hmac).  With missing_ok, false when there is no mapping or no
+ * key; otherwise that raises ERRCODE_UNDEFINED_OBJECT or
+ * ERRCODE_FDW_OPTION_NAME_NOT_FOUND with a hint that shows the statement.
+ */
+extern bool clari_options_authenticate(ClariOptions *options, Oid userid, bool missing_ok);
+
+/* A column's option "key", palloc'd, or NULL. */
+extern char *clari_options_column_key(Oid relid, AttrNumber attnum);
+
+#endif /* CLARI_OPTIONS_H */

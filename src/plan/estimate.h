@@ -1,0 +1,49 @@
+/*
+ * estimate.h
+ *		What the cache tells the planner of a foreign table: rows, widths,
+ *		distinct values, and how many exports it would take.
+ */
+#ifndef CLARI_ESTIMATE_H
+#define CLARI_ESTIMATE_H
+
+#include "postgres.h"
+
+#include "foreign/fdwapi.h"
+#include "nodes/pathnodes.h"
+
+#include "cache/cache.h"
+#include "options/options.h"
+
+typedef struct ClariEstimate
+{
+	ClariObject object;
+	const ClariColumn *columns; /* by attribute */
+	int periods;                /* that are read */
+	double exports;             /* of which are not cached, or too old */
+	double tuples;
+	double bytes;           /* of the rowsets that are cached */
+	int nversions;          /* of the same */
+	ClariVersion *versions; /* NULL before they are known */
+} ClariEstimate;
+
+/*
+ * _PG_init's part: the planner asks for statistics through a hook.  size_function
+ * tells the relations that are ours; their fdw_private begins with a ClariEstimate,
+ * or is NULL.
+ */
+extern void clari_estimate_init(GetForeignRelSize_function size_function);
+
+/*
+ * Estimates a scan of these quarters (count -1: nobody knows yet which).  estimate's object and columns are given.  Without
+ * authentication nothing is cached.  Opens no rowset.
+ */
+extern void clari_estimate_scan(ClariEstimate *estimate, const ClariOptions *options, bool authenticated,
+								const ClariPeriod *periods, int count);
+
+/* The rows that a cached rowset has for the object. */
+extern double clari_estimate_rows(ClariObject object, const ClariRowsetMeta *meta);
+
+/* Corrects the widths of the relation's columns. */
+extern void clari_estimate_widths(const ClariEstimate *estimate, RelOptInfo *rel);
+
+#endif /* CLARI_ESTIMATE_H */

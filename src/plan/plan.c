@@ -1,0 +1,356 @@
+/*
+ * plan.c
+ *		Planning a scan: what prunes, how many rows, at what cost.
+ *
+ * Runs in sessions.  Knows the cache only by what it holds; no network, and no
+ * secret goes into a plan, which is cached and printable.
+ */
+#include "postgres.h"
+
+#include "plan/plan.h"
+
+#include "options/columns.h"
+#include "plan/estimate.h"
+#include "plan/filter.h"
+#include "plan/prune.h"
+#include "session/fetch.h"
+#include "compat.h"
+
+#include "access/relation.h"
+#include "access/xact.h"
+#include "access/sysattr.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "optimizer/cost.h"
+#include "optimizer/optimizer.h"
+#include "optimizer/pathnode.h"
+#include "optimizer/paths.h"
+#include "optimizer/planmain.h"
+#include "optimizer/restrictinfo.h"
+#include "parser/parsetree.h"
+#include "utils/rel.h"
+
+/*
+ * What it costs to export all of a scan's periods: an export takes seconds, so
+ * that this outweighs any local plan, and yet it is no work of this machine's, so
+ * that it must not make the planner compile (jit_above_cost is 100000).
+ */
+#define EXPORTS_COST 90000.0
+#define SCAN_STARTUP_COST 5.0
+
+/*
+ * A scan for each row of another relation looks its period up, opens it and
+ * sorts its columns anew.  That is dear enough for what is cached to be read in
+ * one scan, unless that would be a very large one.
+ */
+#define RESCAN_STARTUP_COST 1000.0
+
+/* RelOptInfo.fdw_private: what one callback finds out for the next. */
+typedef struct PlanInfo
+{
+	ClariEstimate estimate; /* first, for clari_estimate_init() */
+	TupleDesc tupdesc;
+	ClariColumn *columns; /* by attribute */
+	List *filters;        /* RestrictInfos that are tested before a row is formed */
+	List *checked;        /* those that the executor checks */
+	bool safe;            /* what prunes can be evaluated whether or not the scan takes place */
+} PlanInfo;
+
+/* ------- how many rows ------- */
+
+/* Stable functions are for the execution. */
+static bool
+is_known_while_planning(Node *expression)
+{
+	return !clari_prune_has_params(expression, false) && !contain_mutable_functions(expression) &&
+		   clari_prune_is_safe(expression);
+}
+
+/* The quarters that those expressions leave whose values are known by now; -1 when only Clari knows. */
+static int
+surviving_periods(const ClariOptions *options, List *pruning, const PlanInfo *info, bool authenticated,
+				  ClariPeriod *periods)
+{
+	ClariPeriod current = CLARI_PERIOD_NONE;
+	List *expressions = NIL;
+	EState *estate;
+	ListCell *cell;
+	int count;
+
+	if (clari_extent_is_relative(&options->extent))
+	{
+		if (authenticated)
+			current = clari_wanted_current(options);
+		if (current == CLARI_PERIOD_NONE)
+			return -1;
+	}
+	foreach (cell, pruning)
+		if (is_known_while_planning(lfirst(cell)))
+			expressions = lappend(expressions, copyObject(lfirst(cell)));
+	/* The planner's Vars carry this relation's range table index; the executor takes them as the scan tuple's. */
+	estate = CreateExecutorState();
+	count = clari_extent_expand(&options->extent, current, periods);
+	count = clari_prune_periods(clari_prune_begin(expressions, NULL, options, info->tupdesc, info->columns),
+								GetPerTupleExprContext(estate), periods, count);
+	FreeExecutorState(estate);
+	return count;
+}
+
+/* With a value for the period that is not known yet, one of them is read, whichever it will be. */
+static double
+unknown_selectivity(List *pruning, int count)
+{
+	ListCell *cell;
+
+	foreach (cell, pruning)
+		if (!is_known_while_planning(lfirst(cell)))
+			return 1.0 / Max(count, 1);
+	return 1.0;
+}
+
+static PlanInfo *
+make_info(Oid relid, ClariObject object)
+{
+	PlanInfo *info = palloc0(sizeof(PlanInfo));
+	Relation relation = relation_open(relid, NoLock);
+
+	info->tupdesc = CreateTupleDescCopy(RelationGetDescr(relation));
+	info->columns = clari_columns_map(relid, object, info->tupdesc);
+	info->estimate.object = object;
+	info->estimate.columns = info->columns;
+	relation_close(relation, NoLock);
+	return info;
+}
+
+/* Sets *filters and *checked, and returns what prunes. */
+static List *
+split_clauses(const PlanInfo *info, Index relid, List *clauses, List **exact, List **filters, List **checked)
+{
+	List *pruning = clari_prune_select(clauses, relid, info->tupdesc, info->columns, exact);
+
+	clauses = list_difference_ptr(clauses, *exact);
+	*filters = clari_filter_select(clauses, relid, info->tupdesc, info->columns);
+	*checked = list_difference_ptr(clauses, *filters);
+	return pruning;
+}
+
+void
+clariGetForeignRelSize(PlannerInfo *root, RelOptInfo *baserel, Oid foreigntableid)
+{
+	ClariOptions *options = clari_options_get(foreigntableid);
+	bool authenticated =
+		clari_options_authenticate(options, OidIsValid(baserel->userid) ? baserel->userid : GetUserId(), true);
+	PlanInfo *info = make_info(foreigntableid, options->object);
+	ClariPeriod periods[CLARI_EXTENT_MAX_PERIODS];
+	List *exact;
+	List *pruning =
+		split_clauses(info, baserel->relid, baserel->baserestrictinfo, &exact, &info->filters, &info->checked);
+	int count;
+
+	info->safe = clari_prune_is_safe((Node *) pruning);
+	count = surviving_periods(options, pruning, info, authenticated, periods);
+	clari_estimate_scan(&info->estimate, options, authenticated, periods, count);
+	baserel->fdw_private = info;
+	baserel->tuples = info->estimate.tuples * unknown_selectivity(pruning, info->estimate.periods);
+	baserel->rows =
+		clamp_row_est(baserel->tuples * clauselist_selectivity(root, list_concat_copy(info->filters, info->checked), 0,
+															   JOIN_INNER, NULL));
+	baserel->pages = (BlockNumber) (info->estimate.bytes / BLCKSZ);
+	clari_estimate_widths(&info->estimate, baserel);
+}
+
+/* ------- paths ------- */
+
+/* What forming so many rows, and all the testing before and after it, costs. */
+static Cost
+tuples_cost(PlannerInfo *root, RelOptInfo *baserel, double tuples)
+{
+	PlanInfo *info = baserel->fdw_private;
+	Selectivity formed = clauselist_selectivity(root, info->filters, 0, JOIN_INNER, NULL);
+	QualCost checks;
+
+	cost_qual_eval(&checks, info->checked, root);
+	/* Values are pointed at, not formed: cheaper than a heap's tuples.  A filter looks at two bytes. */
+	return checks.startup + tuples * (list_length(info->filters) * cpu_operator_cost / 10 +
+									  formed * (cpu_tuple_cost / 2 + checks.per_tuple));
+}
+
+static Cost
+exports_cost(const PlanInfo *info)
+{
+	return EXPORTS_COST * info->estimate.exports / Max(info->estimate.periods, 1);
+}
+
+/*
+ * One participant's share of the rows.  Only what is cached is shared: of an
+ * export that is yet to come, nobody knows the groups.
+ */
+static void
+add_shared_path(PlannerInfo *root, RelOptInfo *baserel, int workers)
+{
+	/* as get_parallel_divisor(): the leader has others to serve, too */
+	double leader = parallel_leader_participation ? Max(1.0 - 0.3 * workers, 0) : 0;
+	double share = 1.0 / (workers + leader);
+	Cost cost = SCAN_STARTUP_COST + tuples_cost(root, baserel, baserel->tuples * share);
+	ForeignPath *path =
+		clari_create_path(root, baserel, clamp_row_est(baserel->rows * share), SCAN_STARTUP_COST, cost, NULL);
+
+	path->path.parallel_aware = true;
+	path->path.parallel_workers = workers;
+	add_partial_path(baserel, (Path *) path);
+}
+
+/* For a clause that compares the period with other relations: a scan for each of their rows. */
+static void
+add_parameterized_path(PlannerInfo *root, RelOptInfo *baserel, RestrictInfo *clause, List **seen)
+{
+	PlanInfo *info = baserel->fdw_private;
+	Relids outer = bms_union(bms_difference(clause->clause_relids, baserel->relids), baserel->lateral_relids);
+	double share = 1.0 / Max(info->estimate.periods, 1);
+	ParamPathInfo *parameters;
+	ForeignPath *path;
+	ListCell *cell;
+	Cost startup;
+	List *exact;
+
+	if (clari_prune_select(list_make1(clause), baserel->relid, info->tupdesc, info->columns, &exact) == NIL ||
+		bms_is_subset(outer, baserel->lateral_relids))
+		return;
+	foreach (cell, *seen)
+		if (bms_equal(lfirst(cell), outer))
+			return;
+	*seen = lappend(*seen, outer);
+	parameters = get_baserel_parampathinfo(root, baserel, outer);
+	parameters->ppi_rows = clamp_row_est(baserel->rows * share);
+	startup = RESCAN_STARTUP_COST + exports_cost(info) * share;
+	path = clari_create_path(root, baserel, parameters->ppi_rows, startup,
+							 startup + tuples_cost(root, baserel, baserel->tuples * share), outer);
+	path->path.parallel_safe = false;
+	add_path(baserel, (Path *) path);
+}
+
+static bool
+is_period_member(PlannerInfo *root pg_attribute_unused(), RelOptInfo *rel, EquivalenceClass *ec pg_attribute_unused(),
+				 EquivalenceMember *member, void *arg)
+{
+	const PlanInfo *info = arg;
+
+	return clari_prune_is_of_period((Node *) member->em_expr, rel->relid, info->tupdesc, info->columns);
+}
+
+static void
+add_parameterized_paths(PlannerInfo *root, RelOptInfo *baserel)
+{
+	List *clauses = NIL;
+	List *seen = NIL;
+	ListCell *cell;
+
+	if (baserel->has_eclass_joins)
+		clauses = generate_implied_equalities_for_column(root, baserel, is_period_member, baserel->fdw_private,
+														 baserel->lateral_referencers);
+	foreach (cell, list_concat_copy(clauses, baserel->joininfo))
+	{
+		RestrictInfo *clause = lfirst_node(RestrictInfo, cell);
+
+		if (join_clause_is_movable_to(clause, baserel))
+			add_parameterized_path(root, baserel, clause, &seen);
+	}
+}
+
+void
+clariGetForeignPaths(PlannerInfo *root, RelOptInfo *baserel, Oid foreigntableid pg_attribute_unused())
+{
+	PlanInfo *info = baserel->fdw_private;
+	Cost startup = SCAN_STARTUP_COST + exports_cost(info);
+	ForeignPath *path =
+		clari_create_path(root, baserel, baserel->rows, startup, startup + tuples_cost(root, baserel, baserel->tuples),
+						  baserel->lateral_relids);
+	int workers;
+
+	/* A worker would look up versions of its own: only a scan that hands on the leader's may run in one. */
+	path->path.parallel_safe = false;
+	add_path(baserel, (Path *) path);
+	add_parameterized_paths(root, baserel);
+	if (!baserel->consider_parallel || info->estimate.exports > 0 || !bms_is_empty(baserel->lateral_relids))
+		return;
+	/* The leader opens what it offers before the query's one-time filters are checked. */
+	if (!info->safe && root->hasPseudoConstantQuals)
+		return;
+	workers = compute_parallel_worker(baserel, baserel->pages, -1, max_parallel_workers_per_gather);
+	if (workers > 0)
+		add_shared_path(root, baserel, workers);
+}
+
+bool
+clariIsForeignScanParallelSafe(PlannerInfo *root pg_attribute_unused(), RelOptInfo *rel pg_attribute_unused(),
+							   RangeTblEntry *rte pg_attribute_unused())
+{
+	return true;
+}
+
+/* ------- the plan ------- */
+
+/*
+ * Attribute numbers that the query or a qual refers to; all of them for a whole
+ * row.  The plan's target list does not tell: where that spares a projection,
+ * the planner lists every column in it ("physical" target list).
+ */
+static List *
+needed_attributes(RelOptInfo *baserel, List *clauses)
+{
+	Bitmapset *used = NULL;
+	List *needed = NIL;
+	bool whole_row;
+
+	pull_varattnos((Node *) baserel->reltarget->exprs, baserel->relid, &used);
+	pull_varattnos((Node *) clauses, baserel->relid, &used);
+	whole_row = bms_is_member(InvalidAttrNumber - FirstLowInvalidHeapAttributeNumber, used);
+	for (int attnum = 1; attnum <= baserel->max_attr; attnum++)
+		if (whole_row || bms_is_member(attnum - FirstLowInvalidHeapAttributeNumber, used))
+			needed = lappend_int(needed, attnum);
+	return needed;
+}
+
+/*
+ * Is the scan a part of something that a condition was written about: a partition
+ * or another child, a branch of UNION ALL, or of what could not be pulled up like
+ * one?  Which subquery of the query above this one is, it does not tell.
+ */
+static bool
+is_child(PlannerInfo *root, RelOptInfo *baserel)
+{
+	ListCell *cell;
+
+	if (IS_OTHER_REL(baserel))
+		return true;
+	while ((root = root->parent_root) != NULL)
+	{
+		if (root->parse->setOperations != NULL)
+			return true;
+		foreach (cell, root->append_rel_list)
+			if (planner_rt_fetch(lfirst_node(AppendRelInfo, cell)->child_relid, root)->rtekind == RTE_SUBQUERY)
+				return true;
+	}
+	return false;
+}
+
+ForeignScan *
+clariGetForeignPlan(PlannerInfo *root, RelOptInfo *baserel, Oid foreigntableid pg_attribute_unused(),
+					ForeignPath *best_path pg_attribute_unused(), List *tlist, List *scan_clauses, Plan *outer_plan)
+{
+	PlanInfo *info = baserel->fdw_private;
+	List *exact;
+	List *filters;
+	List *checked;
+	List *pruning = split_clauses(info, baserel->relid, scan_clauses, &exact, &filters, &checked);
+	List *unchecked;
+
+	filters = extract_actual_clauses(filters, false);
+	checked = extract_actual_clauses(checked, false);
+	/* When a row has changed under a lock, PostgreSQL checks again what the scan has decided. */
+	unchecked = list_concat_copy(extract_actual_clauses(exact, false), filters);
+	return make_foreignscan(tlist, checked, baserel->relid, list_concat_copy(pruning, filters),
+							list_make3(needed_attributes(baserel, checked), makeInteger(list_length(pruning)),
+									   makeInteger(is_child(root, baserel))),
+							NIL, unchecked, outer_plan);
+}

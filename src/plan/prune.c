@@ -1,0 +1,653 @@
+/*
+ * prune.c
+ *		Which quarters can satisfy a scan's quals: see prune.h.
+ *
+ * Runs in sessions.
+ */
+#include "postgres.h"
+
+#include "plan/prune.h"
+
+#include "options/columns.h"
+
+#include "access/transam.h"
+#include "catalog/pg_operator.h"
+#include "catalog/pg_type.h"
+#include "executor/executor.h"
+#include "mb/pg_wchar.h"
+#include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
+#include "optimizer/optimizer.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+
+struct ClariPrune
+{
+	TupleTableSlot *slot; /* one row of NULLs but for the period, and the forecast's name */
+	List *periods;        /* numbers of the columns that show the one … */
+	List *names;          /* … and the other */
+	Datum name;
+	ExprState *qual; /* NULL: nothing to check */
+	List *asked;     /* ExprState of each right-hand side of = and IN */
+};
+
+/* ------- selecting clauses ------- */
+
+/* A text that is the same for a whole rowset, shown as it is and compared byte by byte. */
+static bool
+shows_text(Form_pg_attribute attribute, int longest)
+{
+	int32 typmod = attribute->atttypmod;
+	Oid type = getBaseTypeAndTypmod(attribute->atttypid, &typmod);
+
+	return (type == TEXTOID || type == VARCHAROID) && (typmod == -1 || typmod - VARHDRSZ >= longest) &&
+		   clari_columns_is_bytewise(attribute->attcollation);
+}
+
+/* Numbers of the columns that show the period, or the forecast's name. */
+static List *
+columns_from(ClariColumnSource source, TupleDesc tupdesc, const ClariColumn *columns)
+{
+	int longest = source == CLARI_FROM_TIME_PERIOD ? CLARI_PERIOD_TEXT_SIZE - 1 : CLARI_NAME_SIZE;
+	List *attnums = NIL;
+
+	for (int i = 0; i < tupdesc->natts; i++)
+		if (!TupleDescAttr(tupdesc, i)->attisdropped && columns[i].source == source &&
+			shows_text(TupleDescAttr(tupdesc, i), longest))
+			attnums = lappend_int(attnums, i + 1);
+	return attnums;
+}
+
+typedef struct SelectContext
+{
+	Index relid;
+	List *attnums;
+	bool found; /* a Var of one of them */
+} SelectContext;
+
+/* A text of some kind, or an array of them. */
+static bool
+is_string(Oid type)
+{
+	Oid element = get_element_type(type);
+	char category;
+	bool preferred;
+
+	get_type_category_preferred(OidIsValid(element) ? element : type, &category, &preferred);
+	return category == TYPCATEGORY_STRING;
+}
+
+static bool
+takes_string(Oid function)
+{
+	Oid *types;
+	int count;
+
+	(void) get_func_signature(function, &types, &count);
+	for (int i = 0; i < count; i++)
+		if (is_string(types[i]))
+			return true;
+	return false;
+}
+
+/*
+ * May the function not be called for quarters of which there may be no row?
+ * Other people's may have their own mind about that.  PostgreSQL's own raise no
+ * error, if they are leakproof, or hardly any, if they make of texts no more than
+ * texts, numbers of characters and truth: not so divisions and casts.
+ */
+static bool
+is_for_rows_only(Oid function, void *context pg_attribute_unused())
+{
+	Oid result = get_func_rettype(function);
+
+	if (function >= FirstUnpinnedObjectId)
+		return true;
+	return !get_func_leakproof(function) &&
+		   !(takes_string(function) && (result == BOOLOID || result == INT4OID || is_string(result)));
+}
+
+/* Nodes that are what their arguments and functions are. */
+static bool
+is_transparent(Node *node)
+{
+	switch (nodeTag(node))
+	{
+		case T_Const:
+		case T_Param:
+		case T_RelabelType:
+		case T_CoerceViaIO:
+		case T_ArrayCoerceExpr:
+		case T_OpExpr:
+		case T_DistinctExpr:
+		case T_NullIfExpr:
+		case T_ScalarArrayOpExpr:
+		case T_BoolExpr:
+		case T_NullTest:
+		case T_BooleanTest:
+		case T_FuncExpr:
+		case T_ArrayExpr:
+		case T_RowExpr:
+		case T_RowCompareExpr:
+		case T_CaseExpr:
+		case T_CaseWhen:
+		case T_CaseTestExpr:
+		case T_CoalesceExpr:
+		case T_MinMaxExpr:
+		case T_SQLValueFunction:
+		case T_PlaceHolderVar:
+		case T_List:
+			return true;
+		case T_SubscriptingRef:
+			/* Of an array: whatever the subscript, a value or NULL. */
+			return OidIsValid(get_element_type(((SubscriptingRef *) node)->refcontainertype)) &&
+				   ((SubscriptingRef *) node)->refassgnexpr == NULL;
+		default:
+			return false;
+	}
+}
+
+typedef struct VaryContext
+{
+	Index relid;
+	bool tests; /* a CaseTestExpr stands for something that was looked at */
+} VaryContext;
+
+static bool varies(Node *node, VaryContext *context);
+
+/* Conditions of a CASE, or what an array's elements are cast by, speak of its argument as a CaseTestExpr. */
+static bool
+tests_vary(Node *node, const VaryContext *context)
+{
+	VaryContext within = {context->relid, true};
+
+	return varies(node, &within);
+}
+
+static bool
+case_varies(CaseExpr *expression, VaryContext *context)
+{
+	ListCell *cell;
+
+	if (varies((Node *) expression->arg, context) || varies((Node *) expression->defresult, context))
+		return true;
+	foreach (cell, expression->args)
+	{
+		CaseWhen *when = lfirst_node(CaseWhen, cell);
+		Node *test = (Node *) when->expr;
+
+		if (varies((Node *) when->result, context) ||
+			(expression->arg != NULL ? tests_vary(test, context) : varies(test, context)))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * May the expression's value differ from row to row of one scan, or can a scan
+ * not compute it without a row?  A subquery that is none by itself (a SubPlan)
+ * is not looked into, since it does not tell whether it is volatile.
+ */
+static bool
+varies(Node *node, VaryContext *context)
+{
+	if (node == NULL)
+		return false;
+	switch (nodeTag(node))
+	{
+		case T_Var:
+			return ((Var *) node)->varlevelsup != 0 || ((Var *) node)->varno == (int) context->relid;
+		case T_Param:
+			return ((Param *) node)->paramkind != PARAM_EXTERN && ((Param *) node)->paramkind != PARAM_EXEC;
+		case T_CaseTestExpr:
+			return !context->tests;
+		case T_CaseExpr:
+			return case_varies((CaseExpr *) node, context);
+		case T_ArrayCoerceExpr:
+			return varies((Node *) ((ArrayCoerceExpr *) node)->arg, context) ||
+				   tests_vary((Node *) ((ArrayCoerceExpr *) node)->elemexpr, context);
+		case T_SubLink:
+		case T_SubPlan:
+		case T_AlternativeSubPlan:
+		case T_Aggref:
+		case T_GroupingFunc:
+		case T_WindowFunc:
+		case T_CurrentOfExpr:
+		case T_CoerceToDomainValue:
+		case T_SetToDefault:
+			return true;
+		default:
+			return expression_tree_walker(node, varies, (void *) context);
+	}
+}
+
+/* True when the expression depends on the row in a way that cannot be evaluated for a quarter alone. */
+static bool
+cannot_prune(Node *node, SelectContext *context)
+{
+	VaryContext rows = {context->relid, false};
+
+	if (!varies(node, &rows))
+		return false;
+	if (IsA(node, Var))
+	{
+		context->found = true;
+		return ((Var *) node)->varlevelsup != 0 || !list_member_int(context->attnums, ((Var *) node)->varattno);
+	}
+	/* A Param that varies is one of those that no scan sees; what a CaseTestExpr stands for was looked at. */
+	if (IsA(node, CaseTestExpr))
+		return false;
+	return IsA(node, Param) || !is_transparent(node) || check_functions_in_node(node, is_for_rows_only, NULL) ||
+		   expression_tree_walker(node, cannot_prune, (void *) context);
+}
+
+static bool
+has_collation(Node *node, void *context)
+{
+	if (node == NULL || IsA(node, List))
+		return expression_tree_walker(node, has_collation, context);
+	return OidIsValid(exprCollation(node));
+}
+
+static bool
+compares_with(Oid collation, Node *node)
+{
+	return OidIsValid(collation) || !has_collation(node, NULL);
+}
+
+/* Do collations of the node's own arguments contradict each other? */
+static bool
+is_collation_conflict(Node *node)
+{
+	switch (nodeTag(node))
+	{
+		case T_OpExpr:
+		case T_DistinctExpr:
+		case T_NullIfExpr:
+		case T_ScalarArrayOpExpr:
+		case T_FuncExpr:
+		case T_MinMaxExpr:
+			return !OidIsValid(exprInputCollation(node)) && expression_tree_walker(node, has_collation, NULL);
+		case T_RowCompareExpr:
+		{
+			RowCompareExpr *row = (RowCompareExpr *) node;
+
+			for (int i = 0; i < list_length(row->largs); i++)
+				if (!compares_with(list_nth_oid(row->inputcollids, i), list_nth(row->largs, i)))
+					return true;
+			return false;
+		}
+		default:
+			return false;
+	}
+}
+
+/* Most functions raise an error when they are called with such texts: that is for a row to do. */
+static bool
+has_collation_conflict(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	return is_collation_conflict(node) || expression_tree_walker(node, has_collation_conflict, context);
+}
+
+/* Can the expression be evaluated for a quarter?  context->found: it depends on which. */
+static bool
+is_decidable(Node *node, SelectContext *context)
+{
+	context->found = false;
+	return !cannot_prune(node, context) && !contain_volatile_functions(node) && !has_collation_conflict(node, NULL);
+}
+
+static Node *implied_by(Node *node, SelectContext *context);
+
+/* What the arms imply: of an AND as many as do, of an OR all or nothing. */
+static Node *
+implied_by_arms(BoolExpr *expression, SelectContext *context)
+{
+	List *implied = NIL;
+	ListCell *cell;
+
+	foreach (cell, expression->args)
+	{
+		Node *node = implied_by(lfirst(cell), context);
+
+		if (node != NULL)
+			implied = lappend(implied, node);
+		else if (expression->boolop == OR_EXPR)
+			return NULL;
+	}
+	if (list_length(implied) <= 1)
+		return implied == NIL ? NULL : linitial(implied);
+	return (Node *) makeBoolExpr(expression->boolop, implied, -1);
+}
+
+/* What the expression, when true, says of the quarter, and of values that the rows share, alone; NULL: nothing. */
+static Node *
+implied_by(Node *node, SelectContext *context)
+{
+	if (is_decidable(node, context))
+		return node;
+	if (is_orclause(node) || is_andclause(node))
+		return implied_by_arms((BoolExpr *) node, context);
+	return NULL;
+}
+
+List *
+clari_prune_select(List *restrictinfos, Index relid, TupleDesc tupdesc, const ClariColumn *columns, List **exact)
+{
+	SelectContext context = {relid, NIL, false};
+	List *selected = NIL;
+	ListCell *cell;
+
+	*exact = NIL;
+	if (!clari_enable_pruning)
+		return NIL;
+	context.attnums = list_concat(columns_from(CLARI_FROM_TIME_PERIOD, tupdesc, columns),
+								  columns_from(CLARI_FROM_FORECAST_NAME, tupdesc, columns));
+	foreach (cell, restrictinfos)
+	{
+		RestrictInfo *restrictinfo = lfirst_node(RestrictInfo, cell);
+		Node *implied = implied_by((Node *) restrictinfo->clause, &context);
+
+		if (restrictinfo->pseudoconstant || implied == NULL || !is_decidable(implied, &context) || !context.found)
+			continue;
+		selected = lappend(selected, implied);
+		if (implied == (Node *) restrictinfo->clause)
+			*exact = lappend(*exact, restrictinfo);
+	}
+	return selected;
+}
+
+bool
+clari_prune_is_of_period(Node *expression, Index relid, TupleDesc tupdesc, const ClariColumn *columns)
+{
+	SelectContext context = {relid, columns_from(CLARI_FROM_TIME_PERIOD, tupdesc, columns), false};
+
+	return is_decidable(expression, &context) && context.found;
+}
+
+static bool
+param_walker(Node *node, bool *executor_only)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, Param) && (!*executor_only || ((Param *) node)->paramkind == PARAM_EXEC))
+		return true;
+	return expression_tree_walker(node, param_walker, (void *) executor_only);
+}
+
+bool
+clari_prune_has_params(Node *expression, bool executor_only)
+{
+	return param_walker(expression, &executor_only);
+}
+
+typedef struct Takes
+{
+	bool text; /* or what could be anything */
+	bool time;
+} Takes;
+
+static Oid
+result_of(Oid function, Takes *takes)
+{
+	bool preferred;
+	char category;
+	Oid *types;
+	int count;
+	Oid result = get_func_signature(function, &types, &count);
+
+	*takes = (Takes){false, count == 0};
+	for (int i = 0; i < count; i++)
+	{
+		get_type_category_preferred(types[i], &category, &preferred);
+		takes->text |= types[i] == CSTRINGOID || types[i] == ANYOID || is_string(types[i]);
+		takes->time |= category == TYPCATEGORY_DATETIME || category == TYPCATEGORY_TIMESPAN;
+	}
+	return result;
+}
+
+/*
+ * Might the call raise an error for some values of parameters?  Not an output
+ * function, a comparison, now() and what is computed from dates (the name of a
+ * field or a zone aside); but what parses a text, and what divides or overflows.
+ */
+static bool
+may_fail(Oid function, void *call)
+{
+	bool preferred;
+	char category;
+	Takes takes;
+	Oid result;
+
+	if (function >= FirstUnpinnedObjectId)
+		return true;
+	result = result_of(function, &takes);
+	if (result == CSTRINGOID || result == BOOLOID || !is_for_rows_only(function, NULL))
+		return false;
+	if (takes.time)
+		return takes.text && is_funcclause(call) && clari_prune_has_params(linitial(((FuncExpr *) call)->args), false);
+	if (is_string(result))
+		return !takes.text;
+	get_type_category_preferred(result, &category, &preferred);
+	return category != TYPCATEGORY_NUMERIC || takes.text || clari_prune_has_params(call, false);
+}
+
+static bool
+safety_walker(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (!IsA(node, Var) && !is_transparent(node))
+		return true;
+	return check_functions_in_node(node, may_fail, node) || expression_tree_walker(node, safety_walker, context);
+}
+
+bool
+clari_prune_is_safe(Node *expression)
+{
+	return !safety_walker(expression, NULL);
+}
+
+/* ------- evaluating ------- */
+
+/* Is one side the period itself, and the other what whoever wrote the statement asks for? */
+static bool
+is_asked_for(Node *column, Node *value, const ClariPrune *prune)
+{
+	column = strip_implicit_coercions(column);
+	value = strip_implicit_coercions(value);
+	return IsA(column, Var) && list_member_int(prune->periods, ((Var *) column)->varattno) &&
+		   (IsA(value, Const) || (IsA(value, Param) && ((Param *) value)->paramkind == PARAM_EXTERN));
+}
+
+/* What a comparison of the period for equality compares it with, if that is a constant or a parameter; or NULL. */
+static Expr *
+asked_argument(Node *node, const ClariPrune *prune)
+{
+	Oid equality = InvalidOid;
+	List *args = NIL;
+
+	if (IsA(node, OpExpr))
+	{
+		equality = ((OpExpr *) node)->opno;
+		args = ((OpExpr *) node)->args;
+	}
+	else if (IsA(node, ScalarArrayOpExpr) && ((ScalarArrayOpExpr *) node)->useOr)
+	{
+		equality = ((ScalarArrayOpExpr *) node)->opno;
+		args = ((ScalarArrayOpExpr *) node)->args;
+	}
+	/* Where the comparison's collation is not byte by byte, what looks like another text may be a quarter. */
+	if (equality != TextEqualOperator || !clari_columns_is_bytewise(exprInputCollation(node)))
+		return NULL;
+	if (is_asked_for(linitial(args), lsecond(args), prune))
+		return lsecond(args);
+	if (is_asked_for(lsecond(args), linitial(args), prune))
+		return linitial(args);
+	return NULL;
+}
+
+/* The same of each expression, and of the arms of an OR. */
+static List *
+asked_expressions(List *expressions, const ClariPrune *prune, PlanState *parent)
+{
+	List *asked = NIL;
+	ListCell *cell;
+
+	foreach (cell, expressions)
+	{
+		Node *node = lfirst(cell);
+		Expr *argument = asked_argument(node, prune);
+
+		if (is_orclause(node) || is_andclause(node))
+			asked = list_concat(asked, asked_expressions(((BoolExpr *) node)->args, prune, parent));
+		if (argument != NULL)
+			asked = lappend(asked, ExecInitExpr(argument, parent));
+	}
+	return asked;
+}
+
+/* In a plan's scan, a PlaceHolderVar has become its expression; while planning it has not yet. */
+static Node *
+without_placeholders(Node *node, void *context)
+{
+	if (node != NULL && IsA(node, PlaceHolderVar))
+		return without_placeholders((Node *) ((PlaceHolderVar *) node)->phexpr, context);
+	return expression_tree_mutator(node, without_placeholders, context);
+}
+
+static Datum
+name_datum(const ClariOptions *options)
+{
+	const char *forecast = options->request.forecast;
+
+	return CStringGetTextDatum(pg_any_to_server(forecast, strlen(forecast), PG_UTF8));
+}
+
+ClariPrune *
+clari_prune_begin(List *expressions, PlanState *parent, const ClariOptions *options, TupleDesc tupdesc,
+				  const ClariColumn *columns)
+{
+	ClariPrune *prune = palloc0(sizeof(ClariPrune));
+
+	if (expressions == NIL)
+		return prune;
+	prune->slot = MakeSingleTupleTableSlot(CreateTupleDescCopy(tupdesc), &TTSOpsVirtual);
+	prune->periods = columns_from(CLARI_FROM_TIME_PERIOD, tupdesc, columns);
+	prune->names = columns_from(CLARI_FROM_FORECAST_NAME, tupdesc, columns);
+	prune->name = name_datum(options);
+	if (parent == NULL)
+		expressions = (List *) without_placeholders((Node *) expressions, NULL);
+	prune->qual = ExecInitQual(expressions, parent);
+	if (parent != NULL)
+		prune->asked = asked_expressions(expressions, prune, parent);
+	return prune;
+}
+
+static void
+show_in(TupleTableSlot *slot, List *attnums, Datum value)
+{
+	ListCell *cell;
+
+	foreach (cell, attnums)
+	{
+		slot->tts_values[lfirst_int(cell) - 1] = value;
+		slot->tts_isnull[lfirst_int(cell) - 1] = false;
+	}
+}
+
+static void
+show_period(ClariPrune *prune, ClariPeriod period)
+{
+	TupleTableSlot *slot = prune->slot;
+	char text[CLARI_PERIOD_TEXT_SIZE];
+
+	clari_period_format(period, text);
+	ExecClearTuple(slot);
+	memset(slot->tts_isnull, true, sizeof(bool) * slot->tts_tupleDescriptor->natts);
+	show_in(slot, prune->periods, CStringGetTextDatum(text));
+	show_in(slot, prune->names, prune->name);
+	ExecStoreVirtualTuple(slot);
+}
+
+int
+clari_prune_periods(ClariPrune *prune, ExprContext *econtext, ClariPeriod *periods, int count)
+{
+	TupleTableSlot *saved = econtext->ecxt_scantuple;
+	MemoryContext previous;
+	int kept = 0;
+
+	if (prune->qual == NULL)
+		return count;
+	previous = MemoryContextSwitchTo(econtext->ecxt_per_tuple_memory);
+	econtext->ecxt_scantuple = prune->slot;
+	for (int i = 0; i < count; i++)
+	{
+		show_period(prune, periods[i]);
+		if (ExecQual(prune->qual, econtext))
+			periods[kept++] = periods[i];
+	}
+	ExecClearTuple(prune->slot);
+	econtext->ecxt_scantuple = saved;
+	MemoryContextSwitchTo(previous);
+	return kept;
+}
+
+/* ------- notices ------- */
+
+static void
+notice_outside(const char *asked, const ClariOptions *options, const ClariPeriod *extent, int count)
+{
+	ClariPeriod period;
+	bool is_quarter = clari_period_parse(asked, &period);
+
+	for (int i = 0; is_quarter && i < count; i++)
+		if (extent[i] == period)
+			return;
+	ereport(NOTICE, (errmsg("period \"%s\" is outside of option \"periods\" of foreign table \"%s\"", asked,
+							get_rel_name(options->relid)),
+					 errdetail("The table shows \"%s\" and nothing else.", options->periods),
+					 is_quarter ? errhint("ALTER FOREIGN TABLE ... OPTIONS (%s periods '...') widens it.",
+										  options->has_periods ? "SET" : "ADD")
+								: errhint("Rows have a fiscal quarter such as 2026_Q1 in time_period.")));
+}
+
+static void
+notice_value(Datum value, Oid type, const ClariOptions *options, const ClariPeriod *extent, int count)
+{
+	Datum *elements;
+	bool *nulls;
+	int n;
+
+	if (!OidIsValid(get_element_type(type)))
+	{
+		notice_outside(TextDatumGetCString(value), options, extent, count);
+		return;
+	}
+	deconstruct_array(DatumGetArrayTypeP(value), TEXTOID, -1, false, TYPALIGN_INT, &elements, &nulls, &n);
+	for (int i = 0; i < n; i++)
+		if (!nulls[i])
+			notice_outside(TextDatumGetCString(elements[i]), options, extent, count);
+}
+
+void
+clari_prune_notice(ClariPrune *prune, ExprContext *econtext, const ClariOptions *options, const ClariPeriod *extent,
+				   int count)
+{
+	MemoryContext previous = MemoryContextSwitchTo(econtext->ecxt_per_tuple_memory);
+	ListCell *cell;
+
+	foreach (cell, prune->asked)
+	{
+		ExprState *state = lfirst(cell);
+		bool isnull;
+		Datum value = ExecEvalExpr(state, econtext, &isnull);
+
+		if (!isnull)
+			notice_value(value, exprType((Node *) state->expr), options, extent, count);
+	}
+	MemoryContextSwitchTo(previous);
+}

@@ -1,0 +1,70 @@
+/*
+ * prune.h
+ *		Which quarters can satisfy a scan's quals.
+ *
+ * A table's extent is a finite list of quarters, so nothing has to be derived
+ * from operators: every clause that depends on time_period alone is evaluated
+ * for each quarter, by the executor, with the clause's own collation.  That is
+ * exact for =, IN, ANY, BETWEEN, <, LIKE, OR and whatever else.
+ */
+#ifndef CLARI_PRUNE_H
+#define CLARI_PRUNE_H
+
+#include "postgres.h"
+
+#include "nodes/execnodes.h"
+#include "nodes/pathnodes.h"
+
+#include "clari/attribute.h"
+#include "clari/period.h"
+#include "options/options.h"
+
+/* GUC, defined in clari_fdw.c: off, every quarter of the extent is read, and the rows are checked one by one. */
+extern bool clari_enable_pruning;
+
+/*
+ * Of the relation's clauses (RestrictInfos), what prunes, as expressions: they
+ * compute from columns that show the period or the forecast's name (columns, by
+ * attribute), through PostgreSQL's own functions that raise hardly any error, and
+ * from any non-volatile expressions that are the same for all rows of the scan:
+ * over constants, parameters, columns of other relations (parameters to be).
+ * Of an OR whose arms say more than that, what they imply.  *exact gets the
+ * clauses that are wholly decided so, and need not be checked by row.
+ */
+extern List *
+clari_prune_select(List *restrictinfos, Index relid, TupleDesc tupdesc, const ClariColumn *columns, List **exact);
+
+/* Does the expression compute from the relation's period alone, so that what equals it prunes? */
+extern bool clari_prune_is_of_period(Node *expression, Index relid, TupleDesc tupdesc, const ClariColumn *columns);
+
+/* Does a pruning expression depend on parameters, or on those that only execution sets? */
+extern bool clari_prune_has_params(Node *expression, bool executor_only);
+
+/*
+ * Can pruning expressions be evaluated for a scan that may never be executed, as
+ * for EXPLAIN, or beforehand?  Not those that may raise an error for one value of
+ * a parameter and not for another, nor other people's functions.
+ */
+extern bool clari_prune_is_safe(Node *expression);
+
+typedef struct ClariPrune ClariPrune;
+
+/*
+ * Prepares pruning by the expressions.  parent is the scan's node, or NULL while
+ * planning: then the expressions must be free of parameters.  Lives in the
+ * current context.
+ */
+extern ClariPrune *clari_prune_begin(List *expressions, PlanState *parent, const ClariOptions *options,
+									 TupleDesc tupdesc, const ClariColumn *columns);
+
+/* Keeps those quarters, in place and in order, that satisfy all expressions; returns how many. */
+extern int clari_prune_periods(ClariPrune *prune, ExprContext *econtext, ClariPeriod *periods, int count);
+
+/*
+ * A notice for each constant or statement parameter that an expression asks for
+ * by = or IN and that is none of the extent's quarters.
+ */
+extern void clari_prune_notice(ClariPrune *prune, ExprContext *econtext, const ClariOptions *options,
+							   const ClariPeriod *extent, int count);
+
+#endif /* CLARI_PRUNE_H */

@@ -1,0 +1,335 @@
+/*
+ * rowset_item.c
+ *		Items as cells and as compact records: see rowset_item.h.
+ *
+ * Runs wherever the rowset writer runs; takes no locks, allocates nothing.
+ * Never passes an amount through a binary float: numbers stay text.
+ */
+#include "rowset/item.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define SHOWN 60         /* bytes of what came that is not what its attribute must be */
+#define LONG_LENGTH 0xFF /* a record's length byte that says: four bytes follow */
+
+#define EPOCH_DAYS 730119              /* 2000-01-01 counted from 0001-01-01 */
+#define EPOCH_MS INT64_C(946684800000) /* 2000-01-01 counted from 1970-01-01 */
+/* PostgreSQL's MIN_TIMESTAMP and END_TIMESTAMP (datatype/timestamp.h), in ms */
+#define MIN_TIMESTAMP_MS INT64_C(-211813488000000)
+#define END_TIMESTAMP_MS INT64_C(9223371331200000)
+
+/* ------- values ------- */
+
+static bool
+reject(ClariError *error, const ClariAttribute *attribute, const ClariValue *value, const char *expected)
+{
+	static const char *const kinds[] = {"null", "string", "number", "boolean", "value"};
+
+	clari_error_set(error, CLARI_ERROR_DATA, "the export file holds a value that cannot be kept exactly");
+	if (value->kind == CLARI_VALUE_STRING || value->kind == CLARI_VALUE_NUMBER)
+		clari_error_detail(error, "\"%s\" must be %s, but is the %s \"%.*s\".", attribute->key, expected,
+						   kinds[value->kind], value->length > 200 ? 200 : (int) value->length, value->data);
+	else
+		clari_error_detail(error, "\"%s\" must be %s, but is a %s.", attribute->key, expected, kinds[value->kind]);
+	return false;
+}
+
+/* Reads exactly ndigits decimal digits. */
+static bool
+read_digits(const char *text, int ndigits, int *number)
+{
+	*number = 0;
+	for (int i = 0; i < ndigits; i++)
+	{
+		if (text[i] < '0' || text[i] > '9')
+			return false;
+		*number = *number * 10 + (text[i] - '0');
+	}
+	return true;
+}
+
+/* "YYYY-MM-DD", perhaps with a time behind a 'T', to days from 2000-01-01. */
+static bool
+read_date(const char *text, size_t length, int64_t *days)
+{
+	static const int month_days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+	int year;
+	int month;
+	int day;
+	int before;
+	bool leap;
+
+	if (length < 10 || (length > 10 && text[10] != 'T') || text[4] != '-' || text[7] != '-' ||
+		!read_digits(text, 4, &year) || !read_digits(text + 5, 2, &month) || !read_digits(text + 8, 2, &day))
+		return false;
+	if (year < 1 || month < 1 || month > 12 || day < 1)
+		return false;
+	leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+	if (day > month_days[month - 1] + (leap && month == 2 ? 1 : 0))
+		return false;
+	before = year - 1;
+	*days = INT64_C(365) * before + before / 4 - before / 100 + before / 400 + day - 1 - EPOCH_DAYS;
+	for (int i = 0; i < month - 1; i++)
+		*days += month_days[i] + (leap && i == 1 ? 1 : 0);
+	return true;
+}
+
+/* An integer of epoch milliseconds, to µs from 2000-01-01 within timestamptz's range. */
+static bool
+read_timestamp(const char *text, size_t length, int64_t *result)
+{
+	size_t i = length > 0 && text[0] == '-' ? 1 : 0;
+	int64_t ms = 0;
+
+	if (i == length || length > 18)
+		return false;
+	for (; i < length; i++)
+	{
+		if (text[i] < '0' || text[i] > '9')
+			return false;
+		ms = ms * 10 + (text[i] - '0');
+	}
+	ms = (text[0] == '-' ? -ms : ms) - EPOCH_MS;
+	if (ms < MIN_TIMESTAMP_MS || ms >= END_TIMESTAMP_MS)
+		return false;
+	*result = ms * 1000;
+	return true;
+}
+
+static size_t
+skip_digits(const char *text, size_t length, size_t i)
+{
+	while (i < length && text[i] >= '0' && text[i] <= '9')
+		i++;
+	return i;
+}
+
+/*
+ * Is a string a plain decimal?  Some serialisers quote amounts; what numeric_in
+ * takes beyond that ("NaN", white space) is not an amount.
+ */
+static bool
+is_decimal(const char *text, size_t length)
+{
+	size_t start = length > 0 && text[0] == '-' ? 1 : 0;
+	size_t i = skip_digits(text, length, start);
+
+	if (i == start)
+		return false;
+	if (i < length && text[i] == '.')
+	{
+		start = i + 1;
+		i = skip_digits(text, length, start);
+		if (i == start)
+			return false;
+	}
+	return i == length;
+}
+
+static bool
+read_bool(const ClariValue *value, int64_t *result)
+{
+	if (value->kind == CLARI_VALUE_BOOL)
+		*result = value->boolean ? 1 : 0;
+	else if (value->kind == CLARI_VALUE_STRING && value->length == 4 && memcmp(value->data, "true", 4) == 0)
+		*result = 1;
+	else if (value->kind == CLARI_VALUE_STRING && value->length == 5 && memcmp(value->data, "false", 5) == 0)
+		*result = 0;
+	else
+		return false;
+	return true;
+}
+
+/* A text or a number: its bytes as they are. */
+static bool
+read_bytes(const ClariAttribute *attribute, const ClariValue *value, ClariCell *cell, ClariError *error)
+{
+	if (value->kind == CLARI_VALUE_BOOL || value->kind == CLARI_VALUE_UNEXPECTED)
+		return reject(error, attribute, value, attribute->type == CLARI_NUMERIC ? "a number" : "a text");
+	if (attribute->type == CLARI_NUMERIC && value->kind == CLARI_VALUE_STRING &&
+		!is_decimal(value->data, value->length))
+		return reject(error, attribute, value, "a number");
+	cell->bytes = value->length > 0 ? value->data : "";
+	cell->length = value->length;
+	return true;
+}
+
+int
+clari_item_clip(const char *text, size_t length, size_t most)
+{
+	if (length <= most)
+		return (int) length;
+	while (most > 0 && ((unsigned char) text[most] & 0xC0) == 0x80)
+		most--;
+	return (int) most;
+}
+
+/* What a value is whose JSON begins so. */
+static const char *
+kind_of_json(char first)
+{
+	switch (first)
+	{
+		case '"':
+			return "string";
+		case '{':
+			return "object";
+		case '[':
+			return "array";
+		case 't':
+		case 'f':
+			return "boolean";
+		default:
+			return "number";
+	}
+}
+
+/* What came that a column of fixed width cannot hold: words of more bytes than a value has. */
+static void
+note_unexpected(const ClariValue *value, char *note, ClariCell *cell)
+{
+	int shown = clari_item_clip(value->data, value->length, SHOWN);
+
+	cell->bytes = note;
+	cell->length = (uint32_t) snprintf(note, CLARI_NOTE_SIZE, "the %s %.*s%s", kind_of_json(*value->data), shown,
+									   value->data, (uint32_t) shown < value->length ? "…" : "");
+}
+
+bool
+clari_item_read(ClariItem *item, ClariList list, const ClariValue *values, ClariError *error)
+{
+	const ClariListInfo *info = &clari_lists[list];
+
+	for (int i = 0; i < info->nattributes; i++)
+	{
+		const ClariAttribute *attribute = &info->attributes[i];
+		const ClariValue *value = &values[i];
+		ClariCell *cell = &item->cells[i];
+		bool textual = value->kind == CLARI_VALUE_STRING || value->kind == CLARI_VALUE_NUMBER;
+
+		cell->bytes = NULL;
+		cell->length = 0;
+		if (value->kind == CLARI_VALUE_NULL || attribute->key == NULL)
+			continue;
+		if (attribute->type == CLARI_TEXT || attribute->type == CLARI_NUMERIC)
+		{
+			if (!read_bytes(attribute, value, cell, error))
+				return false;
+			continue;
+		}
+		if (value->kind == CLARI_VALUE_UNEXPECTED)
+		{
+			note_unexpected(value, item->notes[i], cell);
+			continue;
+		}
+		cell->bytes = (const char *) &item->fixed[i];
+		cell->length = sizeof(int64_t);
+		if (attribute->type == CLARI_BOOL && !read_bool(value, &item->fixed[i]))
+			return reject(error, attribute, value, "true or false");
+		if (attribute->type == CLARI_DATE &&
+			(value->kind != CLARI_VALUE_STRING || !read_date(value->data, value->length, &item->fixed[i])))
+			return reject(error, attribute, value, "a date YYYY-MM-DD");
+		if (attribute->type == CLARI_TIMESTAMP &&
+			(!textual || !read_timestamp(value->data, value->length, &item->fixed[i])))
+			return reject(error, attribute, value, "a time in whole milliseconds");
+	}
+	return true;
+}
+
+int64_t
+clari_cell_fixed(const ClariCell *cell)
+{
+	int64_t value;
+
+	memcpy(&value, cell->bytes, sizeof(value));
+	return value;
+}
+
+bool
+clari_cell_equal(const ClariCell *a, const ClariCell *b)
+{
+	if (a->bytes == NULL || b->bytes == NULL)
+		return a->bytes == b->bytes;
+	return a->length == b->length && memcmp(a->bytes, b->bytes, a->length) == 0;
+}
+
+int
+clari_cell_compare(const ClariCell *a, const ClariCell *b)
+{
+	int order = memcmp(a->bytes, b->bytes, a->length < b->length ? a->length : b->length);
+
+	return order != 0 ? order : (a->length > b->length) - (a->length < b->length);
+}
+
+/* ------- records ------- */
+
+size_t
+clari_record_size(const ClariCell *cells, int ncells)
+{
+	size_t size = CLARI_RECORD_HEAD;
+
+	for (int i = 0; i < ncells; i++)
+		if (cells[i].bytes != NULL)
+			size += cells[i].length + (cells[i].length < LONG_LENGTH ? 1 : 1 + sizeof(uint32_t));
+	return size;
+}
+
+void
+clari_record_pack(const ClariCell *cells, int ncells, size_t size, char *record)
+{
+	uint32_t head[2] = {(uint32_t) size, 0};
+	char *to = record + CLARI_RECORD_HEAD;
+
+	for (int i = 0; i < ncells; i++)
+	{
+		if (cells[i].bytes == NULL)
+			continue;
+		head[1] |= UINT32_C(1) << i;
+		if (cells[i].length < LONG_LENGTH)
+			*to++ = (char) cells[i].length;
+		else
+		{
+			*to++ = (char) LONG_LENGTH;
+			memcpy(to, &cells[i].length, sizeof(uint32_t));
+			to += sizeof(uint32_t);
+		}
+		memcpy(to, cells[i].bytes, cells[i].length);
+		to += cells[i].length;
+	}
+	memcpy(record, head, sizeof(head));
+}
+
+bool
+clari_record_unpack(const char *record, size_t size, int ncells, ClariCell *cells)
+{
+	uint32_t present;
+	size_t at = CLARI_RECORD_HEAD;
+
+	memcpy(&present, record + sizeof(uint32_t), sizeof(present));
+	for (int i = 0; i < ncells; i++)
+	{
+		uint32_t length;
+
+		cells[i].bytes = NULL;
+		cells[i].length = 0;
+		if ((present & (UINT32_C(1) << i)) == 0)
+			continue;
+		if (at >= size)
+			return false;
+		length = (unsigned char) record[at++];
+		if (length == LONG_LENGTH)
+		{
+			if (size - at < sizeof(uint32_t))
+				return false;
+			memcpy(&length, record + at, sizeof(uint32_t));
+			at += sizeof(uint32_t);
+		}
+		if (size - at < length)
+			return false;
+		cells[i].bytes = record + at;
+		cells[i].length = length;
+		at += length;
+	}
+	return true;
+}

@@ -1,0 +1,634 @@
+/*
+ * cells.c
+ *		Rows of a rowset as Datums in a slot: see cells.h.
+ *
+ * Runs in sessions.  Where the declared type is the stored one nothing is
+ * copied: a text or numeric Datum is a pointer into the chunk.  Other types go
+ * through the output function of the stored type and the input function of the
+ * declared one; a database that is not UTF-8 gets its texts converted.
+ */
+#include "postgres.h"
+
+#include "scan/cells.h"
+
+#include "options/columns.h"
+#include "scan/pivot.h"
+
+#include "executor/tuptable.h"
+#include "mb/pg_wchar.h"
+#include "nodes/pg_list.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+
+/* One needed column of the table. */
+typedef struct Cell
+{
+	int index; /* in the slot */
+	const char *name;
+	ClariColumn column;
+	bool convert; /* to the declared type */
+	FmgrInfo output;
+	FmgrInfo input;
+	Oid ioparam;
+	int32 typmod;
+	Datum constant; /* of a column that is the same for the whole rowset */
+} Cell;
+
+/* Where a column's Datums lie in the open group: all that is needed per row, and small, for it is the inner loop's. */
+typedef struct Getter
+{
+	int index;
+	const int32 *rows; /* by run; NULL without a pivot */
+	const char *bytes;
+	const uint16 *codes;
+	const uint32 *offsets;
+	const int64 *fixed;
+} Getter;
+
+typedef struct Getters
+{
+	int count;
+	Getter *getters; /* room for all cells */
+} Getters;
+
+struct ClariCells
+{
+	const ClariOptions *options;
+	ClariFilter *filter;
+	MemoryContext context;
+	MemoryContext rowset_context; /* constants of the open rowset */
+	MemoryContext row_context;    /* converted values of one row */
+	bool recode;                  /* the database is not UTF-8 */
+	int ncells;
+	Cell *cells;
+	bool wanted[CLARI_MAX_ATTRIBUTES]; /* attributes whose chunks are needed to form rows … */
+	bool shared[CLARI_MAX_ATTRIBUTES]; /* … and on which the entries of an owner must agree */
+	ClariChunkBuffer buffers[CLARI_CHUNK_COUNT];
+	ClariChunk chunks[CLARI_CHUNK_COUNT];
+	ClariPivot *pivot; /* NULL: each row is one of the rowset's */
+	ClariReader *reader;
+	ClariList list;
+
+	/* the open group, or the last one that was looked at */
+	int group;
+	int end;          /* the group at which to stop */
+	uint32 position;  /* of the next row */
+	uint32 count;     /* of rows: runs in the pivot, picked ones with a filter */
+	uint32 *picked;   /* with a filter: which they are */
+	uint32 npicked;   /* room there */
+	bool settled;     /* what all of its rows have in common is in the slot */
+	bool check;       /* whether its runs make rows */
+	Getters by_code;  /* of a dictionary */
+	Getters by_row;   /* plain */
+	Getters of_fixed; /* int64 */
+	int nslow;        /* cells that must be converted, or are special otherwise */
+	Cell **slow;
+
+	ClariCellsUse use;
+};
+
+/* ------- preparing ------- */
+
+static void
+prepare_conversion(Cell *cell, Form_pg_attribute attribute)
+{
+	Oid function;
+	bool is_varlena;
+
+	getTypeOutputInfo(clari_columns_type(cell->column.type), &function, &is_varlena);
+	fmgr_info(function, &cell->output);
+	getTypeInputInfo(attribute->atttypid, &function, &cell->ioparam);
+	fmgr_info(function, &cell->input);
+	cell->typmod = attribute->atttypmod;
+}
+
+static void
+prepare_cell(ClariCells *cells, Cell *cell, Form_pg_attribute attribute, const ClariColumn *column)
+{
+	cell->index = attribute->attnum - 1;
+	cell->name = pstrdup(NameStr(attribute->attname));
+	cell->column = *column;
+	cell->convert = !clari_columns_same_type(column->type, attribute);
+	if (cell->convert)
+		prepare_conversion(cell, attribute);
+	if (column->attribute >= 0)
+		cells->wanted[column->attribute] = true;
+	if (column->source == CLARI_FROM_ATTRIBUTE)
+		cells->shared[column->attribute] = true;
+}
+
+static void
+prepare_getters(ClariCells *cells)
+{
+	int room = Max(cells->ncells, 1);
+
+	cells->by_code.getters = palloc(sizeof(Getter) * room);
+	cells->by_row.getters = palloc(sizeof(Getter) * room);
+	cells->of_fixed.getters = palloc(sizeof(Getter) * room);
+	cells->slow = palloc(sizeof(Cell *) * room);
+	for (int i = 0; cells->filter != NULL && i < CLARI_MAX_ATTRIBUTES; i++)
+		cells->shared[i] = cells->shared[i] || clari_filter_needs(cells->filter, i);
+}
+
+ClariCells *
+clari_cells_begin(const ClariOptions *options, TupleDesc tupdesc, List *needed, ClariFilter *filter)
+{
+	ClariCells *cells = palloc0(sizeof(ClariCells));
+	ClariColumn *columns = clari_columns_map(options->relid, options->object, tupdesc);
+	ListCell *lc;
+
+	cells->options = options;
+	cells->filter = filter;
+	cells->context = CurrentMemoryContext;
+	cells->rowset_context = AllocSetContextCreate(CurrentMemoryContext, "clari_fdw rowset", ALLOCSET_SMALL_SIZES);
+	cells->row_context = AllocSetContextCreate(CurrentMemoryContext, "clari_fdw row", ALLOCSET_SMALL_SIZES);
+	cells->recode = GetDatabaseEncoding() != PG_UTF8 && GetDatabaseEncoding() != PG_SQL_ASCII;
+	cells->list = clari_object_list(options->object);
+	cells->cells = palloc0(sizeof(Cell) * Max(list_length(needed), 1));
+	foreach (lc, needed)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(tupdesc, lfirst_int(lc) - 1);
+
+		if (!attribute->attisdropped)
+			prepare_cell(cells, &cells->cells[cells->ncells++], attribute, &columns[lfirst_int(lc) - 1]);
+	}
+	prepare_getters(cells);
+	return cells;
+}
+
+/* ------- values ------- */
+
+/* The stored text as the database's encoding has it; raises if that lacks a character. */
+static Datum
+recode_text(const char *varlena)
+{
+	char *text = pg_any_to_server(VARDATA_ANY(varlena), VARSIZE_ANY_EXHDR(varlena), PG_UTF8);
+
+	if (text == VARDATA_ANY(varlena))
+		return PointerGetDatum(varlena);
+	return CStringGetTextDatum(text);
+}
+
+static void
+conversion_error_callback(void *arg)
+{
+	errcontext("column \"%s\" of a clari_fdw foreign table", ((const Cell *) arg)->name);
+}
+
+/* The declared type's value of the text, or its say on NULL, in the current context; an error names the column. */
+static Datum
+input_value(Cell *cell, char *text)
+{
+	ErrorContextCallback callback = {error_context_stack, conversion_error_callback, cell};
+	Datum value;
+
+	error_context_stack = &callback;
+	value = InputFunctionCall(&cell->input, text, cell->ioparam, cell->typmod);
+	error_context_stack = callback.previous;
+	return value;
+}
+
+/* A value of the stored type as one of the declared type. */
+static Datum
+convert_value(Cell *cell, Datum value)
+{
+	return input_value(cell, OutputFunctionCall(&cell->output, value));
+}
+
+/* A domain must see its NULLs too: its input function checks NOT NULL. */
+static void
+fill_null(Cell *cell, TupleTableSlot *slot)
+{
+	slot->tts_isnull[cell->index] = true;
+	if (cell->convert && !cell->input.fn_strict)
+		(void) input_value(cell, NULL);
+}
+
+static void
+fill_value(Cell *cell, Datum value, TupleTableSlot *slot)
+{
+	if (cell->convert)
+		value = convert_value(cell, value);
+	slot->tts_values[cell->index] = value;
+	slot->tts_isnull[cell->index] = false;
+}
+
+/* Any cell: the one that looks at everything. */
+static void
+fill_attribute(const ClariCells *cells, Cell *cell, uint32 row, TupleTableSlot *slot)
+{
+	const ClariChunk *chunk = &cells->chunks[cell->column.attribute];
+
+	if (cell->column.type == CLARI_TEXT || cell->column.type == CLARI_NUMERIC)
+	{
+		const char *varlena = clari_chunk_varlena(chunk, row);
+
+		if (varlena == NULL)
+			fill_null(cell, slot);
+		else if (cells->recode && cell->column.type == CLARI_TEXT)
+			fill_value(cell, recode_text(varlena), slot);
+		else
+			fill_value(cell, PointerGetDatum(varlena), slot);
+	}
+	else
+	{
+		int64 fixed = clari_chunk_fixed(chunk, row);
+
+		if (fixed == CLARI_FIXED_NULL)
+			fill_null(cell, slot);
+		else if (cell->column.type == CLARI_TIMESTAMP)
+			fill_value(cell, Int64GetDatum(fixed), slot);
+		else if (cell->column.type == CLARI_DATE)
+			fill_value(cell, Int32GetDatum((int32) fixed), slot);
+		else
+			fill_value(cell, BoolGetDatum(fixed != 0), slot);
+	}
+}
+
+/* ------- rowsets ------- */
+
+static Datum
+rowset_constant(const ClariCells *cells, const Cell *cell, const ClariRowsetMeta *meta)
+{
+	switch (cell->column.source)
+	{
+		case CLARI_FROM_TIME_PERIOD:
+			return CStringGetTextDatum(meta->answered);
+		case CLARI_FROM_FORECAST_NAME:
+			return recode_text(DatumGetPointer(CStringGetTextDatum(cells->options->request.forecast)));
+		default:
+			return Int64GetDatum(meta->exported_at);
+	}
+}
+
+static ClariPivot *
+open_pivot(ClariCells *cells)
+{
+	ClariColumn *columns = palloc(sizeof(ClariColumn) * Max(cells->ncells, 1));
+	int ncolumns = 0;
+
+	for (int i = 0; i < cells->ncells; i++)
+		if (cells->cells[i].column.attribute >= 0)
+			columns[ncolumns++] = cells->cells[i].column;
+	return clari_pivot_open(cells->options, cells->reader, columns, ncolumns, cells->shared);
+}
+
+/* The id of the week that begins last, as a varlena in the current context; NULL: the rowset has none. */
+static const char *
+latest_frame(ClariReader *reader)
+{
+	const char *latest = NULL;
+	int64 begin = CLARI_FIXED_NULL;
+
+	for (int i = 0; i < reader->ngroups; i++)
+	{
+		ClariChunkBuffer buffers[2] = {0};
+		ClariChunk ids;
+		ClariChunk dates;
+
+		if (reader->groups[i].list != CLARI_TIME_FRAMES)
+			continue;
+		clari_reader_chunk(reader, i, CLARI_TIME_FRAME_ID, &buffers[0], &ids);
+		clari_reader_chunk(reader, i, CLARI_TIME_FRAME_START_DATE, &buffers[1], &dates);
+		for (uint32 row = 0; row < reader->groups[i].nrows; row++)
+			if (latest == NULL || clari_chunk_fixed(&dates, row) > begin)
+			{
+				latest = clari_chunk_varlena(&ids, row);
+				begin = clari_chunk_fixed(&dates, row);
+			}
+	}
+	return latest;
+}
+
+void
+clari_cells_open(ClariCells *cells, ClariReader *reader)
+{
+	const ClariRowsetMeta *meta = &reader->version.meta;
+	MemoryContext previous;
+
+	MemoryContextReset(cells->rowset_context);
+	previous = MemoryContextSwitchTo(cells->rowset_context);
+	cells->reader = reader;
+	cells->group = -1;
+	cells->end = reader->ngroups;
+	cells->position = cells->count = 0;
+	for (int i = 0; i < cells->ncells; i++)
+	{
+		Cell *cell = &cells->cells[i];
+
+		if (cell->column.attribute < 0)
+		{
+			cell->constant = rowset_constant(cells, cell, meta);
+			if (cell->convert)
+				cell->constant = convert_value(cell, cell->constant);
+		}
+	}
+	if (cells->filter != NULL && clari_filter_is_in_frame(cells->filter))
+		clari_filter_set_frame(cells->filter, latest_frame(reader));
+	cells->pivot = NULL;
+	cells->check = false;
+	if (cells->options->object == CLARI_OBJECT_FORECASTS && !(meta->flags & CLARI_ROWSET_FLAT))
+		cells->pivot = open_pivot(cells);
+	MemoryContextSwitchTo(previous);
+}
+
+void
+clari_cells_limit(ClariCells *cells, int group)
+{
+	cells->group = group - 1;
+	cells->end = group + 1;
+	cells->position = cells->count = 0;
+}
+
+/* ------- groups ------- */
+
+static void
+open_chunk(ClariCells *cells, int position)
+{
+	clari_reader_chunk(cells->reader, cells->group, position, &cells->buffers[position], &cells->chunks[position]);
+	cells->use.bytes += cells->reader->groups[cells->group].chunks[position].length;
+}
+
+/* Do hashes say already that no row of the group passes? */
+static bool
+is_ruled_out(ClariCells *cells, const ClariGroupIndex *group)
+{
+	for (int i = 0; i < CLARI_HASHED_ATTRIBUTES; i++)
+	{
+		int attribute = clari_hashed_attributes[i];
+		int position = CLARI_HASHES_CHUNK + i;
+
+		if (cells->list != CLARI_ENTRIES || group->chunks[position].encoding == CLARI_ENCODING_NULL ||
+			!clari_filter_needs(cells->filter, attribute))
+			continue;
+		open_chunk(cells, position);
+		if (!clari_filter_can_pass(cells->filter, attribute, &cells->chunks[position]))
+			return true;
+	}
+	return false;
+}
+
+/* Picks the rows that pass the filter; false if none does. */
+static bool
+filter_group(ClariCells *cells, const ClariGroupIndex *group)
+{
+	if (is_ruled_out(cells, group))
+		return false;
+	for (int i = 0; i < CLARI_MAX_ATTRIBUTES; i++)
+		if (clari_filter_needs(cells->filter, i))
+			open_chunk(cells, i);
+	if (cells->npicked < group->nrows)
+	{
+		cells->npicked = group->nrows;
+		cells->picked = cells->picked == NULL ? palloc_extended(sizeof(uint32) * cells->npicked, MCXT_ALLOC_HUGE)
+											  : repalloc_huge(cells->picked, sizeof(uint32) * cells->npicked);
+	}
+	cells->count = clari_filter_group(cells->filter, cells->chunks, group->nrows, cells->picked);
+	return cells->count > 0;
+}
+
+static void
+open_columns(ClariCells *cells)
+{
+	for (int i = 0; i < CLARI_MAX_ATTRIBUTES; i++)
+		if (cells->wanted[i] && (cells->filter == NULL || !clari_filter_needs(cells->filter, i)))
+			open_chunk(cells, i);
+	if (cells->pivot == NULL)
+		return;
+	if (!cells->wanted[CLARI_ENTRY_FIELD_ID])
+		open_chunk(cells, CLARI_ENTRY_FIELD_ID);
+	open_chunk(cells, CLARI_RUNS_CHUNK);
+}
+
+/* The rows, by run, of the entries that the column shows; NULL without a pivot. */
+static const int32 *
+rows_of(const ClariCells *cells, const Cell *cell)
+{
+	if (cells->pivot == NULL)
+		return NULL;
+	switch (cell->column.source)
+	{
+		case CLARI_FROM_FORECAST_FIELD:
+			return clari_pivot_rows(cells->pivot, CLARI_PIVOT_FORECAST);
+		case CLARI_FROM_QUOTA_FIELD:
+			return clari_pivot_rows(cells->pivot, CLARI_PIVOT_QUOTA);
+		default:
+			return clari_pivot_rows(cells->pivot, CLARI_PIVOT_FIRST);
+	}
+}
+
+/* A row of the open group for what is the row-th without a pivot, the run with one; below 0: the owner has none. */
+static inline int32
+row_among(const int32 *rows, uint32 row)
+{
+	return rows == NULL ? (int32) row : rows[row];
+}
+
+/* Finds each cell its place: with the getters of its kind, with the slow, or (the same for all rows) with neither. */
+static void
+sort_cells(ClariCells *cells)
+{
+	cells->by_code.count = cells->by_row.count = cells->of_fixed.count = cells->nslow = 0;
+	for (int i = 0; i < cells->ncells; i++)
+	{
+		Cell *cell = &cells->cells[i];
+		const ClariChunk *chunk = &cells->chunks[Max(cell->column.attribute, 0)];
+		Getter getter = {cell->index, rows_of(cells, cell), chunk->bytes, chunk->codes, chunk->offsets, chunk->fixed};
+
+		if (cell->column.attribute < 0)
+			continue;
+		if (cell->convert || (cells->recode && cell->column.type == CLARI_TEXT))
+			cells->slow[cells->nslow++] = cell;
+		else if (chunk->encoding == CLARI_ENCODING_DICTIONARY)
+			cells->by_code.getters[cells->by_code.count++] = getter;
+		else if (chunk->encoding == CLARI_ENCODING_PLAIN)
+			cells->by_row.getters[cells->by_row.count++] = getter;
+		else if (chunk->encoding == CLARI_ENCODING_FIXED)
+			cells->of_fixed.getters[cells->of_fixed.count++] = getter;
+		else if (chunk->encoding == CLARI_ENCODING_CONSTANT && cell->column.source != CLARI_FROM_ATTRIBUTE)
+			cells->slow[cells->nslow++] = cell; /* NULL for an owner who has no such entry */
+	}
+}
+
+/* From rows to runs: those that were picked, or all. */
+static void
+open_runs(ClariCells *cells, const ClariGroupIndex *group)
+{
+	uint32 *picked = cells->picked;
+
+	clari_pivot_group(cells->pivot, group, cells->chunks);
+	if (cells->filter != NULL)
+	{
+		cells->count = clari_pivot_runs(cells->pivot, picked, cells->count);
+		clari_pivot_find(cells->pivot, picked[0], picked[cells->count - 1]);
+	}
+	else
+		clari_pivot_find(cells->pivot, 0, group->nruns - 1);
+	/* A few are better checked one by one. */
+	cells->check = cells->count < group->nruns / 8 || !clari_pivot_is_sound(cells->pivot);
+}
+
+/* Opens the group, if it is of the object's list and a row of it can pass. */
+static bool
+open_group(ClariCells *cells)
+{
+	const ClariGroupIndex *group = &cells->reader->groups[cells->group];
+	uint32 all;
+
+	cells->position = cells->count = 0;
+	if (group->list != (uint32) cells->list)
+		return false;
+	all = cells->pivot != NULL ? group->nruns : group->nrows;
+	if (cells->filter == NULL)
+		cells->count = all;
+	else if (!filter_group(cells, group))
+	{
+		cells->use.skipped += all;
+		return false;
+	}
+	open_columns(cells);
+	if (cells->pivot != NULL)
+		open_runs(cells, group);
+	cells->use.skipped += all - cells->count;
+	sort_cells(cells);
+	cells->settled = false;
+	return true;
+}
+
+/* The next group with rows; false after the last. */
+static bool
+next_group(ClariCells *cells)
+{
+	MemoryContext previous = MemoryContextSwitchTo(cells->context);
+	bool found = false;
+
+	while (!found && ++cells->group < cells->end)
+		found = open_group(cells);
+	MemoryContextSwitchTo(previous);
+	return found;
+}
+
+/* ------- rows ------- */
+
+/* What is the same for all rows of the group: it stays in the slot from row to row. */
+static void
+settle(ClariCells *cells, TupleTableSlot *slot)
+{
+	for (int i = 0; i < cells->ncells; i++)
+	{
+		const Cell *cell = &cells->cells[i];
+		const ClariChunk *chunk = &cells->chunks[Max(cell->column.attribute, 0)];
+
+		if (cell->column.attribute < 0)
+			slot->tts_values[cell->index] = cell->constant;
+		else if (chunk->encoding == CLARI_ENCODING_CONSTANT)
+			slot->tts_values[cell->index] = PointerGetDatum(chunk->bytes);
+		slot->tts_isnull[cell->index] = cell->column.attribute >= 0 && chunk->encoding == CLARI_ENCODING_NULL;
+	}
+	cells->settled = true;
+}
+
+/* The getters' columns of a row or run of the group. */
+static inline void
+get_by_code(const Getters *getters, uint32 position, Datum *values, bool *nulls)
+{
+	const Getter *end = getters->getters + getters->count;
+
+	for (const Getter *getter = getters->getters; getter < end; getter++)
+	{
+		int32 row = row_among(getter->rows, position);
+		uint16 code = row < 0 ? 0 : getter->codes[row];
+
+		nulls[getter->index] = code == 0;
+		if (code != 0)
+			values[getter->index] = PointerGetDatum(getter->bytes + getter->offsets[code - 1]);
+	}
+}
+
+static inline void
+get_by_row(const Getters *getters, uint32 position, Datum *values, bool *nulls)
+{
+	const Getter *end = getters->getters + getters->count;
+
+	for (const Getter *getter = getters->getters; getter < end; getter++)
+	{
+		int32 row = row_among(getter->rows, position);
+		uint32 offset = row < 0 ? 0 : getter->offsets[row];
+
+		nulls[getter->index] = offset == 0;
+		values[getter->index] = PointerGetDatum(getter->bytes + offset);
+	}
+}
+
+/* A date's or a boolean's Datum is its number's, too. */
+static inline void
+get_fixed(const Getters *getters, uint32 position, Datum *values, bool *nulls)
+{
+	const Getter *end = getters->getters + getters->count;
+
+	for (const Getter *getter = getters->getters; getter < end; getter++)
+	{
+		int32 row = row_among(getter->rows, position);
+		int64 fixed = row < 0 ? CLARI_FIXED_NULL : getter->fixed[row];
+
+		nulls[getter->index] = fixed == CLARI_FIXED_NULL;
+		values[getter->index] = Int64GetDatum(fixed);
+	}
+}
+
+static void
+get_slow_values(ClariCells *cells, uint32 position, TupleTableSlot *slot)
+{
+	MemoryContext previous;
+
+	MemoryContextReset(cells->row_context);
+	previous = MemoryContextSwitchTo(cells->row_context);
+	for (int i = 0; i < cells->nslow; i++)
+	{
+		Cell *cell = cells->slow[i];
+		int32 row = row_among(rows_of(cells, cell), position);
+
+		if (row < 0)
+			fill_null(cell, slot);
+		else
+			fill_attribute(cells, cell, (uint32) row, slot);
+	}
+	MemoryContextSwitchTo(previous);
+}
+
+bool
+clari_cells_next(ClariCells *cells, TupleTableSlot *slot)
+{
+	uint32 row;
+
+	while (cells->position >= cells->count)
+		if (!next_group(cells))
+			return false;
+	/* A slot that was materialized has forgotten what it was given before; any other has its values overwritten. */
+	if (TTS_SHOULDFREE(slot))
+	{
+		cells->settled = false;
+		ExecClearTuple(slot);
+	}
+	row = cells->filter != NULL ? cells->picked[cells->position] : cells->position;
+	cells->position++;
+	if (cells->check)
+		clari_pivot_check(cells->pivot, row);
+	if (!cells->settled)
+		settle(cells, slot);
+	get_by_code(&cells->by_code, row, slot->tts_values, slot->tts_isnull);
+	get_by_row(&cells->by_row, row, slot->tts_values, slot->tts_isnull);
+	get_fixed(&cells->of_fixed, row, slot->tts_values, slot->tts_isnull);
+	if (cells->nslow > 0)
+		get_slow_values(cells, row, slot);
+	if (TTS_EMPTY(slot))
+		ExecStoreVirtualTuple(slot);
+	return true;
+}
+
+const ClariCellsUse *
+clari_cells_use(const ClariCells *cells)
+{
+	return &cells->use;
+}

@@ -1,0 +1,202 @@
+/*
+ * explain.c
+ *		What EXPLAIN shows of a scan: what it reads and how it tests; what the
+ *		cache holds, or with ANALYZE, what was read from where.
+ *
+ * Runs in sessions.  Never asks Clari, never shows a secret.
+ */
+#include "postgres.h"
+
+#include "plan/plan.h"
+#include "scan/scan.h"
+
+#include "commands/explain.h"
+#include "compat.h"
+#include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
+#include "nodes/makefuncs.h"
+#include "utils/ruleutils.h"
+
+#ifdef CLARI_EXPLAIN_HAS_HEADERS
+#include "commands/explain_format.h"
+#include "commands/explain_state.h"
+#endif
+
+static void
+append_item(StringInfo list, const char *item)
+{
+	appendStringInfo(list, "%s%s", list->len > 0 ? ", " : "", item);
+}
+
+static void
+show_list(const char *label, const StringInfoData *list, ExplainState *es)
+{
+	if (list->len > 0)
+		ExplainPropertyText(label, list->data, es);
+}
+
+/* ------- conditions ------- */
+
+static void
+show_condition(const char *label, List *expressions, ForeignScanState *node, ExplainState *es)
+{
+	List *context;
+
+	if (expressions == NIL)
+		return;
+	context = set_deparse_context_plan(es->deparse_cxt, node->ss.ps.plan, NIL);
+	ExplainPropertyText(label,
+						deparse_expression((Node *) make_ands_explicit(expressions), context,
+										   list_length(es->rtable) > 1 || es->verbose, false),
+						es);
+}
+
+static void
+show_conditions(ForeignScanState *node, ExplainState *es)
+{
+	ForeignScan *plan = (ForeignScan *) node->ss.ps.plan;
+	int npruning = intVal(list_nth(plan->fdw_private, CLARI_PLAN_PRUNING));
+
+	show_condition("Period Cond", list_truncate(list_copy(plan->fdw_exprs), npruning), node, es);
+	show_condition("Dictionary Cond", list_copy_tail(plan->fdw_exprs, npruning), node, es);
+}
+
+/* ------- what the cache holds ------- */
+
+/* What the cache has of the periods. */
+typedef struct Lists
+{
+	StringInfoData cached;
+	StringInfoData stale; /* older than the table takes it: the scan exports anew */
+	StringInfoData missing;
+	StringInfoData identities;
+} Lists;
+
+/* What the view clari_cache shows of the export that serves, or would: of the current quarter there may be two. */
+static void
+append_identity(StringInfo list, const char *period, const ClariKey *key)
+{
+	char identity[CLARI_IDENTITY_SIZE];
+
+	clari_key_identity(key, identity);
+	append_item(list, psprintf("%s (%s)", period, identity));
+}
+
+/* "2026_Q1 (memory, 500 entries)" to one of the lists. */
+static void
+describe_period(const ClariOptions *options, const char *period, bool authenticated, Lists *lists)
+{
+	ClariVersion version;
+	ClariWanted wanted;
+	bool fresh;
+
+	if (!authenticated)
+	{
+		append_item(&lists->missing, period);
+		return;
+	}
+	if (!clari_wanted_peek(options, period, &version))
+	{
+		clari_wanted_init(options, period, NULL, &wanted);
+		append_identity(&lists->identities, period, &wanted.key);
+		append_item(&lists->missing, period);
+		return;
+	}
+	append_identity(&lists->identities, period, &version.meta.key);
+	fresh = clari_wanted_is_fresh(options, &version, GetCurrentTimestamp());
+	append_item(fresh ? &lists->cached : &lists->stale,
+				psprintf("%s (%s, " UINT64_FORMAT " entries)", period,
+						 version.segment != DSM_HANDLE_INVALID ? "memory" : "disk", version.meta.rows[CLARI_ENTRIES]));
+}
+
+static void
+show_cached(ForeignScanState *node, const ClariPeriod *periods, int count, ExplainState *es)
+{
+	Lists lists;
+	bool authenticated;
+	const ClariOptions *options = clari_scan_options(node, &authenticated);
+
+	initStringInfo(&lists.cached);
+	initStringInfo(&lists.stale);
+	initStringInfo(&lists.missing);
+	initStringInfo(&lists.identities);
+	for (int i = 0; i < count; i++)
+	{
+		char text[CLARI_PERIOD_TEXT_SIZE];
+
+		clari_period_format(periods[i], text);
+		describe_period(options, text, authenticated, &lists);
+	}
+	if (es->verbose)
+		show_list("Identities", &lists.identities, es);
+	/* After the scan its sources say more. */
+	if (es->analyze)
+		return;
+	show_list("Cached", &lists.cached, es);
+	show_list("Stale", &lists.stale, es);
+	show_list("Not Cached", &lists.missing, es);
+}
+
+static void
+show_periods(ForeignScanState *node, ExplainState *es)
+{
+	ClariPeriod periods[CLARI_EXTENT_MAX_PERIODS];
+	int count = clari_scan_periods(node, periods);
+	StringInfoData all;
+	bool authenticated;
+
+	if (count < 0)
+	{
+		ExplainPropertyText(
+			"Periods",
+			psprintf("%s (the current quarter is not known yet)", clari_scan_options(node, &authenticated)->periods),
+			es);
+		return;
+	}
+	initStringInfo(&all);
+	for (int i = 0; i < count; i++)
+	{
+		char text[CLARI_PERIOD_TEXT_SIZE];
+
+		clari_period_format(periods[i], text);
+		append_item(&all, text);
+	}
+	ExplainPropertyText("Periods", count > 0 ? all.data : "none", es);
+	show_cached(node, periods, count, es);
+}
+
+/* ------- what was read ------- */
+
+static void
+show_reading(ForeignScanState *node, ExplainState *es)
+{
+	const ClariFetch *fetch = clari_scan_fetch(node);
+	ClariCellsUse use = clari_scan_use(node);
+	StringInfoData list;
+	ClariSource *sources;
+	int count;
+
+	initStringInfo(&list);
+	sources = clari_fetch_sources(fetch, &count);
+	for (int i = 0; i < count; i++)
+		append_item(&list, psprintf("%s (%s)", sources[i].period, sources[i].from));
+	ExplainPropertyText("Sources", count > 0 ? list.data : "none", es);
+	ExplainPropertyInteger("Jobs Created", NULL, clari_fetch_jobs(fetch), es);
+	if (es->timing)
+		ExplainPropertyFloat("Time Waiting", "ms", clari_fetch_waited(fetch), 3, es);
+	ExplainPropertyInteger("Bytes Read", "B", (int64) use.bytes, es);
+	ExplainPropertyInteger("Rows Skipped", NULL, (int64) use.skipped, es);
+}
+
+void
+clariExplainForeignScan(ForeignScanState *node, ExplainState *es)
+{
+	bool authenticated;
+	const char *forecast = clari_scan_options(node, &authenticated)->request.forecast;
+
+	ExplainPropertyText("Forecast", pg_any_to_server(forecast, strlen(forecast), PG_UTF8), es);
+	show_conditions(node, es);
+	show_periods(node, es);
+	if (es->analyze && clari_scan_fetch(node) != NULL)
+		show_reading(node, es);
+}

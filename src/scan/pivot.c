@@ -1,0 +1,413 @@
+/*
+ * pivot.c
+ *		The pivot of "forecasts": see pivot.h.
+ *
+ * Runs in sessions.
+ */
+#include "postgres.h"
+
+#include "scan/pivot.h"
+
+#include "base/report.h"
+
+#include "compat.h"
+#include "lib/stringinfo.h"
+#include "utils/builtins.h"
+
+/* One of the two fields. */
+typedef struct Field
+{
+	const char *id; /* varlena, in the pivot's context; NULL: no entry is of it */
+	bool needed;
+} Field;
+
+struct ClariPivot
+{
+	MemoryContext context;
+	Field forecast;
+	Field quota;
+	int nshared; /* attributes that all of an owner's entries must agree on */
+	int shared[CLARI_MAX_ATTRIBUTES];
+	const ClariRowsetMeta *meta;
+
+	/* the open group */
+	const ClariGroupIndex *group;
+	const ClariChunk *chunks;
+	const uint32 *begins;             /* by run, its first row */
+	int32 *rows[CLARI_PIVOT_ENTRIES]; /* by run, the entry's row; not CLARI_PIVOT_FIRST's, which are begins */
+	bool several;                     /* a run has several entries of one field */
+	uint32 *list;                     /* of rows */
+	uint32 room;                      /* there and in rows */
+};
+
+/* ------- which fields ------- */
+
+typedef struct FieldChunks
+{
+	ClariChunkBuffer buffers[CLARI_FIELD_COUNT];
+	ClariChunk chunks[CLARI_FIELD_COUNT];
+} FieldChunks;
+
+static bool
+text_is(const char *varlena, const char *text)
+{
+	return varlena != NULL && VARSIZE_ANY_EXHDR(varlena) == strlen(text) &&
+		   memcmp(VARDATA_ANY(varlena), text, strlen(text)) == 0;
+}
+
+static const char *
+copy_varlena(const char *varlena)
+{
+	char *copy = palloc(VARSIZE_ANY(varlena));
+
+	memcpy(copy, varlena, VARSIZE_ANY(varlena));
+	return copy;
+}
+
+/* Stored text as a message shows it. */
+static char *
+message_text(const char *varlena)
+{
+	return clari_report_text(TextDatumGetCString(PointerGetDatum(varlena)));
+}
+
+/* Is the field in this row of the list of fields the one that we look for? */
+static bool
+is_candidate(const FieldChunks *fields, uint32 row, const char *option, int carries)
+{
+	if (option == NULL)
+		return clari_chunk_fixed(&fields->chunks[carries], row) == 1;
+	return text_is(clari_chunk_varlena(&fields->chunks[CLARI_FIELD_FIELD_ID], row), option) ||
+		   text_is(clari_chunk_varlena(&fields->chunks[CLARI_FIELD_FIELD_NAME], row), option);
+}
+
+/* Takes the row's field if it is the first; lists it in any case. */
+static void
+add_candidate(Field *field, const FieldChunks *fields, uint32 row, StringInfo names, int *count)
+{
+	const char *id = clari_chunk_varlena(&fields->chunks[CLARI_FIELD_FIELD_ID], row);
+	const char *name = clari_chunk_varlena(&fields->chunks[CLARI_FIELD_FIELD_NAME], row);
+
+	appendStringInfo(names, "%s\"%s\"", *count > 0 ? ", " : "", message_text(id));
+	if (name != NULL)
+		appendStringInfo(names, " (%s)", message_text(name));
+	if ((*count)++ == 0)
+		field->id = copy_varlena(id);
+}
+
+static void
+choose_field(Field *field, ClariReader *reader, const char *option, int carries, const char *option_name)
+{
+	FieldChunks fields = {0};
+	StringInfoData names;
+	int count = 0;
+
+	initStringInfo(&names);
+	for (int g = 0; g < reader->ngroups; g++)
+	{
+		if (reader->groups[g].list != CLARI_FIELDS)
+			continue;
+		for (int i = 0; i < CLARI_FIELD_COUNT; i++)
+			clari_reader_chunk(reader, g, i, &fields.buffers[i], &fields.chunks[i]);
+		for (uint32 row = 0; row < reader->groups[g].nrows; row++)
+			if (is_candidate(&fields, row, option, carries))
+				add_candidate(field, &fields, row, &names, &count);
+	}
+	if (count > 1)
+		ereport(ERROR, (errcode(ERRCODE_FDW_INCONSISTENT_DESCRIPTOR_INFORMATION),
+						errmsg(option == NULL ? "several fields of forecast \"%s\" carry such amounts"
+											  : "several fields of forecast \"%s\" match the option",
+							   clari_report_text(reader->version.meta.forecast)),
+						errdetail("Period %s has: %s.", reader->version.meta.answered, names.data),
+						errhint("Name one of them in option \"%s\" of the foreign table.", option_name)));
+}
+
+static bool
+needs_source(const ClariColumn *columns, int ncolumns, ClariColumnSource source)
+{
+	for (int i = 0; i < ncolumns; i++)
+		if (columns[i].source == source)
+			return true;
+	return false;
+}
+
+/* An option that names no field of the file would quietly give NULLs for money. */
+static void
+check_found(const Field *field, const ClariRowsetMeta *meta, const char *option, const char *option_name)
+{
+	if (field->id == NULL && option != NULL && meta->rows[CLARI_FIELDS] > 0)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_FDW_INCONSISTENT_DESCRIPTOR_INFORMATION),
+			 errmsg("forecast \"%s\" has no field \"%s\" in period %s", clari_report_text(meta->forecast),
+					clari_report_text(option), meta->answered),
+			 errhint("Option \"%s\" takes a field's id or name, as a foreign table with object 'fields' lists them.",
+					 option_name)));
+}
+
+ClariPivot *
+clari_pivot_open(const ClariOptions *options, ClariReader *reader, const ClariColumn *columns, int ncolumns,
+				 const bool *shared)
+{
+	ClariPivot *pivot = palloc0(sizeof(ClariPivot));
+	const ClariRowsetMeta *meta = &reader->version.meta;
+
+	pivot->meta = meta;
+	pivot->context = CurrentMemoryContext;
+	pivot->forecast.needed = needs_source(columns, ncolumns, CLARI_FROM_FORECAST_FIELD);
+	pivot->quota.needed = needs_source(columns, ncolumns, CLARI_FROM_QUOTA_FIELD);
+	for (int attribute = 0; attribute < CLARI_MAX_ATTRIBUTES; attribute++)
+		if (shared[attribute])
+			pivot->shared[pivot->nshared++] = attribute;
+	if (pivot->forecast.needed)
+	{
+		choose_field(&pivot->forecast, reader, options->forecast_field, CLARI_FIELD_CARRIES_FORECAST, "forecast_field");
+		check_found(&pivot->forecast, meta, options->forecast_field, "forecast_field");
+	}
+	if (pivot->quota.needed)
+	{
+		choose_field(&pivot->quota, reader, options->quota_field, CLARI_FIELD_CARRIES_QUOTA, "quota_field");
+		check_found(&pivot->quota, meta, options->quota_field, "quota_field");
+	}
+	return pivot;
+}
+
+/* ------- groups ------- */
+
+static bool
+same_varlena(const char *a, const char *b)
+{
+	if (a == NULL || b == NULL)
+		return a == b;
+	return a == b || (VARSIZE_ANY(a) == VARSIZE_ANY(b) && memcmp(a, b, VARSIZE_ANY(a)) == 0);
+}
+
+static inline uint32
+run_end(const ClariPivot *pivot, uint32 run)
+{
+	return run + 1 < pivot->group->nruns ? pivot->begins[run + 1] : pivot->group->nrows;
+}
+
+/* The field's code in the dictionary; 0, which is NULL's, if it is not there. */
+static uint16
+find_code(const Field *field, const ClariChunk *ids)
+{
+	for (uint32 i = 0; i < ids->ndistinct; i++)
+		if (same_varlena(ids->bytes + ids->offsets[i], field->id))
+			return i + 1;
+	return 0;
+}
+
+/* Lists, ascending, which of the rows are the field's, in loops that do no more than they must; returns how many. */
+static uint32
+list_entries(const Field *field, const ClariChunk *ids, uint32 begin, uint32 end, uint32 *list)
+{
+	uint32 count = 0;
+	uint16 code;
+
+	if (field->id == NULL)
+		return 0;
+	switch (ids->encoding)
+	{
+		case CLARI_ENCODING_DICTIONARY:
+			code = find_code(field, ids);
+			for (uint32 row = begin; row < end && code != 0; row++)
+			{
+				list[count] = row;
+				count += ids->codes[row] == code;
+			}
+			break;
+		default:
+			for (uint32 row = begin; row < end; row++)
+				if (same_varlena(clari_chunk_varlena(ids, row), field->id))
+					list[count++] = row;
+	}
+	return count;
+}
+
+/* Gives the runs, the last included, the row of their entry of the field, or -1. */
+static void
+deal_entries(ClariPivot *pivot, const Field *field, uint32 first, uint32 last, int32 *rows)
+{
+	const ClariChunk *ids = &pivot->chunks[CLARI_ENTRY_FIELD_ID];
+	const uint32 *begins = pivot->begins;
+	uint32 last_end = run_end(pivot, last);
+	uint32 *list = pivot->list;
+
+	if (!field->needed)
+		return;
+	list[list_entries(field, ids, begins[first], last_end, list)] = PG_UINT32_MAX;
+	for (uint32 run = first; run <= last; run++)
+	{
+		uint32 end = run < last ? begins[run + 1] : last_end;
+
+		rows[run] = -1;
+		/* A branch, which is foreseen: without one, each run would wait for where the list is after the last. */
+		if (*list < end)
+			rows[run] = (int32) *list++;
+		for (; *list < end; list++)
+			pivot->several = true;
+	}
+}
+
+/* Room for what is found out about a group. */
+static void
+make_room(ClariPivot *pivot, uint32 nrows)
+{
+	if (nrows < pivot->room)
+		return;
+	pivot->room = nrows + 1;
+	pivot->list = MemoryContextAllocHuge(pivot->context, sizeof(uint32) * pivot->room);
+	for (int entry = CLARI_PIVOT_FORECAST; entry < CLARI_PIVOT_ENTRIES; entry++)
+		pivot->rows[entry] = MemoryContextAllocHuge(pivot->context, sizeof(int32) * pivot->room);
+}
+
+void
+clari_pivot_group(ClariPivot *pivot, const ClariGroupIndex *group, const ClariChunk *chunks)
+{
+	pivot->group = group;
+	pivot->chunks = chunks;
+	pivot->begins = chunks[CLARI_RUNS_CHUNK].offsets;
+	make_room(pivot, group->nrows);
+}
+
+void
+clari_pivot_find(ClariPivot *pivot, uint32 first, uint32 last)
+{
+	pivot->several = false;
+	deal_entries(pivot, &pivot->forecast, first, last, pivot->rows[CLARI_PIVOT_FORECAST]);
+	deal_entries(pivot, &pivot->quota, first, last, pivot->rows[CLARI_PIVOT_QUOTA]);
+}
+
+const int32 *
+clari_pivot_rows(const ClariPivot *pivot, ClariPivotEntry entry)
+{
+	return entry == CLARI_PIVOT_FIRST ? (const int32 *) pivot->begins : pivot->rows[entry];
+}
+
+/* ------- do they make one row? ------- */
+
+static bool
+same_cell(const ClariChunk *chunk, uint32 a, uint32 b)
+{
+	if (chunk->encoding == CLARI_ENCODING_FIXED)
+		return chunk->fixed[a] == chunk->fixed[b];
+	return same_varlena(clari_chunk_varlena(chunk, a), clari_chunk_varlena(chunk, b));
+}
+
+static void
+raise_ambiguous(const ClariPivot *pivot, uint32 row, const char *what)
+{
+	const char *field = clari_chunk_varlena(&pivot->chunks[CLARI_ENTRY_FIELD_ID], row);
+
+	ereport(ERROR, (errcode(ERRCODE_CARDINALITY_VIOLATION), errmsg("an owner's entries do not make one row: %s", what),
+					errdetail("Forecast \"%s\", period %s, an entry of field \"%s\".",
+							  clari_report_text(pivot->meta->forecast), pivot->meta->answered, message_text(field)),
+					errhint("A foreign table with object 'entries' shows them as they are.")));
+}
+
+static void
+check_several(const ClariPivot *pivot, const Field *field, uint32 run, const char *what)
+{
+	const ClariChunk *ids = &pivot->chunks[CLARI_ENTRY_FIELD_ID];
+	bool found = false;
+
+	for (uint32 row = pivot->begins[run]; row < run_end(pivot, run) && field->needed && field->id != NULL; row++)
+	{
+		bool another = same_varlena(clari_chunk_varlena(ids, row), field->id);
+
+		if (found && another)
+			raise_ambiguous(pivot, row, what);
+		found = found || another;
+	}
+}
+
+static void
+check_shared(const ClariPivot *pivot, int attribute, uint32 run)
+{
+	char what[NAMEDATALEN + 64];
+
+	for (uint32 row = pivot->begins[run] + 1; row < run_end(pivot, run); row++)
+		if (!same_cell(&pivot->chunks[attribute], row - 1, row))
+		{
+			snprintf(what, sizeof(what), "column \"%s\" differs among them",
+					 clari_lists[CLARI_ENTRIES].attributes[attribute].name);
+			raise_ambiguous(pivot, row, what);
+		}
+}
+
+void
+clari_pivot_check(const ClariPivot *pivot, uint32 run)
+{
+	check_several(pivot, &pivot->forecast, run, "several are of the forecast field");
+	check_several(pivot, &pivot->quota, run, "several are of the quota field");
+	for (int i = 0; i < pivot->nshared; i++)
+		check_shared(pivot, pivot->shared[i], run);
+}
+
+/* Lists the rows that are not the first of their run; returns how many. */
+static uint32
+list_followers(ClariPivot *pivot)
+{
+	uint32 count = 0;
+
+	for (uint32 run = 0; run < pivot->group->nruns; run++)
+		for (uint32 row = pivot->begins[run] + 1; row < run_end(pivot, run); row++)
+			pivot->list[count++] = row;
+	return count;
+}
+
+/* Do the rows all have the cells of those before them? */
+static bool
+agree(const ClariChunk *chunk, const uint32 *rows, uint32 count)
+{
+	bool differ = false;
+
+	if (chunk->encoding == CLARI_ENCODING_CONSTANT || chunk->encoding == CLARI_ENCODING_NULL)
+		return true;
+	if (chunk->encoding == CLARI_ENCODING_DICTIONARY)
+	{
+		/* Branches would cost more than they save. */
+		for (uint32 i = 0; i < count; i++)
+			differ |= chunk->codes[rows[i]] != chunk->codes[rows[i] - 1];
+		return !differ;
+	}
+	for (uint32 i = 0; i < count && !differ; i++)
+		differ = !same_cell(chunk, rows[i] - 1, rows[i]);
+	return !differ;
+}
+
+bool
+clari_pivot_is_sound(ClariPivot *pivot)
+{
+	uint32 count;
+
+	if (pivot->several)
+		return false;
+	if (pivot->nshared == 0)
+		return true;
+	count = list_followers(pivot);
+	for (int i = 0; i < pivot->nshared; i++)
+		if (!agree(&pivot->chunks[pivot->shared[i]], pivot->list, count))
+			return false;
+	return true;
+}
+
+/* ------- with a filter ------- */
+
+uint32
+clari_pivot_runs(const ClariPivot *pivot, uint32 *rows, uint32 count)
+{
+	uint32 nruns = 0;
+	uint32 run = 0;
+
+	for (uint32 i = 0; i < count; i++)
+	{
+		if (nruns > 0 && rows[i] < run_end(pivot, rows[nruns - 1]))
+			continue;
+		while (rows[i] >= run_end(pivot, run))
+			run++;
+		rows[nruns++] = run;
+	}
+	return nruns;
+}

@@ -1,0 +1,399 @@
+/*
+ * scan.c
+ *		Executing a scan: begin, iterate, rescan, end.
+ *
+ * Runs in sessions.  Rowsets come from fetch, Datums from cells; what is freed
+ * here is freed by the executor's memory context, also after an error.
+ */
+#include "postgres.h"
+
+#include "scan/scan.h"
+
+#include "base/report.h"
+#include "options/columns.h"
+#include "plan/plan.h"
+#include "plan/prune.h"
+#include "scan/cells.h"
+#include "scan/parallel.h"
+#include "session/fetch.h"
+#include "compat.h"
+
+#include "access/parallel.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "parser/parsetree.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+
+bool clari_scan_latest_week = false;
+
+/* ForeignScanState.fdw_state */
+typedef struct ClariScanState
+{
+	ForeignScanState *node;
+	ClariOptions *options;
+	ClariPrune *prune;
+	ClariFilter *filter; /* or NULL */
+	bool authenticated;
+	bool depends;      /* the periods depend on values that execution sets */
+	bool safe;         /* choosing them cannot fail */
+	bool noticed;      /* constants outside of the extent were reported, or need not be */
+	bool evaluated;    /* the filter knows its values */
+	ClariFetch *fetch; /* NULL under EXPLAIN, and in a parallel worker */
+	ClariCells *cells;
+	bool reading; /* a rowset, or in a parallel scan a group of one, is open */
+	bool done;
+
+	/* what was chosen, if that does not depend on the execution */
+	ClariPeriod *chosen; /* NULL: nothing yet */
+	int nchosen;
+
+	/* a parallel scan's */
+	ClariParallel *parallel; /* NULL: not one */
+	ClariReader **readers;   /* of the rowsets that are offered, as far as this process has opened them */
+	int nreaders;
+	int rowset;            /* the open one, or -1 */
+	ClariCellsUse counted; /* what others know that we have done */
+	ClariCellsUse total;   /* of all participants, once they are through */
+} ClariScanState;
+
+/* For EXPLAIN ANALYZE, which must not call functions once the query is over. */
+static void
+remember_chosen(ClariScanState *state, const ClariPeriod *periods, int count)
+{
+	if (state->chosen == NULL)
+		state->chosen =
+			MemoryContextAlloc(state->node->ss.ps.state->es_query_cxt, sizeof(ClariPeriod) * CLARI_EXTENT_MAX_PERIODS);
+	memcpy(state->chosen, periods, sizeof(ClariPeriod) * count);
+	state->nchosen = count;
+}
+
+/* ClariChooser: narrows the extent down by the scan's quals. */
+static int
+choose_periods(void *arg, ClariPeriod *periods, int count)
+{
+	ClariScanState *state = arg;
+	ExprContext *econtext = state->node->ss.ps.ps_ExprContext;
+
+	if (!state->noticed)
+		clari_prune_notice(state->prune, econtext, state->options, periods, count);
+	state->noticed = true;
+	count = clari_prune_periods(state->prune, econtext, periods, count);
+	if (!state->depends)
+		remember_chosen(state, periods, count);
+	return count;
+}
+
+/* The role whose user mapping is used: a view's owner, or the current user. */
+static Oid
+scan_user(ForeignScanState *node)
+{
+	ForeignScan *plan = (ForeignScan *) node->ss.ps.plan;
+	RangeTblEntry *rte = exec_rt_fetch(plan->scan.scanrelid, node->ss.ps.state);
+
+	Oid user = clari_scan_check_as_user(plan, rte);
+
+	return OidIsValid(user) ? user : GetUserId();
+}
+
+/*
+ * The context of the statement that the scan belongs to.  Where a row has changed
+ * under a lock, what is computed again runs in a state of its own, and yet reads
+ * the versions that the statement began with.
+ */
+static MemoryContext
+statement_context(ForeignScanState *node)
+{
+	EState *estate = node->ss.ps.state;
+
+	while (estate->es_epq_active != NULL)
+		estate = estate->es_epq_active->parentestate;
+	return estate->es_query_cxt;
+}
+
+/* Splits fdw_exprs up: clari_plan lists first what prunes. */
+static void
+begin_quals(ClariScanState *state, TupleDesc tupdesc)
+{
+	ForeignScan *plan = (ForeignScan *) state->node->ss.ps.plan;
+	PlanState *parent = &state->node->ss.ps;
+	int npruning = intVal(list_nth(plan->fdw_private, CLARI_PLAN_PRUNING));
+	List *pruning = list_truncate(list_copy(plan->fdw_exprs), npruning);
+	ClariColumn *columns = clari_columns_map(state->options->relid, state->options->object, tupdesc);
+
+	state->prune = clari_prune_begin(pruning, parent, state->options, tupdesc, columns);
+	state->depends = clari_prune_has_params((Node *) pruning, true);
+	state->safe = clari_prune_is_safe((Node *) pruning);
+	state->noticed = intVal(list_nth(plan->fdw_private, CLARI_PLAN_CHILD)) != 0;
+	state->filter = clari_filter_begin(list_copy_tail(plan->fdw_exprs, npruning), parent, columns,
+									   clari_scan_latest_week && state->options->request.include_historical);
+}
+
+void
+clariBeginForeignScan(ForeignScanState *node, int eflags)
+{
+	ForeignScan *plan = (ForeignScan *) node->ss.ps.plan;
+	TupleDesc tupdesc = RelationGetDescr(node->ss.ss_currentRelation);
+	ClariScanState *state = palloc0(sizeof(ClariScanState));
+	bool explain_only = (eflags & EXEC_FLAG_EXPLAIN_ONLY) != 0;
+
+	node->fdw_state = state;
+	state->node = node;
+	state->rowset = -1;
+	state->options = clari_options_get(RelationGetRelid(node->ss.ss_currentRelation));
+	if (!IsParallelWorker())
+		state->authenticated = clari_options_authenticate(state->options, scan_user(node), explain_only);
+	begin_quals(state, tupdesc);
+	if (explain_only)
+		return;
+	state->cells =
+		clari_cells_begin(state->options, tupdesc, list_nth(plan->fdw_private, CLARI_PLAN_NEEDED), state->filter);
+	memset(node->ss.ss_ScanTupleSlot->tts_isnull, true, sizeof(bool) * tupdesc->natts);
+	if (!IsParallelWorker())
+		state->fetch = clari_fetch_begin(clari_fetch_statement(statement_context(node)), state->options,
+										 !state->depends && state->safe, choose_periods, state);
+}
+
+/* ------- rows ------- */
+
+/* The rowset, opened by this process; it is the leader's version, or an error. */
+static ClariReader *
+shared_reader(ClariScanState *state, int rowset)
+{
+	ClariError error;
+
+	if (state->readers[rowset] == NULL)
+		state->readers[rowset] = clari_reader_open(clari_parallel_version(state->parallel, rowset),
+												   state->node->ss.ps.state->es_query_cxt, &error);
+	if (state->readers[rowset] == NULL)
+	{
+		clari_error_hint(&error, "Run the query again.");
+		clari_error_report(ERROR, &error);
+	}
+	return state->readers[rowset];
+}
+
+static void
+count_use(ClariScanState *state)
+{
+	ClariCellsUse use = *clari_cells_use(state->cells);
+	ClariCellsUse more = {use.bytes - state->counted.bytes, use.skipped - state->counted.skipped};
+
+	clari_parallel_count(state->parallel, &more);
+	state->counted = use;
+}
+
+/* Opens the next group that this participant can get; false when there is none. */
+static bool
+open_claimed(ClariScanState *state)
+{
+	int rowset;
+	int group;
+
+	count_use(state);
+	if (!clari_parallel_claim(state->parallel, &rowset, &group))
+		return false;
+	if (rowset != state->rowset)
+		clari_cells_open(state->cells, shared_reader(state, rowset));
+	state->rowset = rowset;
+	clari_cells_limit(state->cells, group);
+	return true;
+}
+
+static bool
+open_next(ClariScanState *state)
+{
+	ClariReader *reader;
+
+	if (state->parallel != NULL)
+		return open_claimed(state);
+	reader = clari_fetch_next(state->fetch);
+	if (reader != NULL)
+		clari_cells_open(state->cells, reader);
+	return reader != NULL;
+}
+
+TupleTableSlot *
+clariIterateForeignScan(ForeignScanState *node)
+{
+	ClariScanState *state = node->fdw_state;
+	TupleTableSlot *slot = node->ss.ss_ScanTupleSlot;
+
+	if (!state->evaluated && state->filter != NULL)
+		clari_filter_evaluate(state->filter, node->ss.ps.ps_ExprContext);
+	state->evaluated = true;
+	while (!state->done)
+	{
+		if (state->reading && clari_cells_next(state->cells, slot))
+			return slot;
+		state->reading = open_next(state);
+		state->done = !state->reading;
+	}
+	return ExecClearTuple(slot);
+}
+
+void
+clariReScanForeignScan(ForeignScanState *node)
+{
+	ClariScanState *state = node->fdw_state;
+
+	state->reading = state->done = state->evaluated = false;
+	state->rowset = -1;
+	/* What the participants share is for clariReInitializeDSMForeignScan(). */
+	if (state->parallel == NULL)
+		clari_fetch_rescan(state->fetch, state->depends);
+}
+
+void
+clariEndForeignScan(ForeignScanState *node)
+{
+	ClariScanState *state = node->fdw_state;
+
+	/* Readers and memory belong to the statement's context, which goes next. */
+	if (state->fetch != NULL)
+		clari_fetch_end(state->fetch);
+}
+
+/* ------- parallel scans ------- */
+
+/* Waits for all rowsets, and opens them; not the first time when a LIMIT above is rescanned. */
+static void
+open_all(ClariScanState *state)
+{
+	ClariReader *reader;
+
+	clari_fetch_rescan(state->fetch, state->depends);
+	state->nreaders = 0;
+	while ((reader = clari_fetch_next(state->fetch)) != NULL)
+	{
+		if (state->nreaders == CLARI_EXTENT_MAX_PERIODS)
+			elog(ERROR, "more rowsets than an extent has periods");
+		state->readers[state->nreaders++] = reader;
+	}
+}
+
+static void
+make_readers(ClariScanState *state)
+{
+	if (state->readers == NULL)
+		state->readers = MemoryContextAllocZero(state->node->ss.ps.state->es_query_cxt,
+												sizeof(ClariReader *) * CLARI_EXTENT_MAX_PERIODS);
+}
+
+/* A rescan may choose other periods, but not more of them than there are. */
+static int
+parallel_capacity(const ClariScanState *state)
+{
+	return state->depends ? CLARI_EXTENT_MAX_PERIODS : state->nreaders;
+}
+
+Size
+clariEstimateDSMForeignScan(ForeignScanState *node, ParallelContext *pcxt pg_attribute_unused())
+{
+	ClariScanState *state = node->fdw_state;
+
+	make_readers(state);
+	open_all(state);
+	return clari_parallel_size(parallel_capacity(state));
+}
+
+void
+clariInitializeDSMForeignScan(ForeignScanState *node, ParallelContext *pcxt pg_attribute_unused(), void *coordinate)
+{
+	ClariScanState *state = node->fdw_state;
+
+	state->parallel = coordinate;
+	clari_parallel_init(state->parallel, parallel_capacity(state));
+	clari_parallel_offer(state->parallel, state->readers, state->nreaders);
+}
+
+void
+clariReInitializeDSMForeignScan(ForeignScanState *node, ParallelContext *pcxt pg_attribute_unused(), void *coordinate)
+{
+	ClariScanState *state = node->fdw_state;
+
+	open_all(state);
+	clari_parallel_offer(coordinate, state->readers, state->nreaders);
+}
+
+void
+clariInitializeWorkerForeignScan(ForeignScanState *node, shm_toc *toc pg_attribute_unused(), void *coordinate)
+{
+	ClariScanState *state = node->fdw_state;
+
+	state->parallel = coordinate;
+	make_readers(state);
+	/* At once, before others may have been evicted.  What the leader has in memory stays there. */
+	for (int i = 0; i < clari_parallel_rowsets(state->parallel); i++)
+		if (clari_parallel_version(state->parallel, i)->segment == DSM_HANDLE_INVALID)
+			(void) shared_reader(state, i);
+}
+
+void
+clariShutdownForeignScan(ForeignScanState *node)
+{
+	ClariScanState *state = node->fdw_state;
+	ClariCellsUse use;
+
+	if (state->parallel == NULL)
+		return;
+	count_use(state);
+	/* The memory goes before EXPLAIN asks. */
+	use = clari_parallel_use(state->parallel);
+	state->total.bytes += use.bytes;
+	state->total.skipped += use.skipped;
+	state->parallel = NULL;
+}
+
+/* ------- for EXPLAIN ------- */
+
+const ClariOptions *
+clari_scan_options(ForeignScanState *node, bool *authenticated)
+{
+	ClariScanState *state = node->fdw_state;
+
+	*authenticated = state->authenticated;
+	return state->options;
+}
+
+int
+clari_scan_periods(ForeignScanState *node, ClariPeriod *periods)
+{
+	ClariScanState *state = node->fdw_state;
+	ClariPeriod current = CLARI_PERIOD_NONE;
+	int count;
+
+	if (state->chosen != NULL)
+	{
+		memcpy(periods, state->chosen, sizeof(ClariPeriod) * state->nchosen);
+		return state->nchosen;
+	}
+	if (clari_extent_is_relative(&state->options->extent))
+	{
+		if (state->authenticated)
+			current = clari_wanted_current(state->options);
+		if (current == CLARI_PERIOD_NONE)
+			return -1;
+	}
+	count = clari_extent_expand(&state->options->extent, current, periods);
+	/* Values that execution sets are not there to be asked for; and what may fail is for scans that take place. */
+	if (!state->depends && state->safe)
+		count = clari_prune_periods(state->prune, node->ss.ps.ps_ExprContext, periods, count);
+	return count;
+}
+
+const ClariFetch *
+clari_scan_fetch(ForeignScanState *node)
+{
+	return ((ClariScanState *) node->fdw_state)->fetch;
+}
+
+ClariCellsUse
+clari_scan_use(ForeignScanState *node)
+{
+	const ClariScanState *state = node->fdw_state;
+
+	if (state->nreaders > 0 || state->cells == NULL)
+		return state->total;
+	return *clari_cells_use(state->cells);
+}

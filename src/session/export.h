@@ -1,0 +1,130 @@
+/*
+ * wanted.h
+ *		One export as a session wants it: looked up, queued, waited for.
+ *
+ * Scans (fetch.c), functions and clari_sync all come through here.  Waits
+ * interruptibly; knows no scan, no HTTP, no rowset's bytes.
+ */
+#ifndef CLARI_WANTED_H
+#define CLARI_WANTED_H
+
+#include "postgres.h"
+
+#include "cache/cache.h"
+#include "clari/period.h"
+#include "options/options.h"
+
+/*
+ * The flights that a statement, or a function's call, wants until its memory
+ * context is reset: by its end, or by an error.
+ */
+typedef struct ClariInterest ClariInterest;
+
+extern ClariInterest *clari_interest_make(MemoryContext context);
+
+/* They go on although nobody wants them any more. */
+extern void clari_interest_keep(const ClariInterest *interest);
+
+/* One export as a session wants it. */
+typedef struct ClariWanted
+{
+	ClariRequest request;
+	ClariKey key;
+	ClariInterest *interest; /* which its flight joins; NULL: none, for who does not wait */
+	uint64 flight;           /* what it waits for, 0: nothing */
+	bool flew;               /* it has waited for an export */
+	TimestampTz queued_at;   /* when it queued that itself, or 0 */
+	bool ignores_pin;        /* the pinned version turned out to be gone */
+	ClariLookup state;       /* after clari_wanted_poll(): ready (also when stale), failed, or still open */
+	ClariVersion version;    /* when ready */
+	ClariError error;        /* when failed; when ready, with a code, what the export's waiting are to be warned of */
+	bool stale_if_error;     /* ready although the export failed, for the error's reason */
+} ClariWanted;
+
+/*
+ * Fills in wanted for a period of the options' table (text; empty: the current
+ * quarter).  Raises only if OpenSSL fails.
+ */
+extern void
+clari_wanted_init(const ClariOptions *options, const char *period, ClariInterest *interest, ClariWanted *wanted);
+
+/* Looks each of count up that is not yet ready or failed, queueing what is missing; true if none is left open. */
+extern bool
+clari_wanted_poll(const ClariOptions *options, const ClariFreshness *freshness, ClariWanted *wanted, int count);
+
+/*
+ * Polls until none is left open, or for at most timeout_ms (-1: no bound);
+ * false when time was up.  Acts on interrupts; holds no lock, needs no snapshot.
+ * Raises an error when no worker can be had for ten seconds.
+ */
+extern bool clari_wanted_wait(const ClariOptions *options, const ClariFreshness *freshness, ClariWanted *wanted,
+							  int count, long timeout_ms);
+
+/*
+ * What the cache holds for a quarter (text), however old, under its own name or
+ * as the current one: for estimates and EXPLAIN.  Queues nothing.
+ */
+extern bool clari_wanted_peek(const ClariOptions *options, const char *period, ClariVersion *version);
+
+/* What the table's options say, for a statement that began at since. */
+extern ClariFreshness clari_wanted_freshness(const ClariOptions *options, TimestampTz since);
+
+/* Would the version serve such a statement without an export? */
+extern bool clari_wanted_is_fresh(const ClariOptions *options, const ClariVersion *version, TimestampTz since);
+
+/* Looks one export up without queueing anything: is there a rowset that serves? */
+extern bool clari_wanted_find(const ClariFreshness *freshness, ClariWanted *wanted);
+
+/*
+ * The current quarter as a rowset cached for these options tells it, however
+ * old, without exporting; CLARI_PERIOD_NONE when none is cached.
+ */
+extern ClariPeriod clari_wanted_current(const ClariOptions *options);
+
+/*
+ * The quarter that a ready export without a period was answered with: the
+ * current one.  Raises ERRCODE_FDW_UNABLE_TO_CREATE_REPLY if it does not tell.
+ */
+extern ClariPeriod clari_wanted_answered(const ClariWanted *wanted);
+
+/*
+ * Until clari_wanted_unpin(): statements of this session use these versions,
+ * whatever their age.  For clari_sync, which stages what it has just waited for.
+ * The array stays the caller's.
+ */
+extern void clari_wanted_pin(const ClariWanted *wanted, int count);
+extern void clari_wanted_unpin(void);
+
+/* What is said of a rowset each time that it is read. */
+typedef enum ClariRemark
+{
+	CLARI_REMARK_WRONG_PERIOD,
+	CLARI_REMARK_TRUNCATED,
+	CLARI_REMARK_WITHOUT_CRM,
+	CLARI_REMARK_STALE /* the ClariErrorCode that is the reason is added to it */
+} ClariRemark;
+
+/*
+ * The level to say it at: WARNING, of one rowset once in a session; then
+ * NOTICE, which the server's log does not get.
+ */
+extern int clari_wanted_level(const ClariRowsetMeta *meta, int remark);
+
+/*
+ * Warns of what there is to be said of a ready one: that it is stale, how old
+ * and why; or that it could not be cached as it should.
+ */
+extern void clari_wanted_warn(const ClariWanted *wanted);
+
+/* ------- for fetch ------- */
+
+/* Neither ready nor failed. */
+extern bool clari_wanted_is_open(const ClariWanted *wanted);
+
+/* What a waiting session waits for: is it there?  May queue more, may raise. */
+typedef bool (*ClariSettled)(void *arg);
+
+/* Sleeps until settled(arg) holds; false when timeout_ms (-1: no bound) were over first.  Acts on interrupts. */
+extern bool clari_wanted_sleep(ClariSettled settled, void *arg, long timeout_ms);
+
+#endif /* CLARI_WANTED_H */

@@ -1,0 +1,521 @@
+/*
+ * fetch.c
+ *		A session's one door: see fetch.h.
+ *
+ * Runs in sessions.  A statement is found by its per-query memory context and
+ * lives in it.
+ */
+#include "postgres.h"
+
+#include "session/fetch.h"
+
+#include "base/report.h"
+
+#include "access/xact.h"
+#include "nodes/pg_list.h"
+#include "portability/instr_time.h"
+#include "utils/memutils.h"
+
+/* One export that the statement wants, however many of its scans do. */
+typedef struct Item
+{
+	ClariWanted wanted;
+	ClariFreshness freshness; /* the strictest of the scans that want it */
+	ClariReader *reader;      /* the version that the whole statement uses, once it is needed */
+	bool warned;              /* that it is truncated */
+	const ClariFetch *first;  /* the scan that wanted it before the others */
+	int lost;                 /* versions that were gone or damaged when they were to be opened */
+	struct Item *next;
+} Item;
+
+/*
+ * A rowset can be evicted between look-up and opening, and is then downloaded
+ * again; so often in a row is not chance any more, but a cache too small for
+ * what the statement reads at a time.
+ */
+#define MOST_LOST 10
+
+struct ClariStatement
+{
+	MemoryContext context;
+	ClariInterest *interest;
+	Item *items;
+	ClariFetch *fetches;
+	const char *warned_of_types; /* the last forecast of which that was said, or NULL */
+	char *warned;                /* of what could not be cached, or NULL: once is enough, also for many periods */
+	ClariStatement *next;        /* of the session's statements */
+};
+
+struct ClariFetch
+{
+	ClariStatement *statement;
+	const ClariOptions *options;
+	ClariFreshness freshness;
+	bool eager;
+	ClariChooser choose;
+	void *arg;
+	Item *current; /* a relative extent's current quarter */
+	bool chosen;
+	int nitems;
+	int capacity;   /* of the two arrays, which rescans use again */
+	Item **items;   /* ascending by period */
+	bool *returned; /* of each item */
+	List *read;     /* items that were ever returned */
+	instr_time waited;
+	ClariFetch *next;
+};
+
+static ClariStatement *statements = NULL;
+
+bool clari_fetch_has_warned = false;
+
+/* ------- statements ------- */
+
+static void
+forget_statement(void *arg)
+{
+	for (ClariStatement **link = &statements; *link != NULL; link = &(*link)->next)
+		if (*link == arg)
+		{
+			*link = (*link)->next;
+			return;
+		}
+}
+
+ClariStatement *
+clari_fetch_statement(MemoryContext context)
+{
+	ClariStatement *statement;
+	MemoryContextCallback *callback;
+
+	for (statement = statements; statement != NULL; statement = statement->next)
+		if (statement->context == context)
+			return statement;
+	statement = MemoryContextAllocZero(context, sizeof(ClariStatement));
+	callback = MemoryContextAllocZero(context, sizeof(MemoryContextCallback));
+	statement->context = context;
+	statement->interest = clari_interest_make(context);
+	statement->next = statements;
+	statements = statement;
+	callback->func = forget_statement;
+	callback->arg = statement;
+	MemoryContextRegisterResetCallback(context, callback);
+	return statement;
+}
+
+ClariFetch *
+clari_fetch_begin(ClariStatement *statement, const ClariOptions *options, bool eager, ClariChooser choose, void *arg)
+{
+	ClariFetch *fetch = MemoryContextAllocZero(statement->context, sizeof(ClariFetch));
+
+	fetch->statement = statement;
+	fetch->options = options;
+	fetch->freshness = clari_wanted_freshness(options, GetCurrentStatementStartTimestamp());
+	fetch->eager = eager;
+	fetch->choose = choose;
+	fetch->arg = arg;
+	fetch->next = statement->fetches;
+	statement->fetches = fetch;
+	return fetch;
+}
+
+/* The statement's item for the period, made if no scan has wanted it yet. */
+static Item *
+find_item(ClariFetch *fetch, const char *period)
+{
+	ClariStatement *statement = fetch->statement;
+	ClariWanted wanted;
+	Item *item;
+
+	clari_wanted_init(fetch->options, period, statement->interest, &wanted);
+	for (item = statement->items; item != NULL; item = item->next)
+		if (memcmp(&item->wanted.key, &wanted.key, sizeof(ClariKey)) == 0)
+		{
+			item->freshness.cache_ttl = Min(item->freshness.cache_ttl, fetch->freshness.cache_ttl);
+			item->freshness.closed_period_ttl =
+				Min(item->freshness.closed_period_ttl, fetch->freshness.closed_period_ttl);
+			item->freshness.stale_while_revalidate =
+				Min(item->freshness.stale_while_revalidate, fetch->freshness.stale_while_revalidate);
+			item->freshness.stale_if_error = Min(item->freshness.stale_if_error, fetch->freshness.stale_if_error);
+			return item;
+		}
+	item = MemoryContextAllocZero(statement->context, sizeof(Item));
+	item->wanted = wanted;
+	item->first = fetch;
+	item->freshness = fetch->freshness;
+	item->next = statement->items;
+	statement->items = item;
+	return item;
+}
+
+static void
+poll_item(ClariFetch *fetch, Item *item)
+{
+	(void) clari_wanted_poll(fetch->options, &item->freshness, &item->wanted, 1);
+}
+
+/* ------- choosing ------- */
+
+static void
+set_items(ClariFetch *fetch, const ClariPeriod *periods, int count, ClariPeriod current)
+{
+	MemoryContext context = fetch->statement->context;
+
+	if (count > fetch->capacity)
+	{
+		fetch->items = MemoryContextAlloc(context, sizeof(Item *) * count);
+		fetch->returned = MemoryContextAlloc(context, sizeof(bool) * count);
+		fetch->capacity = count;
+	}
+	fetch->nitems = count;
+	for (int i = 0; i < count; i++)
+	{
+		char text[CLARI_PERIOD_TEXT_SIZE];
+
+		clari_period_format(periods[i], text);
+		fetch->returned[i] = false;
+		fetch->items[i] = periods[i] == current ? fetch->current : find_item(fetch, text);
+	}
+	fetch->chosen = true;
+}
+
+/* Chooses the scan's periods, or asks which quarter is the current one and leaves it for later. */
+static void
+try_to_choose(ClariFetch *fetch)
+{
+	ClariPeriod periods[CLARI_EXTENT_MAX_PERIODS];
+	ClariPeriod current = CLARI_PERIOD_NONE;
+	int count;
+
+	if (fetch->current != NULL)
+	{
+		poll_item(fetch, fetch->current);
+		if (fetch->current->wanted.state != CLARI_LOOKUP_READY)
+			return;
+		current = clari_wanted_answered(&fetch->current->wanted);
+	}
+	count = clari_extent_expand(&fetch->options->extent, current, periods);
+	count = fetch->choose(fetch->arg, periods, count);
+	set_items(fetch, periods, count, current);
+}
+
+/* Do this scan's periods have to be known by now? */
+static bool
+takes_part(const ClariFetch *fetch, const ClariFetch *wanting)
+{
+	return fetch == wanting || fetch->eager;
+}
+
+/*
+ * Queues what the statement's scans lack, as far as it is known.  First all
+ * choose and then all are looked up, so that what two scans want is as fresh as
+ * the stricter of them asks, whichever comes first.
+ */
+static void
+advance_statement(ClariFetch *wanting)
+{
+	ClariFetch *first = wanting->statement->fetches;
+
+	for (ClariFetch *fetch = first; fetch != NULL; fetch = fetch->next)
+		if (takes_part(fetch, wanting) && fetch->current == NULL && clari_extent_is_relative(&fetch->options->extent))
+			fetch->current = find_item(fetch, "");
+	for (ClariFetch *fetch = first; fetch != NULL; fetch = fetch->next)
+		if (takes_part(fetch, wanting) && !fetch->chosen)
+			try_to_choose(fetch);
+	for (ClariFetch *fetch = first; fetch != NULL; fetch = fetch->next)
+		for (int i = 0; takes_part(fetch, wanting) && i < fetch->nitems; i++)
+			if (!fetch->returned[i])
+				poll_item(fetch, fetch->items[i]);
+}
+
+/* ------- fetching ------- */
+
+static void
+check_truncated(const ClariFetch *fetch, Item *item)
+{
+	const ClariRowsetMeta *meta = &item->wanted.version.meta;
+	bool allowed = fetch->options->transport.allow_truncated;
+	int level = ERROR;
+
+	if (!(meta->flags & CLARI_ROWSET_TRUNCATED) || (allowed && (item->warned || clari_fetch_has_warned)))
+		return;
+	item->warned = true; /* once a statement, not once a rescan */
+	if (allowed)
+		level = clari_wanted_level(meta, CLARI_REMARK_TRUNCATED);
+	ereport(level,
+			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("Clari truncated the export of period %s", meta->answered),
+			 errdetail("Forecast \"%s\", job %s.", clari_report_text(meta->forecast), meta->job_id),
+			 allowed ? 0 : errhint("Narrow option \"scope_id\" or \"types\", or set \"allow_truncated\".")));
+}
+
+/* Amounts that were asked for, and are null since Clari does not export them: no row tells. */
+static void
+warn_of_missing_types(ClariStatement *statement, const ClariRowsetMeta *meta)
+{
+	int level;
+
+	if (!(meta->flags & CLARI_ROWSET_WITHOUT_CRM))
+		return;
+	if (statement->warned_of_types != NULL && strcmp(statement->warned_of_types, meta->forecast) == 0)
+		return;
+	statement->warned_of_types = MemoryContextStrdup(statement->context, meta->forecast);
+	level = clari_wanted_level(meta, CLARI_REMARK_WITHOUT_CRM);
+	ereport(level,
+			(errcode(ERRCODE_WARNING),
+			 errmsg("Clari does not export crm_total and crm_closed of forecast \"%s\" in this account",
+					clari_report_text(meta->forecast)),
+			 errdetail("They are null in all of its rows."),
+			 errhint("Leave the two out of option \"types\" of the foreign table. Clari's Forecast API has these "
+					 "amounts, where the account has that.")));
+}
+
+static void
+warn_of_wrong_period(const ClariRowsetMeta *meta)
+{
+	int level;
+
+	if (!(meta->flags & CLARI_ROWSET_WRONG_PERIOD))
+		return;
+	level = clari_wanted_level(meta, CLARI_REMARK_WRONG_PERIOD);
+	ereport(level, (errcode(ERRCODE_NO_DATA),
+					errmsg("Clari answered period %s with period %s: no rows", meta->requested, meta->answered),
+					errdetail("Forecast \"%s\" has no data for period %s, or does not know it.",
+							  clari_report_text(meta->forecast), meta->requested)));
+}
+
+/* The same rowset, opened for another item: the current quarter goes by two names, and has one version for both. */
+static ClariReader *
+find_opened(const ClariStatement *statement, const ClariKey *rowset)
+{
+	for (const Item *item = statement->items; item != NULL; item = item->next)
+		if (item->reader != NULL && memcmp(&item->reader->version.meta.key, rowset, sizeof(*rowset)) == 0)
+			return item->reader;
+	return NULL;
+}
+
+/*
+ * The version could not be opened: forgets it, so that the item is looked up
+ * again.  It comes from its job once more; or from a new export, if Clari has
+ * that no longer.
+ */
+static void
+lose_item(Item *item, ClariError *error)
+{
+	const ClariRowsetMeta *meta = &item->wanted.version.meta;
+
+	if (error->code == CLARI_ERROR_RESOURCES || ++item->lost > MOST_LOST)
+		clari_error_report(ERROR, error);
+	clari_cache_forget(&meta->key, meta->generation);
+	if (error->code != CLARI_ERROR_GONE)
+	{
+		clari_error_hint(error, "The file is removed, and the export downloaded again.");
+		clari_error_report(WARNING, error);
+	}
+	item->wanted.ignores_pin = true;
+	item->wanted.state = CLARI_LOOKUP_ABSENT;
+	item->wanted.flight = 0;
+}
+
+static void
+warn_once(ClariStatement *statement, const ClariWanted *wanted)
+{
+	const char *message = wanted->error.message;
+
+	if (wanted->error.code == CLARI_ERROR_NONE)
+		return;
+	if (!wanted->stale_if_error)
+	{
+		if (statement->warned != NULL && strcmp(statement->warned, message) == 0)
+			return;
+		statement->warned = MemoryContextStrdup(statement->context, message);
+	}
+	clari_wanted_warn(wanted);
+}
+
+/* Opens the item's version; false if it is gone by now, and the item is to be looked up again. */
+static bool
+open_item(ClariFetch *fetch, Item *item)
+{
+	ClariVersion *version = &item->wanted.version;
+	ClariError error;
+
+	if (item->reader != NULL)
+		return true;
+	item->reader = find_opened(fetch->statement, &version->meta.key);
+	if (item->reader != NULL)
+	{
+		*version = item->reader->version;
+		return true;
+	}
+	item->reader = clari_reader_open(version, fetch->statement->context, &error);
+	if (item->reader == NULL)
+	{
+		lose_item(item, &error);
+		return false;
+	}
+	warn_once(fetch->statement, &item->wanted);
+	warn_of_wrong_period(&version->meta);
+	warn_of_missing_types(fetch->statement, &version->meta);
+	return true;
+}
+
+static void
+raise_failure(const Item *item)
+{
+	if (item != NULL && item->wanted.state == CLARI_LOOKUP_FAILED)
+		clari_error_report(ERROR, &item->wanted.error);
+}
+
+static void
+note_read(ClariFetch *fetch, Item *item)
+{
+	MemoryContext previous = MemoryContextSwitchTo(fetch->statement->context);
+
+	fetch->read = list_append_unique_ptr(fetch->read, item);
+	MemoryContextSwitchTo(previous);
+}
+
+/* Marks the first rowset that is ready as returned; NULL if none is. */
+static ClariReader *
+take_ready(ClariFetch *fetch)
+{
+	for (int i = 0; i < fetch->nitems; i++)
+	{
+		Item *item = fetch->items[i];
+
+		if (fetch->returned[i] || item->wanted.state != CLARI_LOOKUP_READY || !open_item(fetch, item))
+			continue;
+		fetch->returned[i] = true;
+		note_read(fetch, item);
+		check_truncated(fetch, item);
+		return item->reader;
+	}
+	return NULL;
+}
+
+static bool
+is_exhausted(const ClariFetch *fetch)
+{
+	for (int i = 0; i < fetch->nitems; i++)
+		if (!fetch->returned[i])
+			return false;
+	return fetch->chosen;
+}
+
+typedef struct NextArguments
+{
+	ClariFetch *fetch;
+	ClariReader *reader;
+} NextArguments;
+
+static bool
+next_settled(void *arg)
+{
+	NextArguments *next = arg;
+	ClariFetch *fetch = next->fetch;
+
+	if (is_exhausted(fetch))
+		return true;
+	advance_statement(fetch);
+	raise_failure(fetch->current);
+	for (int i = 0; i < fetch->nitems; i++)
+		raise_failure(fetch->items[i]);
+	next->reader = take_ready(fetch);
+	return next->reader != NULL || is_exhausted(fetch);
+}
+
+ClariReader *
+clari_fetch_next(ClariFetch *fetch)
+{
+	NextArguments next = {fetch, NULL};
+	instr_time begun;
+	instr_time ended;
+
+	if (next_settled(&next))
+		return next.reader;
+	INSTR_TIME_SET_CURRENT(begun);
+	(void) clari_wanted_sleep(next_settled, &next, -1);
+	INSTR_TIME_SET_CURRENT(ended);
+	INSTR_TIME_ACCUM_DIFF(fetch->waited, ended, begun);
+	return next.reader;
+}
+
+void
+clari_fetch_end(ClariFetch *fetch)
+{
+	for (ClariFetch **link = &fetch->statement->fetches; *link != NULL; link = &(*link)->next)
+		if (*link == fetch)
+		{
+			*link = fetch->next;
+			return;
+		}
+}
+
+void
+clari_fetch_rescan(ClariFetch *fetch, bool choose_again)
+{
+	if (choose_again)
+		fetch->chosen = false;
+	if (!fetch->chosen)
+		fetch->nitems = 0;
+	for (int i = 0; i < fetch->nitems; i++)
+		fetch->returned[i] = false;
+}
+
+/* ------- for EXPLAIN ANALYZE ------- */
+
+static const char *
+source_of(const Item *item)
+{
+	if (item->wanted.stale_if_error)
+		return "stale";
+	if (item->wanted.flew)
+		return "export";
+	return item->reader->attached ? "memory" : "disk";
+}
+
+static int
+compare_sources(const void *a, const void *b)
+{
+	return strcmp(((const ClariSource *) a)->period, ((const ClariSource *) b)->period);
+}
+
+ClariSource *
+clari_fetch_sources(const ClariFetch *fetch, int *count)
+{
+	ClariSource *sources = palloc0(sizeof(ClariSource) * Max(list_length(fetch->read), 1));
+	ListCell *cell;
+
+	*count = 0;
+	foreach (cell, fetch->read)
+	{
+		const Item *item = lfirst(cell);
+		const ClariRequest *request = &item->wanted.request;
+		ClariSource *source = &sources[(*count)++];
+
+		strlcpy(source->period, request->period[0] != '\0' ? request->period : item->wanted.version.meta.answered,
+				sizeof(source->period));
+		source->from = source_of(item);
+	}
+	qsort(sources, *count, sizeof(ClariSource), compare_sources);
+	return sources;
+}
+
+int
+clari_fetch_jobs(const ClariFetch *fetch)
+{
+	int jobs = 0;
+
+	for (const Item *item = fetch->statement->items; item != NULL; item = item->next)
+		/* what it queued and has by now may have taken up an older job */
+		if (item->first == fetch && item->wanted.queued_at != 0 &&
+			(item->wanted.state != CLARI_LOOKUP_READY || item->wanted.version.meta.posted_at >= item->wanted.queued_at))
+			jobs++;
+	return jobs;
+}
+
+double
+clari_fetch_waited(const ClariFetch *fetch)
+{
+	return INSTR_TIME_GET_MILLISEC(fetch->waited);
+}

@@ -1,0 +1,428 @@
+/*
+ * store.c
+ *		The directory of the store, its names and its temporary files: see store.h.
+ *
+ * Many processes share the directory: sessions and workers of all databases,
+ * binary versions of this library side by side, even servers.  Nobody asks
+ * anybody; what keeps them apart:
+ *
+ * - Only rename() makes a rowset or a record visible, after all of it was
+ *   written and synced.  So readers need no lock; a descriptor keeps what it was
+ *   opened on.  What is read is checked: its name, its version and its checksum
+ *   must be right, or it counts for nothing.
+ * - Rowsets and records are removed by the cache, which knows what it needs:
+ *   clari_store_remove(), clari_store_remove_record().
+ * - Temporary files are removed by whoever wrote them, and after a crash by
+ *   clari_store_sweep(), which any process may call at any time.  The lock
+ *   between the two is flock() on the temporary file.  Its writer takes the lock
+ *   when it has made the file, and holds it until the file has its final name.
+ *   The lock goes with the descriptor, so a crash lets go of it at once.  A
+ *   sweep removes exactly the files whose lock it can take, and holds the lock
+ *   while it does.
+ * - Between making and locking the file a sweep may come first.  Then the writer
+ *   cannot have the lock, or has it on a file that its name does not lead to any
+ *   more, and takes another name.  A sweep looks too whether the name still
+ *   leads to what it has locked: the writer may have renamed the file in between.
+ *   With the lock held that can change no more.
+ * - Where the file system has no locks, a sweep takes files that nobody has
+ *   written to for a day.  Should it be wrong, the writer's rename fails, and
+ *   costs an export.
+ *
+ * No PostgreSQL lock is taken, and none may be held: all of this waits for disks.
+ *
+ * Raises and reports nothing (a report can raise), but for clari_store_sweep(): so descriptors are plain ones rather than fd.c's (whose
+ * owners are transactions and whose limits raise); and never removes a file
+ * whose name it would not have given.
+ */
+#include "store/files.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/file_perm.h"
+#include "miscadmin.h"
+#include "port.h"
+#include "storage/fd.h"
+
+#define DEFAULT_DIRECTORY "pgsql_tmp_clari_fdw" /* base backups skip such a name */
+#define ROWSET_SUFFIX ".rowset"
+#define RECORD_SUFFIX ".job"
+#define TEMPORARY_PREFIX "pgsql_tmp_"
+#define TEMPORARY_SUFFIX ".tmp"
+#define KEY_DIGITS (2 * CLARI_DIGEST_SIZE)
+#define GENERATION_DIGITS 16
+#define HEX_DIGITS "0123456789abcdef"
+#define NAME_ATTEMPTS 100           /* leftovers of a process that had our id, and sweeps that come first */
+#define UNLOCKED_AGE (24 * 60 * 60) /* s: what nobody wrote to for so long is a leftover where there are no locks */
+
+static char current_directory[MAXPGPATH] = DEFAULT_DIRECTORY;
+
+/* ------- the directory ------- */
+
+void
+clari_store_set_directory(const char *directory)
+{
+	if (directory == NULL || directory[0] == '\0')
+		directory = DEFAULT_DIRECTORY;
+	/* One that is cut leaves no room for names, and so is never used. */
+	strlcpy(current_directory, directory, sizeof(current_directory));
+	canonicalize_path(current_directory);
+}
+
+const char *
+clari_store_directory(void)
+{
+	return current_directory;
+}
+
+bool
+clari_store_sync_directory(const char *path)
+{
+	char parent[MAXPGPATH];
+	char *slash;
+	int fd;
+	int result;
+	int saved;
+
+	strlcpy(parent, path, sizeof(parent));
+	slash = strrchr(parent, '/');
+	if (slash == NULL)
+		strlcpy(parent, ".", sizeof(parent));
+	else
+		slash[slash == parent ? 1 : 0] = '\0';
+	fd = BasicOpenFile(parent, O_RDONLY | O_CLOEXEC | PG_BINARY);
+	if (fd < 0)
+		return false;
+	result = pg_fsync(fd);
+	saved = errno;
+	(void) close(fd);
+	errno = saved;
+	/* as fsync_fname(): some systems cannot sync directories, and need not */
+	return result == 0 || saved == EBADF || saved == EINVAL;
+}
+
+/*
+ * Opens a path in the directory that must not exist, or the directory itself;
+ * makes the directory when it is not there, as it may have been deleted under a
+ * running server.
+ */
+static int
+open_in_directory(const char *path, int flags)
+{
+	int fd = BasicOpenFilePerm(path, flags | O_RDWR | O_CLOEXEC | PG_BINARY, pg_file_create_mode);
+
+	if (fd >= 0 || errno != ENOENT)
+		return fd;
+	if (MakePGDirectory(current_directory) == 0)
+		(void) clari_store_sync_directory(current_directory); /* else it is lost, and made again */
+	else if (errno != EEXIST)
+		return -1;
+	return BasicOpenFilePerm(path, flags | O_RDWR | O_CLOEXEC | PG_BINARY, pg_file_create_mode);
+}
+
+/* ------- names ------- */
+
+static bool
+fits(int length)
+{
+	if (length < MAXPGPATH)
+		return true;
+	errno = ENAMETOOLONG;
+	return false;
+}
+
+static void
+key_digits(const ClariKey *key, char digits[KEY_DIGITS + 1])
+{
+	for (int i = 0; i < CLARI_DIGEST_SIZE; i++)
+	{
+		digits[2 * i] = HEX_DIGITS[key->bytes[i] >> 4];
+		digits[2 * i + 1] = HEX_DIGITS[key->bytes[i] & 15];
+	}
+	digits[KEY_DIGITS] = '\0';
+}
+
+bool
+clari_store_rowset_path(const ClariKey *key, uint64 generation, char *path)
+{
+	char digits[KEY_DIGITS + 1];
+
+	key_digits(key, digits);
+	return fits(snprintf(path, MAXPGPATH, "%s/%s_%016llx%s", current_directory, digits, (unsigned long long) generation,
+						 ROWSET_SUFFIX));
+}
+
+bool
+clari_store_record_path(const ClariKey *key, char *path)
+{
+	char digits[KEY_DIGITS + 1];
+
+	key_digits(key, digits);
+	return fits(snprintf(path, MAXPGPATH, "%s/%s%s", current_directory, digits, RECORD_SUFFIX));
+}
+
+/* A name that nobody has used yet.  False with errno when the path is too long. */
+static bool
+temporary_path(char *path)
+{
+	static uint32 counter = 0;
+
+	return fits(snprintf(path, MAXPGPATH, "%s/%s%d_%u%s", current_directory, TEMPORARY_PREFIX, MyProcPid, counter++,
+						 TEMPORARY_SUFFIX));
+}
+
+static int
+hex_value(char digit)
+{
+	return digit <= '9' ? digit - '0' : digit - 'a' + 10;
+}
+
+bool
+clari_store_parse_name(const char *name, bool *is_record, ClariKey *key, uint64 *generation)
+{
+	if (strspn(name, HEX_DIGITS) != KEY_DIGITS)
+		return false;
+	for (int i = 0; i < CLARI_DIGEST_SIZE; i++)
+		key->bytes[i] = (uint8) (hex_value(name[2 * i]) << 4 | hex_value(name[2 * i + 1]));
+	name += KEY_DIGITS;
+	*generation = 0;
+	*is_record = strcmp(name, RECORD_SUFFIX) == 0;
+	if (*is_record)
+		return true;
+	if (*name++ != '_' || strspn(name, HEX_DIGITS) != GENERATION_DIGITS)
+		return false;
+	for (int i = 0; i < GENERATION_DIGITS; i++)
+		*generation = *generation << 4 | (uint64) hex_value(*name++);
+	return strcmp(name, ROWSET_SUFFIX) == 0;
+}
+
+/* Whether the name is one that temporary_path() gives. */
+static bool
+is_temporary(const char *name)
+{
+	size_t digits;
+
+	if (strncmp(name, TEMPORARY_PREFIX, strlen(TEMPORARY_PREFIX)) != 0)
+		return false;
+	name += strlen(TEMPORARY_PREFIX);
+	digits = strspn(name, "0123456789");
+	if (digits == 0 || name[digits] != '_')
+		return false;
+	name += digits + 1;
+	digits = strspn(name, "0123456789");
+	return digits > 0 && strcmp(name + digits, TEMPORARY_SUFFIX) == 0;
+}
+
+/* ------- errors ------- */
+
+bool
+clari_store_io_error(ClariError *error, const char *what, const char *path)
+{
+	int saved = errno;
+
+	clari_error_set(error, CLARI_ERROR_IO, "could not %s the rowset cache: %s", what, strerror(saved));
+	clari_error_detail(error, "The file is \"%s\".", path);
+	if (saved == ENOSPC || saved == EDQUOT)
+		clari_error_hint(error, "Free space there, or let clari_fdw.cache_directory name another place.");
+	else if (saved == EACCES || saved == EPERM || saved == EROFS)
+		clari_error_hint(error, "Let the server's user read and write there, or let clari_fdw.cache_directory name "
+								"another place.");
+	errno = saved;
+	return false;
+}
+
+void
+clari_store_add_path(ClariError *error, const char *path)
+{
+	char detail[sizeof(error->detail)];
+
+	strlcpy(detail, error->detail, sizeof(detail));
+	clari_error_detail(error, "%s%sThe file is \"%s\".", detail, detail[0] != '\0' ? " " : "", path);
+}
+
+/* ------- temporary files ------- */
+
+/* Takes the file's lock, if nobody has it.  False with errno; EWOULDBLOCK: somebody has. */
+static bool
+lock_file(int fd)
+{
+	int result;
+
+	do
+		result = flock(fd, LOCK_EX | LOCK_NB);
+	while (result != 0 && errno == EINTR);
+	return result == 0;
+}
+
+/* Does the path lead to the open file?  Not its link count: NFS renames what it unlinks while somebody has it open. */
+static bool
+leads_to(const char *path, int fd)
+{
+	struct stat named;
+	struct stat opened;
+
+	return fstat(fd, &opened) == 0 && lstat(path, &named) == 0 && opened.st_dev == named.st_dev &&
+		   opened.st_ino == named.st_ino;
+}
+
+int
+clari_store_create_temporary(char *path)
+{
+	for (int attempt = 0; attempt < NAME_ATTEMPTS; attempt++)
+	{
+		int fd = -1;
+
+		if (!temporary_path(path))
+			return -1;
+		fd = open_in_directory(path, O_CREAT | O_EXCL);
+		if (fd < 0 && errno != EEXIST)
+			return -1;
+		if (fd < 0)
+			continue;
+		if (lock_file(fd) ? leads_to(path, fd) : errno != EWOULDBLOCK)
+			return fd;
+		(void) close(fd); /* a sweep came first */
+		errno = EAGAIN;
+	}
+	return -1;
+}
+
+int
+clari_store_create_nameless(char *path)
+{
+	int fd;
+
+#ifdef O_TMPFILE
+	strlcpy(path, current_directory, MAXPGPATH);
+	fd = open_in_directory(path, O_TMPFILE | O_EXCL);
+	if (fd >= 0)
+		return fd;
+#endif
+	/* not every file system has it; any other reason will come up again here */
+	fd = clari_store_create_temporary(path);
+	if (fd >= 0)
+		(void) unlink(path); /* the sweep's, if this fails */
+	return fd;
+}
+
+bool
+clari_store_write(int fd, const char *path, const void *bytes, size_t length, ClariError *error)
+{
+	const char *from = bytes;
+
+	while (length > 0)
+	{
+		ssize_t written;
+
+		errno = 0;
+		written = write(fd, from, length);
+		if (written > 0)
+		{
+			from += written;
+			length -= written;
+		}
+		else if (written == 0 || errno != EINTR)
+		{
+			if (errno == 0)
+				errno = ENOSPC; /* as PostgreSQL assumes of a write that stops short */
+			return clari_store_io_error(error, "write to", path);
+		}
+	}
+	return true;
+}
+
+/* As durable_rename(), with the cause in the error rather than in the log; the directory is the caller's to sync. */
+bool
+clari_store_install(int fd, const char *temporary, const char *path, bool durable, ClariError *error)
+{
+	bool done = true;
+
+	if (durable && pg_fsync(fd) != 0)
+		done = clari_store_io_error(error, "sync a file of", temporary);
+	if (done && rename(temporary, path) != 0)
+		done = clari_store_io_error(error, "rename a file of", temporary);
+	if (!done)
+		(void) unlink(temporary);
+	(void) close(fd); /* not before: with the lock gone, the temporary name is a sweep's */
+	return done;
+}
+
+void
+clari_store_discard(int fd, const char *temporary)
+{
+	(void) unlink(temporary);
+	(void) close(fd);
+}
+
+/* ------- removing ------- */
+
+bool
+clari_store_unlink(const char *path)
+{
+	return unlink(path) == 0 || errno == ENOENT;
+}
+
+/* Nobody writes it any more, and nobody will while we have it open. */
+static bool
+is_leftover(int fd)
+{
+	struct stat status;
+
+	if (fstat(fd, &status) != 0 || !S_ISREG(status.st_mode))
+		return false;
+	if (lock_file(fd))
+		return true;
+	return errno != EWOULDBLOCK && time(NULL) - status.st_mtime > UNLOCKED_AGE;
+}
+
+/* False with errno if there is a leftover that cannot be removed. */
+static bool
+sweep_file(const char *path)
+{
+	/* for writing, since NFS gives an exclusive lock to writers only; never waits, whatever has such a name */
+	int fd = BasicOpenFile(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | PG_BINARY);
+	bool done = true;
+	int saved;
+
+	if (fd < 0)
+		return errno == ENOENT || errno == ELOOP; /* a symbolic link is nobody's temporary file */
+	if (is_leftover(fd) && leads_to(path, fd))
+		done = unlink(path) == 0 || errno == ENOENT;
+	saved = errno;
+	(void) close(fd);
+	errno = saved;
+	return done;
+}
+
+void
+clari_store_sweep(void)
+{
+	DIR *dir = opendir(current_directory);
+	char path[MAXPGPATH];
+	struct dirent *entry;
+	int failures = 0;
+	int cause = 0;
+
+	if (dir == NULL)
+		return; /* the walk, which comes next, says why */
+	while ((entry = readdir(dir)) != NULL)
+	{
+		if (!is_temporary(entry->d_name))
+			continue;
+		if (!fits(snprintf(path, MAXPGPATH, "%s/%s", current_directory, entry->d_name)) || !sweep_file(path))
+		{
+			failures++;
+			cause = errno;
+		}
+	}
+	(void) closedir(dir);
+	if (failures > 0)
+	{
+		errno = cause;
+		ereport(LOG, (errcode_for_file_access(),
+					  errmsg("could not remove %d files in directory \"%s\": %m", failures, current_directory)));
+	}
+}

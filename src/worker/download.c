@@ -1,0 +1,270 @@
+/*
+ * download.c
+ *		A download on its way into the cache: see download.h.
+ *
+ * Runs in the worker.  Takes no lock but within the cache's calls.
+ */
+#include "postgres.h"
+
+#include "worker/download.h"
+
+#include "clari/digest.h"
+#include "json/json.h"
+#include "rowset/rowset.h"
+#include "store/store.h"
+
+#include "compat.h"
+#include "miscadmin.h"
+#include "postmaster/interrupt.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/numeric.h"
+
+/* The sort's buffer: what an export costs in memory, about. */
+#define SORT_MEMORY (8 * 1024 * 1024)
+
+/* Bytes on disk are reserved in steps of this, to take the cache's lock seldom. */
+#define DISK_STEP (128 * 1024)
+
+struct ClariDownload
+{
+	ClariDocument *document;
+	ClariRowsetWriter *writer;
+	ClariStoreFile *file;
+	bool on_disk;
+	uint64 length;                 /* appended to the file */
+	uint64 reserved;               /* of the disk */
+	int index;                     /* of the flight */
+	MemoryContext numeric_context; /* of one encoded number */
+};
+
+/* ------- numbers ------- */
+
+/* numeric_in() without its error: it must not longjmp through libcurl and json-c. */
+static bool
+call_numeric_in(const char *text, Datum *datum)
+{
+	volatile bool done = false;
+	MemoryContext context = CurrentMemoryContext;
+
+	PG_TRY();
+	{
+		*datum =
+			DirectFunctionCall3(numeric_in, CStringGetDatum(text), ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
+		done = true;
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		FlushErrorState();
+	}
+	PG_END_TRY();
+	return done;
+}
+
+/* ClariNumericEncoder */
+static bool
+encode_numeric(void *arg, const char *text, size_t length, const void **datum, size_t *size, ClariError *error)
+{
+	ClariDownload *download = arg;
+	MemoryContext previous;
+	char *copy;
+	Datum number;
+	bool done;
+
+	MemoryContextReset(download->numeric_context);
+	previous = MemoryContextSwitchTo(download->numeric_context);
+	copy = palloc_extended(length + 1, MCXT_ALLOC_NO_OOM);
+	if (copy != NULL)
+	{
+		memcpy(copy, text, length);
+		copy[length] = '\0';
+	}
+	done = copy != NULL && call_numeric_in(copy, &number);
+	MemoryContextSwitchTo(previous);
+	if (!done)
+	{
+		clari_error_set(error, CLARI_ERROR_DATA, "the export file holds a number that numeric cannot keep");
+		clari_error_detail(error, "It is \"%.*s\".", (int) Min(length, 100), text);
+		return false;
+	}
+	*datum = DatumGetPointer(number);
+	*size = VARSIZE_ANY(DatumGetPointer(number));
+	return true;
+}
+
+/* ------- life ------- */
+
+/* A shutdown is noticed with each piece that comes in, or goes out while a large rowset is being finished. */
+static bool
+keep_on(ClariError *error)
+{
+	return !ShutdownRequestPending ||
+		   clari_error_set(error, CLARI_ERROR_CANCELLED, "the background worker was told to stop");
+}
+
+static bool
+reserve_disk(ClariDownload *download, size_t length, ClariError *error)
+{
+	uint64 missing;
+
+	if (!download->on_disk || download->length + length <= download->reserved)
+		return true;
+	missing = download->length + length - download->reserved;
+	missing = Max(missing, Min(DISK_STEP, download->reserved)); /* a small one takes what it needs */
+	if (!clari_cache_reserve_disk(download->index, missing, error))
+		return false;
+	download->reserved += missing;
+	return true;
+}
+
+/* ClariRowsetOutput.append */
+static bool
+append_bytes(void *arg, const void *bytes, size_t length, ClariError *error)
+{
+	ClariDownload *download = arg;
+
+	if (!keep_on(error) || !reserve_disk(download, length, error))
+		return false;
+	download->length += length;
+	return clari_store_append(download->file, bytes, length, error);
+}
+
+/* ClariRowsetOutput.open_spill */
+static int
+open_spill(void *arg, ClariError *error)
+{
+	return clari_store_open_spill(((ClariDownload *) arg)->file, error);
+}
+
+/* Without a disk the whole shared cache may be taken, and the sort cannot spill. */
+static bool
+open_parts(ClariDownload *download, const ClariOrder *order, ClariError *error)
+{
+	ClariRowsetOutput output = {download, append_bytes, open_spill};
+	Size shared = (Size) clari_shared_cache_size * 1024;
+	Size memory_limit = download->on_disk ? shared / CLARI_SEGMENT_SHARE : shared;
+	Size sort_memory = download->on_disk ? SORT_MEMORY : Max(SORT_MEMORY, 2 * shared);
+
+	download->file = clari_store_create(&order->key, order->generation, memory_limit, download->on_disk, error);
+	if (download->file == NULL)
+		return false;
+	download->writer = clari_rowset_writer_open(&output, encode_numeric, download, order->request.period, sort_memory);
+	if (download->writer != NULL)
+		download->document = clari_document_open(clari_rowset_writer_add, download->writer);
+	return download->document != NULL || clari_error_out_of_memory(error);
+}
+
+ClariDownload *
+clari_download_open(const ClariOrder *order, bool on_disk, ClariError *error)
+{
+	ClariDownload *download = calloc(1, sizeof(ClariDownload));
+
+	if (download == NULL)
+	{
+		clari_error_out_of_memory(error);
+		return NULL;
+	}
+	download->numeric_context = AllocSetContextCreate(TopMemoryContext, "clari_fdw numeric", ALLOCSET_SMALL_SIZES);
+	download->on_disk = on_disk;
+	download->index = order->index;
+	if (!open_parts(download, order, error))
+	{
+		clari_download_close(download);
+		return NULL;
+	}
+	return download;
+}
+
+void
+clari_download_close(ClariDownload *download)
+{
+	if (download == NULL)
+		return;
+	if (download->document != NULL)
+		clari_document_close(download->document);
+	if (download->writer != NULL)
+		clari_rowset_writer_close(download->writer);
+	if (download->file != NULL)
+		clari_store_abandon(download->file);
+	if (download->reserved > 0)
+		clari_cache_release_disk(download->index, download->reserved);
+	MemoryContextDelete(download->numeric_context);
+	free(download);
+}
+
+/* ------- bytes ------- */
+
+bool
+clari_download_sink(void *download, const char *bytes, size_t length, ClariError *error)
+{
+	return keep_on(error) && clari_document_push(((ClariDownload *) download)->document, bytes, length, error);
+}
+
+int64
+clari_download_bytes(const ClariDownload *download)
+{
+	return (int64) clari_document_bytes(download->document);
+}
+
+int64
+clari_download_entries(const ClariDownload *download)
+{
+	return (int64) clari_document_entries(download->document);
+}
+
+/* ------- finishing ------- */
+
+/* Names the file; what was reserved is then the cache's, to the byte. */
+static bool
+keep_on_disk(ClariDownload *download, ClariError *error)
+{
+	ClariStoreFile *file = download->file;
+
+	download->file = NULL; /* commit takes it */
+	if (!clari_store_commit(file, error))
+		return false;
+	if (!download->on_disk)
+		return true;
+	clari_cache_release_disk(download->index, download->reserved - download->length);
+	download->reserved = 0;
+	return true;
+}
+
+/* One of the two is enough. */
+static bool
+keep(ClariDownload *download, ClariProduct *product, ClariError *error)
+{
+	ClariVersion *version = &product->version;
+	size_t length;
+	const void *bytes = clari_store_bytes(download->file, &length);
+
+	version->bytes = length;
+	version->segment = bytes != NULL ? clari_cache_make_segment(bytes, length, &product->warning) : DSM_HANDLE_INVALID;
+	if (version->segment == DSM_HANDLE_INVALID && !download->on_disk)
+	{
+		*error = product->warning;
+		if (error->code == CLARI_ERROR_NONE)
+			clari_error_set(error, CLARI_ERROR_LIMIT,
+							"the export is larger than the shared cache, and there is no disk");
+		return false;
+	}
+	if (keep_on_disk(download, error))
+	{
+		product->in_file = download->on_disk;
+		return true;
+	}
+	product->warning = *error;
+	return version->segment != DSM_HANDLE_INVALID;
+}
+
+bool
+clari_download_finish(ClariDownload *download, const ClariRowsetMeta *meta, ClariProduct *product, ClariError *error)
+{
+	memset(product, 0, sizeof(*product));
+	product->version.meta = *meta;
+	product->bytes = clari_download_bytes(download);
+	return clari_document_finish(download->document, error) &&
+		   clari_rowset_writer_finish(download->writer, &product->version.meta, error) &&
+		   keep(download, product, error);
+}

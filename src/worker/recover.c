@@ -1,0 +1,269 @@
+/*
+ * takeup.c
+ *		What a worker knows of an export's job beyond its own life: see takeup.h.
+ *
+ * Runs in the worker; takes the cache's lock only within the cache's calls.
+ */
+#include "postgres.h"
+
+#include "worker/recover.h"
+
+#include "base/report.h"
+#include "json/json.h"
+#include "store/store.h"
+
+#include "utils/memutils.h"
+
+/* ------- the record ------- */
+
+/*
+ * The quarter that Clari's list will show for the job.  For an export without a
+ * period: the current one, if an earlier answer told it and it is not over yet,
+ * in any time zone.
+ */
+static void
+fill_expected(const ClariOrder *order, ClariRecord *record)
+{
+	const ClariRowsetMeta *known = &order->known;
+
+	if (order->request.period[0] != '\0')
+		strlcpy(record->expected, order->request.period, sizeof(record->expected));
+	else if (known->job_id[0] != '\0' && known->period_end != CLARI_DATE_NONE &&
+			 GetCurrentTimestamp() < (known->period_end - 1) * USECS_PER_DAY)
+		strlcpy(record->expected, known->answered, sizeof(record->expected));
+}
+
+static void
+init_record(const ClariOrder *order, ClariRecord *record)
+{
+	ClariAccountFacts facts;
+
+	memset(record, 0, sizeof(*record));
+	record->key = order->key;
+	record->account = order->account;
+	strlcpy(record->base_url, order->request.base_url, sizeof(record->base_url));
+	strlcpy(record->forecast, order->request.forecast, sizeof(record->forecast));
+	strlcpy(record->period, order->request.period, sizeof(record->period));
+	clari_cache_account(&order->account, &facts);
+	strlcpy(record->user_id, facts.user_id, sizeof(record->user_id));
+	strlcpy(record->currency, facts.currency, sizeof(record->currency));
+	fill_expected(order, record);
+}
+
+/* The job of the last rowset, where no disk could keep a record of it. */
+static void
+fill_from_rowset(const ClariOrder *order, ClariRecord *record)
+{
+	strlcpy(record->job_id, order->known.job_id, sizeof(record->job_id));
+	record->posted_at = order->known.posted_at;
+	record->settled = true;
+	record->without_crm = (order->known.flags & CLARI_ROWSET_WITHOUT_CRM) != 0;
+}
+
+/* A settled job has come into the cache before, or failed: it must be as fresh as a rowset.  Another may be running. */
+static bool
+serves(const ClariOrder *order, const ClariRecord *record)
+{
+	bool ended = record->settled || record->attempts >= CLARI_MOST_ATTEMPTS;
+	TimestampTz since = ended ? order->fresh_since : order->running_since;
+
+	return record->posted_at > since && record->posted_at <= GetCurrentTimestamp();
+}
+
+/*
+ * The job that nobody can take up any more once there is a newer one: a record has
+ * one job.  It may be running yet, unless it came into the cache or is old.
+ */
+static void
+fill_older(const ClariOrder *order, const ClariRecord *record, ClariRecord *older)
+{
+	TimestampTz day_ago = GetCurrentTimestamp() - USECS_PER_DAY;
+
+	if (!record->settled && record->attempts == 0 && record->posted_at > day_ago)
+		*older = *record;
+	/* An invalidation removes the record; what the last flight has left is known all the same. */
+	if (older->job_id[0] == '\0')
+		strlcpy(older->job_id, order->left_job, sizeof(older->job_id));
+}
+
+/* The key's record, or a new one; the rowset's job, if that is newer: the disk may not have been able to take its record. */
+static void
+read_record(const ClariOrder *order, ClariRecord *record)
+{
+	ClariError error;
+
+	if (!clari_store_get_record(&order->key, record, &error))
+	{
+		init_record(order, record);
+		if (error.code != CLARI_ERROR_NONE)
+			clari_error_report(WARNING, &error);
+	}
+	if (order->known.job_id[0] != '\0' && order->known.posted_at > record->posted_at)
+	{
+		init_record(order, record);
+		fill_from_rowset(order, record);
+	}
+}
+
+ClariTakeup
+clari_takeup_find(const ClariOrder *order, ClariRecord *record, ClariRecord *older, ClariError *error)
+{
+	memset(older, 0, sizeof(*older));
+	read_record(order, record);
+	if (!serves(order, record))
+	{
+		fill_older(order, record, older);
+		init_record(order, record);
+		return CLARI_TAKEUP_NOTHING;
+	}
+	if (record->job_id[0] == '\0')
+		return CLARI_TAKEUP_UNSURE;
+	if (record->attempts < CLARI_MOST_ATTEMPTS)
+		return CLARI_TAKEUP_JOB;
+	clari_error_set(error, CLARI_ERROR_DATA, "the file of job %s is given up", record->job_id);
+	clari_error_detail(error, "The server died %u times while it was being downloaded and decoded.",
+					   (unsigned) record->attempts);
+	clari_error_hint(error, "Please report it.  clari_refresh() exports anew.");
+	return CLARI_TAKEUP_GIVE_UP;
+}
+
+bool
+clari_takeup_save(const ClariOrder *order, const ClariRecord *record, bool durable, ClariError *error)
+{
+	if (!clari_store_put_record(record, durable, error))
+		return false;
+	clari_cache_count_record(order->index, (uint32) clari_record_length(record));
+	return true;
+}
+
+void
+clari_takeup_forget(const ClariOrder *order)
+{
+	bool removed = clari_store_remove_record(&order->key, PG_INT64_MAX);
+	int cause = errno;
+
+	clari_cache_count_record(order->index, 0);
+	if (!removed)
+		ereport(LOG,
+				(errcode(ERRCODE_IO_ERROR), errmsg("could not remove the record of an export: %s", strerror(cause))));
+}
+
+/* ------- Clari's list ------- */
+
+bool
+clari_takeup_is_listable(const ClariRecord *record, const ClariOrder *order)
+{
+	return clari_adopt_is_possible(&order->request, record->expected);
+}
+
+void
+clari_takeup_note_list(const ClariOrder *order, ClariRecord *record, const char *body, size_t length)
+{
+	ClariSought sought = {.request = &order->request,
+						  .period = record->expected,
+						  .user_id = record->user_id,
+						  .currency = record->currency};
+	ClariAdoption *adoption = palloc(sizeof(ClariAdoption));
+
+	memset(&record->known, 0, sizeof(record->known));
+	clari_adopt_begin(adoption, &sought);
+	if (body != NULL && clari_json_read_jobs(body, length, clari_adopt_add, adoption))
+		clari_adopt_known(adoption, &record->known);
+	pfree(adoption);
+}
+
+/* What the other records say about jobs. */
+typedef struct Survey
+{
+	const ClariOrder *order;
+	bool contested;
+	ClariAccountFacts facts; /* of our account, as other records of it tell them; or empty */
+	char (*claimed)[CLARI_ID_SIZE];
+	int nclaimed;
+} Survey;
+
+#define MAX_CLAIMED 1024 /* as many as the cache has entries */
+
+/* So long before our POST another may have been sent whose job is listed after our first list. */
+#define CONTEST_MARGIN (10 * SECS_PER_MINUTE * USECS_PER_SEC)
+
+static void
+survey_one(Survey *survey, const ClariRecord *mine, const ClariRecord *other)
+{
+	if (other->user_id[0] != '\0' && memcmp(&other->account, &mine->account, sizeof(ClariKey)) == 0)
+	{
+		strlcpy(survey->facts.user_id, other->user_id, sizeof(survey->facts.user_id));
+		if (other->currency[0] != '\0')
+			strlcpy(survey->facts.currency, other->currency, sizeof(survey->facts.currency));
+	}
+	if (memcmp(&other->key, &mine->key, sizeof(ClariKey)) == 0)
+		return;
+	if (other->job_id[0] != '\0')
+	{
+		if (survey->nclaimed < MAX_CLAIMED)
+			strlcpy(survey->claimed[survey->nclaimed++], other->job_id, CLARI_ID_SIZE);
+		else
+			survey->contested = true;
+	}
+	else if (other->posted_at > mine->posted_at - CONTEST_MARGIN && strcmp(other->forecast, mine->forecast) == 0 &&
+			 (other->expected[0] == '\0' || mine->expected[0] == '\0' || strcmp(other->expected, mine->expected) == 0))
+		survey->contested = true;
+}
+
+/* False: the records cannot be read. */
+static bool
+survey_records(Survey *survey, const ClariRecord *mine)
+{
+	ClariStoreFound *found = palloc(sizeof(ClariStoreFound));
+	ClariError error;
+	ClariStoreWalk *walk = clari_store_walk_begin(&error);
+	bool readable = walk != NULL;
+
+	survey->claimed = palloc(MAX_CLAIMED * sizeof(*survey->claimed));
+	while (walk != NULL && clari_store_walk_next(walk, found))
+		if (found->is_record && found->good)
+			survey_one(survey, mine, &found->record);
+	clari_store_walk_end(walk);
+	pfree(found);
+	return readable;
+}
+
+/* ClariSought.is_claimed */
+static bool
+is_claimed(void *arg, const char *job_id)
+{
+	const Survey *survey = arg;
+
+	for (int i = 0; i < survey->nclaimed; i++)
+		if (strcmp(survey->claimed[i], job_id) == 0)
+			return true;
+	return clari_cache_claims_job(survey->order->index, job_id);
+}
+
+ClariVerdict
+clari_takeup_judge_list(const ClariOrder *order, const ClariRecord *record, const char *body, size_t length,
+						char job_id[CLARI_ID_SIZE])
+{
+	Survey survey = {.order = order};
+	ClariAdoption *adoption = palloc(sizeof(ClariAdoption));
+	ClariSought sought = {.request = &order->request, .period = record->expected, .known = &record->known};
+	ClariVerdict verdict = CLARI_VERDICT_UNCLEAR;
+	ClariAccountFacts facts;
+
+	job_id[0] = '\0';
+	if (!survey_records(&survey, record))
+		return CLARI_VERDICT_UNCLEAR;
+	clari_cache_account(&order->account, &facts);
+	/* The cache forgets them when there are many accounts. */
+	sought.user_id = facts.user_id[0] != '\0' ? facts.user_id : survey.facts.user_id;
+	sought.currency = facts.currency[0] != '\0' ? facts.currency : survey.facts.currency;
+	sought.contested = survey.contested || clari_cache_is_contested(order->index);
+	sought.is_claimed = is_claimed;
+	sought.arg = &survey;
+	clari_adopt_begin(adoption, &sought);
+	if (clari_json_read_jobs(body, length, clari_adopt_add, adoption))
+		verdict = clari_adopt_verdict(adoption, job_id);
+	pfree(survey.claimed);
+	pfree(adoption);
+	return verdict;
+}
