@@ -1,5 +1,5 @@
 /*
- * rowset.c
+ * check.c
  *		The reader of rowsets: see rowset.h.
  *
  * Three checks, from the outside in: trailer, index, chunk; and one that makes

@@ -1,6 +1,6 @@
 /*
- * rowset_column.c
- *		Rows into column chunks: see rowset_column.h.
+ * encode.c
+ *		Rows into column chunks: see internal.h.
  *
  * Each text or numeric column keeps its distinct values as ready-made varlenas
  * in a heap, and a code per row; so every encoding but FIXED is a matter of
@@ -18,7 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "rowset/encode.h"
+#include "rowset/internal.h"
 
 #define FIRST_ROWS 256
 #define FIRST_SLOTS 128

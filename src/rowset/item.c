@@ -1,11 +1,11 @@
 /*
- * rowset_item.c
- *		Items as cells and as compact records: see rowset_item.h.
+ * item.c
+ *		Items as cells and as compact records: see internal.h.
  *
  * Runs wherever the rowset writer runs; takes no locks, allocates nothing.
  * Never passes an amount through a binary float: numbers stay text.
  */
-#include "rowset/item.h"
+#include "rowset/internal.h"
 
 #include <stdio.h>
 #include <string.h>

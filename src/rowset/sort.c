@@ -1,6 +1,6 @@
 /*
- * rowset_sort.c
- *		External merge sort of items: see rowset_sort.h.
+ * sort.c
+ *		External merge sort of items: see internal.h.
  *
  * Records fill one block; when it is full they are sorted and written as a run
  * to the spill file, a descriptor without a name.  At the end the runs are
@@ -9,7 +9,7 @@
  *
  * Runs in the worker; takes no locks; never calls palloc or raises.
  */
-#include "rowset/sort.h"
+#include "rowset/internal.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /*
- * rowset_writer.c
+ * writer.c
  *		Items into a rowset: see rowset.h.
  *
  * Items come list by list in any order.  The small lists stay in memory; users
@@ -16,13 +16,33 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "rowset/encode.h"
-#include "rowset/item.h"
+#include "rowset/internal.h"
 #include "rowset/rowset.h"
-#include "rowset/small.h"
-#include "rowset/sort.h"
 
 #define SMALL_LISTS_LIMIT ((size_t) 8 * 1024 * 1024)
+
+#define SMALL_CELLS CLARI_TIME_PERIOD_COUNT /* the most attributes of a small list */
+
+typedef struct SmallItem
+{
+	ClariCell cells[SMALL_CELLS]; /* into record */
+	char *record;
+	bool carries_forecast; /* fields: what the entries have shown; the writer's */
+	bool carries_quota;
+	bool repeated; /* the same as an item before */
+} SmallItem;
+
+/* All zero is an empty list. */
+typedef struct SmallList
+{
+	SmallItem *items; /* in the file's order */
+	size_t count;
+	size_t capacity;
+	size_t bytes;       /* that the items take */
+	SmallItem **sorted; /* distinct, by id */
+	size_t nsorted;
+	SmallItem *last; /* found */
+} SmallList;
 
 typedef enum FileShape
 {
@@ -39,8 +59,8 @@ struct ClariRowsetWriter
 	char entry_period[CLARI_PERIOD_TEXT_SIZE]; /* of all entries; empty before the first */
 	bool wrong_period;                         /* the entries are of another quarter than requested */
 	ClariItem item;
-	ClariSmallList small[CLARI_LIST_COUNT]; /* of fields, timePeriods and timeFrames */
-	ClariSorter *entries;                   /* v4 */
+	SmallList small[CLARI_LIST_COUNT]; /* of fields, timePeriods and timeFrames */
+	ClariSorter *entries;              /* v4 */
 	ClariSorter *users;
 	ClariGroup *entry_rows;
 	ClariGroup *user_rows;
@@ -56,6 +76,128 @@ struct ClariRowsetWriter
 	ClariRowsetOutput output;
 	ClariSink sink;
 };
+
+/* ------- lists that stay in memory whole: fields, time periods, time frames ------- */
+
+/* Keeps a copy of an item, whose first cell is its id and not NULL.  False: out of memory. */
+static bool
+add_small(SmallList *small, ClariList list, const ClariCell *cells, ClariError *error)
+{
+	int ncells = clari_lists[list].nattributes;
+	size_t size = clari_record_size(cells, ncells);
+	SmallItem *item;
+
+	if (small->count == small->capacity)
+	{
+		size_t capacity = small->capacity == 0 ? 16 : small->capacity * 2;
+		SmallItem *items = realloc(small->items, capacity * sizeof(*items));
+
+		if (items == NULL)
+			return clari_error_out_of_memory(error);
+		small->items = items;
+		small->capacity = capacity;
+	}
+	item = &small->items[small->count];
+	memset(item, 0, sizeof(*item));
+	item->record = malloc(size);
+	if (item->record == NULL)
+		return clari_error_out_of_memory(error);
+	small->count++;
+	small->bytes += size + sizeof(SmallItem) + sizeof(SmallItem *);
+	clari_record_pack(cells, ncells, size, item->record);
+	clari_record_unpack(item->record, size, ncells, item->cells);
+	return true;
+}
+
+static void
+free_small(SmallList *small)
+{
+	for (size_t i = 0; i < small->count; i++)
+		free(small->items[i].record);
+	free(small->items);
+	free(small->sorted);
+	memset(small, 0, sizeof(*small));
+}
+
+/* The error of two different items of one id, for any list; returns false. */
+static bool
+same_id(ClariList list, const ClariCell *id, ClariError *error)
+{
+	clari_error_set(error, CLARI_ERROR_DATA, "the export file holds different items with the same id in list \"%s\"",
+					clari_lists[list].key);
+	clari_error_detail(error, "The id is \"%.*s\".", (int) id->length, id->bytes);
+	return false;
+}
+
+/* By id, and those of one id in the file's order. */
+static int
+compare_small(const void *a, const void *b)
+{
+	const SmallItem *one = *(SmallItem *const *) a;
+	const SmallItem *other = *(SmallItem *const *) b;
+	int order = clari_cell_compare(&one->cells[0], &other->cells[0]);
+
+	return order != 0 ? order : (one > other) - (one < other);
+}
+
+/*
+ * Ends adding.  False: out of memory, or CLARI_ERROR_DATA for two different
+ * items of one id; the same item twice counts once.
+ */
+static bool
+index_small(SmallList *small, ClariList list, ClariError *error)
+{
+	if (small->count == 0)
+		return true;
+	small->sorted = malloc(small->count * sizeof(SmallItem *));
+	if (small->sorted == NULL)
+		return clari_error_out_of_memory(error);
+	for (size_t i = 0; i < small->count; i++)
+		small->sorted[i] = &small->items[i];
+	qsort(small->sorted, small->count, sizeof(SmallItem *), compare_small);
+	for (size_t i = 0; i < small->count; i++)
+	{
+		SmallItem *item = small->sorted[i];
+		SmallItem *before = small->nsorted > 0 ? small->sorted[small->nsorted - 1] : NULL;
+
+		if (before == NULL || !clari_cell_equal(&before->cells[0], &item->cells[0]))
+		{
+			small->sorted[small->nsorted++] = item;
+			continue;
+		}
+		for (int cell = 0; cell < clari_lists[list].nattributes; cell++)
+			if (!clari_cell_equal(&before->cells[cell], &item->cells[cell]))
+				return same_id(list, &item->cells[0], error);
+		item->repeated = true;
+	}
+	return true;
+}
+
+/* The item of an id, or NULL.  Cheap when it is the one that was found last. */
+static SmallItem *
+find_small(SmallList *small, const ClariCell *id)
+{
+	size_t low = 0;
+	size_t high = small->nsorted;
+
+	if (small->last != NULL && clari_cell_equal(&small->last->cells[0], id))
+		return small->last;
+	while (low < high)
+	{
+		size_t middle = low + (high - low) / 2;
+		int order = clari_cell_compare(&small->sorted[middle]->cells[0], id);
+
+		if (order == 0)
+			return small->last = small->sorted[middle];
+		if (order < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return NULL;
+}
+
+/* ------- life ------- */
 
 ClariRowsetWriter *
 clari_rowset_writer_open(const ClariRowsetOutput *output, ClariNumericEncoder encode, void *encode_arg,
@@ -80,7 +222,7 @@ clari_rowset_writer_close(ClariRowsetWriter *writer)
 	if (writer == NULL)
 		return;
 	for (int list = 0; list < CLARI_LIST_COUNT; list++)
-		clari_small_free(&writer->small[list]);
+		free_small(&writer->small[list]);
 	clari_sorter_close(writer->entries);
 	clari_sorter_close(writer->users);
 	clari_group_close(writer->entry_rows);
@@ -243,7 +385,7 @@ clari_rowset_writer_add(void *arg, ClariList list, const ClariValue *values, Cla
 		return lacks_key(list, clari_lists[list].attributes[0].key, error);
 	if (list == CLARI_USERS)
 		return add_user(writer, cells, error);
-	return clari_small_add(&writer->small[list], list, cells, error) && check_small_limit(writer, error);
+	return add_small(&writer->small[list], list, cells, error) && check_small_limit(writer, error);
 }
 
 /* ------- the small lists ------- */
@@ -252,7 +394,7 @@ static bool
 write_small(ClariRowsetWriter *writer, ClariList list, ClariError *error)
 {
 	static const int64_t truth[2] = {0, 1};
-	ClariSmallList *small = &writer->small[list];
+	SmallList *small = &writer->small[list];
 	ClariGroup *rows;
 	bool done = true;
 
@@ -263,7 +405,7 @@ write_small(ClariRowsetWriter *writer, ClariList list, ClariError *error)
 		return clari_error_out_of_memory(error);
 	for (size_t i = 0; i < small->count && done; i++)
 	{
-		ClariSmallItem *item = &small->items[i];
+		SmallItem *item = &small->items[i];
 
 		if (item->repeated)
 			continue;
@@ -330,7 +472,7 @@ next_user(ClariRowsetWriter *writer, ClariError *error)
 		if (!clari_cell_equal(&id, &writer->user_cells[0]))
 			break;
 		if (writer->pending_size != size || memcmp(writer->pending_user, writer->user, size) != 0)
-			return clari_small_conflict(CLARI_USERS, &id, error);
+			return same_id(CLARI_USERS, &id, error);
 	}
 	return clari_group_put_row(writer->user_rows, writer->user_cells, true, error);
 }
@@ -362,8 +504,8 @@ static bool
 find_joined(ClariRowsetWriter *writer, const ClariCell *cells, const ClariCell **from, ClariError *error)
 {
 	const ClariCell *user = &cells[CLARI_ENTRY_USER_ID];
-	ClariSmallItem *field = clari_small_find(&writer->small[CLARI_FIELDS], &cells[CLARI_ENTRY_FIELD_ID]);
-	ClariSmallItem *frame = clari_small_find(&writer->small[CLARI_TIME_FRAMES], &cells[CLARI_ENTRY_TIME_FRAME_ID]);
+	SmallItem *field = find_small(&writer->small[CLARI_FIELDS], &cells[CLARI_ENTRY_FIELD_ID]);
+	SmallItem *frame = find_small(&writer->small[CLARI_TIME_FRAMES], &cells[CLARI_ENTRY_TIME_FRAME_ID]);
 	int order = -1;
 
 	while (writer->have_user && (order = clari_cell_compare(&writer->user_cells[0], user)) < 0)
@@ -434,10 +576,10 @@ join_entries(ClariRowsetWriter *writer, ClariError *error)
 /* ------- finishing ------- */
 
 /* The period's item in list timePeriods, or NULL. */
-static const ClariSmallItem *
+static const SmallItem *
 find_period(const ClariRowsetWriter *writer, const char *period)
 {
-	const ClariSmallList *periods = &writer->small[CLARI_TIME_PERIODS];
+	const SmallList *periods = &writer->small[CLARI_TIME_PERIODS];
 	ClariCell id = {period, (uint32_t) strlen(period)};
 
 	for (size_t i = 0; i < periods->count && id.length > 0; i++)
@@ -454,7 +596,7 @@ find_period(const ClariRowsetWriter *writer, const char *period)
 static bool
 read_listed_period(const ClariRowsetWriter *writer, char *answered, ClariError *error)
 {
-	const ClariSmallList *periods = &writer->small[CLARI_TIME_PERIODS];
+	const SmallList *periods = &writer->small[CLARI_TIME_PERIODS];
 	char period[CLARI_PERIOD_TEXT_SIZE];
 
 	memset(answered, 0, CLARI_PERIOD_TEXT_SIZE);
@@ -486,7 +628,7 @@ read_listed_period(const ClariRowsetWriter *writer, char *answered, ClariError *
 static bool
 find_answered(ClariRowsetWriter *writer, ClariRowsetMeta *meta, ClariError *error)
 {
-	const ClariSmallItem *item;
+	const SmallItem *item;
 	const ClariCell *end;
 
 	memcpy(meta->answered, writer->entry_period, sizeof(meta->answered));
@@ -513,7 +655,7 @@ write_rows(ClariRowsetWriter *writer, ClariError *error)
 	static const ClariList small[] = {CLARI_FIELDS, CLARI_TIME_PERIODS, CLARI_TIME_FRAMES};
 
 	for (size_t i = 0; i < sizeof(small) / sizeof(small[0]); i++)
-		if (!clari_small_index(&writer->small[small[i]], small[i], error))
+		if (!index_small(&writer->small[small[i]], small[i], error))
 			return false;
 	if (!begin_users(writer, error) || (writer->entries != NULL && !join_entries(writer, error)))
 		return false;

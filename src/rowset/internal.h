@@ -1,0 +1,141 @@
+/*
+ * internal.h
+ *		How a rowset is written: items, the sorter that orders them, and the
+ *		groups of rows that they become.
+ *
+ * For the files of room rowset alone.  Pure: malloc, the caller's callbacks, and
+ * read, write and close on the descriptor that open_spill gives.
+ */
+#ifndef CLARI_ROWSET_INTERNAL_H
+#define CLARI_ROWSET_INTERNAL_H
+
+#include "rowset/rowset.h"
+
+/* ------- items (item.c) ------- */
+
+/*
+ * A value: a text's bytes, a number's text, or (bool, date, timestamptz) an
+ * int64_t in any alignment; instead of that, what came that is none, as words of
+ * more bytes.  bytes NULL is a NULL.
+ */
+typedef struct ClariCell
+{
+	const char *bytes;
+	uint32_t length;
+} ClariCell;
+
+#define CLARI_NOTE_SIZE 96 /* of such words */
+
+/* An item's cells; those of fixed width point into fixed or notes, texts into the item's source. */
+typedef struct ClariItem
+{
+	ClariCell cells[CLARI_MAX_ATTRIBUTES];
+	int64_t fixed[CLARI_MAX_ATTRIBUTES];
+	char notes[CLARI_MAX_ATTRIBUTES][CLARI_NOTE_SIZE];
+} ClariItem;
+
+/* As many of a text's bytes as are whole characters within most bytes. */
+extern int clari_item_clip(const char *text, size_t length, size_t most);
+
+/*
+ * Converts what json gave.  False with CLARI_ERROR_DATA, naming the key and the
+ * value, when a value is not what its attribute must be: nothing is rounded,
+ * cut or guessed.
+ */
+extern bool clari_item_read(ClariItem *item, ClariList list, const ClariValue *values, ClariError *error);
+
+/* Is the cell, of a type of fixed width and not NULL, such words? */
+static inline bool
+clari_cell_is_note(const ClariCell *cell)
+{
+	return cell->length > sizeof(int64_t);
+}
+
+/* The cell's value; it must not be NULL or such words. */
+extern int64_t clari_cell_fixed(const ClariCell *cell);
+extern bool clari_cell_equal(const ClariCell *a, const ClariCell *b);
+
+/* As memcmp on the bytes, the shorter first; neither is NULL. */
+extern int clari_cell_compare(const ClariCell *a, const ClariCell *b);
+
+/* A record's head: its size with the head, and a bit per cell that is not NULL. */
+#define CLARI_RECORD_HEAD (2 * sizeof(uint32_t))
+
+extern size_t clari_record_size(const ClariCell *cells, int ncells);
+extern void clari_record_pack(const ClariCell *cells, int ncells, size_t size, char *record);
+
+/*
+ * The first ncells cells of a record of size bytes; they point into it.  False
+ * when the bytes are no such record.
+ */
+extern bool clari_record_unpack(const char *record, size_t size, int ncells, ClariCell *cells);
+
+/* ------- the sorter (sort.c): what does not fit into memory goes to a spill file in sorted runs, which are merged ------- */
+
+typedef struct ClariSorter ClariSorter;
+
+/*
+ * A sorter of a list's items by their first nkeys attributes (1 or 2), bytewise,
+ * items of equal keys in order of arrival.  memory bounds its buffers; an item
+ * larger than that still passes.  NULL when memory is out.  The caller's until
+ * clari_sorter_close(), which takes NULL.
+ */
+extern ClariSorter *clari_sorter_open(const ClariRowsetOutput *output, ClariList list, int nkeys, size_t memory);
+
+/* Takes a copy of an item, whose keys are not NULL.  False: out of memory, or CLARI_ERROR_IO. */
+extern bool clari_sorter_add(ClariSorter *sorter, const ClariCell *cells, ClariError *error);
+
+/* Ends adding.  False as above. */
+extern bool clari_sorter_sort(ClariSorter *sorter, ClariError *error);
+
+/*
+ * The next item's record of *size bytes, valid until the next call; NULL in
+ * *record after the last.  False as above.
+ */
+extern bool clari_sorter_next(ClariSorter *sorter, const char **record, size_t *size, ClariError *error);
+
+/* Frees the buffers and closes the spill file. */
+extern void clari_sorter_close(ClariSorter *sorter);
+
+/* ------- groups of rows (encode.c) ------- */
+
+#define CLARI_SINK_BUFFER (64 * 1024)
+
+/* Where the groups of one rowset go, and what is known of those that went. */
+typedef struct ClariSink
+{
+	const ClariRowsetOutput *output;
+	ClariNumericEncoder encode;
+	void *encode_arg;
+	uint64_t position; /* bytes put so far, buffered ones included */
+	ClariGroupIndex *groups;
+	uint32_t ngroups;
+	uint32_t groups_capacity;
+	uint64_t rows[CLARI_LIST_COUNT];
+	uint64_t runs;
+	size_t used;
+	char buffer[CLARI_SINK_BUFFER];
+} ClariSink;
+
+/* Appends bytes; the very first go behind the magic.  False with the output's error. */
+extern bool clari_sink_put(ClariSink *sink, const void *bytes, size_t length, ClariError *error);
+extern bool clari_sink_flush(ClariSink *sink, ClariError *error);
+
+typedef struct ClariGroup ClariGroup;
+
+/* A builder of a list's groups.  NULL when memory is out.  The caller's until clari_group_close(). */
+extern ClariGroup *clari_group_open(ClariSink *sink, ClariList list);
+
+/*
+ * Takes a row's cells, one per attribute; begins_run says that the row is not
+ * of the run of the row before, so that a full group may be closed first.
+ * False: the encoder's or the output's error, out of memory, or
+ * CLARI_ERROR_LIMIT for a run that no group can hold.
+ */
+extern bool clari_group_put_row(ClariGroup *group, const ClariCell *cells, bool begins_run, ClariError *error);
+
+/* Writes the rows that there are, if any, as a group.  False as above. */
+extern bool clari_group_flush(ClariGroup *group, ClariError *error);
+extern void clari_group_close(ClariGroup *group);
+
+#endif /* CLARI_ROWSET_INTERNAL_H */
