@@ -1,11 +1,11 @@
 /*
- * job_error.c
- *		What a failed step of an export says: see job_error.h.
+ * error.c
+ *		What a failed step of an export says: see internal.h.
  *
  * Runs in the worker and in unit tests.  Takes no lock, allocates nothing; what
  * does not fit an error's field is cut at a character.
  */
-#include "job/error.h"
+#include "job/internal.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -200,6 +200,30 @@ clari_job_error_truncated(ClariJob *job, const ClariReply *reply)
 																	   : "cellsTruncated");
 	clari_error_hint(&job->error, "Ask for less with a narrower option \"scope_id\" or fewer \"types\", or set "
 								  "option \"allow_truncated\" to take what there is.");
+}
+
+static const char *const state_names[] = {
+	[CLARI_JOB_NEW] = "new",
+	[CLARI_JOB_BLOCKED] = "waiting for a slot",
+	[CLARI_JOB_ASKING] = "waiting for a slot",
+	[CLARI_JOB_LISTING] = "listing",
+	[CLARI_JOB_POSTING] = "posting",
+	[CLARI_JOB_UNSURE] = "looking",
+	[CLARI_JOB_LOOKING] = "looking",
+	[CLARI_JOB_REPLACING] = "waiting",
+	[CLARI_JOB_WAITING] = "waiting",
+	[CLARI_JOB_POLLING] = "polling",
+	[CLARI_JOB_READY] = "ready",
+	[CLARI_JOB_DOWNLOADING] = "downloading",
+	[CLARI_JOB_CANCELLING] = "cancelling",
+	[CLARI_JOB_DONE] = "done",
+	[CLARI_JOB_FAILED] = "failed",
+};
+
+const char *
+clari_job_state_name(ClariJobState state)
+{
+	return state <= CLARI_JOB_FAILED ? state_names[state] : "unknown";
 }
 
 /* Clari's last word on the job, or else our own. */

@@ -12,9 +12,7 @@
 
 #include <string.h>
 
-#include "job/error.h"
-#include "job/limits.h"
-#include "job/turn.h"
+#include "job/internal.h"
 
 #define LIST_PATIENCE 5000 /* ms for the list before the POST: it must not cost the export */
 #define CANCEL_PATIENCE 10000
@@ -23,32 +21,444 @@
 #define LOSS_PATIENCE 3 /* times that Clari may not know a job before it is believed */
 #define LINK_PATIENCE 2 /* links to a file on another host that may be refused */
 
+#define RETRY_DELAY 500 /* ms, doubled by each retry of the step */
+#define RETRY_LIMIT 30000
+#define REFUSAL_DELAY 1000 /* the same while no slot is free */
+#define REFUSAL_LIMIT 10000
+#define POLL_SHARE 10        /* a poll each time that the job is a tenth older */
+#define LIMITS_PATIENCE 5000 /* ms: then the refusal's own words have to do */
+
 typedef ClariJobAction (*StateFunction)(ClariJob *job, const ClariJobEvent *event, int64_t now);
 
 static const ClariReply empty_reply;
 
-static const char *const state_names[] = {
-	[CLARI_JOB_NEW] = "new",
-	[CLARI_JOB_BLOCKED] = "waiting for a slot",
-	[CLARI_JOB_ASKING] = "waiting for a slot",
-	[CLARI_JOB_LISTING] = "listing",
-	[CLARI_JOB_POSTING] = "posting",
-	[CLARI_JOB_UNSURE] = "looking",
-	[CLARI_JOB_LOOKING] = "looking",
-	[CLARI_JOB_REPLACING] = "waiting",
-	[CLARI_JOB_WAITING] = "waiting",
-	[CLARI_JOB_POLLING] = "polling",
-	[CLARI_JOB_READY] = "ready",
-	[CLARI_JOB_DOWNLOADING] = "downloading",
-	[CLARI_JOB_CANCELLING] = "cancelling",
-	[CLARI_JOB_DONE] = "done",
-	[CLARI_JOB_FAILED] = "failed",
-};
+/* ---- time ---- */
 
-const char *
-clari_job_state_name(ClariJobState state)
+/* What export_timeout is counted from. */
+static int64_t
+origin(const ClariJob *job)
 {
-	return state <= CLARI_JOB_FAILED ? state_names[state] : "unknown";
+	return job->accepted_at != 0 ? job->accepted_at : job->started_at;
+}
+
+static int64_t
+deadline(const ClariJob *job)
+{
+	return origin(job) + job->export_timeout;
+}
+
+/*
+ * The one place where the state changes.  next_at matters where something is
+ * waited for; the deadline always brings a TICK, except to a download, which may
+ * take as long as bytes keep coming (request_timeout), and to a PATCH, which has
+ * an end of its own.
+ */
+static void
+enter(ClariJob *job, ClariJobState state, int64_t next_at)
+{
+	switch (state)
+	{
+		case CLARI_JOB_NEW:
+		case CLARI_JOB_BLOCKED:
+		case CLARI_JOB_ASKING:
+		case CLARI_JOB_LISTING:
+		case CLARI_JOB_UNSURE:
+		case CLARI_JOB_WAITING:
+		case CLARI_JOB_READY:
+			job->next_at = next_at < deadline(job) ? next_at : deadline(job);
+			break;
+		case CLARI_JOB_POSTING:
+		case CLARI_JOB_LOOKING:
+		case CLARI_JOB_POLLING:
+			job->next_at = deadline(job);
+			break;
+		case CLARI_JOB_CANCELLING:
+		case CLARI_JOB_REPLACING:
+			job->next_at = next_at;
+			break;
+		case CLARI_JOB_DOWNLOADING:
+		case CLARI_JOB_DONE:
+		case CLARI_JOB_FAILED:
+			job->next_at = INT64_MAX;
+			break;
+	}
+	job->state = state;
+}
+
+/* Is export_timeout over? */
+static bool
+is_late(const ClariJob *job, int64_t now)
+{
+	return now >= deadline(job);
+}
+
+/* How long until the next poll, for a job of this age. */
+static int64_t
+poll_delay(const ClariJob *job, int64_t now)
+{
+	int64_t delay = (now - job->accepted_at) / POLL_SHARE;
+
+	if (delay < job->poll_interval)
+		delay = job->poll_interval;
+	return delay < job->max_poll_interval ? delay : job->max_poll_interval;
+}
+
+/* Marsaglia's xorshift: only so that clients that failed together do not come back together. */
+static uint32_t
+next_random(ClariJob *job)
+{
+	job->jitter ^= job->jitter << 13;
+	job->jitter ^= job->jitter >> 17;
+	job->jitter ^= job->jitter << 5;
+	return job->jitter;
+}
+
+/* first, doubled times times, at most limit; then a quarter more or less. */
+static int64_t
+back_off_delay(ClariJob *job, int64_t first, int64_t limit, int32_t times)
+{
+	int64_t delay = first;
+
+	while (times-- > 0 && delay < limit)
+		delay *= 2;
+	if (delay > limit)
+		delay = limit;
+	return delay - delay / 4 + next_random(job) % (delay / 2 + 1);
+}
+
+/* ---- the ends ---- */
+
+/* Where no POST can have made a job there is none to come back to. */
+static ClariJobAction
+end(ClariJob *job)
+{
+	if (job->job_id[0] == '\0' && !job->in_doubt)
+		job->forget = true;
+	enter(job, CLARI_JOB_FAILED, 0);
+	return CLARI_ACTION_FAIL;
+}
+
+/* With the error that the job holds. */
+static ClariJobAction
+fail(ClariJob *job)
+{
+	clari_job_error_add_doubt(job);
+	return end(job);
+}
+
+/* export_timeout is over, or would be before wait ms (0: it is over now) have passed. */
+static ClariJobAction
+fail_time_out(ClariJob *job, int64_t wait, int64_t now)
+{
+	clari_job_error_timeout(job, now - origin(job), wait);
+	return end(job);
+}
+
+/* The same, and nobody can come back to the job: Clari has no use for it any more. */
+static ClariJobAction
+fail_for_good(ClariJob *job)
+{
+	job->forget = true;
+	return fail(job);
+}
+
+/* ---- the job has its id ---- */
+
+static void
+step_succeeded(ClariJob *job)
+{
+	job->retries = 0;
+	memset(&job->error, 0, sizeof(job->error));
+}
+
+/* This one; export_timeout counts from now. */
+static void
+accepted(ClariJob *job, const char *job_id, int64_t now)
+{
+	step_succeeded(job);
+	memcpy(job->job_id, job_id, strlen(job_id) + 1);
+	job->accepted_at = now;
+	job->in_doubt = false;
+}
+
+/* Clari works on it: the next poll comes when it is a tenth older. */
+static ClariJobAction
+poll_later(ClariJob *job, int64_t now)
+{
+	if (is_late(job, now))
+		return fail_time_out(job, 0, now);
+	enter(job, CLARI_JOB_WAITING, now + poll_delay(job, now));
+	return CLARI_ACTION_NONE;
+}
+
+/* The job is of no use: there is a new one, with all the time for it. */
+static ClariJobAction
+start_over(ClariJob *job, int64_t now)
+{
+	job->renewed = true;
+	job->resumed = job->listed = job->can_look = job->in_doubt = job->spent = job->adopted = false;
+	job->truncated = job->linkless = job->done = false;
+	job->job_id[0] = job->status_text[0] = job->download_url[0] = '\0';
+	job->retries = job->refusals = job->losses = job->link_losses = 0;
+	job->end_time = job->post_at = job->accepted_at = 0;
+	job->started_at = now;
+	memset(&job->error, 0, sizeof(job->error));
+	enter(job, CLARI_JOB_NEW, now);
+	return CLARI_ACTION_NONE;
+}
+
+/* ---- trying again ---- */
+
+/* Back to where the call under way is to be repeated from, for which job->error says why. */
+static ClariJobState
+before_call(ClariJobState state)
+{
+	switch (state)
+	{
+		case CLARI_JOB_POSTING:
+			return CLARI_JOB_NEW;
+		case CLARI_JOB_POLLING:
+			return CLARI_JOB_WAITING;
+		default:
+			return CLARI_JOB_READY;
+	}
+}
+
+/* Goes (back) to the state and stays there for the delay, or as long as Clari asks. */
+static ClariJobAction
+back_off(ClariJob *job, ClariJobState state, int64_t delay, int64_t retry_after, int64_t now)
+{
+	if (retry_after > 0)
+	{
+		if (retry_after > deadline(job) - now)
+			return fail_time_out(job, retry_after, now);
+		delay = retry_after + next_random(job) % (RETRY_DELAY / 4);
+	}
+	enter(job, state, now + delay);
+	return CLARI_ACTION_NONE;
+}
+
+/* The same, counted against max_retries. */
+static ClariJobAction
+retry_from(ClariJob *job, ClariJobState state, int64_t retry_after, int64_t now)
+{
+	if (job->retries >= job->max_retries)
+	{
+		clari_job_error_add_tries(job);
+		return fail(job);
+	}
+	job->total_retries++;
+	return back_off(job, state, back_off_delay(job, RETRY_DELAY, RETRY_LIMIT, job->retries++), retry_after, now);
+}
+
+/* Repeats the call under way, at most max_retries times, after a growing delay or retry_after (ms, if above 0). */
+static ClariJobAction
+retry(ClariJob *job, int64_t retry_after, int64_t now)
+{
+	return retry_from(job, before_call(job->state), retry_after, now);
+}
+
+/* It, or its file, was not there: polled again after a growing delay, for the n-th time (from 0); job->error says why. */
+static ClariJobAction
+ask_again(ClariJob *job, int32_t times, int64_t now)
+{
+	job->total_retries++;
+	return back_off(job, CLARI_JOB_WAITING, back_off_delay(job, RETRY_DELAY, RETRY_LIMIT, times), -1, now);
+}
+
+/* Somebody's exports are running, which is nobody's failure: waits in the state (NEW, BLOCKED), however often. */
+static ClariJobAction
+wait_for_slot(ClariJob *job, ClariJobState state, int64_t now)
+{
+	return back_off(job, state, back_off_delay(job, REFUSAL_DELAY, REFUSAL_LIMIT, job->refusals++), -1, now);
+}
+
+/* ---- a POST of unknown outcome ---- */
+
+static ClariJobAction
+post_again(ClariJob *job, int64_t now)
+{
+	if (job->spent)
+		return fail(job); /* another would be paid for, too */
+	if (!job->posted)
+	{
+		/* That POST was an earlier life's; this one has all its tries before it. */
+		enter(job, CLARI_JOB_NEW, now);
+		return CLARI_ACTION_NONE;
+	}
+	return retry_from(job, CLARI_JOB_NEW, job->post_at - now, now);
+}
+
+/* The POST under way may have made a job: a list may tell, or else it is sent again. */
+static ClariJobAction
+outcome_unknown(ClariJob *job, int64_t retry_after, int64_t now)
+{
+	job->in_doubt = true;
+	job->looks = 0;
+	job->post_at = retry_after <= 0 ? 0 : retry_after < INT64_MAX - now ? now + retry_after : INT64_MAX;
+	if (!job->adoptable || !job->can_look)
+		return post_again(job, now);
+	enter(job, CLARI_JOB_UNSURE, now + RETRY_DELAY);
+	return CLARI_ACTION_NONE;
+}
+
+/* The list after it did not come, or did not tell. */
+static ClariJobAction
+look_again(ClariJob *job, int64_t retry_after, int64_t now)
+{
+	if (job->looks >= job->max_retries) /* one look was had in any case */
+		return post_again(job, now);
+	return back_off(job, CLARI_JOB_UNSURE, back_off_delay(job, RETRY_DELAY, RETRY_LIMIT, job->looks), retry_after, now);
+}
+
+/* ---- a POST that a limit refused ---- */
+
+/* Does the text contain the word, which is in lower case, in whichever case? */
+static bool
+contains(const char *text, const char *word)
+{
+	for (; *text != '\0'; text++)
+	{
+		size_t i = 0;
+
+		while (word[i] != '\0' && (text[i] >= 'A' && text[i] <= 'Z' ? text[i] - 'A' + 'a' : text[i]) == word[i])
+			i++;
+		if (word[i] == '\0')
+			return true;
+	}
+	return false;
+}
+
+/* By its words, which may be those of anything: only where there is no code. */
+static ClariLimit
+limit_of_words(const char *text)
+{
+	bool concurrent = contains(text, "concurrent") || contains(text, "too many") || contains(text, "too_many");
+	bool quota = contains(text, "quota") || contains(text, "monthly");
+
+	if (concurrent && quota)
+		return CLARI_LIMIT_EITHER;
+	if (concurrent || quota)
+		return concurrent ? CLARI_LIMIT_CONCURRENT : CLARI_LIMIT_QUOTA;
+	return contains(text, "limit") ? CLARI_LIMIT_VAGUE : CLARI_LIMIT_NONE;
+}
+
+/*
+ * By its code, whatever its words: a message can repeat the request, or name a
+ * forecast "monthly".  Clari's OpenAPI document has one code for both limits.
+ */
+static ClariLimit
+limit_of_code(const char *code)
+{
+	if (contains(code, "export_monthly_quota_reached"))
+		return CLARI_LIMIT_EITHER;
+	if (contains(code, "invalid") || contains(code, "no_such") || contains(code, "not_supported"))
+		return CLARI_LIMIT_NONE;
+	return limit_of_words(code);
+}
+
+/* A number is an HTTP status once more, and no code. */
+static bool
+is_word(const ClariReply *reply)
+{
+	return reply->code[0] != '\0' && (reply->code[0] < '0' || reply->code[0] > '9');
+}
+
+static ClariJobAction
+ask_limits(ClariJob *job, int64_t now)
+{
+	enter(job, CLARI_JOB_ASKING, now + LIMITS_PATIENCE);
+	return CLARI_ACTION_LIMITS;
+}
+
+/*
+ * The POST was refused by 400.  Does it speak of a limit?  Then the limits are to
+ * be asked for (*action).
+ */
+static bool
+refused_by_limit(ClariJob *job, const ClariReply *reply, int64_t now, ClariJobAction *action)
+{
+	job->limit = is_word(reply) ? limit_of_code(reply->code) : limit_of_words(reply->message);
+	if (job->limit == CLARI_LIMIT_NONE)
+		return false;
+	job->blocked = false;
+	*action = ask_limits(job, now);
+	return true;
+}
+
+/* The limits did not come, or say nothing: the refusal itself has to do. */
+static ClariJobAction
+limits_unknown(ClariJob *job, int64_t now)
+{
+	if (job->limit == CLARI_LIMIT_QUOTA)
+	{
+		clari_job_error_quota(job, &empty_reply);
+		return fail(job);
+	}
+	if (job->limit == CLARI_LIMIT_VAGUE)
+		return post_again(job, now);
+	if (job->limit == CLARI_LIMIT_EITHER)
+		clari_job_error_either_limit(job);
+	return wait_for_slot(job, CLARI_JOB_NEW, now);
+}
+
+static ClariJobAction
+limits_reported(ClariJob *job, const ClariReply *limits, int64_t now)
+{
+	if (limits->available_monthly == 0)
+	{
+		clari_job_error_quota(job, limits);
+		return fail(job);
+	}
+	if (limits->available_concurrent == 0)
+	{
+		job->blocked = true;
+		return wait_for_slot(job, CLARI_JOB_BLOCKED, now);
+	}
+	if (limits->available_concurrent < 0)
+		return limits_unknown(job, now);
+	if (job->blocked)
+	{
+		/* What was waited for. */
+		enter(job, CLARI_JOB_NEW, now);
+		return CLARI_ACTION_NONE;
+	}
+	/* There is room again already; but where the refusal may have meant something else, not for ever. */
+	if (job->limit == CLARI_LIMIT_CONCURRENT || job->limit == CLARI_LIMIT_EITHER)
+		return wait_for_slot(job, CLARI_JOB_NEW, now);
+	if (job->retries == 0)
+		return post_again(job, now);
+	clari_job_error_add_tries(job); /* words alone, that mean something else */
+	return fail(job);
+}
+
+/* The steps of BLOCKED and ASKING.  job->error stays the POST's meanwhile: that is what was refused. */
+static ClariJobAction
+step_blocked(ClariJob *job, const ClariJobEvent *event, int64_t now)
+{
+	if (event->kind != CLARI_EVENT_TICK || now < job->next_at)
+		return CLARI_ACTION_NONE;
+	return is_late(job, now) ? fail_time_out(job, 0, now) : ask_limits(job, now);
+}
+
+static ClariJobAction
+step_asking(ClariJob *job, const ClariJobEvent *event, int64_t now)
+{
+	switch (event->kind)
+	{
+		case CLARI_EVENT_REPLY:
+			if (event->status < 200 || event->status > 299 || event->reply == NULL)
+				return limits_unknown(job, now);
+			return limits_reported(job, event->reply, now);
+		case CLARI_EVENT_BROKEN:
+			return limits_unknown(job, now);
+		case CLARI_EVENT_TICK:
+			if (is_late(job, now))
+				return fail_time_out(job, 0, now);
+			return now < job->next_at ? CLARI_ACTION_NONE : limits_unknown(job, now);
+		default:
+			return CLARI_ACTION_NONE;
+	}
 }
 
 /* ---- calls that fail ---- */
@@ -68,7 +478,7 @@ reply_of(const ClariJobEvent *event)
 static ClariJobAction
 start_download(ClariJob *job)
 {
-	clari_job_enter(job, CLARI_JOB_DOWNLOADING, 0);
+	enter(job, CLARI_JOB_DOWNLOADING, 0);
 	return CLARI_ACTION_DOWNLOAD;
 }
 
@@ -95,11 +505,11 @@ call_broken(ClariJob *job, const ClariJobEvent *event, int64_t now)
 	if (!event->may_pass && !job->spent)
 	{
 		job->in_doubt |= unknown;
-		return clari_job_fail(job);
+		return fail(job);
 	}
 	if (!unknown)
-		return clari_job_retry(job, -1, now);
-	return clari_job_outcome_unknown(job, -1, now);
+		return retry(job, -1, now);
+	return outcome_unknown(job, -1, now);
 }
 
 /*
@@ -109,7 +519,7 @@ call_broken(ClariJob *job, const ClariJobEvent *event, int64_t now)
 static ClariJobAction
 cancel_replaced(ClariJob *job, int64_t now)
 {
-	clari_job_enter(job, CLARI_JOB_REPLACING, now + REPLACE_PATIENCE);
+	enter(job, CLARI_JOB_REPLACING, now + REPLACE_PATIENCE);
 	return CLARI_ACTION_REPLACE;
 }
 
@@ -126,10 +536,10 @@ post_without_crm(ClariJob *job, int64_t now)
 	if (job->without_crm || (job->types & CLARI_TYPES_CRM) == 0 || (job->types & ~(uint32_t) CLARI_TYPES_CRM) == 0)
 	{
 		clari_job_error_add_types(job);
-		return clari_job_fail(job);
+		return fail(job);
 	}
 	job->without_crm = true;
-	clari_job_enter(job, CLARI_JOB_NEW, now);
+	enter(job, CLARI_JOB_NEW, now);
 	return CLARI_ACTION_NONE;
 }
 
@@ -143,10 +553,10 @@ post_refused(ClariJob *job, int status, const ClariReply *reply, int64_t now)
 		clari_job_error_no_forecast(job, status, reply);
 	else if (status == 400 && has_code(reply, "type_not_supported"))
 		return post_without_crm(job, now);
-	else if (status == 400 && clari_job_refused_by_limit(job, reply, now, &action))
+	else if (status == 400 && refused_by_limit(job, reply, now, &action))
 		/* The older one takes a place that the newer one needs, which has no other way to come. */
 		return job->replaced_id[0] != '\0' ? cancel_replaced(job, now) : action;
-	return clari_job_fail(job);
+	return fail(job);
 }
 
 /* Refusals that say nothing of the request, and that trying again is for. */
@@ -172,15 +582,15 @@ static ClariJobAction
 job_lost(ClariJob *job, const ClariJobEvent *event, int64_t now)
 {
 	if (job->losses < LOSS_PATIENCE)
-		return clari_job_ask_again(job, job->losses++, now);
+		return ask_again(job, job->losses++, now);
 	if (event->status == 403 && (!job->resumed || job->renewed))
-		return clari_job_fail(job);
+		return fail(job);
 	if (event->status == 403) /* it may be running yet */
 		memcpy(job->replaced_id, job->job_id, sizeof(job->replaced_id));
 	if (job->resumed || !job->renewed)
-		return clari_job_start_over(job, now);
+		return start_over(job, now);
 	clari_job_error_lost(job, event->status, reply_of(event));
-	return clari_job_fail_for_good(job);
+	return fail_for_good(job);
 }
 
 /* The POST, poll or download under way was answered, but not with 2xx. */
@@ -192,16 +602,16 @@ call_refused(ClariJob *job, const ClariJobEvent *event, const ClariReply *reply,
 
 	clari_job_error_refused(job, status, reply);
 	if (status >= 500 && posting)
-		return clari_job_outcome_unknown(job, event->retry_after, now);
+		return outcome_unknown(job, event->retry_after, now);
 	if (is_passing(status))
-		return clari_job_retry(job, event->retry_after, now);
+		return retry(job, event->retry_after, now);
 	if (status == 401 || status == 403)
 		clari_job_error_unauthorized(job, status, has_code(reply, "no_optin"));
 	if (posting && status != 401 && status != 403)
 		return post_refused(job, status, reply, now);
 	if (!posting && says_unknown(status))
 		return job_lost(job, event, now);
-	return clari_job_fail(job);
+	return fail(job);
 }
 
 /* ---- what a poll says ---- */
@@ -218,7 +628,7 @@ job_finished(ClariJob *job, const ClariReply *reply)
 	if (job->truncated && !job->allow_truncated)
 	{
 		clari_job_error_truncated(job, reply);
-		return clari_job_fail_for_good(job);
+		return fail_for_good(job);
 	}
 	return start_download(job);
 }
@@ -249,9 +659,9 @@ job_reported(ClariJob *job, const ClariReply *reply, int64_t now)
 		case CLARI_STATUS_CANCELLED:
 		case CLARI_STATUS_ABORTED:
 			if (job->resumed)
-				return clari_job_start_over(job, now);
+				return start_over(job, now);
 			clari_job_error_ended(job, reply);
-			return clari_job_fail_for_good(job);
+			return fail_for_good(job);
 		case CLARI_STATUS_ABSENT:
 		case CLARI_STATUS_SCHEDULED:
 		case CLARI_STATUS_STARTED:
@@ -259,7 +669,7 @@ job_reported(ClariJob *job, const ClariReply *reply, int64_t now)
 			break;
 	}
 	job->losses = 0;
-	return clari_job_poll_later(job, now);
+	return poll_later(job, now);
 }
 
 /* ---- calls and their answers ---- */
@@ -270,11 +680,11 @@ call_when_due(ClariJob *job, const ClariJobEvent *event, int64_t now, ClariJobSt
 {
 	if (event->kind != CLARI_EVENT_TICK)
 		return CLARI_ACTION_NONE;
-	if (clari_job_is_late(job, now))
-		return clari_job_fail_time_out(job, 0, now);
+	if (is_late(job, now))
+		return fail_time_out(job, 0, now);
 	if (now < job->next_at)
 		return CLARI_ACTION_NONE;
-	clari_job_enter(job, state, 0);
+	enter(job, state, 0);
 	return action;
 }
 
@@ -285,10 +695,10 @@ call_succeeded(ClariJob *job, const ClariJobEvent *event, int64_t now, ClariJobA
 	bool posting = job->state == CLARI_JOB_POSTING;
 
 	*action = CLARI_ACTION_NONE;
-	if (event->kind == CLARI_EVENT_TICK && clari_job_is_late(job, now))
+	if (event->kind == CLARI_EVENT_TICK && is_late(job, now))
 	{
 		job->in_doubt |= posting && !event->never_sent;
-		*action = clari_job_fail_time_out(job, 0, now);
+		*action = fail_time_out(job, 0, now);
 	}
 	else if (event->kind == CLARI_EVENT_BROKEN)
 		*action = call_broken(job, event, now);
@@ -303,13 +713,13 @@ static ClariJobAction
 fail_cancelled(ClariJob *job)
 {
 	job->error = job->cancelled;
-	return clari_job_fail(job);
+	return fail(job);
 }
 
 static ClariJobAction
 cancel_at_clari(ClariJob *job, int64_t now)
 {
-	clari_job_enter(job, CLARI_JOB_CANCELLING, now + CANCEL_PATIENCE);
+	enter(job, CLARI_JOB_CANCELLING, now + CANCEL_PATIENCE);
 	return CLARI_ACTION_CANCEL;
 }
 
@@ -337,7 +747,7 @@ posted_in_vain(ClariJob *job, const ClariJobEvent *event, int64_t now)
 		case CLARI_EVENT_REPLY:
 			if (is_success(event) && reply_of(event)->job_id[0] != '\0')
 			{
-				clari_job_accepted(job, event->reply->job_id, now);
+				accepted(job, event->reply->job_id, now);
 				return cancel_at_clari(job, now);
 			}
 			job->in_doubt |= is_success(event) || event->status >= 500;
@@ -346,7 +756,7 @@ posted_in_vain(ClariJob *job, const ClariJobEvent *event, int64_t now)
 			job->in_doubt |= !event->never_sent;
 			return fail_cancelled(job);
 		case CLARI_EVENT_TICK:
-			if (!clari_job_is_late(job, now))
+			if (!is_late(job, now))
 				return CLARI_ACTION_NONE;
 			job->in_doubt |= !event->never_sent;
 			return fail_cancelled(job);
@@ -360,10 +770,10 @@ posted_in_vain(ClariJob *job, const ClariJobEvent *event, int64_t now)
 static ClariJobAction
 send_post(ClariJob *job, int64_t now)
 {
-	if (clari_job_is_late(job, now))
-		return clari_job_fail_time_out(job, 0, now);
+	if (is_late(job, now))
+		return fail_time_out(job, 0, now);
 	job->posted = true;
-	clari_job_enter(job, CLARI_JOB_POSTING, 0);
+	enter(job, CLARI_JOB_POSTING, 0);
 	return CLARI_ACTION_POST;
 }
 
@@ -372,10 +782,10 @@ step_new(ClariJob *job, const ClariJobEvent *event, int64_t now)
 {
 	if (event->kind != CLARI_EVENT_TICK || now < job->next_at)
 		return CLARI_ACTION_NONE;
-	if (!job->adoptable || job->listed || clari_job_is_late(job, now))
+	if (!job->adoptable || job->listed || is_late(job, now))
 		return send_post(job, now);
 	job->listed = true;
-	clari_job_enter(job, CLARI_JOB_LISTING, now + LIST_PATIENCE);
+	enter(job, CLARI_JOB_LISTING, now + LIST_PATIENCE);
 	return CLARI_ACTION_LIST;
 }
 
@@ -412,9 +822,9 @@ step_posting(ClariJob *job, const ClariJobEvent *event, int64_t now)
 	{
 		job->spent = true;
 		clari_job_error_no_job(job, event->status, reply);
-		return clari_job_outcome_unknown(job, event->retry_after, now);
+		return outcome_unknown(job, event->retry_after, now);
 	}
-	clari_job_accepted(job, reply->job_id, now);
+	accepted(job, reply->job_id, now);
 	return job->replaced_id[0] != '\0' ? cancel_replaced(job, now) : job_reported(job, reply, now);
 }
 
@@ -423,8 +833,8 @@ step_unsure(ClariJob *job, const ClariJobEvent *event, int64_t now)
 {
 	ClariJobAction action;
 
-	if (event->kind == CLARI_EVENT_TICK && !clari_job_is_late(job, now) && !job->adoptable)
-		return clari_job_post_again(job, now); /* an earlier life's POST, and no job can be told to be its own */
+	if (event->kind == CLARI_EVENT_TICK && !is_late(job, now) && !job->adoptable)
+		return post_again(job, now); /* an earlier life's POST, and no job can be told to be its own */
 	action = call_when_due(job, event, now, CLARI_JOB_LOOKING, CLARI_ACTION_LIST);
 	if (action == CLARI_ACTION_LIST)
 		job->looks++;
@@ -438,14 +848,14 @@ looked(ClariJob *job, const ClariJobEvent *event, int64_t now)
 	bool named = event->job_id != NULL && event->job_id[0] != '\0' && strlen(event->job_id) < sizeof(job->job_id);
 
 	if (event->verdict == CLARI_VERDICT_NONE)
-		return clari_job_post_again(job, now);
+		return post_again(job, now);
 	if (event->verdict != CLARI_VERDICT_OURS || !named)
-		return clari_job_look_again(job, -1, now);
-	clari_job_accepted(job, event->job_id, now);
+		return look_again(job, -1, now);
+	accepted(job, event->job_id, now);
 	job->adopted = true;
 	if (job->replaced_id[0] != '\0')
 		return cancel_replaced(job, now);
-	clari_job_enter(job, CLARI_JOB_WAITING, now);
+	enter(job, CLARI_JOB_WAITING, now);
 	return CLARI_ACTION_NONE;
 }
 
@@ -458,11 +868,11 @@ step_looking(ClariJob *job, const ClariJobEvent *event, int64_t now)
 		case CLARI_EVENT_LISTED:
 			return looked(job, event, now);
 		case CLARI_EVENT_REPLY:
-			return clari_job_look_again(job, event->retry_after, now);
+			return look_again(job, event->retry_after, now);
 		case CLARI_EVENT_BROKEN:
-			return clari_job_look_again(job, -1, now);
+			return look_again(job, -1, now);
 		case CLARI_EVENT_TICK:
-			return !clari_job_is_late(job, now) ? CLARI_ACTION_NONE : clari_job_fail_time_out(job, 0, now);
+			return !is_late(job, now) ? CLARI_ACTION_NONE : fail_time_out(job, 0, now);
 		default:
 			return CLARI_ACTION_NONE;
 	}
@@ -481,8 +891,8 @@ step_replacing(ClariJob *job, const ClariJobEvent *event, int64_t now)
 	if (!passing || ++job->replace_tries >= REPLACE_TRIES)
 		job->replaced_id[0] = '\0';
 	if (job->job_id[0] != '\0')
-		return clari_job_poll_later(job, now);
-	clari_job_enter(job, CLARI_JOB_NEW, now);
+		return poll_later(job, now);
+	enter(job, CLARI_JOB_NEW, now);
 	return CLARI_ACTION_NONE;
 }
 
@@ -511,9 +921,9 @@ step_polling(ClariJob *job, const ClariJobEvent *event, int64_t now)
 	{
 		/* Not Clari but something between, or not well, or of another job: it may pass. */
 		clari_job_error_no_state(job, event->status, reply);
-		return clari_job_retry(job, event->retry_after, now);
+		return retry(job, event->retry_after, now);
 	}
-	clari_job_step_succeeded(job);
+	step_succeeded(job);
 	return job_reported(job, reply, now);
 }
 
@@ -535,12 +945,12 @@ link_refused(ClariJob *job, const ClariJobEvent *event, int64_t now)
 
 	clari_job_error_link(job, event->status, reply_of(event));
 	if (passing && job->retries < job->max_retries)
-		return clari_job_retry(job, event->retry_after, now);
+		return retry(job, event->retry_after, now);
 	if (!passing && job->link_losses < LINK_PATIENCE)
-		return clari_job_ask_again(job, job->link_losses++, now);
+		return ask_again(job, job->link_losses++, now);
 	if (job->download_url[0] != '\0')
 		return download_without_link(job);
-	return clari_job_fail(job);
+	return fail(job);
 }
 
 /* The download was answered with an HTTP status that is not 2xx. */
@@ -564,15 +974,15 @@ file_refused(ClariJob *job, const ClariJobEvent *event, int64_t now)
 		case CLARI_ERROR_DATA:
 		case CLARI_ERROR_REPLY:
 			/* A transfer can be damaged, also by what stands between us and Clari; the job is paid for. */
-			return clari_job_retry(job, -1, now);
+			return retry(job, -1, now);
 		case CLARI_ERROR_IO:
 			if (job->io_failed)
-				return clari_job_fail(job);
+				return fail(job);
 			job->io_failed = true;
-			clari_job_enter(job, CLARI_JOB_READY, now);
+			enter(job, CLARI_JOB_READY, now);
 			return CLARI_ACTION_NONE;
 		default:
-			return clari_job_fail(job);
+			return fail(job);
 	}
 }
 
@@ -582,8 +992,8 @@ step_downloading(ClariJob *job, const ClariJobEvent *event, int64_t now)
 	switch (event->kind)
 	{
 		case CLARI_EVENT_DECODED:
-			clari_job_step_succeeded(job);
-			clari_job_enter(job, CLARI_JOB_DONE, 0);
+			step_succeeded(job);
+			enter(job, CLARI_JOB_DONE, 0);
 			return CLARI_ACTION_PUBLISH;
 		case CLARI_EVENT_REFUSED:
 			return file_refused(job, event, now);
@@ -621,17 +1031,17 @@ step_cancelling(ClariJob *job, const ClariJobEvent *event, int64_t now)
 	{
 		case CLARI_EVENT_REPLY:
 			if (is_success(event) ? is_cancelled(reply_of(event)) : is_gone(event))
-				return clari_job_fail_for_good(job);
+				return fail_for_good(job);
 			clari_job_error_add_uncancelled(job, event->status, reply_of(event), NULL);
-			return clari_job_fail(job);
+			return fail(job);
 		case CLARI_EVENT_BROKEN:
 			clari_job_error_add_uncancelled(job, 0, NULL, event->error);
-			return clari_job_fail(job);
+			return fail(job);
 		case CLARI_EVENT_TICK:
 			if (now < job->next_at)
 				return CLARI_ACTION_NONE;
 			clari_job_error_add_uncancelled(job, 0, NULL, NULL);
-			return clari_job_fail(job);
+			return fail(job);
 		default:
 			return CLARI_ACTION_NONE;
 	}
@@ -652,7 +1062,7 @@ clari_job_begin(ClariJob *job, const ClariRequest *request, const ClariTransport
 	job->max_poll_interval = transport->max_poll_interval;
 	job->started_at = now;
 	job->jitter = jitter != 0 ? jitter : 1; /* xorshift never leaves 0 */
-	clari_job_enter(job, CLARI_JOB_NEW, now);
+	enter(job, CLARI_JOB_NEW, now);
 }
 
 void
@@ -660,9 +1070,9 @@ clari_job_resume(ClariJob *job, const char *job_id, int64_t now)
 {
 	if (job_id[0] == '\0' || strlen(job_id) >= sizeof(job->job_id))
 		return; /* no id of Clari's */
-	clari_job_accepted(job, job_id, now);
+	accepted(job, job_id, now);
 	job->resumed = true;
-	clari_job_enter(job, CLARI_JOB_WAITING, now);
+	enter(job, CLARI_JOB_WAITING, now);
 }
 
 void
@@ -671,7 +1081,7 @@ clari_job_resume_unsure(ClariJob *job, int64_t now)
 	clari_job_error_earlier(job);
 	job->in_doubt = true;
 	job->listed = job->can_look = true; /* before that POST: another list would contain what it made */
-	clari_job_enter(job, CLARI_JOB_UNSURE, now);
+	enter(job, CLARI_JOB_UNSURE, now);
 }
 
 ClariJobAction
@@ -679,8 +1089,8 @@ clari_job_step(ClariJob *job, const ClariJobEvent *event, int64_t now)
 {
 	static const StateFunction steps[] = {
 		[CLARI_JOB_NEW] = step_new,
-		[CLARI_JOB_BLOCKED] = clari_job_step_blocked,
-		[CLARI_JOB_ASKING] = clari_job_step_asking,
+		[CLARI_JOB_BLOCKED] = step_blocked,
+		[CLARI_JOB_ASKING] = step_asking,
 		[CLARI_JOB_LISTING] = step_listing,
 		[CLARI_JOB_POSTING] = step_posting,
 		[CLARI_JOB_UNSURE] = step_unsure,

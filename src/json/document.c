@@ -1,9 +1,9 @@
 /*
- * json.c
- *		JSON, the export file: see json.h (the replies are in json_reply.c).
+ * document.c
+ *		JSON, the export file: see json.h (the replies are in reply.c).
  *
  * Runs in the worker, in unit tests and in fuzzers; raises nothing, takes no
- * lock.  json_framing.c checks the file's bytes and cuts them into elements;
+ * lock.  framing.c checks the file's bytes and cuts them into elements;
  * here json-c reads one element at a time, and its members become values by
  * the attributes of their list.  Values point into json-c's object: nothing is
  * copied but the text of integers, and what is written as JSON again.
@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "json/framing.h"
+#include "json/internal.h"
 
 #define MAX_MEMBERS 256 /* of the document's object */
 #define REMEMBERED 64   /* members of an item whose attribute is remembered */

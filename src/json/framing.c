@@ -1,6 +1,6 @@
 /*
- * json_framing.c
- *		The bytes of an export file, cut into its elements: see json_framing.h.
+ * framing.c
+ *		The bytes of an export file, cut into its elements: see internal.h.
  *
  * A pushdown automaton whose whole state is in ClariFraming, so that bytes may
  * be cut anywhere: inside an escape, a UTF-8 character, a number.  Each scan_…
@@ -9,7 +9,7 @@
  * in strings, most of a file, are passed eight at a time.  Bytes of an element
  * are not copied unless it straddles two chunks.
  */
-#include "json/framing.h"
+#include "json/internal.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /*
- * json_reply.c
+ * reply.c
  *		JSON, the small bodies: what Clari answers to a request, its list of
  *		jobs, and what an export's POST says: see json.h.
  *

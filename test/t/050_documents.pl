@@ -358,7 +358,7 @@ subtest 'EXPLAIN and phases' => sub {
 	my @labels = slurp_file("$top/src/scan/explain.c") =~ /\b(?:ExplainProperty\w+|show_list|show_condition)\(\s*"([^"]+)"/g;
 	cmp_ok(scalar @labels, '>=', 12, 'there are properties');
 	ok(section($reference, 'Plans and EXPLAIN') =~ /^- [^:]*`$_`/m, "property $_") for @labels;
-	my ($names) = slurp_file("$top/src/job/job.c") =~ /state_names\[\] = \{(.*?)\};/s;
+	my ($names) = slurp_file("$top/src/job/error.c") =~ /state_names\[\] = \{(.*?)\};/s;
 	my %phases = map { $_ => 1 } 'queued', $names =~ /"([^"]+)"/g;
 	delete @phases{qw(done failed)};    # which no flight in the view has
 	ok(section($reference, 'clari_exports') =~ /`$_`/, "phase $_") for sort keys %phases;

@@ -1,13 +1,13 @@
 /*
- * job_error.h
+ * internal.h
  *		What a failed step of an export says: the messages of room job.
  *
  * Inside of room job: job.c decides what happens, this puts it into words.
  * Each fills job->error anew unless it says that it adds; none changes anything
  * else.  Pure.
  */
-#ifndef CLARI_JOB_ERROR_H
-#define CLARI_JOB_ERROR_H
+#ifndef CLARI_JOB_INTERNAL_H
+#define CLARI_JOB_INTERNAL_H
 
 #include "job/job.h"
 
@@ -74,4 +74,4 @@ extern void clari_job_error_cancelled(const ClariJob *job, const ClariError *err
 extern void
 clari_job_error_add_uncancelled(ClariJob *job, int status, const ClariReply *reply, const ClariError *broken);
 
-#endif /* CLARI_JOB_ERROR_H */
+#endif /* CLARI_JOB_INTERNAL_H */

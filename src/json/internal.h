@@ -1,5 +1,5 @@
 /*
- * json_framing.h
+ * internal.h
  *		The bytes of an export file, cut into its elements; private to json.
  *
  * A strict reading of RFC 8259 over bytes that arrive in any pieces: it refuses
@@ -7,8 +7,8 @@
  * element of a list as one stretch of text, so that json-c sees one element at
  * a time.  It knows neither json-c nor which lists there are.
  */
-#ifndef CLARI_JSON_FRAMING_H
-#define CLARI_JSON_FRAMING_H
+#ifndef CLARI_JSON_INTERNAL_H
+#define CLARI_JSON_INTERNAL_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -99,4 +99,4 @@ extern uint64_t clari_framing_offset(const ClariFraming *framing);
 
 extern void clari_framing_close(ClariFraming *framing);
 
-#endif /* CLARI_JSON_FRAMING_H */
+#endif /* CLARI_JSON_INTERNAL_H */
