@@ -15,14 +15,13 @@
 #include "postgres.h"
 
 #include <limits.h>
-#include <signal.h>
 
 #include "miscadmin.h"
 #include "storage/latch.h"
 #include "utils/memutils.h"
 
 #include "http/http.h"
-#include "http/transfer.h"
+#include "http/internal.h"
 #include "compat.h"
 
 #define READY_EVENTS 32
@@ -49,7 +48,6 @@ struct ClariHttp
 	ClariSocket *sockets;     /* those that libcurl waits for */
 	int nsockets;
 	int sockets_size;
-	sigset_t outside;      /* the signal mask outside of libcurl */
 	bool dirty;            /* the wait set is not what sockets says */
 	WaitEventSet *waits;   /* latch, postmaster, sockets; NULL before the first wait */
 	MemoryContext context; /* the wait set's */
@@ -109,46 +107,15 @@ on_timer(CURLM *multi, long timeout_ms, void *arg)
 	return 0;
 }
 
-/*
- * A thread that libcurl starts to resolve a name inherits the signal mask; with
- * a signal of ours delivered to it, PostgreSQL's handlers would run there.
- */
-static void
-block_signals(sigset_t *before)
-{
-	sigset_t all;
-
-	sigfillset(&all);
-	sigprocmask(SIG_SETMASK, &all, before);
-}
-
-static void
-restore_signals(const sigset_t *before)
-{
-	sigprocmask(SIG_SETMASK, before, NULL);
-}
-
-bool
-clari_http_call_sink(ClariTransfer *transfer, const char *bytes, size_t length)
-{
-	sigset_t blocked;
-	bool taken;
-
-	sigprocmask(SIG_SETMASK, &transfer->http->outside, &blocked);
-	taken = transfer->sink(transfer->arg, bytes, length, &transfer->broken);
-	restore_signals(&blocked);
-	return taken;
-}
-
 static void
 socket_action(ClariHttp *http, curl_socket_t fd, int ready)
 {
 	int running;
 
-	block_signals(&http->outside);
+	clari_libcurl_enter();
 	/* its errors concern the multi handle as a whole: transfers that hang by it run into request_timeout */
 	(void) curl_multi_socket_action(http->multi, fd, ready, &running);
-	restore_signals(&http->outside);
+	clari_libcurl_leave();
 }
 
 /* ------- which connections are used ------- */
@@ -187,9 +154,9 @@ add_to_multi(ClariHttp *http, ClariTransfer *transfer, ClariError *error)
 	CURLMcode code;
 
 	choose_connection(http, transfer);
-	block_signals(&http->outside);
+	clari_libcurl_enter();
 	code = curl_multi_add_handle(http->multi, transfer->easy);
-	restore_signals(&http->outside);
+	clari_libcurl_leave();
 	if (code == CURLM_OK)
 		return true;
 	if (code == CURLM_OUT_OF_MEMORY)

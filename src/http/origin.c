@@ -1,6 +1,6 @@
 /*
- * http_origin.c
- *		Origins of URLs: see http_origin.h.
+ * origin.c
+ *		Origins of URLs: see origin.h.
  *
  * Runs in the worker and in unit tests.  Takes no lock, raises nothing, opens
  * no connection.

@@ -1,5 +1,5 @@
 /*
- * http_origin.h
+ * origin.h
  *		Origins of URLs: which of them may see the API key, and what of a URL may
  *		be shown.
  *

@@ -1,23 +1,29 @@
 /*
- * http_transfer.c
+ * transfer.c
  *		One transfer: what it sends, takes in, and makes of its end.
  *
  * Runs in the worker alone, half of it inside libcurl's frames: so it is malloc
  * and plain error values only.  It takes no lock, raises nothing, logs nothing,
- * and shows neither a header nor a body nor the query of a URL to anybody.
+ * and shows neither a header nor a body nor the query of a URL nor a proxy's
+ * credentials to anybody.
  */
-#include "http/transfer.h"
+#include "http/internal.h"
 
 #include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "clari/digest.h"
-#include "http/error.h"
 
 #define SINK_BUFFER (32 * 1024L)
 #define RETRY_AFTER_MAX (24 * 60 * 60 * INT64_C(1000))
+#define SHOWN_URL_SIZE 256
 
 int
 clari_transfer_status(const ClariTransfer *transfer)
@@ -49,6 +55,61 @@ clari_transfer_deadline(const ClariTransfer *transfer)
 	if (transfer->transport->request_timeout <= 0)
 		return INT64_MAX;
 	return transfer->progress_at + transfer->transport->request_timeout;
+}
+
+bool
+clari_transfer_was_sent(const ClariTransfer *transfer)
+{
+	long sent = 0;
+	long connects = 0;
+	curl_off_t handshake = 0;
+
+	curl_easy_getinfo(transfer->easy, CURLINFO_REQUEST_SIZE, &sent);
+	curl_easy_getinfo(transfer->easy, CURLINFO_NUM_CONNECTS, &connects);
+	curl_easy_getinfo(transfer->easy, CURLINFO_APPCONNECT_TIME_T, &handshake);
+	if (sent == 0)
+		return false;
+	/* A proxy's CONNECT counts as sent, too; but through its tunnel nothing goes before TLS is up. */
+	return connects == 0 || handshake > 0 || !curl_strequal(transfer->here.scheme, "https");
+}
+
+/* ------- signals ------- */
+
+static sigset_t outside; /* the mask outside of libcurl, which this process calls from one thread */
+
+/*
+ * A thread that libcurl starts to resolve a name inherits the signal mask; with
+ * a signal of ours delivered to it, PostgreSQL's handlers would run there.
+ */
+void
+clari_libcurl_enter(void)
+{
+	sigset_t all;
+
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, &outside);
+}
+
+void
+clari_libcurl_leave(void)
+{
+	sigprocmask(SIG_SETMASK, &outside, NULL);
+}
+
+/*
+ * With signals as they are outside: what a sink does takes as long as libcurl has
+ * bytes, and a shutdown must get through to it.
+ */
+static bool
+call_sink(ClariTransfer *transfer, const char *bytes, size_t length)
+{
+	sigset_t blocked;
+	bool taken;
+
+	sigprocmask(SIG_SETMASK, &outside, &blocked);
+	taken = transfer->sink(transfer->arg, bytes, length, &transfer->broken);
+	sigprocmask(SIG_SETMASK, &blocked, NULL);
+	return taken;
 }
 
 /* ------- callbacks of libcurl ------- */
@@ -112,7 +173,7 @@ on_body(char *bytes, size_t size, size_t count, void *arg)
 	}
 	if (transfer->sink == NULL || !is_success(clari_transfer_status(transfer)))
 		return collect(transfer, bytes, length) ? length : CURL_WRITEFUNC_ERROR;
-	if (clari_http_call_sink(transfer, bytes, length))
+	if (call_sink(transfer, bytes, length))
 		return length;
 	transfer->sink_refused = true;
 	return CURL_WRITEFUNC_ERROR;
@@ -143,6 +204,36 @@ on_progress(void *arg, curl_off_t to_load, curl_off_t loaded, curl_off_t to_send
 		transfer->progress_at = clari_clock_now();
 	}
 	return 0;
+}
+
+/* ------- the file of authorities ------- */
+
+/*
+ * libcurl says of such a file only that it could not use it, and a pipe it would
+ * wait for.
+ */
+static bool
+check_ca_file(const char *path, ClariError *error)
+{
+	int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	struct stat about;
+	int cause = 0;
+
+	if (fd < 0 || fstat(fd, &about) != 0)
+		cause = errno;
+	else if (S_ISDIR(about.st_mode))
+		cause = EISDIR;
+	if (fd >= 0)
+		close(fd);
+	if (cause != 0)
+		clari_error_set(error, CLARI_ERROR_CONNECTION, "could not read CA file \"%s\": %s", path, strerror(cause));
+	else if (!S_ISREG(about.st_mode))
+		clari_error_set(error, CLARI_ERROR_CONNECTION, "CA file \"%s\" is not a regular file", path);
+	else
+		return true;
+	clari_error_hint(error,
+					 "Check option \"ca_file\" of the server; the database server's user must be able to read it.");
+	return false;
 }
 
 /* ------- setting up ------- */
@@ -316,7 +407,7 @@ set_target(ClariTransfer *transfer, char *url, const ClariOrigin *from, bool for
 		clari_error_detail(error, "The API key is for %s alone, and only files may be elsewhere, over https.", shown);
 		return false;
 	}
-	if (ca_file[0] != '\0' && curl_strequal(target.scheme, "https") && !clari_http_check_ca_file(ca_file, error))
+	if (ca_file[0] != '\0' && curl_strequal(target.scheme, "https") && !check_ca_file(ca_file, error))
 	{
 		free(url);
 		return false;
@@ -441,6 +532,138 @@ clari_transfer_follow(ClariTransfer *transfer, ClariError *error)
 	return CLARI_FOLLOW_NEXT;
 }
 
+/* ------- what is said of a transfer that failed ------- */
+
+/* That file, or what libcurl takes in its place, is of no use. */
+static void
+describe_ca_file(const ClariTransfer *transfer, ClariError *error)
+{
+	const char *path = transfer->transport->ca_file;
+
+	if (path[0] == '\0')
+		curl_easy_getinfo(transfer->easy, CURLINFO_CAINFO, &path);
+	if (path == NULL || path[0] == '\0')
+		clari_error_set(error, CLARI_ERROR_CONNECTION, "the system has no CA file");
+	else if (check_ca_file(path, error))
+		clari_error_set(error, CLARI_ERROR_CONNECTION, "CA file \"%s\" holds no certificate that can be used", path);
+	clari_error_hint(error, "Check option \"ca_file\" of the server.");
+}
+
+/* What the proxy answered to CONNECT; 0: nothing, or it was not asked. */
+static int
+tunnel_status(const ClariTransfer *transfer)
+{
+	long status = 0;
+
+	curl_easy_getinfo(transfer->easy, CURLINFO_HTTP_CONNECTCODE, &status);
+	return (int) status;
+}
+
+static bool
+is_tunnelled(const ClariTransfer *transfer)
+{
+	return tunnel_status(transfer) / 100 == 2;
+}
+
+/* Not a byte of the request has gone out. */
+static void
+describe_unreached(const ClariTransfer *transfer, const char *whom, ClariError *error)
+{
+	char proxy[SHOWN_URL_SIZE];
+	int status = tunnel_status(transfer);
+	long connects = 0;
+
+	if (transfer->transport->proxy[0] == '\0' || is_tunnelled(transfer))
+	{
+		clari_error_set(error, CLARI_ERROR_CONNECTION, "could not reach %s", whom);
+		return;
+	}
+	clari_origin_proxy_text(transfer->transport->proxy, proxy, sizeof(proxy));
+	curl_easy_getinfo(transfer->easy, CURLINFO_NUM_CONNECTS, &connects);
+	if (status != 0)
+		clari_error_set(error, CLARI_ERROR_CONNECTION, "the proxy at %s refused the way to %s with HTTP status %d",
+						proxy, whom, status);
+	else if (connects == 0)
+		clari_error_set(error, CLARI_ERROR_CONNECTION, "could not reach the proxy at %s", proxy);
+	else
+		clari_error_set(error, CLARI_ERROR_CONNECTION, "could not reach %s through the proxy at %s", whom, proxy);
+	if (status == 407)
+		clari_error_hint(error, "Option \"proxy\" takes no credentials: name a proxy that lets this server through "
+								"without.");
+	else
+		clari_error_hint(error, "Check option \"proxy\" of the server.");
+}
+
+static bool
+may_pass(const ClariTransfer *transfer, CURLcode code)
+{
+	int status = tunnel_status(transfer);
+
+	if (status != 0 && !is_tunnelled(transfer))
+		return status >= 500 || status == 408 || status == 429;
+	switch (code)
+	{
+		case CURLE_PEER_FAILED_VERIFICATION:
+		case CURLE_SSL_ISSUER_ERROR:
+		case CURLE_SSL_CACERT_BADFILE:
+		case CURLE_SSL_CERTPROBLEM:
+		case CURLE_SSL_CIPHER:
+		case CURLE_SSL_INVALIDCERTSTATUS:
+		case CURLE_UNSUPPORTED_PROTOCOL:
+		case CURLE_URL_MALFORMAT:
+		case CURLE_NOT_BUILT_IN:
+		case CURLE_BAD_FUNCTION_ARGUMENT:
+			return false;
+		default:
+			return true;
+	}
+}
+
+/*
+ * libcurl's own words about the cause, unless they quote something secret: a
+ * proxy's credentials ("unsupported proxy syntax in …"), a query, the key.
+ */
+static const char *
+cause_text(ClariTransfer *transfer, CURLcode code)
+{
+	const char *key = transfer->transport->api_key;
+	char *cause = transfer->cause;
+
+	if (cause[0] == '\0' || strpbrk(cause, "@?") != NULL || (key[0] != '\0' && strstr(cause, key) != NULL))
+		return curl_easy_strerror(code);
+	clari_origin_clean(cause);
+	return cause;
+}
+
+/* Fills the error for a transfer that libcurl ended with the code. */
+static void
+describe(ClariTransfer *transfer, CURLcode code, ClariError *error)
+{
+	char origin[SHOWN_URL_SIZE];
+	char url[SHOWN_URL_SIZE];
+	char whom[SHOWN_URL_SIZE + 32];
+
+	if (code == CURLE_OUT_OF_MEMORY)
+	{
+		clari_error_out_of_memory(error);
+		return;
+	}
+	clari_origin_text(&transfer->here, origin, sizeof(origin));
+	clari_origin_redact(transfer->url, url, sizeof(url));
+	snprintf(whom, sizeof(whom), "%s at %s", transfer->keyed ? "Clari" : "the file's host", origin);
+	if (code == CURLE_SSL_CACERT_BADFILE)
+		describe_ca_file(transfer, error);
+	else if (clari_transfer_status(transfer) != 0)
+		clari_error_set(error, CLARI_ERROR_CONNECTION, "the answer from %s broke off", whom);
+	else if (clari_transfer_was_sent(transfer))
+		clari_error_set(error, CLARI_ERROR_CONNECTION, "no answer from %s", whom);
+	else
+		describe_unreached(transfer, whom, error);
+	clari_error_detail(error, "%s %s: %s.", clari_transfer_method(transfer), url, cause_text(transfer, code));
+	if (code == CURLE_PEER_FAILED_VERIFICATION)
+		clari_error_hint(error, "Where a private authority signs certificates, the server's option ca_file names it.");
+}
+
 /* ------- results ------- */
 
 /* The Retry-After header in ms from now, -1 without one that can be read. */
@@ -463,22 +686,6 @@ retry_after(const ClariTransfer *transfer)
 		wait = ((int64_t) date - (int64_t) time(NULL)) * 1000;
 	}
 	return wait < 0 ? 0 : wait > RETRY_AFTER_MAX ? RETRY_AFTER_MAX : wait;
-}
-
-bool
-clari_transfer_was_sent(const ClariTransfer *transfer)
-{
-	long sent = 0;
-	long connects = 0;
-	curl_off_t handshake = 0;
-
-	curl_easy_getinfo(transfer->easy, CURLINFO_REQUEST_SIZE, &sent);
-	curl_easy_getinfo(transfer->easy, CURLINFO_NUM_CONNECTS, &connects);
-	curl_easy_getinfo(transfer->easy, CURLINFO_APPCONNECT_TIME_T, &handshake);
-	if (sent == 0)
-		return false;
-	/* A proxy's CONNECT counts as sent, too; but through its tunnel nothing goes before TLS is up. */
-	return connects == 0 || handshake > 0 || !curl_strequal(transfer->here.scheme, "https");
 }
 
 /* 421: this connection does not serve that host.  408: mostly said of one that the server is about to close. */
@@ -538,9 +745,9 @@ clari_transfer_result(ClariTransfer *transfer, CURLcode code, ClariHttpResult *r
 		answered(transfer, result);
 	else
 	{
-		clari_http_describe(transfer, code, &result->error);
+		describe(transfer, code, &result->error);
 		result->never_sent = clari_transfer_was_never_sent(transfer);
-		result->may_pass = clari_http_may_pass(transfer, code);
+		result->may_pass = may_pass(transfer, code);
 	}
 }
 
@@ -561,7 +768,7 @@ clari_transfer_stalled(ClariTransfer *transfer, ClariHttpResult *result)
 						   (unsigned long long) transfer->decoded);
 	}
 	else
-		clari_http_describe(transfer, CURLE_OPERATION_TIMEDOUT, &result->error);
+		describe(transfer, CURLE_OPERATION_TIMEDOUT, &result->error);
 	clari_error_hint(&result->error, "The server's option request_timeout says how long to wait for a byte.");
 	result->never_sent = clari_transfer_was_never_sent(transfer);
 	result->may_pass = true;

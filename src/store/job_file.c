@@ -1,5 +1,5 @@
 /*
- * store_record.c
+ * job_file.c
  *		The store's records of running jobs, and the walk through all that it has:
  *		see store.h.
  *
@@ -7,7 +7,7 @@
  * its first use after a start; sessions and workers alike.  No locks but the one
  * on a temporary file, and what keeps all those apart: store.c.
  */
-#include "store/files.h"
+#include "store/internal.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>

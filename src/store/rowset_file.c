@@ -1,11 +1,11 @@
 /*
- * store_rowset.c
+ * rowset_file.c
  *		The store's rowsets: written, read and removed: see store.h.
  *
  * Workers write; sessions and workers read; either removes.  No locks but the
  * one on a temporary file, and what keeps all those apart: store.c.
  */
-#include "store/files.h"
+#include "store/internal.h"
 
 #include <fcntl.h>
 #include <unistd.h>

@@ -34,7 +34,7 @@
  * owners are transactions and whose limits raise); and never removes a file
  * whose name it would not have given.
  */
-#include "store/files.h"
+#include "store/internal.h"
 
 #include <fcntl.h>
 #include <sys/file.h>

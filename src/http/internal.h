@@ -1,12 +1,12 @@
 /*
- * http_transfer.h
+ * internal.h
  *		One transfer: its easy handle, from the request to the result.
  *
- * Inside of room http: http.c drives the transfers, this knows what one of them
- * sends, takes in, and makes of how it ended.
+ * For the files of room http alone: http.c drives the transfers, transfer.c knows
+ * what one of them sends, takes in, and makes of how it ended.
  */
-#ifndef CLARI_HTTP_TRANSFER_H
-#define CLARI_HTTP_TRANSFER_H
+#ifndef CLARI_HTTP_INTERNAL_H
+#define CLARI_HTTP_INTERNAL_H
 
 #include <curl/curl.h>
 
@@ -106,12 +106,9 @@ extern bool clari_transfer_blames_connection(const ClariTransfer *transfer, CURL
 /* When the transfer will count as stalled; INT64_MAX: never. */
 extern int64_t clari_transfer_deadline(const ClariTransfer *transfer);
 
-/*
- * The transfer's sink, called from within libcurl, with signals as they are
- * outside of it (http.c): what a sink does takes as long as libcurl has bytes, and
- * a shutdown must get through to it.
- */
-extern bool clari_http_call_sink(ClariTransfer *transfer, const char *bytes, size_t length);
+/* Around each call of libcurl that may start a thread or call a sink: all signals are blocked meanwhile. */
+extern void clari_libcurl_enter(void);
+extern void clari_libcurl_leave(void);
 
 /* HTTP status of the hop under way; 0: none has come. */
 extern int clari_transfer_status(const ClariTransfer *transfer);
@@ -119,4 +116,4 @@ extern int clari_transfer_status(const ClariTransfer *transfer);
 /* "GET", for messages. */
 extern const char *clari_transfer_method(const ClariTransfer *transfer);
 
-#endif /* CLARI_HTTP_TRANSFER_H */
+#endif /* CLARI_HTTP_INTERNAL_H */

@@ -1,11 +1,11 @@
 /*
- * store_files.h
+ * internal.h
  *		Names, temporary files and errors: for the store's own files only.
  *
  * As in all of the store, nothing raises; path arguments have MAXPGPATH bytes.
  */
-#ifndef CLARI_STORE_FILES_H
-#define CLARI_STORE_FILES_H
+#ifndef CLARI_STORE_INTERNAL_H
+#define CLARI_STORE_INTERNAL_H
 
 #include "postgres.h"
 
@@ -56,4 +56,4 @@ extern bool clari_store_io_error(ClariError *error, const char *what, const char
 /* Adds the path to the error's detail. */
 extern void clari_store_add_path(ClariError *error, const char *path);
 
-#endif /* CLARI_STORE_FILES_H */
+#endif /* CLARI_STORE_INTERNAL_H */
