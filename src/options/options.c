@@ -6,14 +6,10 @@
  * value, what it is when not given, and where the value goes in ClariOptions.
  * The validator and the merge both walk that table.
  *
- * Runs in sessions.  Reads catalogs through the syscache and, for api_key_file,
- * one file; takes no locks; never the network, never a plan.
+ * Runs in sessions.  Reads catalogs through the syscache; takes no locks; never
+ * a file, never the network, never a plan.
  */
 #include "postgres.h"
-
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "access/genam.h"
 #include "access/htup_details.h"
@@ -30,7 +26,6 @@
 #include "commands/defrem.h"
 #include "foreign/foreign.h"
 #include "miscadmin.h"
-#include "storage/fd.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -38,44 +33,35 @@
 #include "utils/syscache.h"
 
 #include "options/options.h"
-#include "base/report.h"
-#include "clari/digest.h"
-#include "options/value.h"
-
-/* Where an option may stand. */
-#define AT_SERVER (1 << 0)
-#define AT_MAPPING (1 << 1)
-#define AT_TABLE (1 << 2)
-#define AT_COLUMN (1 << 3)
-#define AT_IMPORT (1 << 4) /* OPTIONS of IMPORT FOREIGN SCHEMA */
+#include "options/internal.h"
 
 #define FIELD(field) offsetof(ClariOptions, field)
 #define ALL_TYPES "forecast,quota,forecast_updated,adjustment,crm_total,crm_closed"
-#define AT_SERVER_OR_TABLE (AT_SERVER | AT_TABLE | AT_IMPORT)
-#define AT_TABLES (AT_TABLE | AT_IMPORT)
+#define AT_SERVER_OR_TABLE (CLARI_AT_SERVER | CLARI_AT_TABLE | CLARI_AT_IMPORT)
+#define AT_TABLES (CLARI_AT_TABLE | CLARI_AT_IMPORT)
 
 /* clang-format off */
 static const ClariOption option_table[] = {
-	{"base_url", AT_SERVER, clari_option_set_base_url, .offset = FIELD(request.base_url), .preset = "https://api.clari.com/v4", .max = CLARI_URL_SIZE},
-	{"allow_http", AT_SERVER, clari_option_set_bool, .privilege = CLARI_FOR_SUPERUSERS},
-	{"max_concurrent_exports", AT_SERVER, clari_option_set_int, .offset = FIELD(transport.max_concurrent_exports), .preset = "3", .min = 1, .max = 64},
-	{"connect_timeout", AT_SERVER, clari_option_set_int, .offset = FIELD(transport.connect_timeout), .preset = "10s", .unit = GUC_UNIT_MS, .min = 1, .max = INT_MAX},
-	{"request_timeout", AT_SERVER, clari_option_set_int, .offset = FIELD(transport.request_timeout), .preset = "2min", .unit = GUC_UNIT_MS, .min = 1, .max = INT_MAX},
-	{"export_timeout", AT_SERVER, clari_option_set_int, .offset = FIELD(transport.export_timeout), .preset = "15min", .unit = GUC_UNIT_MS, .min = 1, .max = INT_MAX},
-	{"poll_interval", AT_SERVER, clari_option_set_int, .offset = FIELD(transport.poll_interval), .preset = "250ms", .unit = GUC_UNIT_MS, .min = 1, .max = INT_MAX},
-	{"max_poll_interval", AT_SERVER, clari_option_set_int, .offset = FIELD(transport.max_poll_interval), .preset = "5s", .unit = GUC_UNIT_MS, .min = 1, .max = INT_MAX},
-	{"max_export_size", AT_SERVER, clari_option_set_int, .offset = FIELD(transport.max_export_size), .preset = "2GB", .unit = GUC_UNIT_KB, .min = 1, .max = INT_MAX},
-	{"max_retries", AT_SERVER, clari_option_set_int, .offset = FIELD(transport.max_retries), .preset = "5", .min = 0, .max = 100},
-	{"ca_file", AT_SERVER, clari_option_set_path, .offset = FIELD(transport.ca_file), .max = CLARI_PATH_SIZE, .privilege = CLARI_FOR_FILE_READERS},
-	{"proxy", AT_SERVER, clari_option_set_proxy, .offset = FIELD(transport.proxy), .max = CLARI_URL_SIZE, .privilege = CLARI_FOR_SUPERUSERS},
+	{"base_url", CLARI_AT_SERVER, clari_option_set_base_url, .offset = FIELD(request.base_url), .preset = "https://api.clari.com/v4", .max = CLARI_URL_SIZE},
+	{"allow_http", CLARI_AT_SERVER, clari_option_set_bool, .privilege = CLARI_FOR_SUPERUSERS},
+	{"max_concurrent_exports", CLARI_AT_SERVER, clari_option_set_int, .offset = FIELD(transport.max_concurrent_exports), .preset = "3", .min = 1, .max = 64},
+	{"connect_timeout", CLARI_AT_SERVER, clari_option_set_int, .offset = FIELD(transport.connect_timeout), .preset = "10s", .unit = GUC_UNIT_MS, .min = 1, .max = INT_MAX},
+	{"request_timeout", CLARI_AT_SERVER, clari_option_set_int, .offset = FIELD(transport.request_timeout), .preset = "2min", .unit = GUC_UNIT_MS, .min = 1, .max = INT_MAX},
+	{"export_timeout", CLARI_AT_SERVER, clari_option_set_int, .offset = FIELD(transport.export_timeout), .preset = "15min", .unit = GUC_UNIT_MS, .min = 1, .max = INT_MAX},
+	{"poll_interval", CLARI_AT_SERVER, clari_option_set_int, .offset = FIELD(transport.poll_interval), .preset = "250ms", .unit = GUC_UNIT_MS, .min = 1, .max = INT_MAX},
+	{"max_poll_interval", CLARI_AT_SERVER, clari_option_set_int, .offset = FIELD(transport.max_poll_interval), .preset = "5s", .unit = GUC_UNIT_MS, .min = 1, .max = INT_MAX},
+	{"max_export_size", CLARI_AT_SERVER, clari_option_set_int, .offset = FIELD(transport.max_export_size), .preset = "2GB", .unit = GUC_UNIT_KB, .min = 1, .max = INT_MAX},
+	{"max_retries", CLARI_AT_SERVER, clari_option_set_int, .offset = FIELD(transport.max_retries), .preset = "5", .min = 0, .max = 100},
+	{"ca_file", CLARI_AT_SERVER, clari_option_set_path, .offset = FIELD(transport.ca_file), .max = CLARI_PATH_SIZE, .privilege = CLARI_FOR_FILE_READERS},
+	{"proxy", CLARI_AT_SERVER, clari_option_set_proxy, .offset = FIELD(transport.proxy), .max = CLARI_URL_SIZE, .privilege = CLARI_FOR_SUPERUSERS},
 
 	{"cache_ttl", AT_SERVER_OR_TABLE, clari_option_set_duration, .offset = FIELD(cache_ttl), .preset = "4h", .unit = GUC_UNIT_S, .min = 0, .max = INT_MAX},
 	{"closed_period_ttl", AT_SERVER_OR_TABLE, clari_option_set_duration, .offset = FIELD(closed_period_ttl), .preset = "1d", .unit = GUC_UNIT_S, .min = 0, .max = INT_MAX},
 	{"stale_while_revalidate", AT_SERVER_OR_TABLE, clari_option_set_duration, .offset = FIELD(stale_while_revalidate), .preset = "0", .unit = GUC_UNIT_S, .min = 0, .max = INT_MAX},
 	{"stale_if_error", AT_SERVER_OR_TABLE, clari_option_set_duration, .offset = FIELD(stale_if_error), .preset = "0", .unit = GUC_UNIT_S, .min = 0, .max = INT_MAX},
 
-	{"object", AT_TABLE, clari_option_set_object, .offset = FIELD(object), .preset = "forecasts"},
-	{"forecast", AT_TABLE, clari_option_set_text, .offset = FIELD(request.forecast), .max = CLARI_NAME_SIZE},
+	{"object", CLARI_AT_TABLE, clari_option_set_object, .offset = FIELD(object), .preset = "forecasts"},
+	{"forecast", CLARI_AT_TABLE, clari_option_set_text, .offset = FIELD(request.forecast), .max = CLARI_NAME_SIZE},
 	{"periods", AT_TABLES, clari_option_set_periods, .offset = FIELD(extent), .preset = "current"},
 	{"types", AT_TABLES, clari_option_set_types, .offset = FIELD(request.types), .preset = ALL_TYPES},
 	{"currency", AT_TABLES, clari_option_set_currency, .offset = FIELD(request.currency)},
@@ -87,10 +73,10 @@ static const ClariOption option_table[] = {
 	{"allow_truncated", AT_TABLES, clari_option_set_bool, .offset = FIELD(transport.allow_truncated), .preset = "false"},
 
 	/* Room for the longest of clari_object_names behind it. */
-	{"table_prefix", AT_IMPORT, clari_option_set_prefix, .max = NAMEDATALEN - 12},
-	{"key", AT_COLUMN, clari_option_set_key, .offset = 0},
-	{"api_key", AT_MAPPING, clari_option_set_secret, .offset = FIELD(transport.api_key), .max = CLARI_API_KEY_SIZE, .secret = true},
-	{"api_key_file", AT_MAPPING, clari_option_set_path, .max = CLARI_PATH_SIZE, .privilege = CLARI_FOR_FILE_READERS},
+	{"table_prefix", CLARI_AT_IMPORT, clari_option_set_prefix, .max = NAMEDATALEN - 12},
+	{"key", CLARI_AT_COLUMN, clari_option_set_key, .offset = 0},
+	{"api_key", CLARI_AT_MAPPING, clari_option_set_secret, .offset = FIELD(transport.api_key), .max = CLARI_API_KEY_SIZE, .secret = true},
+	{"api_key_file", CLARI_AT_MAPPING, clari_option_set_path, .max = CLARI_PATH_SIZE, .privilege = CLARI_FOR_FILE_READERS},
 };
 /* clang-format on */
 
@@ -155,13 +141,13 @@ is_clari_wrapper(Oid fdwid)
 static const char *
 places_text(int places)
 {
-	if (places & AT_SERVER)
-		return places & AT_TABLE ? "servers and foreign tables" : "servers";
-	if (places & AT_MAPPING)
+	if (places & CLARI_AT_SERVER)
+		return places & CLARI_AT_TABLE ? "servers and foreign tables" : "servers";
+	if (places & CLARI_AT_MAPPING)
 		return "user mappings";
-	if (places & AT_TABLE)
+	if (places & CLARI_AT_TABLE)
 		return "foreign tables";
-	return places & AT_COLUMN ? "foreign tables' columns" : "IMPORT FOREIGN SCHEMA";
+	return places & CLARI_AT_COLUMN ? "foreign tables' columns" : "IMPORT FOREIGN SCHEMA";
 }
 
 __attribute__((noreturn)) static void
@@ -222,6 +208,25 @@ collect(OptionTexts *texts, List *options, int place)
 			refuse_name(given->defname, place);
 		texts->text[i] = defGetString(given);
 	}
+}
+
+char *
+clari_options_text(List *options, int place, const char *name)
+{
+	OptionTexts texts = {0};
+	const char *text;
+
+	collect(&texts, options, place);
+	text = text_of(&texts, name);
+	return text == NULL ? NULL : pstrdup(text);
+}
+
+void
+clari_options_store(const char *name, const char *text, void *target)
+{
+	const ClariOption *option = &option_table[find_option(name)];
+
+	option->set(option, text, target);
 }
 
 /* What one option may be depends on another of the same object. */
@@ -322,13 +327,13 @@ clari_options_validate(List *options, Oid catalog)
 	int place = 0; /* the foreign-data wrapper has none */
 
 	if (catalog == ForeignServerRelationId)
-		place = AT_SERVER;
+		place = CLARI_AT_SERVER;
 	else if (catalog == UserMappingRelationId)
-		place = AT_MAPPING;
+		place = CLARI_AT_MAPPING;
 	else if (catalog == ForeignTableRelationId)
-		place = AT_TABLE;
+		place = CLARI_AT_TABLE;
 	else if (catalog == AttributeRelationId)
-		place = AT_COLUMN;
+		place = CLARI_AT_COLUMN;
 	validate(options, place);
 }
 
@@ -383,8 +388,8 @@ clari_options_get(Oid relid)
 		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE), errmsg("\"%s\" is not a foreign table of clari_fdw", name),
 						errdetail("Its server \"%s\" belongs to another foreign-data wrapper.", server->servername)));
 
-	collect(&texts, server->options, AT_SERVER);
-	collect(&texts, table->options, AT_TABLE); /* the table wins */
+	collect(&texts, server->options, CLARI_AT_SERVER);
+	collect(&texts, table->options, CLARI_AT_TABLE); /* the table wins */
 	if (text_of(&texts, "forecast") == NULL)
 		ereport(ERROR, (errcode(ERRCODE_FDW_OPTION_NAME_NOT_FOUND),
 						errmsg("foreign table \"%s\" lacks the option \"forecast\"", name),
@@ -420,9 +425,9 @@ clari_options_check_import(Oid serverid, List *table_options)
 							errmsg("option \"%s\" provided more than once", given->defname)));
 		seen = lappend(seen, makeString(given->defname));
 	}
-	validate(table_options, AT_IMPORT);
-	collect(&texts, GetForeignServer(serverid)->options, AT_SERVER);
-	collect(&texts, table_options, AT_IMPORT);
+	validate(table_options, CLARI_AT_IMPORT);
+	collect(&texts, GetForeignServer(serverid)->options, CLARI_AT_SERVER);
+	collect(&texts, table_options, CLARI_AT_IMPORT);
 	merge(&merged, &texts);
 }
 
@@ -430,130 +435,4 @@ char *
 clari_options_column_key(Oid relid, AttrNumber attnum)
 {
 	return find_text(GetForeignColumnOptions(relid, attnum), "key");
-}
-
-/* ---- The API key ------------------------------------------------------- */
-
-/*
- * The options of the user's mapping or else PUBLIC's, and then userid becomes
- * InvalidOid; false when there is neither.
- */
-static bool
-read_mapping(Oid *userid, Oid serverid, OptionTexts *texts)
-{
-	HeapTuple tuple = SearchSysCache2(USERMAPPINGUSERSERVER, ObjectIdGetDatum(*userid), ObjectIdGetDatum(serverid));
-	bool isnull;
-	Datum options;
-
-	if (!HeapTupleIsValid(tuple))
-	{
-		tuple = SearchSysCache2(USERMAPPINGUSERSERVER, ObjectIdGetDatum(InvalidOid), ObjectIdGetDatum(serverid));
-		if (!HeapTupleIsValid(tuple))
-			return false;
-		*userid = InvalidOid;
-	}
-	options = SysCacheGetAttr(USERMAPPINGUSERSERVER, tuple, Anum_pg_user_mapping_umoptions, &isnull);
-	if (!isnull)
-		collect(texts, untransformRelOptions(options), AT_MAPPING);
-	ReleaseSysCache(tuple);
-	return true;
-}
-
-/*
- * The first line of the file, without the white space at its end.  That the
- * mapping may name the file was decided when a privileged user set the option;
- * nobody else can have changed it since (see check_privilege).
- */
-static bool
-read_key_file(const char *path, char *key, int elevel)
-{
-	char buffer[CLARI_API_KEY_SIZE + 2] = ""; /* room for a line end too */
-	size_t length = 0;
-	ssize_t count = -1;
-	struct stat status;
-	/* A FIFO must not make the session wait. */
-	int fd = OpenTransientFile(path, O_RDONLY | O_NONBLOCK | PG_BINARY);
-
-	if (fd < 0)
-	{
-		ereport(elevel, (errcode_for_file_access(), errmsg("could not open API key file \"%s\": %m", path)));
-		return false;
-	}
-	if (fstat(fd, &status) == 0 && !S_ISREG(status.st_mode))
-	{
-		CloseTransientFile(fd);
-		ereport(elevel,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE), errmsg("API key file \"%s\" is not a regular file", path)));
-		return false;
-	}
-	while (length < sizeof(buffer) - 1 && (count = read(fd, buffer + length, sizeof(buffer) - 1 - length)) > 0)
-		length += count;
-	if (count < 0)
-		ereport(elevel, (errcode_for_file_access(), errmsg("could not read API key file \"%s\": %m", path)));
-	CloseTransientFile(fd);
-	if (count < 0)
-		return false;
-
-	/* A NUL would end the line unseen: as any other byte that no key has, it makes this none. */
-	for (size_t i = 0; i < length && buffer[i] != '\n'; i++)
-		if (buffer[i] == '\0')
-			buffer[i] = ' ';
-	buffer[strcspn(buffer, "\n")] = '\0';
-	length = strlen(buffer);
-	while (length > 0 && isspace((unsigned char) buffer[length - 1]))
-		buffer[--length] = '\0';
-	if (clari_is_api_key(buffer))
-		strlcpy(key, buffer, CLARI_API_KEY_SIZE);
-	clari_wipe(buffer, sizeof(buffer));
-	if (*key == '\0')
-		ereport(elevel, (errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
-						 errmsg("the first line of API key file \"%s\" is not an API key", path),
-						 errdetail("An API key has 1 to %d printable ASCII characters, and no spaces.",
-								   CLARI_API_KEY_SIZE - 1)));
-	return *key != '\0';
-}
-
-__attribute__((noreturn)) static void
-refuse_user(const ClariOptions *options, Oid userid, bool mapped)
-{
-	char *user = OidIsValid(userid) ? GetUserNameFromId(userid, true) : NULL;
-	char *server = GetForeignServer(options->serverid)->servername;
-	const char *quoted = user != NULL ? quote_identifier(user) : "PUBLIC";
-
-	if (mapped)
-		ereport(ERROR,
-				(errcode(ERRCODE_FDW_OPTION_NAME_NOT_FOUND),
-				 errmsg("user mapping of \"%s\" for server \"%s\" has no API key", user ? user : "public", server),
-				 errhint("ALTER USER MAPPING FOR %s SERVER %s OPTIONS (ADD api_key '...');", quoted,
-						 quote_identifier(server))));
-	ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
-					errmsg("user mapping not found for user \"%s\", server \"%s\"", user ? user : "public", server),
-					errhint("CREATE USER MAPPING FOR %s SERVER %s OPTIONS (api_key '...');", quoted,
-							quote_identifier(server))));
-}
-
-bool
-clari_options_authenticate(ClariOptions *options, Oid userid, bool missing_ok)
-{
-	OptionTexts texts = {0};
-	bool mapped = read_mapping(&userid, options->serverid, &texts);
-	const char *key = text_of(&texts, "api_key");
-	const char *path = text_of(&texts, "api_key_file");
-	char *target = options->transport.api_key;
-	ClariError error;
-
-	target[0] = '\0';
-	if (key == NULL && path == NULL)
-	{
-		if (missing_ok)
-			return false;
-		refuse_user(options, userid, mapped);
-	}
-	if (key != NULL)
-		clari_option_set_secret(&option_table[find_option("api_key")], key, target);
-	else if (!read_key_file(path, target, missing_ok ? DEBUG1 : ERROR))
-		return false;
-	if (!clari_request_hmac(target, options->request.api_key_hmac, &error))
-		clari_error_report(ERROR, &error);
-	return true;
 }

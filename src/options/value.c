@@ -1,6 +1,6 @@
 /*
- * option_value.c
- *		From the text of an option to its value: see option_value.h.
+ * value.c
+ *		From the text of an option to its value: see internal.h.
  *
  * Runs in sessions, in the validator and again whenever a table's options are
  * merged, so that what was accepted is what is used.  Allocates in the current
@@ -18,7 +18,7 @@
 #include "utils/guc.h"
 #include "utils/timestamp.h"
 
-#include "options/value.h"
+#include "options/internal.h"
 #include "options/options.h"
 
 void

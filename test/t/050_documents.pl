@@ -277,7 +277,7 @@ subtest 'options' => sub {
 		q{IMPORT FOREIGN SCHEMA x FROM SERVER clari INTO public OPTIONS (no_such_option '')});
 	my $listed = section($reference, 'Options') . section($reference, 'IMPORT FOREIGN SCHEMA');
 	ok($listed =~ /^- [^:(]*`$_`/m, "option $_") for sort keys %options;
-	my %presets = $source =~ /^\t\{"(\w+)", AT_.*?\.preset = "([^"]*)"/mg;
+	my %presets = $source =~ /^\t\{"(\w+)", (?:CLARI_)?AT_.*?\.preset = "([^"]*)"/mg;
 	cmp_ok(scalar keys %presets, '>', 15, 'defaults are found in the source');
 	ok($listed =~ /^- `$_` \(default `\Q$presets{$_}\E`\)/m, "the default of $_") for sort keys %presets;
 	my @named = $listed =~ /^- `(\w+)`/mg;

@@ -1,13 +1,21 @@
 /*
- * option_value.h
- *		From the text of an option to its value: what each kind of option takes.
- *
- * Runs in sessions.  Touches no catalog, no file, no network.
+ * internal.h
+ *		What the files of room options share: a line of the option table, and from
+ *		the text of an option to its value.
  */
-#ifndef CLARI_OPTION_VALUE_H
-#define CLARI_OPTION_VALUE_H
+#ifndef CLARI_OPTIONS_INTERNAL_H
+#define CLARI_OPTIONS_INTERNAL_H
 
 #include "postgres.h"
+
+#include "nodes/pg_list.h"
+
+/* Where an option may stand. */
+#define CLARI_AT_SERVER (1 << 0)
+#define CLARI_AT_MAPPING (1 << 1)
+#define CLARI_AT_TABLE (1 << 2)
+#define CLARI_AT_COLUMN (1 << 3)
+#define CLARI_AT_IMPORT (1 << 4) /* OPTIONS of IMPORT FOREIGN SCHEMA */
 
 /* Who may set an option. */
 typedef enum ClariPrivilege
@@ -22,11 +30,11 @@ typedef struct ClariOption ClariOption;
 /* Checks the text, raising a refusal, and unless target is NULL stores its value there. */
 typedef void ClariSetOption(const ClariOption *option, const char *text, void *target);
 
-/* One line of the option table (options.c). */
+/* One line of the option table. */
 struct ClariOption
 {
 	const char *name;
-	int places; /* where it may stand: AT_... of options.c */
+	int places; /* where it may stand: CLARI_AT_... */
 	ClariSetOption *set;
 	size_t offset;      /* of the value in ClariOptions; 0 (relid's) means nowhere */
 	const char *preset; /* the text that stands for a missing option, or NULL */
@@ -36,6 +44,8 @@ struct ClariOption
 	ClariPrivilege privilege;
 	bool secret; /* its text appears in no message */
 };
+
+/* ------- values (value.c) ------- */
 
 /*
  * Raises ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE: option, text, what it takes, and
@@ -71,4 +81,16 @@ extern bool clari_url_is_of_clari(const char *url);
 /* For a valid base_url: is it https, or of a loopback host? */
 extern bool clari_url_is_safe(const char *url);
 
-#endif /* CLARI_OPTION_VALUE_H */
+/* ------- the table (options.c) ------- */
+
+/*
+ * The text of one option in a catalog's list, palloc'd; NULL where not given.
+ * Raises ERRCODE_FDW_INVALID_OPTION_NAME for a list with an option that may not
+ * stand at that place.
+ */
+extern char *clari_options_text(List *options, int place, const char *name);
+
+/* Stores the text's value at target, as the option of that name does; raises a refusal. */
+extern void clari_options_store(const char *name, const char *text, void *target);
+
+#endif /* CLARI_OPTIONS_INTERNAL_H */
