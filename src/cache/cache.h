@@ -5,7 +5,7 @@
  * Cache and queue are one fixed array of entries in a control segment, under
  * one LWLock.  Find-or-insert under that lock is the single flight; one
  * condition variable wakes whoever waits.  This is what sessions ask; what
- * workers take and give back is in cache_worker.h.
+ * workers take and give back is in worker.h.
  */
 #ifndef CLARI_CACHE_H
 #define CLARI_CACHE_H
@@ -19,15 +19,9 @@
 #include "clari/request.h"
 #include "rowset/rowset.h"
 
-/* GUCs, defined in clari_fdw.c. */
-extern int clari_shared_cache_size; /* kB, as the next */
-extern int clari_disk_cache_size;
-extern int clari_max_workers;
-extern int clari_worker_idle_timeout; /* ms */
-
 /* ------- life cycle ------- */
 
-/* _PG_init's part: asks for shared memory when preloaded. */
+/* _PG_init's part: defines the settings, and asks for shared memory when preloaded. */
 extern void clari_cache_init(void);
 
 /* ------- sessions ------- */
@@ -46,9 +40,6 @@ typedef struct ClariFreshness
 
 /* How old a rowset with these metadata may be at the statement's start. */
 extern int64 clari_freshness_age(const ClariRowsetMeta *meta, const ClariFreshness *freshness);
-
-/* Rowsets up to this share of the shared cache get a segment, so that one does not turn out all others. */
-#define CLARI_SEGMENT_SHARE 8
 
 /* One version of a rowset, and where it is. */
 typedef struct ClariVersion

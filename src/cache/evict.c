@@ -1,5 +1,5 @@
 /*
- * cache_tier.c
+ * evict.c
  *		The two tiers of the cache and their bounds: segments of shared memory,
  *		files of the store.
  *
@@ -14,7 +14,7 @@
  */
 #include "postgres.h"
 
-#include "cache/shared.h"
+#include "cache/internal.h"
 #include "store/store.h"
 
 #include "miscadmin.h"
@@ -32,50 +32,6 @@
 
 /* One whose segment was found to be read is no victim for so long. */
 #define READ_MEMORY USECS_PER_SEC
-
-/* ------- dropping ------- */
-
-static void
-note_file(ClariDropped *dropped, const ClariKey *key, uint64 generation, uint64 bytes)
-{
-	Assert(dropped->nfiles < CLARI_DROP_MAX);
-	dropped->files[dropped->nfiles].key = *key;
-	dropped->files[dropped->nfiles++].generation = generation;
-	dropped->file_bytes += bytes;
-}
-
-void
-clari_tier_drop_segment_locked(ClariEntryShared *entry, ClariDropped *dropped)
-{
-	ClariControl *control = clari_cache_control();
-
-	if (entry->version.segment == DSM_HANDLE_INVALID)
-		return;
-	Assert(dropped->nsegments < CLARI_DROP_MAX);
-	Assert(control->segment_bytes >= entry->version.bytes);
-	dropped->segments[dropped->nsegments++] = (ClariSegmentShared){entry->version.segment, entry->version.bytes};
-	entry->version.segment = DSM_HANDLE_INVALID;
-	entry->read_at = 0;
-	control->segment_bytes -= entry->version.bytes;
-	control->nsegments--;
-}
-
-void
-clari_tier_drop_file_locked(ClariEntryShared *entry, ClariDropped *dropped)
-{
-	if (!entry->in_file)
-		return;
-	entry->in_file = false;
-	note_file(dropped, &entry->key, entry->version.meta.generation, entry->version.bytes);
-}
-
-void
-clari_tier_drop_record_locked(ClariEntryShared *entry, ClariDropped *dropped)
-{
-	/* Known or not: the directory may not have been readable when it was loaded. */
-	note_file(dropped, &entry->key, 0, entry->record_bytes);
-	entry->record_bytes = 0;
-}
 
 /* ------- segments ------- */
 
@@ -174,28 +130,27 @@ is_read(dsm_handle handle)
 static void
 release_segment(const ClariSegmentShared *segment)
 {
-	ClariControl *control = clari_cache_control();
 
 	dsm_unpin_segment(segment->handle);
 	if (!is_read(segment->handle))
 		return;
 	clari_cache_lock(LW_EXCLUSIVE);
-	if (control->nghosts < CLARI_MAX_SEGMENTS)
+	if (clari_control->nghosts < CLARI_MAX_SEGMENTS)
 	{
-		control->ghosts[control->nghosts++] = *segment;
-		control->ghost_bytes += segment->bytes;
+		clari_control->ghosts[clari_control->nghosts++] = *segment;
+		clari_control->ghost_bytes += segment->bytes;
 	}
 	clari_cache_unlock();
 }
 
 static void
-forget_ghost_locked(ClariControl *control, dsm_handle handle)
+forget_ghost_locked(dsm_handle handle)
 {
-	for (int i = 0; i < control->nghosts; i++)
-		if (control->ghosts[i].handle == handle)
+	for (int i = 0; i < clari_control->nghosts; i++)
+		if (clari_control->ghosts[i].handle == handle)
 		{
-			control->ghost_bytes -= control->ghosts[i].bytes;
-			control->ghosts[i] = control->ghosts[--control->nghosts];
+			clari_control->ghost_bytes -= clari_control->ghosts[i].bytes;
+			clari_control->ghosts[i] = clari_control->ghosts[--clari_control->nghosts];
 			return;
 		}
 }
@@ -204,21 +159,20 @@ forget_ghost_locked(ClariControl *control, dsm_handle handle)
 static void
 lay_ghosts(void)
 {
-	ClariControl *control = clari_cache_control();
 	dsm_handle handles[CLARI_MAX_SEGMENTS];
 	int count;
 
 	clari_cache_lock(LW_SHARED);
-	count = control->nghosts;
+	count = clari_control->nghosts;
 	for (int i = 0; i < count; i++)
-		handles[i] = control->ghosts[i].handle;
+		handles[i] = clari_control->ghosts[i].handle;
 	clari_cache_unlock();
 	for (int i = 0; i < count; i++)
 	{
 		if (is_read(handles[i]))
 			continue;
 		clari_cache_lock(LW_EXCLUSIVE);
-		forget_ghost_locked(control, handles[i]);
+		forget_ghost_locked(handles[i]);
 		clari_cache_unlock();
 	}
 }
@@ -227,9 +181,9 @@ lay_ghosts(void)
 
 /* There can be less, as another directory may have been set meanwhile. */
 static void
-uncount_locked(ClariControl *control, uint64 bytes)
+uncount_locked(uint64 bytes)
 {
-	control->disk_bytes -= Min(bytes, control->disk_bytes);
+	clari_control->disk_bytes -= Min(bytes, clari_control->disk_bytes);
 }
 
 /* Returns how many files are still there; *cause is an errno of one. */
@@ -251,7 +205,7 @@ remove_files(const ClariDropped *dropped, int *cause)
 	if (dropped->file_bytes > 0)
 	{
 		clari_cache_lock(LW_EXCLUSIVE);
-		uncount_locked(clari_cache_control(), dropped->file_bytes);
+		uncount_locked(dropped->file_bytes);
 		clari_cache_unlock();
 	}
 	return left;
@@ -300,7 +254,7 @@ drop_a_segment_locked(ClariDropped *dropped)
 	if (victim == NULL)
 		return false;
 	clari_tier_drop_segment_locked(victim, dropped);
-	clari_cache_control()->stats.counts[CLARI_COUNT_MEMORY_EVICTIONS]++;
+	clari_control->stats.counts[CLARI_COUNT_MEMORY_EVICTIONS]++;
 	return true;
 }
 
@@ -312,7 +266,7 @@ drop_a_file_locked(ClariDropped *dropped)
 	if (victim == NULL)
 		return false;
 	clari_tier_drop_file_locked(victim, dropped);
-	clari_cache_control()->stats.counts[CLARI_COUNT_DISK_EVICTIONS]++;
+	clari_control->stats.counts[CLARI_COUNT_DISK_EVICTIONS]++;
 	return true;
 }
 
@@ -332,19 +286,18 @@ disk_limit(void)
 
 /* Do so many bytes more fit into shared memory, as one segment? */
 static bool
-fits_in_memory_locked(const ClariControl *control, Size bytes)
+fits_in_memory_locked(Size bytes)
 {
-	return control->segment_bytes + control->ghost_bytes + bytes <= memory_limit() &&
-		   control->nsegments < CLARI_MAX_SEGMENTS;
+	return clari_control->segment_bytes + clari_control->ghost_bytes + bytes <= memory_limit() &&
+		   clari_control->nsegments < CLARI_MAX_SEGMENTS;
 }
 
 /* Drops files until so many bytes more fit, counting what is dropped but not yet gone as gone; false: there are none left. */
 static bool
 make_room_on_disk_locked(uint64 bytes, ClariDropped *dropped)
 {
-	ClariControl *control = clari_cache_control();
 
-	while (control->disk_bytes + bytes > disk_limit() + dropped->file_bytes)
+	while (clari_control->disk_bytes + bytes > disk_limit() + dropped->file_bytes)
 		if (!drop_a_file_locked(dropped))
 			return false;
 	return true;
@@ -353,9 +306,8 @@ make_room_on_disk_locked(uint64 bytes, ClariDropped *dropped)
 void
 clari_tier_trim_locked(ClariDropped *dropped)
 {
-	ClariControl *control = clari_cache_control();
 
-	while (control->segment_bytes > memory_limit() && drop_a_segment_locked(dropped))
+	while (clari_control->segment_bytes > memory_limit() && drop_a_segment_locked(dropped))
 		;
 	(void) make_room_on_disk_locked(0, dropped);
 }
@@ -376,23 +328,22 @@ shm_room(void)
 }
 
 static void
-count_segment_locked(ClariControl *control, Size bytes)
+count_segment_locked(Size bytes)
 {
-	control->segment_bytes += bytes;
-	control->nsegments++;
+	clari_control->segment_bytes += bytes;
+	clari_control->nsegments++;
 }
 
 /* Counts so many bytes, if there is room. */
 static bool
 try_to_reserve(Size bytes)
 {
-	ClariControl *control = clari_cache_control();
 	bool fits = bytes <= shm_room();
 
 	clari_cache_lock(LW_EXCLUSIVE);
-	fits = fits && fits_in_memory_locked(control, bytes);
+	fits = fits && fits_in_memory_locked(bytes);
 	if (fits)
-		count_segment_locked(control, bytes);
+		count_segment_locked(bytes);
 	clari_cache_unlock();
 	return fits;
 }
@@ -447,11 +398,10 @@ put_back(const ClariVersion *version)
 static void
 release_memory(Size bytes)
 {
-	ClariControl *control = clari_cache_control();
 
 	clari_cache_lock(LW_EXCLUSIVE);
-	control->segment_bytes -= bytes;
-	control->nsegments--;
+	clari_control->segment_bytes -= bytes;
+	clari_control->nsegments--;
 	clari_cache_unlock();
 }
 
@@ -471,7 +421,7 @@ take_a_segment(ClariVersion *version)
 	{
 		*version = victim->version;
 		clari_tier_drop_segment_locked(victim, &dropped);
-		count_segment_locked(clari_cache_control(), version->bytes);
+		count_segment_locked(version->bytes);
 	}
 	clari_cache_unlock();
 	return victim != NULL;
@@ -556,8 +506,7 @@ clari_cache_is_popular(const ClariVersion *version)
 		return false;
 	clari_cache_lock(LW_SHARED);
 	entry = find_without_segment_locked(version);
-	popular =
-		entry != NULL && entry->file_reads >= POPULAR && fits_in_memory_locked(clari_cache_control(), version->bytes);
+	popular = entry != NULL && entry->file_reads >= POPULAR && fits_in_memory_locked(version->bytes);
 	clari_cache_unlock();
 	return popular;
 }
@@ -605,7 +554,6 @@ clari_cache_promote(const ClariVersion *version, const void *bytes)
 bool
 clari_cache_reserve_disk(int index, uint64 bytes, ClariError *error)
 {
-	ClariControl *control = clari_cache_control();
 	ClariDropped dropped;
 	bool fits;
 
@@ -617,8 +565,8 @@ clari_cache_reserve_disk(int index, uint64 bytes, ClariError *error)
 		/* counted only once what had to go for it has gone */
 		if (fits && dropped.nfiles == 0)
 		{
-			control->disk_bytes += bytes;
-			control->flights[index].disk_bytes += bytes;
+			clari_control->disk_bytes += bytes;
+			clari_control->flights[index].disk_bytes += bytes;
 		}
 		clari_cache_unlock();
 		clari_tier_dispose(&dropped);
@@ -634,26 +582,24 @@ clari_cache_reserve_disk(int index, uint64 bytes, ClariError *error)
 void
 clari_cache_release_disk(int index, uint64 bytes)
 {
-	ClariControl *control = clari_cache_control();
-	ClariFlightShared *flight = &control->flights[index];
+	ClariFlightShared *flight = &clari_control->flights[index];
 
 	clari_cache_lock(LW_EXCLUSIVE);
 	bytes = Min(bytes, flight->disk_bytes); /* none, if another directory was set */
 	flight->disk_bytes -= bytes;
-	uncount_locked(control, bytes);
+	uncount_locked(bytes);
 	clari_cache_unlock();
 }
 
 void
 clari_cache_count_record(int index, uint32 bytes)
 {
-	ClariControl *control = clari_cache_control();
 	ClariEntryShared *entry;
 
 	clari_cache_lock(LW_EXCLUSIVE);
-	entry = &control->entries[control->flights[index].entry];
-	uncount_locked(control, entry->record_bytes);
-	control->disk_bytes += bytes;
+	entry = &clari_control->entries[clari_control->flights[index].entry];
+	uncount_locked(entry->record_bytes);
+	clari_control->disk_bytes += bytes;
 	entry->record_bytes = bytes;
 	clari_cache_unlock();
 }

@@ -1,5 +1,5 @@
 /*
- * cache_load.c
+ * load.c
  *		What earlier lives of the server left on disk, brought into the entry
  *		table.
  *
@@ -11,7 +11,7 @@
 #include "postgres.h"
 
 #include "base/report.h"
-#include "cache/shared.h"
+#include "cache/internal.h"
 #include "store/store.h"
 #include "compat.h"
 
@@ -94,10 +94,9 @@ is_version_in_memory(const ClariEntryShared *entry, const ClariStoreFound *found
 static bool
 insert_locked(const ClariStoreFound *found, ClariDropped *dropped)
 {
-	ClariControl *control = clari_cache_control();
 	ClariEntryShared *entry = clari_entry_find_locked(&found->key);
 
-	if (entry == NULL && (control->free_entry != CLARI_NOBODY || control->nentries < CLARI_MAX_ENTRIES))
+	if (entry == NULL && (clari_control->free_entry != CLARI_NOBODY || clari_control->nentries < CLARI_MAX_ENTRIES))
 		entry = clari_entry_insert_locked(&found->key, dropped);
 	if (entry == NULL)
 		return false;
@@ -111,9 +110,9 @@ insert_locked(const ClariStoreFound *found, ClariDropped *dropped)
 		insert_record_locked(entry, found);
 	else
 		insert_rowset_locked(entry, found, dropped);
-	control->disk_bytes += found->bytes;
+	clari_control->disk_bytes += found->bytes;
 	if (!found->is_record)
-		control->next_generation = Max(control->next_generation, found->generation + 1);
+		clari_control->next_generation = Max(clari_control->next_generation, found->generation + 1);
 	return true;
 }
 
@@ -142,19 +141,19 @@ load_one(const ClariStoreFound *found)
 
 /* Segments stay; what was in files of the other directory is not there any more. */
 static void
-leave_directory_locked(ClariControl *control)
+leave_directory_locked(void)
 {
-	for (int i = 0; i < control->nentries; i++)
+	for (int i = 0; i < clari_control->nentries; i++)
 	{
-		control->entries[i].in_file = false;
-		control->entries[i].record_bytes = 0;
+		clari_control->entries[i].in_file = false;
+		clari_control->entries[i].record_bytes = 0;
 	}
-	for (int i = 0; i < control->nflights; i++)
+	for (int i = 0; i < clari_control->nflights; i++)
 	{
-		control->flights[i].moved = control->flights[i].used;
-		control->flights[i].disk_bytes = 0;
+		clari_control->flights[i].moved = clari_control->flights[i].used;
+		clari_control->flights[i].disk_bytes = 0;
 	}
-	control->disk_bytes = 0;
+	clari_control->disk_bytes = 0;
 }
 
 /*
@@ -162,35 +161,35 @@ leave_directory_locked(ClariControl *control)
  * counts, so that those that are behind do not set the old one again.
  */
 static bool
-is_to_follow(const ClariControl *control)
+is_to_follow(void)
 {
-	return control->directory_generation == 0 ||
-		   (PgReloadTime > control->directory_at && strcmp(control->directory, clari_cache_directory) != 0);
+	return clari_control->directory_generation == 0 ||
+		   (PgReloadTime > clari_control->directory_at && strcmp(clari_control->directory, clari_cache_directory) != 0);
 }
 
 static void
-follow_directory_locked(ClariControl *control)
+follow_directory_locked(void)
 {
-	if (control->directory_generation != 0)
-		leave_directory_locked(control);
-	strlcpy(control->directory, clari_cache_directory, sizeof(control->directory));
-	control->directory_at = PgReloadTime;
-	control->directory_generation++;
-	control->loading = CLARI_LOADING_NEEDED;
-	control->load_at = 0;
+	if (clari_control->directory_generation != 0)
+		leave_directory_locked();
+	strlcpy(clari_control->directory, clari_cache_directory, sizeof(clari_control->directory));
+	clari_control->directory_at = PgReloadTime;
+	clari_control->directory_generation++;
+	clari_control->loading = CLARI_LOADING_NEEDED;
+	clari_control->load_at = 0;
 }
 
 /* True: this process is to load, and nobody else does. */
 static bool
-begin_loading_locked(ClariControl *control)
+begin_loading_locked(void)
 {
-	if (is_to_follow(control))
-		follow_directory_locked(control);
-	if (control->loading != CLARI_LOADING_NEEDED)
+	if (is_to_follow())
+		follow_directory_locked();
+	if (clari_control->loading != CLARI_LOADING_NEEDED)
 		return false;
-	control->loading = CLARI_LOADING_UNDER_WAY;
+	clari_control->loading = CLARI_LOADING_UNDER_WAY;
 	/* the lock that took this in has not told the store yet */
-	clari_store_set_directory(control->directory);
+	clari_store_set_directory(clari_control->directory);
 	return true;
 }
 
@@ -210,10 +209,10 @@ end_loading(Loading *loading, ClariLoading how)
 	clari_store_walk_end(loading->walk);
 	loading->walk = NULL;
 	clari_cache_lock(LW_EXCLUSIVE);
-	clari_cache_control()->loading = how;
+	clari_control->loading = how;
 	/* One that cannot be read: the cache begins without it, and somebody tries again later. */
 	if (loading->error.code != CLARI_ERROR_NONE)
-		clari_cache_control()->load_at = GetCurrentTimestamp() + LOAD_AGAIN;
+		clari_control->load_at = GetCurrentTimestamp() + LOAD_AGAIN;
 	clari_cache_unlock();
 	clari_cache_wake_sessions();
 }
@@ -232,7 +231,7 @@ static void
 load_all(Loading *loading)
 {
 	clari_cache_lock(LW_EXCLUSIVE);
-	loading->mine = begin_loading_locked(clari_cache_control());
+	loading->mine = begin_loading_locked();
 	clari_cache_unlock();
 	if (!loading->mine)
 		return;
@@ -271,20 +270,21 @@ load(void)
 }
 
 static bool
-is_put_off(const ClariControl *control)
+is_put_off(void)
 {
 	TimestampTz now = GetCurrentTimestamp();
 
-	return control->loading == CLARI_LOADING_NEEDED && control->load_at > now && control->load_at <= now + LOAD_AGAIN;
+	return clari_control->loading == CLARI_LOADING_NEEDED && clari_control->load_at > now &&
+		   clari_control->load_at <= now + LOAD_AGAIN;
 }
 
 static bool
-is_loaded(ClariControl *control)
+is_loaded(void)
 {
 	bool loaded;
 
 	clari_cache_lock(LW_SHARED);
-	loaded = !is_to_follow(control) && (control->loading == CLARI_LOADING_DONE || is_put_off(control));
+	loaded = !is_to_follow() && (clari_control->loading == CLARI_LOADING_DONE || is_put_off());
 	clari_cache_unlock();
 	return loaded;
 }
@@ -292,12 +292,11 @@ is_loaded(ClariControl *control)
 void
 clari_cache_open(void)
 {
-	ClariControl *control = clari_cache_control();
 	bool slept = false;
 
-	while (!is_loaded(control) && !load())
+	while (!is_loaded() && !load())
 	{
-		(void) ConditionVariableTimedSleep(&control->changed, 100, clari_wait_event_export());
+		(void) ConditionVariableTimedSleep(&clari_control->changed, 100, clari_wait_event_export());
 		slept = true;
 	}
 	if (slept)

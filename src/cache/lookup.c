@@ -1,5 +1,5 @@
 /*
- * cache_lookup.c
+ * lookup.c
  *		The entry table as sessions ask it: what serves, what is stale, what is
  *		queued.
  *
@@ -7,19 +7,18 @@
  */
 #include "postgres.h"
 
-#include "cache/shared.h"
+#include "cache/internal.h"
 
 #include "miscadmin.h"
 
 static ClariFlightShared *
 free_flight_locked(void)
 {
-	ClariControl *control = clari_cache_control();
 
-	for (int i = 0; i < control->nflights; i++)
-		if (!control->flights[i].used)
-			return &control->flights[i];
-	return control->nflights < CLARI_MAX_FLIGHTS ? &control->flights[control->nflights++] : NULL;
+	for (int i = 0; i < clari_control->nflights; i++)
+		if (!clari_control->flights[i].used)
+			return &clari_control->flights[i];
+	return clari_control->nflights < CLARI_MAX_FLIGHTS ? &clari_control->flights[clari_control->nflights++] : NULL;
 }
 
 /* What a look-up asks for, and what came of it besides its answer. */
@@ -42,15 +41,14 @@ is_strict(const ClariFreshness *freshness)
 static void
 fill_flight_locked(ClariFlightShared *flight, ClariEntryShared *entry, const Question *question)
 {
-	ClariControl *control = clari_cache_control();
 	const ClariFreshness *freshness = question->freshness;
 	const ClariTransport *transport = question->inquiry->transport;
 	int64 age = clari_freshness_age(&entry->version.meta, freshness);
 	TimestampTz invalidated_at = clari_entry_invalidated_at(entry);
 
 	memset(flight, 0, sizeof(*flight));
-	flight->generation = control->next_generation++;
-	flight->entry = (int) (entry - control->entries);
+	flight->generation = clari_control->next_generation++;
+	flight->entry = (int) (entry - clari_control->entries);
 	flight->worker = CLARI_NOBODY;
 	flight->role = question->role;
 	flight->account = question->account;
@@ -76,7 +74,6 @@ fill_flight_locked(ClariFlightShared *flight, ClariEntryShared *entry, const Que
 static ClariFlightShared *
 queue_locked(ClariEntryShared *entry, Question *question, ClariDropped *dropped)
 {
-	ClariControl *control = clari_cache_control();
 	const ClariRequest *request = question->inquiry->request;
 	ClariFlightShared *flight = free_flight_locked();
 
@@ -88,10 +85,10 @@ queue_locked(ClariEntryShared *entry, Question *question, ClariDropped *dropped)
 		return NULL;
 	clari_entry_describe_locked(entry, request->base_url, request->forecast, request->period);
 	fill_flight_locked(flight, entry, question);
-	entry->flight = (int) (flight - control->flights);
+	entry->flight = (int) (flight - clari_control->flights);
 	entry->role = question->role;
-	entry->used_at = ++control->clock;
-	control->stats.counts[CLARI_COUNT_MISSES]++;
+	entry->used_at = ++clari_control->clock;
+	clari_control->stats.counts[CLARI_COUNT_MISSES]++;
 	question->queued = true;
 	return flight;
 }
@@ -99,19 +96,18 @@ queue_locked(ClariEntryShared *entry, Question *question, ClariDropped *dropped)
 static ClariLookup
 serve_locked(ClariEntryShared *entry, const Question *question, bool waited, ClariVersion *version, ClariLookup how)
 {
-	ClariControl *control = clari_cache_control();
 	const ClariFreshness *freshness = question->freshness;
 
 	if (!OidIsValid(entry->role))
 		entry->role = question->role;
 	entry->file_reads += entry->version.segment == DSM_HANDLE_INVALID;
 	entry->ttl = clari_rowset_ttl(&entry->version.meta, freshness->cache_ttl, freshness->closed_period_ttl);
-	entry->used_at = ++control->clock;
+	entry->used_at = ++clari_control->clock;
 	entry->hits += how != CLARI_LOOKUP_STALE; /* which is looked up once more, to be renewed */
 	if (how == CLARI_LOOKUP_READY && !waited)
-		control->stats.counts[CLARI_COUNT_HITS]++;
+		clari_control->stats.counts[CLARI_COUNT_HITS]++;
 	else if (how == CLARI_LOOKUP_STALE_ERROR)
-		control->stats.counts[CLARI_COUNT_STALE_HITS]++;
+		clari_control->stats.counts[CLARI_COUNT_STALE_HITS]++;
 	*version = entry->version;
 	return how;
 }
@@ -172,7 +168,6 @@ static ClariLookup
 waited_for_locked(ClariEntryShared *entry, const Question *question, uint64 flight, ClariVersion *version,
 				  ClariError *error)
 {
-	ClariControl *control = clari_cache_control();
 
 	if (clari_entry_has_rowset(entry) && entry->version.meta.generation >= flight)
 	{
@@ -182,7 +177,7 @@ waited_for_locked(ClariEntryShared *entry, const Question *question, uint64 flig
 			*error = entry->error;
 		return serve_locked(entry, question, true, version, CLARI_LOOKUP_READY);
 	}
-	if (entry->flight != CLARI_NOBODY && control->flights[entry->flight].generation == flight)
+	if (entry->flight != CLARI_NOBODY && clari_control->flights[entry->flight].generation == flight)
 		return CLARI_LOOKUP_FLYING;
 	if (entry->failed_flight >= flight)
 		return failed_locked(entry, question, version, error);
@@ -204,7 +199,7 @@ failed_just_now_locked(const ClariEntryShared *entry)
 static bool
 flight_serves_locked(const ClariEntryShared *entry, const ClariFreshness *freshness)
 {
-	TimestampTz posted_at = clari_cache_control()->flights[entry->flight].progress.posted_at;
+	TimestampTz posted_at = clari_control->flights[entry->flight].progress.posted_at;
 
 	return !is_strict(freshness) || posted_at == 0 ||
 		   (posted_at > freshness->since - clari_freshness_age(&entry->version.meta, freshness) &&
@@ -230,7 +225,6 @@ static ClariLookup
 lookup_locked(ClariEntryShared *entry, const Question *question, uint64 *flight, ClariVersion *version,
 			  ClariError *error)
 {
-	ClariControl *control = clari_cache_control();
 	const ClariFreshness *freshness = question->freshness;
 
 	if (*flight != 0)
@@ -254,7 +248,7 @@ lookup_locked(ClariEntryShared *entry, const Question *question, uint64 *flight,
 	{
 		if (!flight_serves_locked(entry, freshness))
 			return CLARI_LOOKUP_LATER;
-		return join_locked(&control->flights[entry->flight], question, flight, CLARI_LOOKUP_FLYING);
+		return join_locked(&clari_control->flights[entry->flight], question, flight, CLARI_LOOKUP_FLYING);
 	}
 	if (!freshness->anew && failed_just_now_locked(entry))
 		return failed_locked(entry, question, version, error);
@@ -268,7 +262,7 @@ revalidate_locked(ClariEntryShared *entry, Question *question, ClariDropped *dro
 	ClariFlightShared *flight;
 
 	entry->hits++;
-	clari_cache_control()->stats.counts[CLARI_COUNT_STALE_HITS]++;
+	clari_control->stats.counts[CLARI_COUNT_STALE_HITS]++;
 	if (entry->flight != CLARI_NOBODY || failed_just_now_locked(entry))
 		return;
 	flight = queue_locked(entry, question, dropped);

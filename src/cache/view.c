@@ -1,12 +1,12 @@
 /*
- * cache_view.c
+ * view.c
  *		What the cache shows of itself: entries, flights, counters.
  *
  * Runs in sessions; copies under the lock, so that nothing is formatted there.
  */
 #include "postgres.h"
 
-#include "cache/shared.h"
+#include "cache/internal.h"
 
 /* ------- views ------- */
 
@@ -21,7 +21,7 @@ entry_state(const ClariEntryShared *entry)
 {
 	if (entry->flight != CLARI_NOBODY)
 	{
-		const ClariFlightShared *flight = &clari_cache_control()->flights[entry->flight];
+		const ClariFlightShared *flight = &clari_control->flights[entry->flight];
 
 		if (flight->worker == CLARI_NOBODY)
 			return "queued";
@@ -63,7 +63,6 @@ ClariEntryInfo *
 clari_cache_entries_copy(int *count)
 {
 	ClariEntryInfo *infos = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(ClariEntryInfo) * CLARI_MAX_ENTRIES);
-	ClariControl *control = clari_cache_control();
 	ClariDropped dropped;
 
 	*count = 0;
@@ -71,9 +70,9 @@ clari_cache_entries_copy(int *count)
 	clari_cache_open();
 	clari_cache_lock(LW_EXCLUSIVE);
 	clari_tier_trim_locked(&dropped); /* the bounds may have been lowered */
-	for (int i = 0; i < control->nentries; i++)
-		if (is_shown(&control->entries[i]))
-			describe_entry(&control->entries[i], &infos[(*count)++]);
+	for (int i = 0; i < clari_control->nentries; i++)
+		if (is_shown(&clari_control->entries[i]))
+			describe_entry(&clari_control->entries[i], &infos[(*count)++]);
 	clari_cache_unlock();
 	clari_tier_dispose(&dropped);
 	return infos;
@@ -83,7 +82,7 @@ static void
 describe_flight(const ClariFlightShared *flight, ClariFlightInfo *info)
 {
 	info->flight = flight->generation;
-	info->key = clari_cache_control()->entries[flight->entry].key;
+	info->key = clari_control->entries[flight->entry].key;
 	memcpy(info->base_url, flight->request.base_url, sizeof(info->base_url));
 	memcpy(info->forecast, flight->request.forecast, sizeof(info->forecast));
 	memcpy(info->period, flight->request.period, sizeof(info->period));
@@ -102,13 +101,12 @@ ClariFlightInfo *
 clari_cache_flights(int *count)
 {
 	ClariFlightInfo *infos = palloc(sizeof(ClariFlightInfo) * CLARI_MAX_FLIGHTS);
-	ClariControl *control = clari_cache_control();
 
 	*count = 0;
 	clari_cache_lock(LW_SHARED);
-	for (int i = 0; i < control->nflights; i++)
-		if (control->flights[i].used)
-			describe_flight(&control->flights[i], &infos[(*count)++]);
+	for (int i = 0; i < clari_control->nflights; i++)
+		if (clari_control->flights[i].used)
+			describe_flight(&clari_control->flights[i], &infos[(*count)++]);
 	clari_cache_unlock();
 	return infos;
 }
@@ -119,7 +117,7 @@ void
 clari_cache_stats(ClariStats *stats)
 {
 	clari_cache_lock(LW_SHARED);
-	*stats = clari_cache_control()->stats;
+	*stats = clari_control->stats;
 	clari_cache_unlock();
 }
 
@@ -127,15 +125,7 @@ void
 clari_cache_stats_reset(void)
 {
 	clari_cache_lock(LW_EXCLUSIVE);
-	memset(&clari_cache_control()->stats, 0, sizeof(ClariStats));
-	clari_cache_control()->stats.since = GetCurrentTimestamp();
-	clari_cache_unlock();
-}
-
-void
-clari_cache_count(ClariCounter counter, int64 change)
-{
-	clari_cache_lock(LW_EXCLUSIVE);
-	clari_cache_control()->stats.counts[counter] += change;
+	memset(&clari_control->stats, 0, sizeof(ClariStats));
+	clari_control->stats.since = GetCurrentTimestamp();
 	clari_cache_unlock();
 }

@@ -1,5 +1,5 @@
 /*
- * cache_worker.h
+ * worker.h
  *		The entry table as workers see it: claiming flights, telling of them,
  *		making room, and giving back what came of them.
  *
@@ -99,6 +99,11 @@ extern bool clari_cache_claims_job(int index, const char *job_id);
 extern bool clari_cache_is_contested(int index);
 
 /* ------- the tiers ------- */
+
+extern int clari_shared_cache_size; /* setting, kB */
+
+/* Rowsets up to this share of the shared cache get a segment, so that one does not turn out all others. */
+#define CLARI_SEGMENT_SHARE 8
 
 /*
  * A pinned segment with the bytes, for which others may be dropped; counted until

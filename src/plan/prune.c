@@ -20,7 +20,10 @@
 #include "optimizer/optimizer.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
+
+static bool enable_pruning = true; /* setting */
 
 struct ClariPrune
 {
@@ -31,6 +34,14 @@ struct ClariPrune
 	ExprState *qual; /* NULL: nothing to check */
 	List *asked;     /* ExprState of each right-hand side of = and IN */
 };
+
+void
+clari_prune_init(void)
+{
+	DefineCustomBoolVariable("clari_fdw.enable_pruning", "Reads only the quarters that a query's conditions leave.",
+							 "Off, every quarter of a foreign table is exported, and its rows are checked one by one.",
+							 &enable_pruning, true, PGC_USERSET, GUC_EXPLAIN, NULL, NULL, NULL);
+}
 
 /* ------- selecting clauses ------- */
 
@@ -342,7 +353,7 @@ clari_prune_select(List *restrictinfos, Index relid, TupleDesc tupdesc, const Cl
 	ListCell *cell;
 
 	*exact = NIL;
-	if (!clari_enable_pruning)
+	if (!enable_pruning)
 		return NIL;
 	context.attnums = list_concat(columns_from(CLARI_FROM_TIME_PERIOD, tupdesc, columns),
 								  columns_from(CLARI_FROM_FORECAST_NAME, tupdesc, columns));

@@ -19,8 +19,8 @@
 #include "clari/period.h"
 #include "options/options.h"
 
-/* GUC, defined in clari_fdw.c: off, every quarter of the extent is read, and the rows are checked one by one. */
-extern bool clari_enable_pruning;
+/* _PG_init's part: defines the setting by which every quarter of the extent is read, and the rows are checked one by one. */
+extern void clari_prune_init(void);
 
 /*
  * Of the relation's clauses (RestrictInfos), what prunes, as expressions: they

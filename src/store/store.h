@@ -24,9 +24,6 @@
 #include "job/record.h"
 #include "rowset/rowset.h"
 
-/* GUC clari_fdw.cache_directory, defined by _PG_init; the store goes by clari_store_set_directory() alone. */
-extern char *clari_cache_directory;
-
 /* ------- the directory ------- */
 
 /*

@@ -2,12 +2,14 @@
  * worker.c
  *		The process that makes exports: a loop that drives any number of flights.
  *
- * Started by sessions (cache_flight.c), gone when idle.  Each turn claims what is
+ * Started by sessions (cache/launch.c), gone when idle.  Each turn claims what is
  * queued, passes cancellations on, ticks what is due, and waits for the latch and
  * the sockets.  It talks to no session, and never touches a database, a plan or
  * a tuple.
  */
 #include "postgres.h"
+
+#include <limits.h>
 
 #include "worker/worker.h"
 
@@ -38,6 +40,7 @@ typedef struct Claimed
 	ClariFlight *flight;
 } Claimed;
 
+static int idle_timeout = 60 * 1000; /* setting, ms */
 static ClariHttp *http = NULL;
 static dlist_head flights = DLIST_STATIC_INIT(flights);
 static MemoryContext turn_context = NULL;
@@ -182,6 +185,13 @@ turn(void)
 	tell_all_progress();
 }
 
+void
+clari_worker_init(void)
+{
+	DefineCustomIntVariable("clari_fdw.worker_idle_timeout", "How long a background worker waits for more to do.", NULL,
+							&idle_timeout, 60 * 1000, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+}
+
 PGDLLEXPORT void
 clari_fdw_worker_main(Datum slot)
 {
@@ -204,7 +214,7 @@ clari_fdw_worker_main(Datum slot)
 		turn();
 		if (!dlist_is_empty(&flights))
 			busy_at = clari_clock_now();
-		else if (clari_clock_now() - busy_at >= clari_worker_idle_timeout && clari_cache_worker_end())
+		else if (clari_clock_now() - busy_at >= idle_timeout && clari_cache_worker_end())
 			return;
 	}
 	proc_exit(0);

@@ -7,6 +7,9 @@
 
 #include "compat.h"
 
+/* _PG_init's part: defines the setting. */
+extern void clari_worker_init(void);
+
 /*
  * The process's entry point; argument: the worker slot that a session has
  * reserved.  Connects to no database, so it blocks no DROP DATABASE, holds no

@@ -1,13 +1,13 @@
 /*
- * cache_shared.h
- *		What lies in shared memory: for the cache's own files only.
+ * internal.h
+ *		What lies in shared memory, and what the files of room cache do with it.
  *
  * A small struct in PostgreSQL's main segment (ClariCacheRoot) leads to the
  * control segment (ClariControl), made by whoever comes first.  Every field is
  * guarded by root->lock, but where its comment says otherwise.
  */
-#ifndef CLARI_CACHE_SHARED_H
-#define CLARI_CACHE_SHARED_H
+#ifndef CLARI_CACHE_INTERNAL_H
+#define CLARI_CACHE_INTERNAL_H
 
 #include "cache/worker.h"
 
@@ -46,7 +46,7 @@ typedef struct ClariEntryShared
 	int file_reads;       /* times that the version was looked up with no segment */
 	Oid role;             /* who asked for the export, or first used what an earlier life left; eviction is by role */
 	TimestampTz read_at;  /* when its segment was last found to be read: then it is no victim for a while */
-	uint64 used_at;       /* of control->clock: least recently used goes first */
+	uint64 used_at;       /* of clari_control->clock: least recently used goes first */
 	int flight;           /* index, or CLARI_NOBODY */
 	uint64 failed_flight; /* generation of the last failure, 0: none since the last rowset */
 	uint64 warned_flight; /* generation of the last rowset that could not be kept as it should; error says why */
@@ -205,13 +205,27 @@ clari_dropped_init(ClariDropped *dropped)
 	dropped->at = GetCurrentTimestamp();
 }
 
-/* The process's own view of both, attached at the first call. */
-extern ClariControl *clari_cache_control(void);
+static inline bool
+clari_flight_is_queued(const ClariFlightShared *flight)
+{
+	return flight->used && flight->worker == CLARI_NOBODY;
+}
+
+/* ------- control.c ------- */
+
+/* Settings. */
+extern int clari_disk_cache_size; /* kB */
+extern int clari_max_workers;
+extern char *clari_cache_directory; /* the store goes by clari_store_set_directory() alone */
+
+/* The process's own view of the control segment, which it has from its first clari_cache_lock() on. */
+extern ClariControl *clari_control;
+
 extern void clari_cache_lock(LWLockMode mode);
 extern void clari_cache_unlock(void);
 extern void clari_cache_wake_sessions(void);
 
-/* ------- entries (cache.c); with the lock held exclusively ------- */
+/* ------- entries (entry.c); with the lock held exclusively ------- */
 
 extern ClariEntryShared *clari_entry_find_locked(const ClariKey *key);
 
@@ -232,21 +246,10 @@ extern ClariEntryShared *clari_entry_victim_locked(ClariWeight weigh);
 /* A new entry, all zero but its key; NULL: every entry has a flight.  What had to go for it is in *dropped. */
 extern ClariEntryShared *clari_entry_insert_locked(const ClariKey *key, ClariDropped *dropped);
 
-/* As clari_cache_note_account(). */
-extern void clari_account_note_locked(const ClariKey *account, const ClariAccountFacts *facts);
-
-/* The organization, or empty. */
-extern const char *clari_account_organization_locked(const ClariKey *account);
-
-/* ------- flights (cache_flight.c); with the lock held exclusively ------- */
-
-/* Makes room for one more flight of the role and the account, if another role or account has more queued. */
-extern bool clari_flight_displace_locked(Oid role, const ClariKey *account);
-
-/* The flight, which is not in use yet, but has its role and account, gets its turn. */
-extern void clari_flight_take_turn_locked(ClariFlightShared *flight);
-
-/* ------- freshness (cache_freshness.c) ------- */
+/* What it has goes: the bytes are in *dropped from then on. */
+extern void clari_tier_drop_segment_locked(ClariEntryShared *entry, ClariDropped *dropped);
+extern void clari_tier_drop_file_locked(ClariEntryShared *entry, ClariDropped *dropped);
+extern void clari_tier_drop_record_locked(ClariEntryShared *entry, ClariDropped *dropped);
 
 /* How long the rowset is fresh for those who exported it, or for a statement. */
 extern int64 clari_rowset_ttl(const ClariRowsetMeta *meta, int64 cache_ttl, int64 closed_period_ttl);
@@ -257,13 +260,17 @@ extern TimestampTz clari_entry_invalidated_at(const ClariEntryShared *entry);
 /* Its POST was sent after (since - age), it was not invalidated, and it is not from the future. */
 extern bool clari_entry_is_younger(const ClariEntryShared *entry, const ClariFreshness *freshness, int64 age);
 
-/* ------- tiers (cache_tier.c); with the lock held exclusively ------- */
+/* ------- accounts (account.c); with the lock held exclusively ------- */
 
-extern void clari_tier_drop_segment_locked(ClariEntryShared *entry, ClariDropped *dropped);
-extern void clari_tier_drop_file_locked(ClariEntryShared *entry, ClariDropped *dropped);
-extern void clari_tier_drop_record_locked(ClariEntryShared *entry, ClariDropped *dropped);
+/* As clari_cache_note_account(). */
+extern void clari_account_note_locked(const ClariKey *account, const ClariAccountFacts *facts);
 
-/* Drops what exceeds the bounds, as far as there is room in *dropped. */
+/* The organization, or empty. */
+extern const char *clari_account_organization_locked(const ClariKey *account);
+
+/* ------- eviction (evict.c) ------- */
+
+/* With the lock held exclusively: drops what exceeds the bounds, as far as there is room in *dropped. */
 extern void clari_tier_trim_locked(ClariDropped *dropped);
 
 /*
@@ -273,7 +280,23 @@ extern void clari_tier_trim_locked(ClariDropped *dropped);
  */
 extern int clari_tier_dispose(const ClariDropped *dropped);
 
+/* ------- workers (launch.c); with the lock held exclusively ------- */
+
+/* All but this process, if it is one. */
+extern void clari_workers_wake_locked(void);
+extern bool clari_flights_have_queued_locked(void);
+
+/* ------- flights (claim.c); with the lock held exclusively ------- */
+
+/* Makes room for one more flight of the role and the account, if another role or account has more queued. */
+extern bool clari_flight_displace_locked(Oid role, const ClariKey *account);
+
+/* The flight, which is not in use yet, but has its role and account, gets its turn. */
+extern void clari_flight_take_turn_locked(ClariFlightShared *flight);
+
+/* ------- loading (load.c) ------- */
+
 /* Loads what the directory holds, or waits until it is loaded; follows a change of the directory. */
 extern void clari_cache_open(void);
 
-#endif /* CLARI_CACHE_SHARED_H */
+#endif /* CLARI_CACHE_INTERNAL_H */

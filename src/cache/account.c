@@ -1,0 +1,124 @@
+/*
+ * account.c
+ *		What the jobs of an account have told of it: whose key it is, its
+ *		organization and currency, and what Clari does not export for it.
+ *
+ * Runs in sessions and workers.  A bounded memory: the oldest go first.
+ */
+#include "postgres.h"
+
+#include "cache/internal.h"
+
+/* ------- whom Clari takes a key for ------- */
+
+static ClariAccountShared *
+find_account_locked(const ClariKey *account)
+{
+
+	for (int i = 0; i < CLARI_MAX_ACCOUNTS; i++)
+		if (clari_control->accounts[i].facts.user_id[0] != '\0' &&
+			memcmp(&clari_control->accounts[i].account, account, sizeof(*account)) == 0)
+			return &clari_control->accounts[i];
+	return NULL;
+}
+
+const char *
+clari_account_organization_locked(const ClariKey *account)
+{
+	const ClariAccountShared *place = find_account_locked(account);
+
+	return place != NULL ? place->facts.organization : "";
+}
+
+/* Keeps what was known where the new fact is empty. */
+static void
+note_fact(char *fact, const char *noted, size_t size)
+{
+	if (noted[0] != '\0')
+		strlcpy(fact, noted, size);
+}
+
+void
+clari_account_note_locked(const ClariKey *account, const ClariAccountFacts *facts)
+{
+	ClariAccountShared *place = find_account_locked(account);
+
+	if (place == NULL)
+	{
+		place = &clari_control->accounts[clari_control->next_account];
+		clari_control->next_account = (clari_control->next_account + 1) % CLARI_MAX_ACCOUNTS;
+		memset(place, 0, sizeof(*place));
+	}
+	place->account = *account;
+	note_fact(place->facts.user_id, facts->user_id, sizeof(place->facts.user_id));
+	note_fact(place->facts.organization, facts->organization, sizeof(place->facts.organization));
+	note_fact(place->facts.currency, facts->currency, sizeof(place->facts.currency));
+}
+
+void
+clari_cache_note_account(const ClariKey *account, const ClariAccountFacts *facts)
+{
+	clari_cache_lock(LW_EXCLUSIVE);
+	clari_account_note_locked(account, facts);
+	clari_cache_unlock();
+}
+
+void
+clari_cache_account(const ClariKey *account, ClariAccountFacts *facts)
+{
+	const ClariAccountShared *place;
+
+	memset(facts, 0, sizeof(*facts));
+	clari_cache_lock(LW_SHARED);
+	place = find_account_locked(account);
+	if (place != NULL)
+		*facts = place->facts;
+	clari_cache_unlock();
+}
+
+/* ------- what cannot be exported ------- */
+
+#define REFUSAL_MEMORY USECS_PER_DAY
+
+static ClariRefusalShared *
+find_refusal_locked(const ClariKey *account, const char *forecast)
+{
+
+	for (int i = 0; i < CLARI_MAX_REFUSALS; i++)
+		if (clari_control->refusals[i].refused_at != 0 && strcmp(clari_control->refusals[i].forecast, forecast) == 0 &&
+			memcmp(&clari_control->refusals[i].account, account, sizeof(*account)) == 0)
+			return &clari_control->refusals[i];
+	return NULL;
+}
+
+void
+clari_cache_note_crm_refused(const ClariKey *account, const char *forecast)
+{
+	ClariRefusalShared *place;
+
+	clari_cache_lock(LW_EXCLUSIVE);
+	place = find_refusal_locked(account, forecast);
+	if (place == NULL)
+	{
+		place = &clari_control->refusals[clari_control->next_refusal];
+		clari_control->next_refusal = (clari_control->next_refusal + 1) % CLARI_MAX_REFUSALS;
+	}
+	place->account = *account;
+	strlcpy(place->forecast, forecast, sizeof(place->forecast));
+	place->refused_at = GetCurrentTimestamp();
+	clari_cache_unlock();
+}
+
+bool
+clari_cache_is_crm_refused(const ClariKey *account, const char *forecast)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	const ClariRefusalShared *place;
+	bool refused;
+
+	clari_cache_lock(LW_SHARED);
+	place = find_refusal_locked(account, forecast);
+	refused = place != NULL && place->refused_at <= now && now - place->refused_at < REFUSAL_MEMORY;
+	clari_cache_unlock();
+	return refused;
+}

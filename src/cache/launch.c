@@ -1,0 +1,163 @@
+/*
+ * launch.c
+ *		Background workers for what is queued: started, and woken.
+ *
+ * Sessions start workers, and reserve the slots that these will take; sessions and
+ * workers wake them.
+ */
+#include "postgres.h"
+
+#include "cache/internal.h"
+
+#include "miscadmin.h"
+#include "postmaster/bgworker.h"
+
+/* A worker that has not come up by then never will; one is up in 5 ms. */
+#define STARTING_LIMIT (5 * USECS_PER_SEC)
+
+void
+clari_workers_wake_locked(void)
+{
+
+	for (int i = 0; i < CLARI_MAX_WORKERS; i++)
+		if (clari_control->workers[i].state == CLARI_WORKER_RUNNING && clari_control->workers[i].latch != MyLatch)
+			SetLatch(clari_control->workers[i].latch);
+}
+
+static int
+count_flights_locked(void)
+{
+	int count = 0;
+
+	for (int i = 0; i < clari_control->nflights; i++)
+		count += clari_control->flights[i].used;
+	return count;
+}
+
+bool
+clari_flights_have_queued_locked(void)
+{
+	for (int i = 0; i < clari_control->nflights; i++)
+		if (clari_flight_is_queued(&clari_control->flights[i]))
+			return true;
+	return false;
+}
+
+/* Counts the workers that run or will; *vacant is a free slot or CLARI_NOBODY. */
+static int
+count_workers_locked(int *vacant)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	int count = 0;
+
+	*vacant = CLARI_NOBODY;
+	for (int i = CLARI_MAX_WORKERS - 1; i >= 0; i--)
+	{
+		ClariWorkerShared *worker = &clari_control->workers[i];
+
+		if (worker->state == CLARI_WORKER_STARTING && (worker->since < now - STARTING_LIMIT || worker->since > now))
+			worker->state = CLARI_WORKER_FREE;
+		if (worker->state == CLARI_WORKER_FREE)
+			*vacant = i;
+		else
+			count++;
+	}
+	return count;
+}
+
+/* Has a flight been queued for so long that a worker should have come up, and there is none? */
+static bool
+is_stuck_locked(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz long_ago = now - STARTING_LIMIT;
+	bool waiting = false;
+
+	if (clari_control->worker_at > long_ago && clari_control->worker_at <= now)
+		return false;
+	for (int i = 0; i < CLARI_MAX_WORKERS; i++)
+		if (clari_control->workers[i].state == CLARI_WORKER_RUNNING)
+			return false;
+	for (int i = 0; i < clari_control->nflights; i++)
+		waiting = waiting || (clari_control->flights[i].used && clari_control->flights[i].queued_at < long_ago);
+	return waiting;
+}
+
+/*
+ * The slot for one more worker, reserved, or CLARI_NOBODY if there are enough;
+ * *running counts the others, *stuck tells that none of them comes up.
+ */
+static int
+reserve_worker(int *running, bool *stuck)
+{
+	int vacant;
+
+	clari_cache_lock(LW_EXCLUSIVE);
+	if (clari_flights_have_queued_locked())
+		clari_workers_wake_locked();
+	*running = count_workers_locked(&vacant);
+	*stuck = is_stuck_locked();
+	if (*running >= Min(clari_max_workers, count_flights_locked()))
+		vacant = CLARI_NOBODY;
+	if (vacant != CLARI_NOBODY)
+	{
+		clari_control->workers[vacant].state = CLARI_WORKER_STARTING;
+		clari_control->workers[vacant].since = GetCurrentTimestamp();
+		clari_control->workers[vacant].latch = NULL;
+		clari_control->workers[vacant].flights = 0;
+	}
+	clari_cache_unlock();
+	return vacant;
+}
+
+static bool
+register_worker(int slot)
+{
+	BackgroundWorker worker = {0};
+
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_ConsistentState; /* also on a standby */
+	worker.bgw_restart_time = BGW_NEVER_RESTART;
+	strlcpy(worker.bgw_library_name, "clari_fdw", BGW_MAXLEN);
+	strlcpy(worker.bgw_function_name, "clari_fdw_worker_main", BGW_MAXLEN);
+	strlcpy(worker.bgw_name, "clari_fdw worker", BGW_MAXLEN);
+	strlcpy(worker.bgw_type, "clari_fdw worker", BGW_MAXLEN);
+	strlcpy(worker.bgw_extra, CLARI_CACHE_LAYOUT, BGW_EXTRALEN);
+	worker.bgw_main_arg = Int32GetDatum(slot);
+	return RegisterDynamicBackgroundWorker(&worker, NULL);
+}
+
+bool
+clari_cache_start_workers(ClariError *error)
+{
+	int running;
+	int slot;
+	bool stuck;
+
+	if (!IsUnderPostmaster)
+	{
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED), errmsg("clari_fdw cannot export in single-user mode"),
+						errdetail("Exports are made by background workers.")));
+	}
+	while ((slot = reserve_worker(&running, &stuck)) != CLARI_NOBODY)
+	{
+		if (register_worker(slot))
+			continue;
+		clari_cache_lock(LW_EXCLUSIVE);
+		clari_control->workers[slot].state = CLARI_WORKER_FREE;
+		clari_cache_unlock();
+		if (running > 0)
+			return true; /* slower, but it will come */
+		clari_error_set(error, CLARI_ERROR_RESOURCES, "no background worker slot is free for the export");
+		clari_error_detail(error, "All %d of max_worker_processes are in use.", max_worker_processes);
+		clari_error_hint(error, "Raise \"max_worker_processes\", or try again later.");
+		return false;
+	}
+	if (stuck)
+	{
+		clari_error_set(error, CLARI_ERROR_RESOURCES, "the background workers for exports do not come up");
+		clari_error_hint(error,
+						 "The server's log tells why.  If clari_fdw was updated a moment ago, start a new session.");
+	}
+	return !stuck;
+}
