@@ -1,12 +1,12 @@
 /*
  * download.c
- *		A download on its way into the cache: see download.h.
+ *		A download on its way into the cache: see internal.h.
  *
  * Runs in the worker.  Takes no lock but within the cache's calls.
  */
 #include "postgres.h"
 
-#include "worker/download.h"
+#include "worker/internal.h"
 
 #include "clari/digest.h"
 #include "json/json.h"

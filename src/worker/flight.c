@@ -1,22 +1,244 @@
 /*
  * flight.c
- *		One claimed export in the worker's hands: see flight.h.
+ *		One claimed export in the worker's hands: see internal.h.
  *
  * Runs in the worker.  Takes no lock but within the cache's calls.
  */
 #include "postgres.h"
 
-#include "worker/flight_shared.h"
+#include "worker/internal.h"
 
 #include "base/clock.h"
+#include "base/report.h"
 #include "clari/digest.h"
+#include "job/job.h"
 #include "json/json.h"
 
 #include "miscadmin.h"
 #include "postmaster/interrupt.h"
 #include "utils/memutils.h"
 
+/* A disk that is full is so for each export. */
+#define LOG_INTERVAL 60000 /* ms */
+
+struct ClariFlight
+{
+	ClariOrder order; /* holds the secret: wiped when the flight ends */
+	ClariHttp *http;
+	ClariJob job;
+	ClariRecord record;
+	ClariRecord older;       /* of the job that this one is to replace; empty: none */
+	bool in_doubt;           /* job.in_doubt before the step under way */
+	uint32 killed;           /* decodings of the job's file that ended with the process, in earlier lives */
+	ClariTransfer *transfer; /* under way, or NULL */
+	ClariDownload *download; /* under way, or NULL */
+	ClariProduct product;    /* of the download that is complete */
+	ClariError warning;      /* for the waiting: what could not be kept on disk, and why */
+	TimestampTz posted_at;   /* when this flight last POSTed */
+	TimestampTz done_at;     /* when the job was seen DONE */
+	bool taken_up;           /* the job's, which an earlier flight had brought to its end */
+	bool noted;              /* whose job it is, for the account */
+	bool over;
+};
+
 static void step(ClariFlight *flight, const ClariJobEvent *event);
+
+/* ------- what is said ------- */
+
+static void
+add_detail(ClariError *error, const char *sentence)
+{
+	char detail[sizeof(error->detail)];
+
+	memcpy(detail, error->detail, sizeof(detail));
+	clari_error_detail(error, "%s%s%s", detail, detail[0] != '\0' ? " " : "", sentence);
+}
+
+/* Adds facts that every failure has in common. */
+static void
+add_place(ClariError *error, const ClariFlight *flight)
+{
+	const ClariRequest *request = &flight->order.request;
+
+	add_detail(error, psprintf("Forecast \"%s\", %s%s%s%s.", request->forecast,
+							   request->period[0] != '\0' ? "period " : "the current quarter", request->period,
+							   flight->job.job_id[0] != '\0' ? ", job " : "", flight->job.job_id));
+}
+
+/*
+ * Something could not be kept as it should.  The first reason counts, for those
+ * who wait; the server's log has it once a minute.  An error without a code is
+ * none.
+ */
+static void
+warn(ClariFlight *flight, const ClariError *error)
+{
+	static int64 logged_at = 0;
+
+	if (error->code == CLARI_ERROR_NONE || flight->warning.code != CLARI_ERROR_NONE)
+		return;
+	flight->warning = *error;
+	if (logged_at != 0 && clari_clock_now() - logged_at < LOG_INTERVAL)
+		return;
+	logged_at = clari_clock_now();
+	clari_error_report(LOG, error);
+}
+
+/* ------- the record ------- */
+
+static void
+save_record(ClariFlight *flight, bool durable)
+{
+	ClariError error;
+
+	if (!clari_takeup_save(&flight->order, &flight->record, durable, &error))
+		warn(flight, &error);
+}
+
+/*
+ * Before the POST.  While one is in doubt whose job may yet be found, the record
+ * is as old as that.
+ */
+static void
+record_intent(ClariFlight *flight, bool in_doubt)
+{
+	ClariRecord *record = &flight->record;
+
+	flight->posted_at = GetCurrentTimestamp();
+	flight->killed = 0;
+	flight->taken_up = false;
+	record->job_id[0] = '\0';
+	record->attempts = 0;
+	record->settled = false;
+	record->without_crm = flight->job.without_crm;
+	record->renewed = flight->job.renewed;
+	if (!in_doubt || record->posted_at == 0)
+		record->posted_at = flight->posted_at;
+	save_record(flight, true);
+}
+
+/* Whom Clari takes the account's key for; and its own currency, which is that of a job that asked for none. */
+static void
+note_account(ClariFlight *flight)
+{
+	ClariRecord *record = &flight->record;
+	const ClariJob *job = &flight->job;
+	ClariAccountFacts facts = {.user_id = ""};
+
+	strlcpy(facts.user_id, job->user_id, sizeof(facts.user_id));
+	strlcpy(facts.organization, job->organization, sizeof(facts.organization));
+	if (flight->order.request.currency[0] == '\0')
+		strlcpy(facts.currency, job->currency, sizeof(facts.currency));
+	clari_cache_note_account(&flight->order.account, &facts);
+	clari_cache_account(&flight->order.account, &facts);
+	strlcpy(record->user_id, facts.user_id, sizeof(record->user_id));
+	strlcpy(record->currency, facts.currency, sizeof(record->currency));
+}
+
+/* After each step: as soon as the job's id is known. */
+static void
+record_job(ClariFlight *flight)
+{
+	ClariRecord *record = &flight->record;
+	const ClariJob *job = &flight->job;
+
+	if (job->user_id[0] != '\0' && !flight->noted)
+	{
+		note_account(flight);
+		/* the currency may be told later */
+		flight->noted = job->currency[0] != '\0' || flight->order.request.currency[0] != '\0';
+	}
+	if (job->job_id[0] == '\0' || strcmp(job->job_id, record->job_id) == 0)
+		return;
+	strlcpy(record->job_id, job->job_id, sizeof(record->job_id));
+	if (!job->adopted)
+		record->posted_at = flight->posted_at;
+	memset(&record->known, 0, sizeof(record->known));
+	save_record(flight, true);
+	clari_cache_count(job->adopted ? CLARI_COUNT_TAKEN_UP : CLARI_COUNT_EXPORTS, 1);
+}
+
+/* Before decoding: should that kill the process, whoever comes next knows. */
+static void
+record_attempt(ClariFlight *flight)
+{
+	if (flight->record.attempts == flight->killed + 1)
+		return;
+	flight->record.attempts = flight->killed + 1;
+	save_record(flight, true);
+}
+
+/*
+ * There is no job of ours: its record goes; or the one of the older job, which it
+ * was to replace, comes back.
+ */
+static void
+restore_record(ClariFlight *flight)
+{
+	const ClariRecord *older = &flight->older;
+
+	if (flight->job.replaced_id[0] == '\0' || older->posted_at == 0 ||
+		clari_cache_is_invalidated(flight->order.index, older->posted_at))
+	{
+		clari_takeup_forget(&flight->order);
+		return;
+	}
+	flight->record = *older;
+	save_record(flight, true);
+}
+
+/* The job has ended, for us: nobody died of it. */
+static void
+record_end(ClariFlight *flight, bool published)
+{
+	ClariRecord *record = &flight->record;
+
+	if (record->posted_at == 0)
+		return;
+	if (clari_cache_is_invalidated(flight->order.index, record->posted_at))
+	{
+		clari_takeup_forget(&flight->order);
+		return;
+	}
+	/* A file that is bad stays so; but one that could not be fetched, or kept, may be had yet. */
+	record->settled = published || flight->job.error.code == CLARI_ERROR_DATA;
+	record->attempts = published ? 0 : flight->killed;
+	record->renewed &= !published;
+	save_record(flight, !published);
+}
+
+/* ------- the rowset ------- */
+
+static void
+fill_meta(const ClariFlight *flight, ClariRowsetMeta *meta)
+{
+	const ClariOrder *order = &flight->order;
+	const ClariJob *job = &flight->job;
+
+	memset(meta, 0, sizeof(*meta));
+	meta->key = order->key;
+	meta->generation = order->generation;
+	strlcpy(meta->base_url, order->request.base_url, sizeof(meta->base_url));
+	strlcpy(meta->forecast, order->request.forecast, sizeof(meta->forecast));
+	strlcpy(meta->requested, order->request.period, sizeof(meta->requested));
+	strlcpy(meta->job_id, job->job_id, sizeof(meta->job_id));
+	meta->posted_at = flight->record.posted_at;
+	/* Only for those who waited before, and not for a later life of the server. */
+	if (clari_cache_is_invalidated(order->index, meta->posted_at))
+		meta->posted_at = 0;
+	meta->cache_ttl = order->cache_ttl;
+	meta->closed_period_ttl = order->closed_period_ttl;
+	/* Clari's endTime is epoch milliseconds. */
+	if (job->end_time > 0)
+		meta->exported_at =
+			(job->end_time - INT64CONST(1000) * SECS_PER_DAY * (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE)) * 1000;
+	else
+		meta->exported_at = flight->done_at;
+	if (job->truncated)
+		meta->flags |= CLARI_ROWSET_TRUNCATED;
+	if (job->without_crm)
+		meta->flags |= CLARI_ROWSET_WITHOUT_CRM;
+}
 
 /* ------- telling ------- */
 
@@ -60,7 +282,7 @@ fail_with(ClariFlight *flight, const ClariError *reason)
 	bool left = job->job_id[0] != '\0' && !job->forget && !job->done;
 	ClariError error = *reason;
 
-	clari_flight_add_place(&error, flight);
+	add_place(&error, flight);
 	clari_cache_fail(flight->order.index, left ? job->job_id : job->replaced_id, &error);
 	flight->over = true;
 }
@@ -72,9 +294,9 @@ fail(ClariFlight *flight)
 
 	abandon_calls(flight);
 	if (job->forget)
-		clari_flight_restore_record(flight);
+		restore_record(flight);
 	else
-		clari_flight_record_end(flight, false);
+		record_end(flight, false);
 	fail_with(flight, &job->error);
 }
 
@@ -83,14 +305,14 @@ publish(ClariFlight *flight)
 {
 	const ClariProduct *product = &flight->product;
 
-	clari_flight_warn(flight, &product->warning);
-	clari_flight_record_end(flight, true);
+	warn(flight, &product->warning);
+	record_end(flight, true);
 	clari_cache_count(CLARI_COUNT_BYTES, product->bytes);
 	clari_cache_count(CLARI_COUNT_ENTRIES, (int64) product->version.meta.rows[CLARI_ENTRIES]);
 	if (flight->warning.code != CLARI_ERROR_NONE)
 	{
-		clari_flight_add_place(&flight->warning, flight);
-		clari_flight_add_detail(&flight->warning, "Its rows are complete; only the cache suffers.");
+		add_place(&flight->warning, flight);
+		add_detail(&flight->warning, "Its rows are complete; only the cache suffers.");
 	}
 	clari_cache_publish(flight->order.index, &product->version, product->in_file, flight->taken_up, &flight->warning);
 	flight->product.version.segment = DSM_HANDLE_INVALID;
@@ -235,7 +457,7 @@ post(ClariFlight *flight)
 		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
 	request.url = psprintf("%s/export/forecast/%s", wanted.base_url, escaped(wanted.forecast));
 	request.body = body;
-	clari_flight_record_intent(flight, flight->in_doubt);
+	record_intent(flight, flight->in_doubt);
 	clari_flight_tell(flight);              /* who asks from now on for what is not older may not take this */
 	call(flight, &request, NULL, answered); /* copies the body */
 	free(body);
@@ -300,7 +522,7 @@ refuse_download(ClariFlight *flight, const ClariError *error)
 	clari_download_close(flight->download);
 	flight->download = NULL;
 	if (error->code == CLARI_ERROR_IO)
-		clari_flight_warn(flight, error);
+		warn(flight, error);
 	if (error->code == CLARI_ERROR_LIMIT && flight->job.io_failed)
 	{
 		blame_disk(flight, error, &blamed);
@@ -326,7 +548,7 @@ downloaded(void *arg, const ClariHttpResult *result)
 		return;
 	}
 	flight->transfer = NULL;
-	clari_flight_fill_meta(flight, &meta);
+	fill_meta(flight, &meta);
 	if (result->sink_refused || !clari_download_finish(flight->download, &meta, &flight->product, &error))
 	{
 		if (!ShutdownRequestPending) /* else the next worker takes the job up */
@@ -344,7 +566,7 @@ download(ClariFlight *flight)
 	ClariHttpRequest request = {.method = CLARI_HTTP_GET, .foreign_redirects = true};
 	ClariError error;
 
-	clari_flight_record_attempt(flight);
+	record_attempt(flight);
 	clari_cache_count(CLARI_COUNT_DOWNLOADS, 1);
 	flight->download = clari_download_open(&flight->order, !flight->job.io_failed, &error);
 	if (flight->download == NULL)
@@ -406,7 +628,7 @@ step(ClariFlight *flight, const ClariJobEvent *event)
 	flight->in_doubt = flight->job.in_doubt;
 	action = clari_job_step(&flight->job, event, clari_clock_now());
 	clari_cache_count(CLARI_COUNT_RETRIES, flight->job.total_retries - retries);
-	clari_flight_record_job(flight);
+	record_job(flight);
 	if (flight->job.without_crm && !without_crm)
 		clari_cache_note_crm_refused(&flight->order.account, flight->order.request.forecast);
 	/* An event can overtake a call. */
@@ -519,7 +741,7 @@ clari_flight_quit(ClariFlight *flight)
 	clari_download_close(flight->download);
 	flight->download = NULL;
 	flight->record.attempts = flight->killed;
-	clari_flight_save_record(flight, false);
+	save_record(flight, false);
 }
 
 void

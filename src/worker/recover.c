@@ -1,12 +1,12 @@
 /*
- * takeup.c
- *		What a worker knows of an export's job beyond its own life: see takeup.h.
+ * recover.c
+ *		What a worker knows of an export's job beyond its own life: see internal.h.
  *
  * Runs in the worker; takes the cache's lock only within the cache's calls.
  */
 #include "postgres.h"
 
-#include "worker/recover.h"
+#include "worker/internal.h"
 
 #include "base/report.h"
 #include "json/json.h"

@@ -17,7 +17,7 @@
 #include "cache/worker.h"
 #include "clari/digest.h"
 #include "http/http.h"
-#include "worker/flight.h"
+#include "worker/internal.h"
 #include "compat.h"
 
 #include "lib/ilist.h"
