@@ -17,7 +17,6 @@
 #include "plan/estimate.h"
 #include "plan/plan.h"
 #include "plan/prune.h"
-#include "scan/analyze.h"
 #include "scan/scan.h"
 #include "worker/worker.h"
 #include "compat.h"

@@ -1,13 +1,13 @@
 /*
  * analyze.c
- *		ANALYZE of a foreign table: see analyze.h.
+ *		ANALYZE of a foreign table: see scan.h.
  *
  * Runs in sessions and autovacuum workers.  Reads what the cache holds of the
  * table's extent, however old, with the owner's user mapping.
  */
 #include "postgres.h"
 
-#include "scan/analyze.h"
+#include "scan/scan.h"
 
 #include "plan/estimate.h"
 #include "session/export.h"

@@ -1,6 +1,6 @@
 /*
  * cells.c
- *		Rows of a rowset as Datums in a slot: see cells.h.
+ *		Rows of a rowset as Datums in a slot: see internal.h.
  *
  * Runs in sessions.  Where the declared type is the stored one nothing is
  * copied: a text or numeric Datum is a pointer into the chunk.  Other types go
@@ -9,10 +9,9 @@
  */
 #include "postgres.h"
 
-#include "scan/cells.h"
+#include "scan/internal.h"
 
 #include "options/columns.h"
-#include "scan/pivot.h"
 
 #include "executor/tuptable.h"
 #include "mb/pg_wchar.h"

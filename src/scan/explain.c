@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "plan/plan.h"
+#include "scan/internal.h"
 #include "scan/scan.h"
 
 #include "commands/explain.h"

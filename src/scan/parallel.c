@@ -1,13 +1,13 @@
 /*
  * parallel.c
- *		One scan's rowsets among participants: see parallel.h.
+ *		One scan's rowsets among participants: see internal.h.
  *
  * Runs in the leader and its workers.  The leader writes the rowsets before
  * there are others; after that only the counters change.
  */
 #include "postgres.h"
 
-#include "scan/parallel.h"
+#include "scan/internal.h"
 
 #include "port/atomics.h"
 

@@ -1,12 +1,12 @@
 /*
  * pivot.c
- *		The pivot of "forecasts": see pivot.h.
+ *		The pivot of "forecasts": see internal.h.
  *
  * Runs in sessions.
  */
 #include "postgres.h"
 
-#include "scan/pivot.h"
+#include "scan/internal.h"
 
 #include "base/report.h"
 

@@ -13,8 +13,7 @@
 #include "options/columns.h"
 #include "plan/plan.h"
 #include "plan/prune.h"
-#include "scan/cells.h"
-#include "scan/parallel.h"
+#include "scan/internal.h"
 #include "session/fetch.h"
 #include "compat.h"
 

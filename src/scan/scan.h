@@ -1,6 +1,6 @@
 /*
  * scan.h
- *		The executor's callbacks, and what EXPLAIN asks of a scan.
+ *		The executor's callbacks.
  */
 #ifndef CLARI_SCAN_H
 #define CLARI_SCAN_H
@@ -8,10 +8,6 @@
 #include "postgres.h"
 
 #include "foreign/fdwapi.h"
-
-#include "options/options.h"
-#include "scan/cells.h"
-#include "session/fetch.h"
 
 /*
  * While set, scans of "forecasts" that have a row per week show the latest week
@@ -31,20 +27,11 @@ extern void clariReInitializeDSMForeignScan(ForeignScanState *node, ParallelCont
 extern void clariInitializeWorkerForeignScan(ForeignScanState *node, shm_toc *toc, void *coordinate);
 extern void clariShutdownForeignScan(ForeignScanState *node);
 
-/* ------- for EXPLAIN ------- */
-
-/* The options of a begun scan; *authenticated: is there an API key? */
-extern const ClariOptions *clari_scan_options(ForeignScanState *node, bool *authenticated);
-
 /*
- * The quarters that it would read, as far as they are known without asking
- * Clari: ascending in periods (room for CLARI_EXTENT_MAX_PERIODS).  Returns how
- * many; -1 when the current quarter is not known.
+ * FdwRoutine's callback, as PostgreSQL describes it.  Never exports: with nothing
+ * cached, false and a WARNING (none from autovacuum, which comes by for the sake
+ * of an inheritance parent).
  */
-extern int clari_scan_periods(ForeignScanState *node, ClariPeriod *periods);
-
-/* Where it has got its rows from, or NULL before it is executed; what was done with them, by all participants. */
-extern const ClariFetch *clari_scan_fetch(ForeignScanState *node);
-extern ClariCellsUse clari_scan_use(ForeignScanState *node);
+extern bool clariAnalyzeForeignTable(Relation relation, AcquireSampleRowsFunc *sample, BlockNumber *pages);
 
 #endif /* CLARI_SCAN_H */
