@@ -110,10 +110,10 @@ extern int64_t clari_transfer_deadline(const ClariTransfer *transfer);
 extern void clari_libcurl_enter(void);
 extern void clari_libcurl_leave(void);
 
-/* HTTP status of the hop under way; 0: none has come. */
-extern int clari_transfer_status(const ClariTransfer *transfer);
-
 /* "GET", for messages. */
 extern const char *clari_transfer_method(const ClariTransfer *transfer);
+
+/* Replaces what is not printable ASCII: texts from the network end up in logs. */
+extern void clari_origin_clean(char *text);
 
 #endif /* CLARI_HTTP_INTERNAL_H */

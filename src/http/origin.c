@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "http/internal.h"
+
 /* Copies one part of the URL; false if it has none or it is too long. */
 static bool
 copy_part(CURLU *url, CURLUPart part, unsigned int flags, char *text, size_t size)

@@ -55,7 +55,4 @@ extern void clari_origin_redact(const char *url, char *text, size_t size);
 /* "http://host:port" of a proxy as the option has it, without credentials, should there be any. */
 extern void clari_origin_proxy_text(const char *proxy, char *text, size_t size);
 
-/* Replaces what is not printable ASCII: texts from the network end up in logs. */
-extern void clari_origin_clean(char *text);
-
 #endif /* CLARI_HTTP_ORIGIN_H */

@@ -25,8 +25,9 @@
 #define RETRY_AFTER_MAX (24 * 60 * 60 * INT64_C(1000))
 #define SHOWN_URL_SIZE 256
 
-int
-clari_transfer_status(const ClariTransfer *transfer)
+/* HTTP status of the hop under way; 0: none has come. */
+static int
+status_of(const ClariTransfer *transfer)
 {
 	long status = 0;
 
@@ -171,7 +172,7 @@ on_body(char *bytes, size_t size, size_t count, void *arg)
 		clari_error_hint(&transfer->broken, "Raise the server's option max_export_size, or export less at once.");
 		return CURL_WRITEFUNC_ERROR;
 	}
-	if (transfer->sink == NULL || !is_success(clari_transfer_status(transfer)))
+	if (transfer->sink == NULL || !is_success(status_of(transfer)))
 		return collect(transfer, bytes, length) ? length : CURL_WRITEFUNC_ERROR;
 	if (call_sink(transfer, bytes, length))
 		return length;
@@ -491,7 +492,7 @@ clari_transfer_close(ClariTransfer *transfer)
 ClariFollow
 clari_transfer_follow(ClariTransfer *transfer, ClariError *error)
 {
-	int status = clari_transfer_status(transfer);
+	int status = status_of(transfer);
 	const char *location = NULL;
 	char *url;
 	char shown[SHOWN_URL_SIZE];
@@ -653,7 +654,7 @@ describe(ClariTransfer *transfer, CURLcode code, ClariError *error)
 	snprintf(whom, sizeof(whom), "%s at %s", transfer->keyed ? "Clari" : "the file's host", origin);
 	if (code == CURLE_SSL_CACERT_BADFILE)
 		describe_ca_file(transfer, error);
-	else if (clari_transfer_status(transfer) != 0)
+	else if (status_of(transfer) != 0)
 		clari_error_set(error, CLARI_ERROR_CONNECTION, "the answer from %s broke off", whom);
 	else if (clari_transfer_was_sent(transfer))
 		clari_error_set(error, CLARI_ERROR_CONNECTION, "no answer from %s", whom);
@@ -693,7 +694,7 @@ bool
 clari_transfer_blames_connection(const ClariTransfer *transfer, CURLcode code)
 {
 	if (code == CURLE_OK)
-		return clari_transfer_status(transfer) == 421 || clari_transfer_status(transfer) == 408;
+		return status_of(transfer) == 421 || status_of(transfer) == 408;
 	return transfer->broken.code == CLARI_ERROR_NONE && !transfer->sink_refused;
 }
 
@@ -709,7 +710,7 @@ begin_result(ClariTransfer *transfer, ClariHttpResult *result)
 	memset(result, 0, sizeof(*result));
 	result->body = "";
 	result->retry_after = -1;
-	result->status = clari_transfer_status(transfer);
+	result->status = status_of(transfer);
 	result->elsewhere = !transfer->keyed;
 }
 

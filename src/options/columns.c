@@ -8,7 +8,7 @@
 
 #include "options/columns.h"
 
-#include "options/options.h"
+#include "options/internal.h"
 
 #include "catalog/pg_type.h"
 #include "lib/stringinfo.h"

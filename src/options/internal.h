@@ -8,6 +8,7 @@
 
 #include "postgres.h"
 
+#include "access/attnum.h"
 #include "nodes/pg_list.h"
 
 /* Where an option may stand. */
@@ -92,5 +93,8 @@ extern char *clari_options_text(List *options, int place, const char *name);
 
 /* Stores the text's value at target, as the option of that name does; raises a refusal. */
 extern void clari_options_store(const char *name, const char *text, void *target);
+
+/* A column's option "key", palloc'd, or NULL. */
+extern char *clari_options_column_key(Oid relid, AttrNumber attnum);
 
 #endif /* CLARI_OPTIONS_INTERNAL_H */

@@ -10,7 +10,6 @@
 
 #include "postgres.h"
 
-#include "access/attnum.h"
 #include "nodes/pg_list.h"
 
 #include "clari/attribute.h"
@@ -62,8 +61,5 @@ extern void clari_options_check_import(Oid serverid, List *table_options);
  * ERRCODE_FDW_OPTION_NAME_NOT_FOUND with a hint that shows the statement.
  */
 extern bool clari_options_authenticate(ClariOptions *options, Oid userid, bool missing_ok);
-
-/* A column's option "key", palloc'd, or NULL. */
-extern char *clari_options_column_key(Oid relid, AttrNumber attnum);
 
 #endif /* CLARI_OPTIONS_H */

@@ -9,6 +9,7 @@
 
 #include "plan/estimate.h"
 
+#include "plan/internal.h"
 #include "session/export.h"
 #include "session/reader.h"
 

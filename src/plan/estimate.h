@@ -43,7 +43,4 @@ extern void clari_estimate_scan(ClariEstimate *estimate, const ClariOptions *opt
 /* The rows that a cached rowset has for the object. */
 extern double clari_estimate_rows(ClariObject object, const ClariRowsetMeta *meta);
 
-/* Corrects the widths of the relation's columns. */
-extern void clari_estimate_widths(const ClariEstimate *estimate, RelOptInfo *rel);
-
 #endif /* CLARI_ESTIMATE_H */

@@ -10,6 +10,7 @@
 #include "plan/filter.h"
 
 #include "options/columns.h"
+#include "plan/internal.h"
 
 #include "catalog/pg_operator.h"
 #include "executor/executor.h"

@@ -20,13 +20,6 @@
 typedef struct ClariFilter ClariFilter;
 
 /*
- * Of the relation's clauses (RestrictInfos), those that a filter can decide.
- * The other side of a comparison may be anything that is the same for all of
- * the scan's rows: constants, parameters, columns of outer relations.
- */
-extern List *clari_filter_select(List *restrictinfos, Index relid, TupleDesc tupdesc, const ClariColumn *columns);
-
-/*
  * Prepares the clauses of a plan, or returns NULL if there is nothing to test;
  * parent is the scan's node.  With in_frame, entries of one time frame pass alone.
  */

@@ -12,6 +12,7 @@
 #include "options/columns.h"
 #include "plan/estimate.h"
 #include "plan/filter.h"
+#include "plan/internal.h"
 #include "plan/prune.h"
 #include "session/fetch.h"
 #include "compat.h"

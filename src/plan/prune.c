@@ -9,6 +9,7 @@
 #include "plan/prune.h"
 
 #include "options/columns.h"
+#include "plan/internal.h"
 
 #include "access/transam.h"
 #include "catalog/pg_operator.h"

@@ -22,21 +22,6 @@
 /* _PG_init's part: defines the setting by which every quarter of the extent is read, and the rows are checked one by one. */
 extern void clari_prune_init(void);
 
-/*
- * Of the relation's clauses (RestrictInfos), what prunes, as expressions: they
- * compute from columns that show the period or the forecast's name (columns, by
- * attribute), through PostgreSQL's own functions that raise hardly any error, and
- * from any non-volatile expressions that are the same for all rows of the scan:
- * over constants, parameters, columns of other relations (parameters to be).
- * Of an OR whose arms say more than that, what they imply.  *exact gets the
- * clauses that are wholly decided so, and need not be checked by row.
- */
-extern List *
-clari_prune_select(List *restrictinfos, Index relid, TupleDesc tupdesc, const ClariColumn *columns, List **exact);
-
-/* Does the expression compute from the relation's period alone, so that what equals it prunes? */
-extern bool clari_prune_is_of_period(Node *expression, Index relid, TupleDesc tupdesc, const ClariColumn *columns);
-
 /* Does a pruning expression depend on parameters, or on those that only execution sets? */
 extern bool clari_prune_has_params(Node *expression, bool executor_only);
 

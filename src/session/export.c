@@ -1,6 +1,6 @@
 /*
- * wanted.c
- *		One export as a session wants it: see wanted.h.
+ * export.c
+ *		One export as a session wants it: see export.h.
  *
  * Runs in sessions.  Takes the cache's lock only within the cache's calls, and
  * sleeps on its condition variable.

@@ -1,5 +1,5 @@
 /*
- * wanted.h
+ * export.h
  *		One export as a session wants it: looked up, queued, waited for.
  *
  * Scans (fetch.c), functions and clari_sync all come through here.  Waits
