@@ -68,6 +68,20 @@ clari_error_hint(ClariError *error, const char *format, ...)
 	va_end(args);
 }
 
+void
+clari_error_add_detail(ClariError *error, const char *format, ...)
+{
+	char before[sizeof(error->detail)];
+	char sentence[sizeof(error->detail)];
+	va_list args;
+
+	memcpy(before, error->detail, sizeof(before));
+	va_start(args, format);
+	format_field(sentence, sizeof(sentence), format, args);
+	va_end(args);
+	clari_error_detail(error, "%s%s%s", before, before[0] != '\0' && sentence[0] != '\0' ? " " : "", sentence);
+}
+
 bool
 clari_error_out_of_memory(ClariError *error)
 {

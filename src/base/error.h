@@ -2,11 +2,10 @@
  * error.h
  *		A plain error value.
  *
- * Rooms below the second floor run inside libcurl's and json-c's frames, in
- * unit tests and in fuzzers, where ereport() must not be called.  They fill a
- * ClariError and return false; clari_error_report() (report.h) is the one
- * place where such a value becomes an ereport.  The struct is plain bytes, so
- * it also travels through shared memory.
+ * The pure rooms run inside libcurl's and json-c's frames, in unit tests and in
+ * fuzzers, where ereport() must not be called.  They fill a ClariError and return
+ * false; whoever may raise does so by clari_error_report() (report.h).  The struct
+ * is plain bytes, so it also travels through shared memory.
  */
 #ifndef CLARI_ERROR_H
 #define CLARI_ERROR_H
@@ -57,6 +56,9 @@ typedef struct ClariError
 extern bool clari_error_set(ClariError *error, ClariErrorCode code, const char *format, ...) CLARI_PRINTF(3, 4);
 extern void clari_error_detail(ClariError *error, const char *format, ...) CLARI_PRINTF(2, 3);
 extern void clari_error_hint(ClariError *error, const char *format, ...) CLARI_PRINTF(2, 3);
+
+/* Adds a sentence to the detail, which may be empty; nothing, if the sentence is. */
+extern void clari_error_add_detail(ClariError *error, const char *format, ...) CLARI_PRINTF(2, 3);
 
 static inline bool
 clari_error_is_cancel(ClariErrorCode code)

@@ -1,6 +1,6 @@
 /*
  * report.c
- *		The one place where a plain ClariError becomes an ereport: see report.h.
+ *		Plain errors, and texts of the service, become PostgreSQL's: see report.h.
  *
  * Runs in backends and workers, also in those without a database.  Takes no
  * lock, allocates nothing when memory is out, and never raises another error
@@ -39,7 +39,7 @@ sqlstate(ClariErrorCode code)
 		case CLARI_ERROR_REPLY:
 			return ERRCODE_FDW_UNABLE_TO_CREATE_REPLY;
 		case CLARI_ERROR_DATA:
-			/* JSON or CSV, broken or merely not storable: no narrower code of class 22 fits them all */
+			/* The file is broken, or holds a value that PostgreSQL cannot store: class 22 has no narrower code for both. */
 			return ERRCODE_DATA_EXCEPTION;
 		case CLARI_ERROR_LIMIT:
 			return ERRCODE_PROGRAM_LIMIT_EXCEEDED;

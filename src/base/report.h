@@ -1,6 +1,6 @@
 /*
  * report.h
- *		The one place where a plain ClariError becomes an ereport.
+ *		Plain errors, and texts of the service, become PostgreSQL's.
  */
 #ifndef CLARI_REPORT_H
 #define CLARI_REPORT_H

@@ -188,10 +188,8 @@ clari_cache_drop_unwanted(int index)
 static void
 cancelled_error(const ClariFlightShared *flight, ClariError *error)
 {
-	const char *period = flight->request.period;
-
 	clari_error_set(error, CLARI_ERROR_CANCELLED, "the export of %s%s was cancelled by role \"%s\"",
-					period[0] != '\0' ? "period " : "the current quarter", period, flight->cancelled_by);
+					CLARI_PERIOD_WORDS(flight->request.period), flight->cancelled_by);
 	clari_error_hint(error, "Run the query again to export anew.");
 }
 

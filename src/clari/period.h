@@ -44,6 +44,9 @@ typedef struct ClariExtent
 /* "2026_Q1", exactly (1900..9999, Q1..Q4); false for anything else. */
 extern bool clari_period_parse(const char *text, ClariPeriod *period);
 
+/* For messages, of a period as text (empty: none was asked for): two arguments for "%s%s". */
+#define CLARI_PERIOD_WORDS(period) ((period)[0] != '\0' ? "period " : "the current quarter"), (period)
+
 /* Writes "2026_Q1" and its NUL to text, CLARI_PERIOD_TEXT_SIZE bytes; empty text for CLARI_PERIOD_NONE. */
 extern void clari_period_format(ClariPeriod period, char *text);
 

@@ -15,6 +15,7 @@
 
 #define CLARI_LINK_SIZE 4096  /* pre-signed links carry whole session tokens */
 #define CLARI_CURRENCY_SIZE 8 /* what a job object shows: "USD" */
+#define CLARI_STATUS_SIZE 32  /* "SCHEDULED" */
 
 typedef enum ClariJobStatus
 {
@@ -44,8 +45,8 @@ typedef struct ClariReply
 	char organization[CLARI_ID_SIZE];
 	char currency[CLARI_CURRENCY_SIZE]; /* in which the job's amounts are, or empty */
 	ClariJobStatus status;
-	char status_text[32]; /* as it was sent */
-	int64_t end_time;     /* epoch ms, 0 when absent */
+	char status_text[CLARI_STATUS_SIZE]; /* as it was sent */
+	int64_t end_time;                    /* epoch ms, 0 when absent */
 	bool rows_truncated;
 	bool cells_truncated;
 	ClariAnswer successful;             /* of a PATCH: whether it says so */
@@ -61,6 +62,13 @@ typedef struct ClariReply
 	int64_t monthly_quota;
 	int64_t available_monthly;
 } ClariReply;
+
+/* Is the HTTP status one of success? */
+static inline bool
+clari_is_success(int status)
+{
+	return status >= 200 && status <= 299;
+}
 
 /* One job of GET /export/jobs; each text as it was sent, empty where it is absent. */
 typedef struct ClariListedJob

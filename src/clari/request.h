@@ -15,7 +15,8 @@
 #include "clari/digest.h"
 #include "clari/period.h"
 
-#define CLARI_URL_SIZE 512 /* each with its NUL */
+/* Sizes of texts, their NUL included. */
+#define CLARI_URL_SIZE 512
 #define CLARI_NAME_SIZE 128
 #define CLARI_ID_SIZE 128 /* of a job, a user, an organization: as Clari gives it */
 #define CLARI_API_KEY_SIZE 512
@@ -69,12 +70,12 @@ typedef struct ClariTransport
 	bool allow_truncated;
 	int32_t max_concurrent_exports;
 	int32_t max_retries;
-	int32_t connect_timeout; /* these five in milliseconds */
-	int32_t request_timeout;
-	int32_t export_timeout;
-	int32_t poll_interval;
-	int32_t max_poll_interval;
-	int32_t max_export_size; /* kB, decoded */
+	int32_t connect_timeout;   /* ms */
+	int32_t request_timeout;   /* ms */
+	int32_t export_timeout;    /* ms */
+	int32_t poll_interval;     /* ms */
+	int32_t max_poll_interval; /* ms */
+	int32_t max_export_size;   /* kB, decoded */
 } ClariTransport;
 
 /* An export's identity: the cache key. */

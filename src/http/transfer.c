@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "clari/digest.h"
+#include "clari/reply.h"
 
 #define SINK_BUFFER (32 * 1024L)
 #define RETRY_AFTER_MAX (24 * 60 * 60 * INT64_C(1000))
@@ -33,12 +34,6 @@ status_of(const ClariTransfer *transfer)
 
 	curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
 	return (int) status;
-}
-
-static bool
-is_success(int status)
-{
-	return status >= 200 && status <= 299;
 }
 
 const char *
@@ -172,7 +167,7 @@ on_body(char *bytes, size_t size, size_t count, void *arg)
 		clari_error_hint(&transfer->broken, "Raise the server's option max_export_size, or export less at once.");
 		return CURL_WRITEFUNC_ERROR;
 	}
-	if (transfer->sink == NULL || !is_success(status_of(transfer)))
+	if (transfer->sink == NULL || !clari_is_success(status_of(transfer)))
 		return collect(transfer, bytes, length) ? length : CURL_WRITEFUNC_ERROR;
 	if (call_sink(transfer, bytes, length))
 		return length;
@@ -717,7 +712,7 @@ begin_result(ClariTransfer *transfer, ClariHttpResult *result)
 static void
 answered(ClariTransfer *transfer, ClariHttpResult *result)
 {
-	if (transfer->reply_cut && is_success(result->status))
+	if (transfer->reply_cut && clari_is_success(result->status))
 	{
 		clari_error_set(&result->error, CLARI_ERROR_REPLY, "the answer is longer than %zu kB",
 						transfer->max_body / 1024);

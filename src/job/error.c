@@ -7,30 +7,11 @@
  */
 #include "job/internal.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-/* "the export of period 2026_Q1", two arguments for "%s%s". */
-#define SUBJECT(job)                                                                                                   \
-	((job)->period[0] != '\0' ? "the export of period " : "the export of the current quarter"), (job)->period
-
-static void add_detail(ClariError *error, const char *format, ...) CLARI_PRINTF(2, 3);
-
-/* Adds a sentence to the detail. */
-static void
-add_detail(ClariError *error, const char *format, ...)
-{
-	char before[sizeof(error->detail)];
-	char sentence[sizeof(error->detail)];
-	va_list args;
-
-	memcpy(before, error->detail, sizeof(before));
-	va_start(args, format);
-	vsnprintf(sentence, sizeof(sentence), format, args);
-	va_end(args);
-	clari_error_detail(error, "%s%s%s", before, before[0] != '\0' && sentence[0] != '\0' ? " " : "", sentence);
-}
+/* "period 2026_Q1" or "the current quarter", two arguments for "%s%s". */
+#define PERIOD(job) CLARI_PERIOD_WORDS((job)->period)
 
 /* What Clari said, as a sentence of facts in the detail. */
 static void
@@ -48,11 +29,11 @@ add_reply(ClariError *error, const ClariReply *reply)
 										names[i], values[i]);
 	}
 	if (length > 0)
-		add_detail(error, "Clari's answer has %s.", facts);
+		clari_error_add_detail(error, "Clari's answer has %s.", facts);
 	else if (reply->first_line[0] != '\0')
-		add_detail(error, "The answer begins \"%s\".", reply->first_line);
+		clari_error_add_detail(error, "The answer begins \"%s\".", reply->first_line);
 	else
-		add_detail(error, "The answer is empty.");
+		clari_error_add_detail(error, "The answer is empty.");
 }
 
 /* Does the error say anything? */
@@ -78,15 +59,15 @@ clari_job_error_refused(ClariJob *job, int status, const ClariReply *reply)
 {
 	if (status == 407)
 	{
-		clari_error_set(&job->error, CLARI_ERROR_CONNECTION, "the proxy refused %s%s with HTTP status %d", SUBJECT(job),
-						status);
+		clari_error_set(&job->error, CLARI_ERROR_CONNECTION, "the proxy refused the export of %s%s with HTTP status %d",
+						PERIOD(job), status);
 		clari_error_hint(&job->error,
 						 "Option \"proxy\" takes no credentials: name a proxy that lets this server through "
 						 "without.");
 		return;
 	}
-	clari_error_set(&job->error, CLARI_ERROR_REQUEST, "Clari %s %s%s with HTTP status %d",
-					status >= 500 ? "answered" : "refused", SUBJECT(job), status);
+	clari_error_set(&job->error, CLARI_ERROR_REQUEST, "Clari %s the export of %s%s with HTTP status %d",
+					status >= 500 ? "answered" : "refused", PERIOD(job), status);
 	add_reply(&job->error, reply);
 	if (status == 429)
 		clari_error_hint(&job->error, "Clari bounds the requests per second of all its clients together. Lower option "
@@ -116,7 +97,7 @@ void
 clari_job_error_no_forecast(ClariJob *job, int status, const ClariReply *reply)
 {
 	clari_error_set(&job->error, CLARI_ERROR_NOT_FOUND, "Clari knows no forecast \"%s\"", job->forecast);
-	add_detail(&job->error, "It answered with HTTP status %d.", status);
+	clari_error_add_detail(&job->error, "It answered with HTTP status %d.", status);
 	add_reply(&job->error, reply);
 	clari_error_hint(&job->error, "Check option \"forecast\" of the foreign table, and \"base_url\" of the server.");
 }
@@ -126,8 +107,8 @@ clari_job_error_quota(ClariJob *job, const ClariReply *limits)
 {
 	job->error.code = CLARI_ERROR_QUOTA;
 	if (limits->monthly_quota > 0)
-		add_detail(&job->error, "Of %lld exports in 30 days %lld are left.", (long long) limits->monthly_quota,
-				   (long long) limits->available_monthly);
+		clari_error_add_detail(&job->error, "Of %lld exports in 30 days %lld are left.",
+							   (long long) limits->monthly_quota, (long long) limits->available_monthly);
 	clari_error_hint(&job->error, "Clari counts the exports of the last 30 days, so the quota frees as they grow "
 								  "older than that. Raise option \"cache_ttl\" to spend less of it, or ask Clari "
 								  "for more.");
@@ -136,8 +117,9 @@ clari_job_error_quota(ClariJob *job, const ClariReply *limits)
 void
 clari_job_error_either_limit(ClariJob *job)
 {
-	add_detail(&job->error, "It may be either the limit of concurrent exports or the quota of 30 days: /admin/limits, "
-							"which would tell, cannot be read.");
+	clari_error_add_detail(&job->error,
+						   "It may be either the limit of concurrent exports or the quota of 30 days: /admin/limits, "
+						   "which would tell, cannot be read.");
 }
 
 void
@@ -154,8 +136,8 @@ clari_job_error_add_types(ClariJob *job)
 void
 clari_job_error_link(ClariJob *job, int status, const ClariReply *reply)
 {
-	clari_error_set(&job->error, CLARI_ERROR_REQUEST, "the host of the file refused %s%s with HTTP status %d",
-					SUBJECT(job), status);
+	clari_error_set(&job->error, CLARI_ERROR_REQUEST,
+					"the host of the file refused the export of %s%s with HTTP status %d", PERIOD(job), status);
 	add_reply(&job->error, reply);
 	clari_error_hint(&job->error, "Clari names that host, by a link or a redirect; such links expire. Try again.");
 }
@@ -163,8 +145,8 @@ clari_job_error_link(ClariJob *job, int status, const ClariReply *reply)
 void
 clari_job_error_lost(ClariJob *job, int status, const ClariReply *reply)
 {
-	clari_error_set(&job->error, CLARI_ERROR_JOB, "Clari no longer knows the job of %s%s", SUBJECT(job));
-	add_detail(&job->error, "Clari answered with HTTP status %d.", status);
+	clari_error_set(&job->error, CLARI_ERROR_JOB, "Clari no longer knows the job of the export of %s%s", PERIOD(job));
+	clari_error_add_detail(&job->error, "Clari answered with HTTP status %d.", status);
 	add_reply(&job->error, reply);
 	clari_error_hint(&job->error, "Query again for a new export. Clari keeps finished jobs for about 30 days.");
 }
@@ -174,8 +156,8 @@ clari_job_error_lost(ClariJob *job, int status, const ClariReply *reply)
 void
 clari_job_error_no_job(ClariJob *job, int status, const ClariReply *reply)
 {
-	clari_error_set(&job->error, CLARI_ERROR_REPLY, "Clari's answer to %s%s names no job", SUBJECT(job));
-	add_detail(&job->error, "It has HTTP status %d.", status);
+	clari_error_set(&job->error, CLARI_ERROR_REPLY, "Clari's answer to the export of %s%s names no job", PERIOD(job));
+	clari_error_add_detail(&job->error, "It has HTTP status %d.", status);
 	add_reply(&job->error, reply);
 	clari_error_hint(&job->error,
 					 "Something between may have answered in Clari's place: check options \"base_url\" and "
@@ -185,15 +167,16 @@ clari_job_error_no_job(ClariJob *job, int status, const ClariReply *reply)
 void
 clari_job_error_no_state(ClariJob *job, int status, const ClariReply *reply)
 {
-	clari_error_set(&job->error, CLARI_ERROR_REPLY, "Clari's answer about %s%s cannot be understood", SUBJECT(job));
-	add_detail(&job->error, "It has HTTP status %d.", status);
+	clari_error_set(&job->error, CLARI_ERROR_REPLY, "Clari's answer about the export of %s%s cannot be understood",
+					PERIOD(job));
+	clari_error_add_detail(&job->error, "It has HTTP status %d.", status);
 	add_reply(&job->error, reply);
 }
 
 void
 clari_job_error_truncated(ClariJob *job, const ClariReply *reply)
 {
-	clari_error_set(&job->error, CLARI_ERROR_LIMIT, "Clari truncated %s%s", SUBJECT(job));
+	clari_error_set(&job->error, CLARI_ERROR_LIMIT, "Clari truncated the export of %s%s", PERIOD(job));
 	clari_error_detail(&job->error, "The job has %s.",
 					   reply->rows_truncated && reply->cells_truncated ? "rowsTruncated and cellsTruncated"
 					   : reply->rows_truncated                         ? "rowsTruncated"
@@ -236,7 +219,8 @@ last_state(const ClariJob *job)
 void
 clari_job_error_ended(ClariJob *job, const ClariReply *reply)
 {
-	clari_error_set(&job->error, CLARI_ERROR_JOB, "%s%s ended in state %s at Clari", SUBJECT(job), last_state(job));
+	clari_error_set(&job->error, CLARI_ERROR_JOB, "the export of %s%s ended in state %s at Clari", PERIOD(job),
+					last_state(job));
 	if (reply->code[0] != '\0' || reply->message[0] != '\0')
 		add_reply(&job->error, reply);
 	if (reply->status == CLARI_STATUS_FAILED)
@@ -252,14 +236,14 @@ clari_job_error_file(ClariJob *job, const ClariError *error)
 	if (is_set(error))
 		job->error = *error;
 	else
-		clari_error_set(&job->error, CLARI_ERROR_DATA, "the file of %s%s is broken", SUBJECT(job));
+		clari_error_set(&job->error, CLARI_ERROR_DATA, "the file of the export of %s%s is broken", PERIOD(job));
 }
 
 void
 clari_job_error_earlier(ClariJob *job)
 {
-	clari_error_set(&job->error, CLARI_ERROR_CONNECTION, "the outcome of an earlier request for %s%s is not known",
-					SUBJECT(job));
+	clari_error_set(&job->error, CLARI_ERROR_CONNECTION,
+					"the outcome of an earlier request for the export of %s%s is not known", PERIOD(job));
 }
 
 /* ---- the ends of patience ---- */
@@ -270,8 +254,8 @@ add_last(ClariError *error, const ClariError *last)
 {
 	if (!is_set(last))
 		return;
-	add_detail(error, "The last attempt failed: %s.", last->message);
-	add_detail(error, "%s", last->detail);
+	clari_error_add_detail(error, "The last attempt failed: %s.", last->message);
+	clari_error_add_detail(error, "%s", last->detail);
 }
 
 void
@@ -279,14 +263,14 @@ clari_job_error_timeout(ClariJob *job, int64_t taken, int64_t wait)
 {
 	ClariError last = job->error;
 
-	clari_error_set(&job->error, CLARI_ERROR_TIMEOUT, "%s%s did not finish in time", SUBJECT(job));
+	clari_error_set(&job->error, CLARI_ERROR_TIMEOUT, "the export of %s%s did not finish in time", PERIOD(job));
 	if (job->job_id[0] != '\0')
-		add_detail(&job->error, "The job has taken %.1f s and was last seen in state %s.", (double) taken / 1000,
-				   last_state(job));
+		clari_error_add_detail(&job->error, "The job has taken %.1f s and was last seen in state %s.",
+							   (double) taken / 1000, last_state(job));
 	else
-		add_detail(&job->error, "Clari has not accepted it within %.1f s.", (double) taken / 1000);
+		clari_error_add_detail(&job->error, "Clari has not accepted it within %.1f s.", (double) taken / 1000);
 	if (wait > 0)
-		add_detail(&job->error, "Clari asks to wait %.1f s more.", (double) wait / 1000);
+		clari_error_add_detail(&job->error, "Clari asks to wait %.1f s more.", (double) wait / 1000);
 	/* before the last error's detail, which may be long: this is what matters */
 	clari_job_error_add_doubt(job);
 	add_last(&job->error, &last);
@@ -304,7 +288,7 @@ void
 clari_job_error_add_tries(ClariJob *job)
 {
 	if (job->retries > 0)
-		add_detail(&job->error, "It was tried %d times.", (int) job->retries + 1);
+		clari_error_add_detail(&job->error, "It was tried %d times.", (int) job->retries + 1);
 	if (job->error.code == CLARI_ERROR_CONNECTION && job->error.hint[0] == '\0')
 		clari_error_hint(&job->error, "Check options \"base_url\" and \"proxy\" of the server.");
 }
@@ -313,7 +297,7 @@ void
 clari_job_error_add_doubt(ClariJob *job)
 {
 	if (job->in_doubt && job->job_id[0] == '\0')
-		add_detail(&job->error, "Clari may have started an export nevertheless.");
+		clari_error_add_detail(&job->error, "Clari may have started an export nevertheless.");
 }
 
 /* ---- cancelling ---- */
@@ -324,7 +308,7 @@ clari_job_error_cancelled(const ClariJob *job, const ClariError *error, ClariErr
 	if (is_set(error))
 		*cancelled = *error;
 	else
-		clari_error_set(cancelled, CLARI_ERROR_CANCELLED, "%s%s was cancelled", SUBJECT(job));
+		clari_error_set(cancelled, CLARI_ERROR_CANCELLED, "the export of %s%s was cancelled", PERIOD(job));
 	add_last(cancelled, &job->error);
 }
 
@@ -333,14 +317,14 @@ clari_job_error_add_uncancelled(ClariJob *job, int status, const ClariReply *rep
 {
 	job->error.code = CLARI_ERROR_UNCANCELLED;
 	if (reply != NULL && reply->successful == CLARI_ANSWER_NO)
-		add_detail(&job->error, "Clari did not cancel the job: it says that this was not successful.");
+		clari_error_add_detail(&job->error, "Clari did not cancel the job: it says that this was not successful.");
 	else if (reply != NULL)
 	{
-		add_detail(&job->error, "Clari did not cancel the job: it answered with HTTP status %d.", status);
+		clari_error_add_detail(&job->error, "Clari did not cancel the job: it answered with HTTP status %d.", status);
 		add_reply(&job->error, reply);
 	}
 	else
-		add_detail(&job->error, "Clari did not cancel the job: %s.",
-				   is_set(broken) ? broken->message : "it has not answered");
+		clari_error_add_detail(&job->error, "Clari did not cancel the job: %s.",
+							   is_set(broken) ? broken->message : "it has not answered");
 	clari_error_hint(&job->error, "The job goes on at Clari, and the next query takes it up.");
 }

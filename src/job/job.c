@@ -32,6 +32,12 @@ typedef ClariJobAction (*StateFunction)(ClariJob *job, const ClariJobEvent *even
 
 static const ClariReply empty_reply;
 
+static bool
+is_success(const ClariJobEvent *event)
+{
+	return clari_is_success(event->status);
+}
+
 /* ---- time ---- */
 
 /* What export_timeout is counted from. */
@@ -447,7 +453,7 @@ step_asking(ClariJob *job, const ClariJobEvent *event, int64_t now)
 	switch (event->kind)
 	{
 		case CLARI_EVENT_REPLY:
-			if (event->status < 200 || event->status > 299 || event->reply == NULL)
+			if (!is_success(event) || event->reply == NULL)
 				return limits_unknown(job, now);
 			return limits_reported(job, event->reply, now);
 		case CLARI_EVENT_BROKEN:
@@ -462,12 +468,6 @@ step_asking(ClariJob *job, const ClariJobEvent *event, int64_t now)
 }
 
 /* ---- calls that fail ---- */
-
-static bool
-is_success(const ClariJobEvent *event)
-{
-	return event->status >= 200 && event->status < 300;
-}
 
 static const ClariReply *
 reply_of(const ClariJobEvent *event)

@@ -97,9 +97,9 @@ typedef struct ClariJob
 	char user_id[CLARI_ID_SIZE];
 	char organization[CLARI_ID_SIZE];
 	char currency[CLARI_CURRENCY_SIZE];
-	char status_text[32];               /* Clari's last word on the job's state, or empty */
-	char download_url[CLARI_LINK_SIZE]; /* empty: the job's own results */
-	bool linkless;                      /* downloadUrl has failed: the job's own results, from now on */
+	char status_text[CLARI_STATUS_SIZE]; /* Clari's last word on the job's state, or empty */
+	char download_url[CLARI_LINK_SIZE];  /* empty: the job's own results */
+	bool linkless;                       /* downloadUrl has failed: the job's own results, from now on */
 	bool allow_truncated;
 	bool truncated;
 	bool done; /* Clari has said that the job is */

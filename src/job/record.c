@@ -11,6 +11,7 @@
 
 #include <string.h>
 
+#include "base/text.h"
 #include "job/record.h"
 
 #define MAGIC_SIZE 8
@@ -33,17 +34,18 @@ typedef struct Packed
 	int64_t posted_at;
 	uint32_t attempts;
 	uint32_t nknown;
-	uint32_t complete; /* these four: 0 or 1 */
-	uint32_t settled;
-	uint32_t without_crm;
-	uint32_t renewed;
+	uint32_t complete;    /* 0 or 1 */
+	uint32_t settled;     /* 0 or 1 */
+	uint32_t without_crm; /* 0 or 1 */
+	uint32_t renewed;     /* 0 or 1 */
 	uint64_t known[CLARI_KNOWN_MAX];
 } Packed;
 
 #define CHECKED_FROM offsetof(Packed, key)
 
 StaticAssertDecl(CHECKED_FROM == MAGIC_SIZE + 2 * sizeof(uint32_t), "a record must not have padding");
-StaticAssertDecl(offsetof(Packed, known) == offsetof(Packed, renewed) + sizeof(uint32_t), "not anywhere");
+StaticAssertDecl(offsetof(Packed, known) == offsetof(Packed, renewed) + sizeof(uint32_t),
+				 "a record must not have padding before its known jobs");
 StaticAssertDecl(offsetof(Packed, known) == CLARI_RECORD_MIN_SIZE && sizeof(Packed) == CLARI_RECORD_MAX_SIZE,
 				 "the sizes are part of the format");
 
@@ -56,13 +58,6 @@ checksum(const Packed *packed, size_t length)
 	COMP_CRC32C(crc, (const char *) packed + CHECKED_FROM, length - CHECKED_FROM);
 	FIN_CRC32C(crc);
 	return crc;
-}
-
-/* Into zeroed bytes: what is behind the text's end stays out of the file. */
-static void
-copy_text(char *to, const char *from, size_t size)
-{
-	memcpy(to, from, strnlen(from, size - 1));
 }
 
 size_t
@@ -82,13 +77,13 @@ clari_record_encode(const ClariRecord *record, char *bytes)
 	packed.length = (uint32_t) length;
 	packed.key = record->key;
 	packed.account = record->account;
-	copy_text(packed.base_url, record->base_url, sizeof(packed.base_url));
-	copy_text(packed.forecast, record->forecast, sizeof(packed.forecast));
-	copy_text(packed.period, record->period, sizeof(packed.period));
-	copy_text(packed.expected, record->expected, sizeof(packed.expected));
-	copy_text(packed.job_id, record->job_id, sizeof(packed.job_id));
-	copy_text(packed.user_id, record->user_id, sizeof(packed.user_id));
-	copy_text(packed.currency, record->currency, sizeof(packed.currency));
+	clari_text_copy(packed.base_url, record->base_url, sizeof(packed.base_url));
+	clari_text_copy(packed.forecast, record->forecast, sizeof(packed.forecast));
+	clari_text_copy(packed.period, record->period, sizeof(packed.period));
+	clari_text_copy(packed.expected, record->expected, sizeof(packed.expected));
+	clari_text_copy(packed.job_id, record->job_id, sizeof(packed.job_id));
+	clari_text_copy(packed.user_id, record->user_id, sizeof(packed.user_id));
+	clari_text_copy(packed.currency, record->currency, sizeof(packed.currency));
 	packed.posted_at = record->posted_at;
 	packed.attempts = record->attempts;
 	packed.nknown = record->known.count;
@@ -128,7 +123,7 @@ static bool
 check(const Packed *packed, size_t length, ClariError *error)
 {
 	if (memcmp(packed->magic, CLARI_RECORD_MAGIC, MAGIC_SIZE) != 0)
-		return corrupt(error, "It is none, or that of another version.");
+		return corrupt(error, "It is not a record, or another version of clari_fdw wrote it.");
 	if (packed->length != length)
 		return corrupt(error, "It is not as long as it says.");
 	if (packed->crc != checksum(packed, length))

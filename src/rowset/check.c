@@ -31,7 +31,7 @@
 StaticAssertDecl(sizeof(ClariGroupIndex) % 8 == 0, "the index must keep the trailer aligned");
 StaticAssertDecl(sizeof(ClariRowsetMeta) == offsetof(ClariRowsetMeta, owners) + sizeof(uint64_t) &&
 					 offsetof(ClariRowsetMeta, posted_at) == offsetof(ClariRowsetMeta, job_id) + CLARI_ID_SIZE,
-				 "nor the metadata at its end or before its first number");
+				 "the metadata must not have padding, neither at their end nor before their first number");
 StaticAssertDecl(sizeof(ClariRowsetTrailer) == offsetof(ClariRowsetTrailer, magic) + MAGIC_SIZE,
 				 "the trailer must not have padding");
 
@@ -104,7 +104,7 @@ clari_rowset_check_trailer(const ClariRowsetTrailer *trailer, uint64_t total_len
 	uint64_t index_length = (uint64_t) trailer->ngroups * sizeof(ClariGroupIndex);
 
 	if (memcmp(trailer->magic, CLARI_ROWSET_MAGIC, MAGIC_SIZE) != 0)
-		return corrupt(error, "The trailer is none, or that of another version.");
+		return corrupt(error, "The file does not end with a trailer, or another version of clari_fdw wrote it.");
 	if (trailer->trailer_crc != checksum(trailer, offsetof(ClariRowsetTrailer, trailer_crc)))
 		return corrupt(error, "The trailer's checksum does not match.");
 	if (trailer->total_length != total_length)
@@ -412,7 +412,7 @@ clari_rowset_check(const void *rowset, uint64_t length, ClariError *error)
 	if (!clari_rowset_check_index(trailer, index, error))
 		return false;
 	if (memcmp(bytes, CLARI_ROWSET_MAGIC, MAGIC_SIZE) != 0)
-		return corrupt(error, "The head is none, or that of another version.");
+		return corrupt(error, "The file does not begin as it should, or another version of clari_fdw wrote it.");
 	for (uint32_t i = 0; i < trailer->ngroups; i++)
 		if (!check_chunks(&index[i], bytes + index[i].offset, error))
 			return false;

@@ -58,17 +58,17 @@ extern bool clari_cell_equal(const ClariCell *a, const ClariCell *b);
 /* As memcmp on the bytes, the shorter first; neither is NULL. */
 extern int clari_cell_compare(const ClariCell *a, const ClariCell *b);
 
-/* A record's head: its size with the head, and a bit per cell that is not NULL. */
-#define CLARI_RECORD_HEAD (2 * sizeof(uint32_t))
+/* A packed item's head: its size with the head, and a bit per cell that is not NULL. */
+#define CLARI_ITEM_HEAD (2 * sizeof(uint32_t))
 
-extern size_t clari_record_size(const ClariCell *cells, int ncells);
-extern void clari_record_pack(const ClariCell *cells, int ncells, size_t size, char *record);
+extern size_t clari_item_size(const ClariCell *cells, int ncells);
+extern void clari_item_pack(const ClariCell *cells, int ncells, size_t size, char *packed);
 
 /*
- * The first ncells cells of a record of size bytes; they point into it.  False
- * when the bytes are no such record.
+ * The first ncells cells of a packed item of size bytes; they point into it.  False
+ * when the bytes are no packed item.
  */
-extern bool clari_record_unpack(const char *record, size_t size, int ncells, ClariCell *cells);
+extern bool clari_item_unpack(const char *packed, size_t size, int ncells, ClariCell *cells);
 
 /* ------- the sorter (sort.c): what does not fit into memory goes to a spill file in sorted runs, which are merged ------- */
 
@@ -89,10 +89,10 @@ extern bool clari_sorter_add(ClariSorter *sorter, const ClariCell *cells, ClariE
 extern bool clari_sorter_sort(ClariSorter *sorter, ClariError *error);
 
 /*
- * The next item's record of *size bytes, valid until the next call; NULL in
- * *record after the last.  False as above.
+ * The next item, packed, of *size bytes, valid until the next call; NULL in
+ * *packed after the last.  False as above.
  */
-extern bool clari_sorter_next(ClariSorter *sorter, const char **record, size_t *size, ClariError *error);
+extern bool clari_sorter_next(ClariSorter *sorter, const char **packed, size_t *size, ClariError *error);
 
 /* Frees the buffers and closes the spill file. */
 extern void clari_sorter_close(ClariSorter *sorter);

@@ -1,6 +1,6 @@
 /*
  * item.c
- *		Items as cells and as compact records: see internal.h.
+ *		Items as cells, and packed: see internal.h.
  *
  * Runs wherever the rowset writer runs; takes no locks, allocates nothing.
  * Never passes an amount through a binary float: numbers stay text.
@@ -11,7 +11,7 @@
 #include <string.h>
 
 #define SHOWN 60         /* bytes of what came that is not what its attribute must be */
-#define LONG_LENGTH 0xFF /* a record's length byte that says: four bytes follow */
+#define LONG_LENGTH 0xFF /* a packed item's length byte that says: four bytes follow */
 
 #define EPOCH_DAYS 730119              /* 2000-01-01 counted from 0001-01-01 */
 #define EPOCH_MS INT64_C(946684800000) /* 2000-01-01 counted from 1970-01-01 */
@@ -262,12 +262,12 @@ clari_cell_compare(const ClariCell *a, const ClariCell *b)
 	return order != 0 ? order : (a->length > b->length) - (a->length < b->length);
 }
 
-/* ------- records ------- */
+/* ------- packed items ------- */
 
 size_t
-clari_record_size(const ClariCell *cells, int ncells)
+clari_item_size(const ClariCell *cells, int ncells)
 {
-	size_t size = CLARI_RECORD_HEAD;
+	size_t size = CLARI_ITEM_HEAD;
 
 	for (int i = 0; i < ncells; i++)
 		if (cells[i].bytes != NULL)
@@ -276,10 +276,10 @@ clari_record_size(const ClariCell *cells, int ncells)
 }
 
 void
-clari_record_pack(const ClariCell *cells, int ncells, size_t size, char *record)
+clari_item_pack(const ClariCell *cells, int ncells, size_t size, char *packed)
 {
 	uint32_t head[2] = {(uint32_t) size, 0};
-	char *to = record + CLARI_RECORD_HEAD;
+	char *to = packed + CLARI_ITEM_HEAD;
 
 	for (int i = 0; i < ncells; i++)
 	{
@@ -297,16 +297,16 @@ clari_record_pack(const ClariCell *cells, int ncells, size_t size, char *record)
 		memcpy(to, cells[i].bytes, cells[i].length);
 		to += cells[i].length;
 	}
-	memcpy(record, head, sizeof(head));
+	memcpy(packed, head, sizeof(head));
 }
 
 bool
-clari_record_unpack(const char *record, size_t size, int ncells, ClariCell *cells)
+clari_item_unpack(const char *packed, size_t size, int ncells, ClariCell *cells)
 {
 	uint32_t present;
-	size_t at = CLARI_RECORD_HEAD;
+	size_t at = CLARI_ITEM_HEAD;
 
-	memcpy(&present, record + sizeof(uint32_t), sizeof(present));
+	memcpy(&present, packed + sizeof(uint32_t), sizeof(present));
 	for (int i = 0; i < ncells; i++)
 	{
 		uint32_t length;
@@ -317,17 +317,17 @@ clari_record_unpack(const char *record, size_t size, int ncells, ClariCell *cell
 			continue;
 		if (at >= size)
 			return false;
-		length = (unsigned char) record[at++];
+		length = (unsigned char) packed[at++];
 		if (length == LONG_LENGTH)
 		{
 			if (size - at < sizeof(uint32_t))
 				return false;
-			memcpy(&length, record + at, sizeof(uint32_t));
+			memcpy(&length, packed + at, sizeof(uint32_t));
 			at += sizeof(uint32_t);
 		}
 		if (size - at < length)
 			return false;
-		cells[i].bytes = record + at;
+		cells[i].bytes = packed + at;
 		cells[i].length = length;
 		at += length;
 	}

@@ -91,10 +91,10 @@ typedef struct ClariRowsetMeta
 	char forecast[CLARI_NAME_SIZE];
 	char requested[CLARI_PERIOD_TEXT_SIZE]; /* empty: the current quarter */
 	char job_id[CLARI_ID_SIZE];
-	int64_t posted_at; /* µs from 2000-01-01 UTC, as the next */
-	int64_t exported_at;
-	int64_t cache_ttl; /* µs, as the next: how long whoever exported it took it to be fresh */
-	int64_t closed_period_ttl;
+	int64_t posted_at;         /* µs from 2000-01-01 UTC */
+	int64_t exported_at;       /* µs from 2000-01-01 UTC */
+	int64_t cache_ttl;         /* µs: how long whoever exported it took it to be fresh … */
+	int64_t closed_period_ttl; /* µs: … or this long, if its quarter was over */
 	/* found by the writer, but for CLARI_ROWSET_GIVEN_FLAGS */
 	uint32_t flags;
 	int32_t period_end;                    /* days from 2000-01-01, or CLARI_DATE_NONE: the file does not say */

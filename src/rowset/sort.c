@@ -2,7 +2,7 @@
  * sort.c
  *		External merge sort of items: see internal.h.
  *
- * Records fill one block; when it is full they are sorted and written as a run
+ * Packed items fill one block; when it is full they are sorted and written as a run
  * to the spill file, a descriptor without a name.  At the end the runs are
  * merged, in several passes when there are more than the memory has buffers
  * for.  If everything fits in the block there is no file at all.
@@ -23,14 +23,14 @@
 #define MIN_READ_BUFFER (8 * 1024)
 #define MAX_COMMON 64
 
-/* A record in the block, with eight bytes of its first key behind what all keys share. */
+/* A packed item in the block, with eight bytes of its first key behind what all keys share. */
 typedef struct SortItem
 {
 	uint64_t prefix;
 	uint32_t offset;
 } SortItem;
 
-/* What sorting needs per record besides its bytes: its item, and half an item for merging. */
+/* What sorting needs per packed item besides its bytes: a SortItem, and half of one for merging. */
 #define ITEM_COST (sizeof(SortItem) + sizeof(SortItem) / 2)
 
 typedef struct SortRun
@@ -46,7 +46,7 @@ typedef struct RunReader
 	char *buffer;
 	size_t capacity;
 	size_t filled;
-	size_t at; /* of the record in the buffer */
+	size_t at; /* of the packed item in the buffer */
 	uint32_t size;
 	uint32_t number; /* of the run: ties go to the earlier */
 	uint64_t prefix;
@@ -63,13 +63,13 @@ struct ClariSorter
 	/* what all first keys begin with: their prefixes start behind it */
 	char common[MAX_COMMON];
 	uint32_t ncommon;
-	uint32_t largest; /* record */
+	uint32_t largest; /* packed item, in bytes */
 
 	char *block;
 	size_t capacity;
 	size_t used;
-	uint32_t count;  /* records in the block */
-	SortItem *items; /* behind the records, once sorted */
+	uint32_t count;  /* packed items in the block */
+	SortItem *items; /* behind the packed items, once sorted */
 	uint32_t next;
 
 	int spill; /* descriptor, or -1 */
@@ -158,20 +158,20 @@ compare_keys(const ClariCell *a, const ClariCell *b, int nkeys)
 	return order;
 }
 
-/* Reads a record's size and keys; false when they are not those of a record. */
+/* Reads a packed item's size and keys; false when they are not those of one. */
 static bool
-read_keys(const ClariSorter *sorter, const char *record, uint32_t size, ClariCell *keys)
+read_keys(const ClariSorter *sorter, const char *packed, uint32_t size, ClariCell *keys)
 {
-	return clari_record_unpack(record, size, sorter->nkeys, keys) && keys[0].bytes != NULL &&
+	return clari_item_unpack(packed, size, sorter->nkeys, keys) && keys[0].bytes != NULL &&
 		   (sorter->nkeys < 2 || keys[1].bytes != NULL);
 }
 
 static uint32_t
-record_size(const char *record)
+packed_size(const char *packed)
 {
 	uint32_t size;
 
-	memcpy(&size, record, sizeof(size));
+	memcpy(&size, packed, sizeof(size));
 	return size;
 }
 
@@ -183,8 +183,8 @@ item_before(const ClariSorter *sorter, const SortItem *a, const SortItem *b)
 
 	if (a->prefix != b->prefix)
 		return a->prefix < b->prefix;
-	read_keys(sorter, sorter->block + a->offset, record_size(sorter->block + a->offset), a_keys);
-	read_keys(sorter, sorter->block + b->offset, record_size(sorter->block + b->offset), b_keys);
+	read_keys(sorter, sorter->block + a->offset, packed_size(sorter->block + a->offset), a_keys);
+	read_keys(sorter, sorter->block + b->offset, packed_size(sorter->block + b->offset), b_keys);
 	return compare_keys(a_keys, b_keys, sorter->nkeys) < 0;
 }
 
@@ -226,7 +226,7 @@ items_offset(size_t used)
 	return (used + sizeof(uint64_t) - 1) & ~(sizeof(uint64_t) - 1);
 }
 
-/* Sorts the block's records: lays their items out behind them. */
+/* Sorts the block's items: lays their SortItems out behind them. */
 static void
 sort_block(ClariSorter *sorter)
 {
@@ -235,13 +235,13 @@ sort_block(ClariSorter *sorter)
 	sorter->items = (SortItem *) (sorter->block + items_offset(sorter->used));
 	for (uint32_t i = 0; i < sorter->count; i++)
 	{
-		const char *record = sorter->block + offset;
+		const char *packed = sorter->block + offset;
 		ClariCell keys[2];
 
-		read_keys(sorter, record, record_size(record), keys);
+		read_keys(sorter, packed, packed_size(packed), keys);
 		sorter->items[i].prefix = key_prefix(sorter, &keys[0]);
 		sorter->items[i].offset = (uint32_t) offset;
-		offset += record_size(record);
+		offset += packed_size(packed);
 	}
 	sort_items(sorter, sorter->items, sorter->items + sorter->count, sorter->count);
 }
@@ -274,16 +274,16 @@ write_fully(ClariSorter *sorter, ClariError *error)
 }
 
 static bool
-write_record(ClariSorter *sorter, const char *record, size_t size, ClariError *error)
+write_packed(ClariSorter *sorter, const char *packed, size_t size, ClariError *error)
 {
 	while (size > 0)
 	{
 		size_t room = WRITE_BUFFER - sorter->write_used;
 		size_t part = size < room ? size : room;
 
-		memcpy(sorter->write_buffer + sorter->write_used, record, part);
+		memcpy(sorter->write_buffer + sorter->write_used, packed, part);
 		sorter->write_used += part;
-		record += part;
+		packed += part;
 		size -= part;
 		if (sorter->write_used == WRITE_BUFFER && !write_fully(sorter, error))
 			return false;
@@ -325,9 +325,9 @@ spill_block(ClariSorter *sorter, ClariError *error)
 	sort_block(sorter);
 	for (uint32_t i = 0; i < sorter->count; i++)
 	{
-		const char *record = sorter->block + sorter->items[i].offset;
+		const char *packed = sorter->block + sorter->items[i].offset;
 
-		if (!write_record(sorter, record, record_size(record), error))
+		if (!write_packed(sorter, packed, packed_size(packed), error))
 			return false;
 	}
 	if (!write_fully(sorter, error))
@@ -341,7 +341,7 @@ spill_block(ClariSorter *sorter, ClariError *error)
 
 /* ------- adding ------- */
 
-/* Makes room for a record in the block, by growing it or else by spilling what it holds. */
+/* Makes room for a packed item in the block, by growing it or else by spilling what it holds. */
 static bool
 make_room(ClariSorter *sorter, size_t size, ClariError *error)
 {
@@ -384,14 +384,14 @@ learn_common(ClariSorter *sorter, const ClariCell *key)
 bool
 clari_sorter_add(ClariSorter *sorter, const ClariCell *cells, ClariError *error)
 {
-	size_t size = clari_record_size(cells, sorter->ncells);
+	size_t size = clari_item_size(cells, sorter->ncells);
 
 	learn_common(sorter, &cells[0]);
 	if (size > sorter->largest)
 		sorter->largest = (uint32_t) size;
 	if (!make_room(sorter, size, error))
 		return false;
-	clari_record_pack(cells, sorter->ncells, size, sorter->block + sorter->used);
+	clari_item_pack(cells, sorter->ncells, size, sorter->block + sorter->used);
 	sorter->used += size;
 	sorter->count++;
 	return true;
@@ -446,7 +446,7 @@ fill_reader(ClariSorter *sorter, RunReader *reader, size_t needed, ClariError *e
 	return true;
 }
 
-/* Moves on to the run's next record; size 0 past the last. */
+/* Moves on to the run's next item; size 0 past the last. */
 static bool
 advance_reader(ClariSorter *sorter, RunReader *reader, ClariError *error)
 {
@@ -454,10 +454,10 @@ advance_reader(ClariSorter *sorter, RunReader *reader, ClariError *error)
 	reader->size = 0;
 	if (reader->at == reader->filled && reader->offset == reader->end)
 		return true;
-	if (reader->filled - reader->at < CLARI_RECORD_HEAD && !fill_reader(sorter, reader, CLARI_RECORD_HEAD, error))
+	if (reader->filled - reader->at < CLARI_ITEM_HEAD && !fill_reader(sorter, reader, CLARI_ITEM_HEAD, error))
 		return false;
-	reader->size = record_size(reader->buffer + reader->at);
-	if (reader->size < CLARI_RECORD_HEAD || reader->size > sorter->largest)
+	reader->size = packed_size(reader->buffer + reader->at);
+	if (reader->size < CLARI_ITEM_HEAD || reader->size > sorter->largest)
 		return damaged(error);
 	if (reader->filled - reader->at < reader->size && !fill_reader(sorter, reader, reader->size, error))
 		return false;
@@ -532,11 +532,11 @@ begin_merge(ClariSorter *sorter, size_t first, size_t nruns, ClariError *error)
 	return true;
 }
 
-/* The merge's next record, or NULL after the last. */
+/* The merge's next item, or NULL after the last. */
 static bool
-next_merged(ClariSorter *sorter, const char **record, size_t *size, ClariError *error)
+next_merged(ClariSorter *sorter, const char **packed, size_t *size, ClariError *error)
 {
-	*record = NULL;
+	*packed = NULL;
 	if (sorter->begun && sorter->nheap > 0)
 	{
 		if (!advance_reader(sorter, sorter->heap[0], error))
@@ -549,7 +549,7 @@ next_merged(ClariSorter *sorter, const char **record, size_t *size, ClariError *
 	sorter->begun = true;
 	if (sorter->nheap == 0)
 		return true;
-	*record = sorter->heap[0]->buffer + sorter->heap[0]->at;
+	*packed = sorter->heap[0]->buffer + sorter->heap[0]->at;
 	*size = sorter->heap[0]->size;
 	return true;
 }
@@ -558,7 +558,7 @@ next_merged(ClariSorter *sorter, const char **record, size_t *size, ClariError *
 static bool
 merge_runs(ClariSorter *sorter, size_t first, size_t nruns, SortRun *merged, ClariError *error)
 {
-	const char *record;
+	const char *packed;
 	size_t size = 0;
 
 	merged->offset = sorter->spill_end;
@@ -566,11 +566,11 @@ merge_runs(ClariSorter *sorter, size_t first, size_t nruns, SortRun *merged, Cla
 		return false;
 	for (;;)
 	{
-		if (!next_merged(sorter, &record, &size, error))
+		if (!next_merged(sorter, &packed, &size, error))
 			return false;
-		if (record == NULL)
+		if (packed == NULL)
 			break;
-		if (!write_record(sorter, record, size, error))
+		if (!write_packed(sorter, packed, size, error))
 			return false;
 	}
 	close_readers(sorter);
@@ -624,14 +624,14 @@ clari_sorter_sort(ClariSorter *sorter, ClariError *error)
 }
 
 bool
-clari_sorter_next(ClariSorter *sorter, const char **record, size_t *size, ClariError *error)
+clari_sorter_next(ClariSorter *sorter, const char **packed, size_t *size, ClariError *error)
 {
 	if (sorter->nruns > 0)
-		return next_merged(sorter, record, size, error);
-	*record = NULL;
+		return next_merged(sorter, packed, size, error);
+	*packed = NULL;
 	if (sorter->next == sorter->count)
 		return true;
-	*record = sorter->block + sorter->items[sorter->next++].offset;
-	*size = record_size(*record);
+	*packed = sorter->block + sorter->items[sorter->next++].offset;
+	*size = packed_size(*packed);
 	return true;
 }

@@ -16,8 +16,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "rowset/internal.h"
-#include "rowset/rowset.h"
 
 #define SMALL_LISTS_LIMIT ((size_t) 8 * 1024 * 1024)
 
@@ -25,8 +25,8 @@
 
 typedef struct SmallItem
 {
-	ClariCell cells[SMALL_CELLS]; /* into record */
-	char *record;
+	ClariCell cells[SMALL_CELLS]; /* point into packed */
+	char *packed;
 	bool carries_forecast; /* fields: what the entries have shown; the writer's */
 	bool carries_quota;
 	bool repeated; /* the same as an item before */
@@ -84,7 +84,7 @@ static bool
 add_small(SmallList *small, ClariList list, const ClariCell *cells, ClariError *error)
 {
 	int ncells = clari_lists[list].nattributes;
-	size_t size = clari_record_size(cells, ncells);
+	size_t size = clari_item_size(cells, ncells);
 	SmallItem *item;
 
 	if (small->count == small->capacity)
@@ -99,13 +99,13 @@ add_small(SmallList *small, ClariList list, const ClariCell *cells, ClariError *
 	}
 	item = &small->items[small->count];
 	memset(item, 0, sizeof(*item));
-	item->record = malloc(size);
-	if (item->record == NULL)
+	item->packed = malloc(size);
+	if (item->packed == NULL)
 		return clari_error_out_of_memory(error);
 	small->count++;
 	small->bytes += size + sizeof(SmallItem) + sizeof(SmallItem *);
-	clari_record_pack(cells, ncells, size, item->record);
-	clari_record_unpack(item->record, size, ncells, item->cells);
+	clari_item_pack(cells, ncells, size, item->packed);
+	clari_item_unpack(item->packed, size, ncells, item->cells);
 	return true;
 }
 
@@ -113,7 +113,7 @@ static void
 free_small(SmallList *small)
 {
 	for (size_t i = 0; i < small->count; i++)
-		free(small->items[i].record);
+		free(small->items[i].packed);
 	free(small->items);
 	free(small->sorted);
 	memset(small, 0, sizeof(*small));
@@ -211,7 +211,7 @@ clari_rowset_writer_open(const ClariRowsetOutput *output, ClariNumericEncoder en
 	writer->sink.output = &writer->output;
 	writer->sink.encode = encode;
 	writer->sink.encode_arg = encode_arg;
-	memcpy(writer->requested, requested, strnlen(requested, sizeof(writer->requested) - 1));
+	clari_text_copy(writer->requested, requested, sizeof(writer->requested));
 	writer->sort_memory = sort_memory;
 	return writer;
 }
@@ -445,7 +445,7 @@ take_user(ClariRowsetWriter *writer, ClariError *error)
 		writer->user_capacity = writer->pending_size;
 	}
 	memcpy(writer->user, writer->pending_user, writer->pending_size);
-	return clari_record_unpack(writer->user, writer->pending_size, CLARI_USER_COUNT, writer->user_cells) ||
+	return clari_item_unpack(writer->user, writer->pending_size, CLARI_USER_COUNT, writer->user_cells) ||
 		   damaged(error);
 }
 
@@ -467,7 +467,7 @@ next_user(ClariRowsetWriter *writer, ClariError *error)
 			return false;
 		if (writer->pending_user == NULL)
 			break;
-		if (!clari_record_unpack(writer->pending_user, writer->pending_size, 1, &id))
+		if (!clari_item_unpack(writer->pending_user, writer->pending_size, 1, &id))
 			return damaged(error);
 		if (!clari_cell_equal(&id, &writer->user_cells[0]))
 			break;
@@ -530,14 +530,14 @@ find_joined(ClariRowsetWriter *writer, const ClariCell *cells, const ClariCell *
 
 /* An entry becomes a row: what the item lacks comes from the items it refers to. */
 static bool
-join_entry(ClariRowsetWriter *writer, const char *record, size_t size, ClariError *error)
+join_entry(ClariRowsetWriter *writer, const char *packed, size_t size, ClariError *error)
 {
 	const ClariAttribute *attributes = clari_lists[CLARI_ENTRIES].attributes;
 	const ClariCell *from[CLARI_LIST_COUNT];
 	ClariCell cells[CLARI_ENTRY_COUNT];
 	bool begins_run;
 
-	if (!clari_record_unpack(record, size, CLARI_ENTRY_COUNT, cells) || cells[CLARI_ENTRY_FIELD_ID].bytes == NULL)
+	if (!clari_item_unpack(packed, size, CLARI_ENTRY_COUNT, cells) || cells[CLARI_ENTRY_FIELD_ID].bytes == NULL)
 		return damaged(error);
 	/* the user or frame that was found last is that of the entry before */
 	begins_run = writer->small[CLARI_TIME_FRAMES].last == NULL || !writer->have_user ||
@@ -554,7 +554,7 @@ join_entry(ClariRowsetWriter *writer, const char *record, size_t size, ClariErro
 static bool
 join_entries(ClariRowsetWriter *writer, ClariError *error)
 {
-	const char *record;
+	const char *packed;
 	size_t size = 0;
 
 	writer->entry_rows = clari_group_open(&writer->sink, CLARI_ENTRIES);
@@ -564,11 +564,11 @@ join_entries(ClariRowsetWriter *writer, ClariError *error)
 		return false;
 	for (;;)
 	{
-		if (!clari_sorter_next(writer->entries, &record, &size, error))
+		if (!clari_sorter_next(writer->entries, &packed, &size, error))
 			return false;
-		if (record == NULL)
+		if (packed == NULL)
 			return true;
-		if (!join_entry(writer, record, size, error))
+		if (!join_entry(writer, packed, size, error))
 			return false;
 	}
 }
@@ -669,12 +669,6 @@ write_rows(ClariRowsetWriter *writer, ClariError *error)
 	return true;
 }
 
-static void
-copy_text(char *to, const char *from, size_t size)
-{
-	memcpy(to, from, strnlen(from, size - 1));
-}
-
 /* Index and trailer; the trailer's bytes are all set, also behind the ends of its texts. */
 static bool
 write_tail(ClariSink *sink, const ClariRowsetMeta *meta, ClariError *error)
@@ -691,10 +685,10 @@ write_tail(ClariSink *sink, const ClariRowsetMeta *meta, ClariError *error)
 	memset(trailer.meta.forecast, 0, sizeof(meta->forecast));
 	memset(trailer.meta.requested, 0, sizeof(meta->requested));
 	memset(trailer.meta.job_id, 0, sizeof(meta->job_id));
-	copy_text(trailer.meta.base_url, meta->base_url, sizeof(meta->base_url));
-	copy_text(trailer.meta.forecast, meta->forecast, sizeof(meta->forecast));
-	copy_text(trailer.meta.requested, meta->requested, sizeof(meta->requested));
-	copy_text(trailer.meta.job_id, meta->job_id, sizeof(meta->job_id));
+	clari_text_copy(trailer.meta.base_url, meta->base_url, sizeof(meta->base_url));
+	clari_text_copy(trailer.meta.forecast, meta->forecast, sizeof(meta->forecast));
+	clari_text_copy(trailer.meta.requested, meta->requested, sizeof(meta->requested));
+	clari_text_copy(trailer.meta.job_id, meta->job_id, sizeof(meta->job_id));
 	trailer.index_offset = sink->position;
 	trailer.total_length = sink->position + index_length + sizeof(trailer);
 	trailer.ngroups = sink->ngroups;

@@ -237,10 +237,7 @@ clari_store_io_error(ClariError *error, const char *what, const char *path)
 void
 clari_store_add_path(ClariError *error, const char *path)
 {
-	char detail[sizeof(error->detail)];
-
-	strlcpy(detail, error->detail, sizeof(detail));
-	clari_error_detail(error, "%s%sThe file is \"%s\".", detail, detail[0] != '\0' ? " " : "", path);
+	clari_error_add_detail(error, "The file is \"%s\".", path);
 }
 
 /* ------- temporary files ------- */

@@ -45,24 +45,14 @@ static void step(ClariFlight *flight, const ClariJobEvent *event);
 
 /* ------- what is said ------- */
 
-static void
-add_detail(ClariError *error, const char *sentence)
-{
-	char detail[sizeof(error->detail)];
-
-	memcpy(detail, error->detail, sizeof(detail));
-	clari_error_detail(error, "%s%s%s", detail, detail[0] != '\0' ? " " : "", sentence);
-}
-
 /* Adds facts that every failure has in common. */
 static void
 add_place(ClariError *error, const ClariFlight *flight)
 {
 	const ClariRequest *request = &flight->order.request;
 
-	add_detail(error, psprintf("Forecast \"%s\", %s%s%s%s.", request->forecast,
-							   request->period[0] != '\0' ? "period " : "the current quarter", request->period,
-							   flight->job.job_id[0] != '\0' ? ", job " : "", flight->job.job_id));
+	clari_error_add_detail(error, "Forecast \"%s\", %s%s%s%s.", request->forecast, CLARI_PERIOD_WORDS(request->period),
+						   flight->job.job_id[0] != '\0' ? ", job " : "", flight->job.job_id);
 }
 
 /*
@@ -312,7 +302,7 @@ publish(ClariFlight *flight)
 	if (flight->warning.code != CLARI_ERROR_NONE)
 	{
 		add_place(&flight->warning, flight);
-		add_detail(&flight->warning, "Its rows are complete; only the cache suffers.");
+		clari_error_add_detail(&flight->warning, "Its rows are complete; only the cache suffers.");
 	}
 	clari_cache_publish(flight->order.index, &product->version, product->in_file, flight->taken_up, &flight->warning);
 	flight->product.version.segment = DSM_HANDLE_INVALID;
@@ -413,7 +403,7 @@ listed(void *arg, const ClariHttpResult *result)
 	ClariJobEvent event = {.kind = CLARI_EVENT_LISTED, .retry_after = -1};
 	char job_id[sizeof(flight->job.job_id)];
 
-	if (!result->answered || result->status < 200 || result->status > 299)
+	if (!result->answered || !clari_is_success(result->status))
 	{
 		if (!looking)
 			clari_takeup_note_list(&flight->order, &flight->record, NULL, 0);
@@ -540,7 +530,7 @@ downloaded(void *arg, const ClariHttpResult *result)
 	ClariError error = result->error;
 	ClariRowsetMeta meta;
 
-	if (!result->sink_refused && (!result->answered || result->status < 200 || result->status > 299))
+	if (!result->sink_refused && (!result->answered || !clari_is_success(result->status)))
 	{
 		clari_download_close(flight->download);
 		flight->download = NULL;

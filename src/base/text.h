@@ -1,0 +1,17 @@
+/*
+ * text.h
+ *		What many rooms do with texts.
+ */
+#ifndef CLARI_TEXT_H
+#define CLARI_TEXT_H
+
+#include <string.h>
+
+/* Copies a text into a field of so many bytes that are all zero, and stay so behind its end. */
+static inline void
+clari_text_copy(char *to, const char *from, size_t size)
+{
+	memcpy(to, from, strnlen(from, size - 1));
+}
+
+#endif /* CLARI_TEXT_H */
