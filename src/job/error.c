@@ -296,7 +296,7 @@ clari_job_error_add_tries(ClariJob *job)
 void
 clari_job_error_add_doubt(ClariJob *job)
 {
-	if (job->in_doubt && job->job_id[0] == '\0')
+	if (job->doubt != CLARI_DOUBT_NONE && job->job_id[0] == '\0')
 		clari_error_add_detail(&job->error, "Clari may have started an export nevertheless.");
 }
 

@@ -14,19 +14,18 @@
 
 #include "job/internal.h"
 
-#define LIST_PATIENCE 5000 /* ms for the list before the POST: it must not cost the export */
-#define CANCEL_PATIENCE 10000
-#define REPLACE_PATIENCE 5000 /* the same for the job that it replaces */
-#define REPLACE_TRIES 3
-#define LOSS_PATIENCE 3 /* times that Clari may not know a job before it is believed */
-#define LINK_PATIENCE 2 /* links to a file on another host that may be refused */
-
-#define RETRY_DELAY 500 /* ms, doubled by each retry of the step */
-#define RETRY_LIMIT 30000
-#define REFUSAL_DELAY 1000 /* the same while no slot is free */
-#define REFUSAL_LIMIT 10000
-#define POLL_SHARE 10        /* a poll each time that the job is a tenth older */
-#define LIMITS_PATIENCE 5000 /* ms: then the refusal's own words have to do */
+#define LIST_PATIENCE 5000    /* ms for the list before the POST: it must not cost the export */
+#define CANCEL_PATIENCE 10000 /* ms for the PATCH that cancels the job */
+#define REPLACE_PATIENCE 5000 /* ms for the PATCH that cancels the job that is replaced */
+#define REPLACE_TRIES 3       /* of that PATCH */
+#define LOSS_PATIENCE 3       /* times that Clari may not know a job before it is believed */
+#define LINK_PATIENCE 2       /* links to a file on another host that may be refused */
+#define RETRY_DELAY 500       /* ms, doubled by each retry of the step */
+#define RETRY_LIMIT 30000     /* ms */
+#define REFUSAL_DELAY 1000    /* ms, doubled by each refusal while no slot is free */
+#define REFUSAL_LIMIT 10000   /* ms */
+#define POLL_SHARE 10         /* a poll each time that the job is a tenth older */
+#define LIMITS_PATIENCE 5000  /* ms: then the refusal's own words have to do */
 
 typedef ClariJobAction (*StateFunction)(ClariJob *job, const ClariJobEvent *event, int64_t now);
 
@@ -36,6 +35,13 @@ static bool
 is_success(const ClariJobEvent *event)
 {
 	return clari_is_success(event->status);
+}
+
+/* The call under way was answered with 2xx. */
+static bool
+has_succeeded(const ClariJobEvent *event)
+{
+	return event->kind == CLARI_EVENT_REPLY && is_success(event);
 }
 
 /* ---- time ---- */
@@ -132,14 +138,22 @@ back_off_delay(ClariJob *job, int64_t first, int64_t limit, int32_t times)
 	return delay - delay / 4 + next_random(job) % (delay / 2 + 1);
 }
 
+/* A doubt grows, until there is a job with an id. */
+static void
+raise_doubt(ClariJob *job, ClariDoubt doubt)
+{
+	if (doubt > job->doubt)
+		job->doubt = doubt;
+}
+
 /* ---- the ends ---- */
 
 /* Where no POST can have made a job there is none to come back to. */
 static ClariJobAction
 end(ClariJob *job)
 {
-	if (job->job_id[0] == '\0' && !job->in_doubt)
-		job->forget = true;
+	if (job->job_id[0] == '\0' && job->doubt == CLARI_DOUBT_NONE)
+		job->useless = true;
 	enter(job, CLARI_JOB_FAILED, 0);
 	return CLARI_ACTION_FAIL;
 }
@@ -164,7 +178,7 @@ fail_time_out(ClariJob *job, int64_t wait, int64_t now)
 static ClariJobAction
 fail_for_good(ClariJob *job)
 {
-	job->forget = true;
+	job->useless = true;
 	return fail(job);
 }
 
@@ -184,7 +198,7 @@ accepted(ClariJob *job, const char *job_id, int64_t now)
 	step_succeeded(job);
 	memcpy(job->job_id, job_id, strlen(job_id) + 1);
 	job->accepted_at = now;
-	job->in_doubt = false;
+	job->doubt = CLARI_DOUBT_NONE;
 }
 
 /* Clari works on it: the next poll comes when it is a tenth older. */
@@ -202,7 +216,9 @@ static ClariJobAction
 start_over(ClariJob *job, int64_t now)
 {
 	job->renewed = true;
-	job->resumed = job->listed = job->can_look = job->in_doubt = job->spent = job->adopted = false;
+	job->origin = CLARI_ORIGIN_OWN;
+	job->list_before = CLARI_LIST_BEFORE_UNASKED;
+	job->doubt = CLARI_DOUBT_NONE;
 	job->truncated = job->linkless = job->done = false;
 	job->job_id[0] = job->status_text[0] = job->download_url[0] = '\0';
 	job->retries = job->refusals = job->losses = job->link_losses = 0;
@@ -284,7 +300,7 @@ wait_for_slot(ClariJob *job, ClariJobState state, int64_t now)
 static ClariJobAction
 post_again(ClariJob *job, int64_t now)
 {
-	if (job->spent)
+	if (job->doubt == CLARI_DOUBT_SPENT)
 		return fail(job); /* another would be paid for, too */
 	if (!job->posted)
 	{
@@ -299,10 +315,10 @@ post_again(ClariJob *job, int64_t now)
 static ClariJobAction
 outcome_unknown(ClariJob *job, int64_t retry_after, int64_t now)
 {
-	job->in_doubt = true;
+	raise_doubt(job, CLARI_DOUBT_OPEN);
 	job->looks = 0;
 	job->post_at = retry_after <= 0 ? 0 : retry_after < INT64_MAX - now ? now + retry_after : INT64_MAX;
-	if (!job->adoptable || !job->can_look)
+	if (!job->adoptable || job->list_before != CLARI_LIST_BEFORE_KNOWN)
 		return post_again(job, now);
 	enter(job, CLARI_JOB_UNSURE, now + RETRY_DELAY);
 	return CLARI_ACTION_NONE;
@@ -363,9 +379,9 @@ limit_of_code(const char *code)
 	return limit_of_words(code);
 }
 
-/* A number is an HTTP status once more, and no code. */
+/* Has it a code?  A number is an HTTP status once more, and none. */
 static bool
-is_word(const ClariReply *reply)
+is_coded(const ClariReply *reply)
 {
 	return reply->code[0] != '\0' && (reply->code[0] < '0' || reply->code[0] > '9');
 }
@@ -377,19 +393,11 @@ ask_limits(ClariJob *job, int64_t now)
 	return CLARI_ACTION_LIMITS;
 }
 
-/*
- * The POST was refused by 400.  Does it speak of a limit?  Then the limits are to
- * be asked for (*action).
- */
-static bool
-refused_by_limit(ClariJob *job, const ClariReply *reply, int64_t now, ClariJobAction *action)
+/* Which limit the refusal of a POST by 400 speaks of. */
+static ClariLimit
+limit_of_refusal(const ClariReply *reply)
 {
-	job->limit = is_word(reply) ? limit_of_code(reply->code) : limit_of_words(reply->message);
-	if (job->limit == CLARI_LIMIT_NONE)
-		return false;
-	job->blocked = false;
-	*action = ask_limits(job, now);
-	return true;
+	return is_coded(reply) ? limit_of_code(reply->code) : limit_of_words(reply->message);
 }
 
 /* The limits did not come, or say nothing: the refusal itself has to do. */
@@ -501,12 +509,10 @@ call_broken(ClariJob *job, const ClariJobEvent *event, int64_t now)
 	if (job->state == CLARI_JOB_DOWNLOADING && job->download_url[0] != '\0' && event->elsewhere && event->status == 0)
 		return download_without_link(job); /* its host cannot be reached */
 	clari_job_error_broken(job, event->error);
-	job->spent |= unknown && is_success(event);
-	if (!event->may_pass && !job->spent)
-	{
-		job->in_doubt |= unknown;
+	if (unknown)
+		raise_doubt(job, is_success(event) ? CLARI_DOUBT_SPENT : CLARI_DOUBT_OPEN);
+	if (!event->may_pass && job->doubt != CLARI_DOUBT_SPENT)
 		return fail(job);
-	}
 	if (!unknown)
 		return retry(job, -1, now);
 	return outcome_unknown(job, -1, now);
@@ -547,15 +553,16 @@ post_without_crm(ClariJob *job, int64_t now)
 static ClariJobAction
 post_refused(ClariJob *job, int status, const ClariReply *reply, int64_t now)
 {
-	ClariJobAction action;
-
 	if (status == 404 || has_code(reply, "no_such_forecast_config"))
 		clari_job_error_no_forecast(job, status, reply);
 	else if (status == 400 && has_code(reply, "type_not_supported"))
 		return post_without_crm(job, now);
-	else if (status == 400 && refused_by_limit(job, reply, now, &action))
+	else if (status == 400 && (job->limit = limit_of_refusal(reply)) != CLARI_LIMIT_NONE)
+	{
+		job->blocked = false;
 		/* The older one takes a place that the newer one needs, which has no other way to come. */
-		return job->replaced_id[0] != '\0' ? cancel_replaced(job, now) : action;
+		return job->replaced_id[0] != '\0' ? cancel_replaced(job, now) : ask_limits(job, now);
+	}
 	return fail(job);
 }
 
@@ -581,13 +588,15 @@ says_unknown(int status)
 static ClariJobAction
 job_lost(ClariJob *job, const ClariJobEvent *event, int64_t now)
 {
+	bool resumed = job->origin == CLARI_ORIGIN_RESUMED;
+
 	if (job->losses < LOSS_PATIENCE)
 		return ask_again(job, job->losses++, now);
-	if (event->status == 403 && (!job->resumed || job->renewed))
+	if (event->status == 403 && (!resumed || job->renewed))
 		return fail(job);
 	if (event->status == 403) /* it may be running yet */
 		memcpy(job->replaced_id, job->job_id, sizeof(job->replaced_id));
-	if (job->resumed || !job->renewed)
+	if (resumed || !job->renewed)
 		return start_over(job, now);
 	clari_job_error_lost(job, event->status, reply_of(event));
 	return fail_for_good(job);
@@ -658,7 +667,7 @@ job_reported(ClariJob *job, const ClariReply *reply, int64_t now)
 		case CLARI_STATUS_FAILED:
 		case CLARI_STATUS_CANCELLED:
 		case CLARI_STATUS_ABORTED:
-			if (job->resumed)
+			if (job->origin == CLARI_ORIGIN_RESUMED)
 				return start_over(job, now);
 			clari_job_error_ended(job, reply);
 			return fail_for_good(job);
@@ -688,23 +697,25 @@ call_when_due(ClariJob *job, const ClariJobEvent *event, int64_t now, ClariJobSt
 	return action;
 }
 
-/* POSTING, POLLING: was the call answered with 2xx?  If not, *action is what to do. */
-static bool
-call_succeeded(ClariJob *job, const ClariJobEvent *event, int64_t now, ClariJobAction *action)
+/* POSTING, POLLING: what to do about anything but an answer of success. */
+static ClariJobAction
+call_failed(ClariJob *job, const ClariJobEvent *event, int64_t now)
 {
-	bool posting = job->state == CLARI_JOB_POSTING;
-
-	*action = CLARI_ACTION_NONE;
-	if (event->kind == CLARI_EVENT_TICK && is_late(job, now))
+	switch (event->kind)
 	{
-		job->in_doubt |= posting && !event->never_sent;
-		*action = fail_time_out(job, 0, now);
+		case CLARI_EVENT_TICK:
+			if (!is_late(job, now))
+				return CLARI_ACTION_NONE;
+			if (job->state == CLARI_JOB_POSTING && !event->never_sent)
+				raise_doubt(job, CLARI_DOUBT_OPEN);
+			return fail_time_out(job, 0, now);
+		case CLARI_EVENT_BROKEN:
+			return call_broken(job, event, now);
+		case CLARI_EVENT_REPLY:
+			return call_refused(job, event, reply_of(event), now);
+		default:
+			return CLARI_ACTION_NONE;
 	}
-	else if (event->kind == CLARI_EVENT_BROKEN)
-		*action = call_broken(job, event, now);
-	else if (event->kind == CLARI_EVENT_REPLY && !is_success(event))
-		*action = call_refused(job, event, reply_of(event), now);
-	return event->kind == CLARI_EVENT_REPLY && is_success(event);
 }
 
 /* ---- cancelling ---- */
@@ -740,7 +751,7 @@ cancel(ClariJob *job, const ClariJobEvent *event, int64_t now)
 
 /* POSTING, and cancelled meanwhile: is there a job to be cancelled? */
 static ClariJobAction
-posted_in_vain(ClariJob *job, const ClariJobEvent *event, int64_t now)
+cancelled_while_posting(ClariJob *job, const ClariJobEvent *event, int64_t now)
 {
 	switch (event->kind)
 	{
@@ -750,15 +761,18 @@ posted_in_vain(ClariJob *job, const ClariJobEvent *event, int64_t now)
 				accepted(job, event->reply->job_id, now);
 				return cancel_at_clari(job, now);
 			}
-			job->in_doubt |= is_success(event) || event->status >= 500;
+			if (is_success(event) || event->status >= 500)
+				raise_doubt(job, CLARI_DOUBT_OPEN);
 			return fail_cancelled(job);
 		case CLARI_EVENT_BROKEN:
-			job->in_doubt |= !event->never_sent;
+			if (!event->never_sent)
+				raise_doubt(job, CLARI_DOUBT_OPEN);
 			return fail_cancelled(job);
 		case CLARI_EVENT_TICK:
 			if (!is_late(job, now))
 				return CLARI_ACTION_NONE;
-			job->in_doubt |= !event->never_sent;
+			if (!event->never_sent)
+				raise_doubt(job, CLARI_DOUBT_OPEN);
 			return fail_cancelled(job);
 		default:
 			return CLARI_ACTION_NONE;
@@ -782,9 +796,9 @@ step_new(ClariJob *job, const ClariJobEvent *event, int64_t now)
 {
 	if (event->kind != CLARI_EVENT_TICK || now < job->next_at)
 		return CLARI_ACTION_NONE;
-	if (!job->adoptable || job->listed || is_late(job, now))
+	if (!job->adoptable || job->list_before != CLARI_LIST_BEFORE_UNASKED || is_late(job, now))
 		return send_post(job, now);
-	job->listed = true;
+	job->list_before = CLARI_LIST_BEFORE_ASKED;
 	enter(job, CLARI_JOB_LISTING, now + LIST_PATIENCE);
 	return CLARI_ACTION_LIST;
 }
@@ -796,7 +810,7 @@ step_listing(ClariJob *job, const ClariJobEvent *event, int64_t now)
 	switch (event->kind)
 	{
 		case CLARI_EVENT_LISTED:
-			job->can_look = true;
+			job->list_before = CLARI_LIST_BEFORE_KNOWN;
 			return send_post(job, now);
 		case CLARI_EVENT_REPLY:
 		case CLARI_EVENT_BROKEN:
@@ -812,15 +826,14 @@ static ClariJobAction
 step_posting(ClariJob *job, const ClariJobEvent *event, int64_t now)
 {
 	const ClariReply *reply = reply_of(event);
-	ClariJobAction action;
 
 	if (job->cancelled.code != CLARI_ERROR_NONE)
-		return posted_in_vain(job, event, now);
-	if (!call_succeeded(job, event, now, &action))
-		return action;
+		return cancelled_while_posting(job, event, now);
+	if (!has_succeeded(event))
+		return call_failed(job, event, now);
 	if (reply->job_id[0] == '\0')
 	{
-		job->spent = true;
+		raise_doubt(job, CLARI_DOUBT_SPENT);
 		clari_job_error_no_job(job, event->status, reply);
 		return outcome_unknown(job, event->retry_after, now);
 	}
@@ -843,7 +856,7 @@ step_unsure(ClariJob *job, const ClariJobEvent *event, int64_t now)
 
 /* The list after the POST was read. */
 static ClariJobAction
-looked(ClariJob *job, const ClariJobEvent *event, int64_t now)
+list_read(ClariJob *job, const ClariJobEvent *event, int64_t now)
 {
 	bool named = event->job_id != NULL && event->job_id[0] != '\0' && strlen(event->job_id) < sizeof(job->job_id);
 
@@ -852,7 +865,7 @@ looked(ClariJob *job, const ClariJobEvent *event, int64_t now)
 	if (event->verdict != CLARI_VERDICT_OURS || !named)
 		return look_again(job, -1, now);
 	accepted(job, event->job_id, now);
-	job->adopted = true;
+	job->origin = CLARI_ORIGIN_ADOPTED;
 	if (job->replaced_id[0] != '\0')
 		return cancel_replaced(job, now);
 	enter(job, CLARI_JOB_WAITING, now);
@@ -866,7 +879,7 @@ step_looking(ClariJob *job, const ClariJobEvent *event, int64_t now)
 	switch (event->kind)
 	{
 		case CLARI_EVENT_LISTED:
-			return looked(job, event, now);
+			return list_read(job, event, now);
 		case CLARI_EVENT_REPLY:
 			return look_again(job, event->retry_after, now);
 		case CLARI_EVENT_BROKEN:
@@ -912,10 +925,9 @@ static ClariJobAction
 step_polling(ClariJob *job, const ClariJobEvent *event, int64_t now)
 {
 	const ClariReply *reply = reply_of(event);
-	ClariJobAction action;
 
-	if (!call_succeeded(job, event, now, &action))
-		return action;
+	if (!has_succeeded(event))
+		return call_failed(job, event, now);
 	if (!reply->is_json || reply->status == CLARI_STATUS_ABSENT ||
 		(reply->job_id[0] != '\0' && strcmp(reply->job_id, job->job_id) != 0))
 	{
@@ -1071,7 +1083,7 @@ clari_job_resume(ClariJob *job, const char *job_id, int64_t now)
 	if (job_id[0] == '\0' || strlen(job_id) >= sizeof(job->job_id))
 		return; /* no id of Clari's */
 	accepted(job, job_id, now);
-	job->resumed = true;
+	job->origin = CLARI_ORIGIN_RESUMED;
 	enter(job, CLARI_JOB_WAITING, now);
 }
 
@@ -1079,8 +1091,8 @@ void
 clari_job_resume_unsure(ClariJob *job, int64_t now)
 {
 	clari_job_error_earlier(job);
-	job->in_doubt = true;
-	job->listed = job->can_look = true; /* before that POST: another list would contain what it made */
+	raise_doubt(job, CLARI_DOUBT_OPEN);
+	job->list_before = CLARI_LIST_BEFORE_KNOWN; /* before that POST: another list would contain what it made */
 	enter(job, CLARI_JOB_UNSURE, now);
 }
 

@@ -84,60 +84,91 @@ typedef struct ClariJobEvent
 	const char *job_id;      /* listed, OURS */
 } ClariJobEvent;
 
+/* Whose POST made the job that has its id. */
+typedef enum ClariJobOrigin
+{
+	CLARI_ORIGIN_OWN,     /* this life's: an answer named it */
+	CLARI_ORIGIN_RESUMED, /* an earlier life's: its record named it */
+	CLARI_ORIGIN_ADOPTED  /* it was found in Clari's list, and may be older than the last POST */
+} ClariJobOrigin;
+
+/* Whether a POST has made a job that has no id here. */
+typedef enum ClariDoubt
+{
+	CLARI_DOUBT_NONE,
+	CLARI_DOUBT_OPEN, /* it may have */
+	CLARI_DOUBT_SPENT /* it has: it was answered 2xx, so its job is looked for, and the POST is not repeated */
+} ClariDoubt;
+
+/* The list before the POST, without which a list after it proves nothing. */
+typedef enum ClariListBefore
+{
+	CLARI_LIST_BEFORE_UNASKED,
+	CLARI_LIST_BEFORE_ASKED,
+	CLARI_LIST_BEFORE_KNOWN /* it came, or an earlier life had it */
+} ClariListBefore;
+
 typedef struct ClariJob
 {
 	ClariJobState state;
+
+	/* what is asked for */
 	char period[CLARI_PERIOD_TEXT_SIZE]; /* for messages; empty: the current quarter */
 	char forecast[CLARI_NAME_SIZE];
-	uint32_t types; /* asked for: bits of ClariExportType */
-	char job_id[CLARI_ID_SIZE];
+	uint32_t types; /* bits of ClariExportType */
+	bool allow_truncated;
+	int32_t max_retries;
+	int32_t export_timeout;    /* ms */
+	int32_t poll_interval;     /* ms */
+	int32_t max_poll_interval; /* ms */
 	char replaced_id
-		[CLARI_ID_SIZE]; /* set by the caller after begin, or empty: to be cancelled once there is a newer one */
-	/* as job objects tell: whom Clari takes us for, and in which currency the amounts are; empty: not known yet */
+		[CLARI_ID_SIZE]; /* set by the caller after begin, or empty: to be cancelled once there is a newer job */
+	int32_t replace_tries;
+	bool adoptable; /* set by the caller after begin: a job of this request can be told in a list */
+	bool
+		without_crm; /* crm_total and crm_closed are left out: set by the caller after begin, or when Clari refuses them */
+
+	/* the POST */
+	bool posted;        /* one was sent in this life */
+	int64_t started_at; /* ms of the caller's clock, as the other times that end in _at */
+	int64_t post_at;    /* Clari does not want another POST before; 0: it did not say */
+	ClariListBefore list_before;
+	ClariDoubt doubt;
+	int32_t looks;    /* lists after the last POST */
+	ClariLimit limit; /* which limit the last refusal spoke of */
+	bool blocked;     /* and since then no slot was free */
+	int32_t refusals; /* how often no slot was free for the POST */
+
+	/* the job at Clari */
+	char job_id[CLARI_ID_SIZE]; /* empty: there is none, or it is not known */
+	ClariJobOrigin origin;
+	int64_t accepted_at;                 /* 0 before that */
+	char status_text[CLARI_STATUS_SIZE]; /* Clari's last word on its state, or empty */
+	bool done;                           /* Clari has said that it is */
+	bool truncated;
+	int64_t end_time; /* its endTime, epoch ms, 0 if it did not say */
+	int32_t polls;
+	int32_t losses; /* how often Clari did not know it, or its file, since it last did */
+	bool renewed;   /* a job that was of no use was given up for a new one, which happens once */
+	bool useless;   /* what the caller has recorded of it does not serve the next request */
+	/* whom Clari takes us for, and in which currency the amounts are, as job objects tell; empty: not known yet */
 	char user_id[CLARI_ID_SIZE];
 	char organization[CLARI_ID_SIZE];
 	char currency[CLARI_CURRENCY_SIZE];
-	char status_text[CLARI_STATUS_SIZE]; /* Clari's last word on the job's state, or empty */
-	char download_url[CLARI_LINK_SIZE];  /* empty: the job's own results */
-	bool linkless;                       /* downloadUrl has failed: the job's own results, from now on */
-	bool allow_truncated;
-	bool truncated;
-	bool done; /* Clari has said that the job is */
-	bool
-		without_crm; /* crm_total and crm_closed are left out; set by the caller after begin, or when they are refused */
-	bool adoptable;  /* set by the caller after begin: a job of this request can be told in a list */
-	bool listed;     /* the list before the POST has been asked for */
-	bool can_look;   /* it came: a list after the POST can prove something */
-	bool posted;     /* a POST was sent in this life */
-	bool in_doubt;   /* a POST may have made a job that nobody has found */
-	bool spent;      /* one has, certainly: it was answered 2xx, so it is looked for and not repeated */
-	bool adopted;    /* the job was found in the list: it may be older than the last POST */
-	bool resumed;    /* the job is of an earlier life of the server */
-	bool renewed;    /* a job that was of no use was given up for a new one, which happens once */
-	bool io_failed;  /* the disk did: the caller downloads without it from now on */
-	bool forget;     /* what the caller has recorded about the job is of no use any more */
-	int32_t max_retries;
-	int32_t export_timeout; /* these three in ms */
-	int32_t poll_interval;
-	int32_t max_poll_interval;
-	int64_t started_at;  /* these five in ms of the caller's clock */
-	int64_t accepted_at; /* 0 before that */
-	int64_t next_at;     /* when a TICK is wanted, INT64_MAX: none */
-	int64_t post_at;     /* Clari does not want another POST before; 0: it did not say */
-	int64_t end_time;    /* the job's endTime, epoch ms, 0 if it did not say */
-	int32_t polls;
-	int32_t looks;   /* lists after the last POST */
-	int32_t retries; /* of the step under way */
-	int32_t total_retries;
-	int32_t replace_tries;
-	int32_t losses;       /* how often Clari did not know the job, or its file, since it last did */
-	int32_t link_losses;  /* how often a link to the file was refused */
-	int32_t refusals;     /* how often no slot was free for the POST */
-	ClariLimit limit;     /* which limit the last refusal spoke of */
-	bool blocked;         /* and since then no slot was free */
-	uint32_t jitter;      /* seed of the back-off's jitter, advanced by use */
-	ClariError error;     /* FAILED: why; before that, why the last call is to be repeated, if it is */
-	ClariError cancelled; /* what error becomes, once the POST under way is answered; NONE: not cancelled */
+
+	/* its file */
+	char download_url[CLARI_LINK_SIZE]; /* empty: the job's own results */
+	bool linkless;                      /* downloadUrl has failed: the job's own results, from now on */
+	int32_t link_losses;                /* how often a link to the file was refused */
+	bool io_failed;                     /* the disk did: the caller downloads without it from now on */
+
+	/* the step under way */
+	int64_t next_at; /* when a TICK is wanted, INT64_MAX: none */
+	int32_t retries;
+	int32_t total_retries; /* of all steps */
+	uint32_t jitter;       /* seed of the back-off's jitter, advanced by use */
+	ClariError error;      /* FAILED: why; before that, why the last call is to be repeated, if it is */
+	ClariError cancelled;  /* what error becomes, once the POST under way is answered; NONE: not cancelled */
 } ClariJob;
 
 /*
@@ -174,8 +205,8 @@ extern void clari_job_resume_unsure(ClariJob *job, int64_t now);
  * FAIL or PUBLISH.
  *
  * After CLARI_ERROR_IO of a download io_failed is set, once, and the download comes
- * again: the caller does without the disk then.  After FAIL, forget says whether a
- * record of the job serves the next request for it (false) or not.
+ * again: the caller does without the disk then.  After FAIL, useless says that a
+ * record of the job does not serve the next request for it.
  *
  * One answer leads to one more POST at most, and none after one that says 2xx.  A
  * job that Clari does not know any more (400, 404, 410, 403), or whose file it does

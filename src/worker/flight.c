@@ -28,7 +28,7 @@ struct ClariFlight
 	ClariJob job;
 	ClariRecord record;
 	ClariRecord older;       /* of the job that this one is to replace; empty: none */
-	bool in_doubt;           /* job.in_doubt before the step under way */
+	ClariDoubt doubt;        /* job.doubt before the step under way */
 	uint32 killed;           /* decodings of the job's file that ended with the process, in earlier lives */
 	ClariTransfer *transfer; /* under way, or NULL */
 	ClariDownload *download; /* under way, or NULL */
@@ -90,7 +90,7 @@ save_record(ClariFlight *flight, bool durable)
  * is as old as that.
  */
 static void
-record_intent(ClariFlight *flight, bool in_doubt)
+record_intent(ClariFlight *flight)
 {
 	ClariRecord *record = &flight->record;
 
@@ -102,7 +102,7 @@ record_intent(ClariFlight *flight, bool in_doubt)
 	record->settled = false;
 	record->without_crm = flight->job.without_crm;
 	record->renewed = flight->job.renewed;
-	if (!in_doubt || record->posted_at == 0)
+	if (flight->doubt == CLARI_DOUBT_NONE || record->posted_at == 0)
 		record->posted_at = flight->posted_at;
 	save_record(flight, true);
 }
@@ -141,11 +141,11 @@ record_job(ClariFlight *flight)
 	if (job->job_id[0] == '\0' || strcmp(job->job_id, record->job_id) == 0)
 		return;
 	strlcpy(record->job_id, job->job_id, sizeof(record->job_id));
-	if (!job->adopted)
+	if (job->origin != CLARI_ORIGIN_ADOPTED)
 		record->posted_at = flight->posted_at;
 	memset(&record->known, 0, sizeof(record->known));
 	save_record(flight, true);
-	clari_cache_count(job->adopted ? CLARI_COUNT_TAKEN_UP : CLARI_COUNT_EXPORTS, 1);
+	clari_cache_count(job->origin == CLARI_ORIGIN_ADOPTED ? CLARI_COUNT_TAKEN_UP : CLARI_COUNT_EXPORTS, 1);
 }
 
 /* Before decoding: should that kill the process, whoever comes next knows. */
@@ -269,7 +269,7 @@ static void
 fail_with(ClariFlight *flight, const ClariError *reason)
 {
 	const ClariJob *job = &flight->job;
-	bool left = job->job_id[0] != '\0' && !job->forget && !job->done;
+	bool left = job->job_id[0] != '\0' && !job->useless && !job->done;
 	ClariError error = *reason;
 
 	add_place(&error, flight);
@@ -283,7 +283,7 @@ fail(ClariFlight *flight)
 	const ClariJob *job = &flight->job;
 
 	abandon_calls(flight);
-	if (job->forget)
+	if (job->useless)
 		restore_record(flight);
 	else
 		record_end(flight, false);
@@ -447,7 +447,7 @@ post(ClariFlight *flight)
 		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
 	request.url = psprintf("%s/export/forecast/%s", wanted.base_url, escaped(wanted.forecast));
 	request.body = body;
-	record_intent(flight, flight->in_doubt);
+	record_intent(flight);
 	clari_flight_tell(flight);              /* who asks from now on for what is not older may not take this */
 	call(flight, &request, NULL, answered); /* copies the body */
 	free(body);
@@ -615,7 +615,7 @@ step(ClariFlight *flight, const ClariJobEvent *event)
 	bool without_crm = flight->job.without_crm;
 	ClariJobAction action;
 
-	flight->in_doubt = flight->job.in_doubt;
+	flight->doubt = flight->job.doubt;
 	action = clari_job_step(&flight->job, event, clari_clock_now());
 	clari_cache_count(CLARI_COUNT_RETRIES, flight->job.total_retries - retries);
 	record_job(flight);

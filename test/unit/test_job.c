@@ -297,11 +297,11 @@ test_post_already_done(void)
 	ok(failed(&job, answer(&job, 202, &reply, START), CLARI_ERROR_JOB), "one that failed at once fails");
 	job = posting_job();
 	reply.job_id[0] = '\0';
-	ok(failed(&job, answer(&job, 200, &reply, START), CLARI_ERROR_REPLY) && !job.forget &&
+	ok(failed(&job, answer(&job, 200, &reply, START), CLARI_ERROR_REPLY) && !job.useless &&
 		   mentions(job.error.detail, "may have started an export"),
 	   "an answer without a job id has spent an export: no other is made, where no list can tell");
 	job = posting_job();
-	ok(failed(&job, answer(&job, 204, NULL, START), CLARI_ERROR_REPLY) && !job.forget, "nor is after an empty one");
+	ok(failed(&job, answer(&job, 204, NULL, START), CLARI_ERROR_REPLY) && !job.useless, "nor is after an empty one");
 }
 
 static void
@@ -597,13 +597,13 @@ test_slots(void)
 	tell_limits(&job, 2, 10, START);
 	tick(&job, job.next_at);
 	refuse(&job, 400, "", "a name over the limit of 40 characters", START);
-	ok(failed(&job, tell_limits(&job, 2, 10, START), CLARI_ERROR_REQUEST) && job.forget,
+	ok(failed(&job, tell_limits(&job, 2, 10, START), CLARI_ERROR_REQUEST) && job.useless,
 	   "a refusal whose words mean something else is tried once more");
 	job = asking_job("", "concurrent");
-	ok(failed(&job, cancel(&job, START), CLARI_ERROR_CANCELLED) && job.forget, "a cancel ends the questions");
+	ok(failed(&job, cancel(&job, START), CLARI_ERROR_CANCELLED) && job.useless, "a cancel ends the questions");
 	job = asking_job("", "concurrent");
 	tell_limits(&job, 0, 10, START);
-	ok(failed(&job, cancel(&job, START), CLARI_ERROR_CANCELLED) && job.forget, "and the wait");
+	ok(failed(&job, cancel(&job, START), CLARI_ERROR_CANCELLED) && job.useless, "and the wait");
 }
 
 static void
@@ -612,7 +612,7 @@ test_limits(void)
 	ClariJob job =
 		asking_job("export_monthly_quota_reached", "The monthly quota limit of 30 or concurrent limit of 1.");
 
-	ok(failed(&job, tell_limits(&job, 3, 0, START), CLARI_ERROR_QUOTA) && job.forget &&
+	ok(failed(&job, tell_limits(&job, 3, 0, START), CLARI_ERROR_QUOTA) && job.useless &&
 		   mentions(job.error.hint, "30 days") && mentions(job.error.hint, "cache_ttl") &&
 		   mentions(job.error.detail, "Of 1000 exports in 30 days 0 are left."),
 	   "the monthly quota does not pass by waiting");
@@ -658,7 +658,7 @@ test_codes(void)
 
 		ok(failed(&job, refuse(&job, 400, codes[i].code, "too many concurrent: the monthly_quota limit", START),
 				  codes[i].error) &&
-			   job.forget,
+			   job.useless,
 		   "%s is no limit, whatever its message says", codes[i].code);
 	}
 }
@@ -704,7 +704,7 @@ test_refusals(void)
 	job = posting_job();
 	ok(failed(&job, refuse(&job, 403, "", "", START), CLARI_ERROR_AUTH), "403 too");
 	job = posting_job();
-	ok(failed(&job, refuse(&job, 407, "", "", START), CLARI_ERROR_CONNECTION) && job.forget &&
+	ok(failed(&job, refuse(&job, 407, "", "", START), CLARI_ERROR_CONNECTION) && job.useless &&
 		   mentions(job.error.message, "the proxy refused") && mentions(job.error.hint, "\"proxy\"") &&
 		   strstr(job.error.detail, "may have started") == NULL,
 	   "407 is the proxy's, and no export may have been started");
@@ -810,7 +810,7 @@ test_files(void)
 			   "a file that broke off or is broken is downloaded again (%d)", i + 1);
 			ok(tick(&job, job.next_at) == CLARI_ACTION_DOWNLOAD, "after a while");
 		}
-		ok(failed(&job, refuse_file(&job, passing[k], START), passing[k]) && !job.forget,
+		ok(failed(&job, refuse_file(&job, passing[k], START), passing[k]) && !job.useless,
 		   "max_retries times, and the job at Clari is not forgotten");
 		is(job.error.message, "no good file", "and the decoder's error is the job's");
 	}
@@ -833,7 +833,7 @@ test_disk(void)
 	ok(refuse_file(&job, CLARI_ERROR_DATA, START + 400) == CLARI_ACTION_NONE && job.retries == 1 && job.io_failed,
 	   "other failures are retried as ever");
 	tick(&job, job.next_at);
-	ok(failed(&job, refuse_file(&job, CLARI_ERROR_IO, START + 5000), CLARI_ERROR_IO) && !job.forget,
+	ok(failed(&job, refuse_file(&job, CLARI_ERROR_IO, START + 5000), CLARI_ERROR_IO) && !job.useless,
 	   "a disk that fails a second time in the job's life is an error");
 	transport.max_retries = 0;
 	job = downloading_job();
@@ -855,21 +855,23 @@ test_list_before(void)
 	   "where a job can be told in a list, one is read before the POST");
 	ok(tick(&job, START + 4999) == CLARI_ACTION_NONE && job.state == CLARI_JOB_LISTING, "and waited for");
 	posting = job;
-	ok(tick(&posting, START + 5000) == CLARI_ACTION_POST && posting.state == CLARI_JOB_POSTING && !posting.can_look,
+	ok(tick(&posting, START + 5000) == CLARI_ACTION_POST && posting.state == CLARI_JOB_POSTING &&
+		   posting.list_before != CLARI_LIST_BEFORE_KNOWN,
 	   "but not for ever: the POST goes ahead of a list that does not come");
 	posting = job;
-	ok(break_call(&posting, true, false, START + 1) == CLARI_ACTION_POST && !posting.can_look &&
-		   posting.error.code == CLARI_ERROR_NONE,
+	ok(break_call(&posting, true, false, START + 1) == CLARI_ACTION_POST &&
+		   posting.list_before != CLARI_LIST_BEFORE_KNOWN && posting.error.code == CLARI_ERROR_NONE,
 	   "or that broke, for whatever reason");
 	posting = job;
-	ok(refuse(&posting, 401, "", "", START + 1) == CLARI_ACTION_POST && !posting.can_look &&
-		   posting.error.code == CLARI_ERROR_NONE,
+	ok(refuse(&posting, 401, "", "", START + 1) == CLARI_ACTION_POST &&
+		   posting.list_before != CLARI_LIST_BEFORE_KNOWN && posting.error.code == CLARI_ERROR_NONE,
 	   "or that was refused: that tells on the POST, too");
 	for (int verdict = CLARI_VERDICT_NONE; verdict <= CLARI_VERDICT_UNCLEAR; verdict++)
 	{
 		posting = job;
-		ok(listed(&posting, (ClariVerdict) verdict, "x", START + 1) == CLARI_ACTION_POST && posting.can_look &&
-			   posting.state == CLARI_JOB_POSTING && posting.job_id[0] == '\0' && posting.retries == 0,
+		ok(listed(&posting, (ClariVerdict) verdict, "x", START + 1) == CLARI_ACTION_POST &&
+			   posting.list_before == CLARI_LIST_BEFORE_KNOWN && posting.state == CLARI_JOB_POSTING &&
+			   posting.job_id[0] == '\0' && posting.retries == 0,
 		   "after the list comes the POST, whatever the verdict (%d)", verdict);
 	}
 	refuse(&posting, 429, "", "", START + 2);
@@ -877,7 +879,7 @@ test_list_before(void)
 	   "one list serves all the job's POSTs");
 	posting = job;
 	ok(failed(&posting, listed(&posting, CLARI_VERDICT_NONE, NULL, START + TIMEOUT), CLARI_ERROR_TIMEOUT) &&
-		   posting.forget,
+		   posting.useless,
 	   "a list that comes after export_timeout is followed by nothing");
 	job = new_job();
 	ok(tick(&job, START) == CLARI_ACTION_POST, "where no job can be told, no list is read");
@@ -903,29 +905,30 @@ test_unknown_outcome(void)
 	answer(&jobs[4], 204, NULL, START);
 	for (size_t i = 0; i < sizeof(jobs) / sizeof(jobs[0]); i++)
 	{
-		ok(jobs[i].state == CLARI_JOB_UNSURE && jobs[i].next_at == START + 500 && jobs[i].in_doubt &&
+		ok(jobs[i].state == CLARI_JOB_UNSURE && jobs[i].next_at == START + 500 && jobs[i].doubt != CLARI_DOUBT_NONE &&
 			   jobs[i].error.code != CLARI_ERROR_NONE,
 		   "a POST of unknown outcome (%d) is followed by a look", (int) i);
 		ok(tick(&jobs[i], START + 499) == CLARI_ACTION_NONE && tick(&jobs[i], START + 500) == CLARI_ACTION_LIST &&
 			   jobs[i].state == CLARI_JOB_LOOKING && jobs[i].next_at == START + TIMEOUT,
 		   "in its time");
 		ok(listed(&jobs[i], CLARI_VERDICT_OURS, "6073683781a6da229df71e77", START + 600) == CLARI_ACTION_NONE &&
-			   jobs[i].state == CLARI_JOB_WAITING && jobs[i].next_at == START + 600 && jobs[i].adopted &&
-			   !jobs[i].in_doubt && !jobs[i].resumed && jobs[i].accepted_at == START + 600 &&
+			   jobs[i].state == CLARI_JOB_WAITING && jobs[i].next_at == START + 600 &&
+			   jobs[i].origin == CLARI_ORIGIN_ADOPTED && jobs[i].doubt == CLARI_DOUBT_NONE &&
+			   jobs[i].origin != CLARI_ORIGIN_RESUMED && jobs[i].accepted_at == START + 600 &&
 			   jobs[i].error.code == CLARI_ERROR_NONE && jobs[i].retries == 0,
 		   "the job that it made is taken up");
 		is(jobs[i].job_id, "6073683781a6da229df71e77", "by its id");
 		ok(tick(&jobs[i], START + 600) == CLARI_ACTION_POLL, "and polled at once");
 	}
 	ok(failed(&jobs[0], report(&jobs[0], CLARI_STATUS_ABORTED, "ABORTED", START + 700), CLARI_ERROR_JOB) &&
-		   jobs[0].forget,
+		   jobs[0].useless,
 	   "a job taken up that ends badly fails like any other");
 	job = listed_job();
 	ok(break_call(&job, true, true, START) == CLARI_ACTION_NONE && backs_off(&job, CLARI_JOB_NEW, 500, START) &&
-		   !job.in_doubt,
+		   job.doubt == CLARI_DOUBT_NONE,
 	   "a POST that was never sent needs no look");
 	job = listed_job();
-	ok(failed(&job, break_call(&job, false, false, START), CLARI_ERROR_CONNECTION) && !job.forget &&
+	ok(failed(&job, break_call(&job, false, false, START), CLARI_ERROR_CONNECTION) && !job.useless &&
 		   mentions(job.error.detail, "may have started"),
 	   "what cannot pass fails at once, in doubt");
 	job = listing_job();
@@ -956,20 +959,20 @@ test_post_again(void)
 	}
 	ok(failed(&job, listed(&job, CLARI_VERDICT_NONE, NULL, now), CLARI_ERROR_REQUEST) &&
 		   mentions(job.error.message, "505") && mentions(job.error.detail, "6 times") &&
-		   mentions(job.error.detail, "may have started an export nevertheless") && !job.forget,
+		   mentions(job.error.detail, "may have started an export nevertheless") && !job.useless,
 	   "when the retries are used up, the last POST's error is the job's, with the doubt");
 	job = looking_job();
 	listed(&job, CLARI_VERDICT_NONE, NULL, START + 600);
 	tick(&job, job.next_at);
 	accept_post(&job, START + 2000);
-	ok(job.state == CLARI_JOB_WAITING && job.retries == 0 && !job.in_doubt && job.accepted_at == START + 2000 &&
-		   !job.adopted,
+	ok(job.state == CLARI_JOB_WAITING && job.retries == 0 && job.doubt == CLARI_DOUBT_NONE &&
+		   job.accepted_at == START + 2000 && job.origin != CLARI_ORIGIN_ADOPTED,
 	   "a repeated POST that is accepted makes an ordinary job");
 	job = looking_job();
 	listed(&job, CLARI_VERDICT_NONE, NULL, START + 600);
 	tick(&job, job.next_at);
 	ok(failed(&job, refuse(&job, 400, "", "no such type", START + 2000), CLARI_ERROR_REQUEST) &&
-		   mentions(job.error.detail, "may have started") && !job.forget,
+		   mentions(job.error.detail, "may have started") && !job.useless,
 	   "one that is refused leaves the first one's outcome open");
 
 	job = listed_job();
@@ -1026,15 +1029,17 @@ test_spent(void)
 			clari_job_step(&job, &event, START);
 		else
 			answer(&job, 200, &nothing, START);
-		ok(job.state == CLARI_JOB_UNSURE && job.spent && tick(&job, job.next_at) == CLARI_ACTION_LIST,
+		ok(job.state == CLARI_JOB_UNSURE && job.doubt == CLARI_DOUBT_SPENT &&
+			   tick(&job, job.next_at) == CLARI_ACTION_LIST,
 		   "where a list can tell, the job is looked for");
 		ok(failed(&job, listed(&job, CLARI_VERDICT_NONE, NULL, START + 600),
 				  broken == 1 ? CLARI_ERROR_CONNECTION : CLARI_ERROR_REPLY) &&
-			   !job.forget && mentions(job.error.detail, "may have started"),
+			   !job.useless && mentions(job.error.detail, "may have started"),
 		   "if it does not, there is no other POST");
 	}
 	job = posting_job();
-	ok(failed(&job, clari_job_step(&job, &event, START), CLARI_ERROR_CONNECTION) && !job.forget, "also where none can");
+	ok(failed(&job, clari_job_step(&job, &event, START), CLARI_ERROR_CONNECTION) && !job.useless,
+	   "also where none can");
 	transport.max_retries = 2;
 	job = listed_job();
 	answer(&job, 200, &nothing, START);
@@ -1043,7 +1048,7 @@ test_spent(void)
 		tick(&job, job.next_at);
 		ok(look_in_vain(&job, 0, START + 600) == CLARI_ACTION_NONE || i == 1, "looks that do not tell are repeated");
 	}
-	ok(job.state == CLARI_JOB_FAILED && job.posted && !job.forget, "and then it is an error");
+	ok(job.state == CLARI_JOB_FAILED && job.posted && !job.useless, "and then it is an error");
 	set_defaults();
 }
 
@@ -1083,11 +1088,11 @@ test_looks(void)
 	   "Retry-After is obeyed");
 	job = looking_job();
 	ok(tick(&job, START + TIMEOUT - 1) == CLARI_ACTION_NONE &&
-		   failed(&job, tick(&job, START + TIMEOUT), CLARI_ERROR_TIMEOUT) && !job.forget &&
+		   failed(&job, tick(&job, START + TIMEOUT), CLARI_ERROR_TIMEOUT) && !job.useless &&
 		   mentions(job.error.detail, "may have started"),
 	   "the deadline ends a look");
 	job = unsure_job();
-	ok(failed(&job, tick(&job, START + TIMEOUT), CLARI_ERROR_TIMEOUT) && !job.forget, "and the wait for one");
+	ok(failed(&job, tick(&job, START + TIMEOUT), CLARI_ERROR_TIMEOUT) && !job.useless, "and the wait for one");
 	job = looking_job();
 	ok(listed(&job, CLARI_VERDICT_OURS, "6073683781a6da229df71e77", START + 2 * TIMEOUT) == CLARI_ACTION_NONE &&
 		   job.next_at == START + 2 * TIMEOUT && tick(&job, job.next_at) == CLARI_ACTION_POLL,
@@ -1108,8 +1113,8 @@ test_resumed(void)
 	ClariJob job = resumed_job();
 	char long_id[CLARI_ID_SIZE + 1];
 
-	ok(job.state == CLARI_JOB_WAITING && job.next_at == START && job.accepted_at == START && job.resumed &&
-		   !job.adopted,
+	ok(job.state == CLARI_JOB_WAITING && job.next_at == START && job.accepted_at == START &&
+		   job.origin == CLARI_ORIGIN_RESUMED && job.origin != CLARI_ORIGIN_ADOPTED,
 	   "a job of an earlier life is taken up");
 	ok(tick(&job, START) == CLARI_ACTION_POLL, "and polled at once");
 	ok(report(&job, CLARI_STATUS_STARTED, "STARTED", START + 100) == CLARI_ACTION_NONE && job.next_at == START + 350,
@@ -1119,7 +1124,7 @@ test_resumed(void)
 		   decoded(&job, START + 500) == CLARI_ACTION_PUBLISH,
 	   "downloaded and published");
 	job = resumed_job();
-	ok(failed(&job, tick(&job, START + TIMEOUT), CLARI_ERROR_TIMEOUT) && !job.forget,
+	ok(failed(&job, tick(&job, START + TIMEOUT), CLARI_ERROR_TIMEOUT) && !job.useless,
 	   "export_timeout counts from the take-up");
 
 	for (size_t i = 0; i < 5; i++)
@@ -1135,9 +1140,10 @@ test_resumed(void)
 		job.losses = 3;
 		action =
 			i < 3 ? report(&job, bad[i].status, bad[i].text, START + 1000) : refuse(&job, 404, "", "", START + 1000);
-		ok(action == CLARI_ACTION_NONE && job.state == CLARI_JOB_NEW && job.next_at == START + 1000 && !job.resumed &&
-			   job.job_id[0] == '\0' && job.status_text[0] == '\0' && job.download_url[0] == '\0' &&
-			   job.accepted_at == 0 && job.retries == 0 && job.error.code == CLARI_ERROR_NONE && !job.forget,
+		ok(action == CLARI_ACTION_NONE && job.state == CLARI_JOB_NEW && job.next_at == START + 1000 &&
+			   job.origin != CLARI_ORIGIN_RESUMED && job.job_id[0] == '\0' && job.status_text[0] == '\0' &&
+			   job.download_url[0] == '\0' && job.accepted_at == 0 && job.retries == 0 &&
+			   job.error.code == CLARI_ERROR_NONE && !job.useless,
 		   "a job of an earlier life that is of no use (%d) is started over", (int) i);
 		ok(tick(&job, START + 1000) == CLARI_ACTION_LIST &&
 			   listed(&job, CLARI_VERDICT_NONE, NULL, START + 1001) == CLARI_ACTION_POST &&
@@ -1145,27 +1151,28 @@ test_resumed(void)
 		   "with a list of its own, and all its time");
 		accept_post(&job, START + 2000);
 		tick(&job, job.next_at);
-		ok(failed(&job, refuse_often(&job, 404, "", START + 3000), CLARI_ERROR_JOB) && job.forget, "once");
+		ok(failed(&job, refuse_often(&job, 404, "", START + 3000), CLARI_ERROR_JOB) && job.useless, "once");
 	}
 	job = resumed_job();
 	job.adoptable = false;
 	tick(&job, START);
 	refuse_often(&job, 400, "SWW", START);
 	ok(tick(&job, job.next_at) == CLARI_ACTION_POST, "without a list where no job could be told in it");
-	ok(failed(&job, refuse(&job, 401, "", "", START), CLARI_ERROR_AUTH) && job.forget,
+	ok(failed(&job, refuse(&job, 401, "", "", START), CLARI_ERROR_AUTH) && job.useless,
 	   "after that nothing is left of the earlier job");
 	job = resumed_job();
 	tick(&job, START);
-	ok(failed(&job, refuse(&job, 401, "", "", START), CLARI_ERROR_AUTH) && !job.forget,
+	ok(failed(&job, refuse(&job, 401, "", "", START), CLARI_ERROR_AUTH) && !job.useless,
 	   "a key that is refused says nothing about the job");
 
 	memset(long_id, 'x', CLARI_ID_SIZE);
 	long_id[CLARI_ID_SIZE] = '\0';
 	job = new_job();
 	clari_job_resume(&job, long_id, START);
-	ok(job.state == CLARI_JOB_NEW && !job.resumed && job.job_id[0] == '\0', "what is no id is not taken up");
+	ok(job.state == CLARI_JOB_NEW && job.origin != CLARI_ORIGIN_RESUMED && job.job_id[0] == '\0',
+	   "what is no id is not taken up");
 	clari_job_resume(&job, "", START);
-	ok(job.state == CLARI_JOB_NEW && !job.resumed, "nor is none");
+	ok(job.state == CLARI_JOB_NEW && job.origin != CLARI_ORIGIN_RESUMED, "nor is none");
 }
 
 static void
@@ -1178,7 +1185,7 @@ test_resumed_unsure(void)
 	ok(job.state == CLARI_JOB_UNSURE && job.next_at == START && tick(&job, START) == CLARI_ACTION_LIST &&
 		   job.state == CLARI_JOB_LOOKING,
 	   "a POST of an earlier life whose outcome is not known is looked for at once");
-	ok(listed(&job, CLARI_VERDICT_OURS, "j", START) == CLARI_ACTION_NONE && job.adopted &&
+	ok(listed(&job, CLARI_VERDICT_OURS, "j", START) == CLARI_ACTION_NONE && job.origin == CLARI_ORIGIN_ADOPTED &&
 		   tick(&job, START) == CLARI_ACTION_POLL,
 	   "and its job taken up");
 	for (int adoptable = 0; adoptable < 2; adoptable++)
@@ -1195,7 +1202,7 @@ test_resumed_unsure(void)
 		   "where it has none, or none that can be told, this life's first POST follows at once, and is no retry");
 		ok(mentions(job.error.message, "the outcome of an earlier request for the export of period 2026_Q1"),
 		   "until then there is an error to tell");
-		ok(failed(&job, tick(&job, START + TIMEOUT), CLARI_ERROR_TIMEOUT) && !job.forget &&
+		ok(failed(&job, tick(&job, START + TIMEOUT), CLARI_ERROR_TIMEOUT) && !job.useless &&
 			   mentions(job.error.detail, "may have started"),
 		   "and the doubt remains");
 		set_defaults();
@@ -1203,7 +1210,7 @@ test_resumed_unsure(void)
 	job = new_job();
 	job.adoptable = true;
 	clari_job_resume_unsure(&job, START);
-	ok(failed(&job, cancel(&job, START), CLARI_ERROR_CANCELLED) && !job.forget, "a cancel does not resolve it either");
+	ok(failed(&job, cancel(&job, START), CLARI_ERROR_CANCELLED) && !job.useless, "a cancel does not resolve it either");
 }
 
 /* ---- cancelling ---- */
@@ -1218,7 +1225,7 @@ test_cancel_without_a_job(void)
 	{
 		const char *state = clari_job_state_name(jobs[i].state);
 
-		ok(failed(&jobs[i], cancel(&jobs[i], START + 1), CLARI_ERROR_CANCELLED) && jobs[i].forget == !in_doubt[i] &&
+		ok(failed(&jobs[i], cancel(&jobs[i], START + 1), CLARI_ERROR_CANCELLED) && jobs[i].useless == !in_doubt[i] &&
 			   (strstr(jobs[i].error.detail, "may have started") != NULL) == in_doubt[i],
 		   "cancelled while %s it ends at once", state);
 		is(jobs[i].error.message, "the export was cancelled by alice", "and says who did it");
@@ -1240,12 +1247,12 @@ test_cancel_while_posting(void)
 		   copy.job_id[0] != '\0' && copy.next_at == START + 10100,
 	   "that one is cancelled");
 	copy = job;
-	ok(failed(&copy, refuse(&copy, 400, "", "concurrent", START + 100), CLARI_ERROR_CANCELLED) && copy.forget,
+	ok(failed(&copy, refuse(&copy, 400, "", "concurrent", START + 100), CLARI_ERROR_CANCELLED) && copy.useless,
 	   "a POST that is refused is not repeated");
 	copy = job;
-	ok(failed(&copy, refuse(&copy, 429, "", "", START + 100), CLARI_ERROR_CANCELLED) && copy.forget, "for no reason");
+	ok(failed(&copy, refuse(&copy, 429, "", "", START + 100), CLARI_ERROR_CANCELLED) && copy.useless, "for no reason");
 	copy = job;
-	ok(failed(&copy, break_call(&copy, true, true, START + 100), CLARI_ERROR_CANCELLED) && copy.forget,
+	ok(failed(&copy, break_call(&copy, true, true, START + 100), CLARI_ERROR_CANCELLED) && copy.useless,
 	   "nor is one that was never sent");
 	for (int i = 0; i < 4; i++)
 	{
@@ -1256,7 +1263,7 @@ test_cancel_while_posting(void)
 				 : i == 1 ? refuse(&copy, 502, "", "", START + 100)
 				 : i == 2 ? answer(&copy, 200, &reply, START + 100)
 						  : tick(&copy, START + TIMEOUT);
-		ok(failed(&copy, action, CLARI_ERROR_CANCELLED) && !copy.forget &&
+		ok(failed(&copy, action, CLARI_ERROR_CANCELLED) && !copy.useless &&
 			   mentions(copy.error.detail, "may have started an export"),
 		   "one of unknown outcome (%d) leaves a doubt", i);
 		is(copy.error.message, "the export was cancelled by alice", "but the cancel is the error");
@@ -1282,47 +1289,47 @@ test_cancel_at_clari(void)
 	   "once");
 	copy = job;
 	ok(failed(&copy, report(&copy, CLARI_STATUS_CANCELLED, "CANCELLED", START + 500), CLARI_ERROR_CANCELLED) &&
-		   copy.forget,
+		   copy.useless,
 	   "a job that Clari cancelled is forgotten");
 	is(copy.error.message, "the export was cancelled by alice", "the error says who did it");
 	is(copy.error.detail, "", "and no more");
 	copy = job;
 	ok(failed(&copy, refuse(&copy, 400, "export_failed_to_cancel", "The job is finished.", START + 500),
 			  CLARI_ERROR_UNCANCELLED) &&
-		   !copy.forget,
+		   !copy.useless,
 	   "a job that could not be cancelled is not: it may be of use");
 	is(copy.error.detail,
 	   "Clari did not cancel the job: it answered with HTTP status 400. Clari's answer has code "
 	   "\"export_failed_to_cancel\", message \"The job is finished.\".",
 	   "the error says why");
 	copy = job;
-	ok(failed(&copy, refuse(&copy, 404, "", "", START + 500), CLARI_ERROR_CANCELLED) && copy.forget,
+	ok(failed(&copy, refuse(&copy, 404, "", "", START + 500), CLARI_ERROR_CANCELLED) && copy.useless,
 	   "a job that Clari does not know any more is forgotten");
 	copy = job;
 	ok(failed(&copy, refuse(&copy, 400, "SWW", "Something went wrong", START + 500), CLARI_ERROR_CANCELLED) &&
-		   copy.forget,
+		   copy.useless,
 	   "by whichever status");
 	copy = job;
-	ok(failed(&copy, answer(&copy, 200, &unsuccessful, START + 500), CLARI_ERROR_UNCANCELLED) && !copy.forget &&
+	ok(failed(&copy, answer(&copy, 200, &unsuccessful, START + 500), CLARI_ERROR_UNCANCELLED) && !copy.useless &&
 		   mentions(copy.error.detail, "not successful"),
 	   "\"successful\": false is no cancellation");
 	copy = job;
-	ok(failed(&copy, break_call(&copy, false, true, START + 500), CLARI_ERROR_UNCANCELLED) && !copy.forget &&
+	ok(failed(&copy, break_call(&copy, false, true, START + 500), CLARI_ERROR_UNCANCELLED) && !copy.useless &&
 		   mentions(copy.error.detail, "did not cancel the job: could not connect to Clari."),
 	   "a call that broke is not repeated");
 	copy = job;
 	ok(failed(&copy, clari_job_step(&copy, &plain, START + 500), CLARI_ERROR_UNCANCELLED), "with or without an error");
 	copy = job;
-	ok(failed(&copy, tick(&copy, START + 10400), CLARI_ERROR_UNCANCELLED) && !copy.forget &&
+	ok(failed(&copy, tick(&copy, START + 10400), CLARI_ERROR_UNCANCELLED) && !copy.useless &&
 		   mentions(copy.error.detail, "it has not answered"),
 	   "and one that does not end is not waited for");
 
 	job = downloading_job();
-	ok(failed(&job, cancel(&job, START + 400), CLARI_ERROR_CANCELLED) && !job.forget,
+	ok(failed(&job, cancel(&job, START + 400), CLARI_ERROR_CANCELLED) && !job.useless,
 	   "a download that is cancelled ends, and the job stays as it is");
 	job = downloading_job();
 	break_call(&job, false, true, START + 400);
-	ok(job.state == CLARI_JOB_READY && failed(&job, cancel(&job, START + 500), CLARI_ERROR_CANCELLED) && !job.forget,
+	ok(job.state == CLARI_JOB_READY && failed(&job, cancel(&job, START + 500), CLARI_ERROR_CANCELLED) && !job.useless,
 	   "and so does one that was to be repeated");
 	job = polling_job();
 	plain.kind = CLARI_EVENT_CANCEL;
@@ -1345,33 +1352,33 @@ test_forget(void)
 	ClariJob job = polling_job();
 
 	report(&job, CLARI_STATUS_FAILED, "FAILED", START);
-	ok(job.forget, "a job that failed at Clari is forgotten");
+	ok(job.useless, "a job that failed at Clari is forgotten");
 	job = polling_job();
 	job.renewed = true;
 	job.state = CLARI_JOB_POLLING;
 	refuse_often(&job, 404, "", START);
-	ok(job.state == CLARI_JOB_FAILED && job.forget, "and one that Clari does not know");
+	ok(job.state == CLARI_JOB_FAILED && job.useless, "and one that Clari does not know");
 	job = polling_job();
 	answer(&job, 200, &truncated, START);
-	ok(job.state == CLARI_JOB_FAILED && job.forget, "and one whose file is not whole");
+	ok(job.state == CLARI_JOB_FAILED && job.useless, "and one whose file is not whole");
 	job = posting_job();
 	refuse(&job, 400, "", "no such type", START);
-	ok(job.forget, "and a POST that was refused");
+	ok(job.useless, "and a POST that was refused");
 	job = posting_job();
 	break_call(&job, true, false, START);
-	ok(job.state == CLARI_JOB_FAILED && job.forget, "or never sent");
+	ok(job.state == CLARI_JOB_FAILED && job.useless, "or never sent");
 	job = polling_job();
 	tick(&job, START + TIMEOUT);
-	ok(job.state == CLARI_JOB_FAILED && !job.forget, "a job that takes too long is not forgotten");
+	ok(job.state == CLARI_JOB_FAILED && !job.useless, "a job that takes too long is not forgotten");
 	job = posting_job();
 	tick(&job, START + TIMEOUT);
-	ok(job.state == CLARI_JOB_FAILED && !job.forget, "nor a POST that does");
+	ok(job.state == CLARI_JOB_FAILED && !job.useless, "nor a POST that does");
 	job = downloading_job();
 	refuse_file(&job, CLARI_ERROR_LIMIT, START);
-	ok(job.state == CLARI_JOB_FAILED && !job.forget, "nor a job whose download failed");
+	ok(job.state == CLARI_JOB_FAILED && !job.useless, "nor a job whose download failed");
 	job = polling_job();
 	break_call(&job, false, false, START);
-	ok(job.state == CLARI_JOB_FAILED && !job.forget, "nor one that could not be asked about");
+	ok(job.state == CLARI_JOB_FAILED && !job.useless, "nor one that could not be asked about");
 }
 
 static void
@@ -1449,7 +1456,7 @@ test_elsewhere(void)
 		tick(&job, job.next_at);
 		ok(answer(&job, 200, &done, START + 500) == CLARI_ACTION_DOWNLOAD, "for a new link");
 	}
-	ok(failed(&job, clari_job_step(&job, &event, START + 600), CLARI_ERROR_REQUEST) && !job.forget &&
+	ok(failed(&job, clari_job_step(&job, &event, START + 600), CLARI_ERROR_REQUEST) && !job.useless &&
 		   mentions(job.error.message, "the host of the file refused") && mentions(job.error.detail, "has expired"),
 	   "some times; and the error is that host's, not Clari's");
 	strcpy(done.download_url, "https://files.example.com/x");
@@ -1505,7 +1512,7 @@ test_lost(void)
 			if (late == 1)
 				report(&job, CLARI_STATUS_DONE, "DONE", START + 1000);
 			ok(failed(&job, refuse_often(&job, ways[i].status, ways[i].code, START + 1000), CLARI_ERROR_JOB) &&
-				   job.forget && mentions(job.error.message, "no longer knows"),
+				   job.useless && mentions(job.error.message, "no longer knows"),
 			   "which is the last");
 		}
 }
@@ -1525,7 +1532,7 @@ test_lost_for_a_moment(void)
 	}
 	ok(job.losses == 0 && job.job_id[0] != '\0', "is not given up, however often that happens");
 	job = polling_job();
-	ok(failed(&job, refuse_often(&job, 403, "", START), CLARI_ERROR_AUTH) && !job.forget,
+	ok(failed(&job, refuse_often(&job, 403, "", START), CLARI_ERROR_AUTH) && !job.useless,
 	   "one that may not be seen is an error, which another export would not help");
 	job = resumed_job();
 	tick(&job, START);
@@ -1543,7 +1550,7 @@ test_replaced(void)
 	strcpy(job.replaced_id, "old");
 	ok(tick(&job, START) == CLARI_ACTION_POST, "the newer one is POSTed first");
 	copy = job;
-	ok(failed(&copy, refuse(&copy, 401, "", "", START + 1), CLARI_ERROR_AUTH) && copy.forget &&
+	ok(failed(&copy, refuse(&copy, 401, "", "", START + 1), CLARI_ERROR_AUTH) && copy.useless &&
 		   strcmp(copy.replaced_id, "old") == 0,
 	   "where it is refused, the older one is left alone");
 	copy = job;
