@@ -65,8 +65,8 @@ typedef enum ClariLookup
 typedef struct ClariInquiry
 {
 	const ClariKey *key;
-	const ClariRequest *request;     /* these two of an export to be queued */
-	const ClariTransport *transport; /* NULL: none is to be queued */
+	const ClariRequest *request;     /* of an export to be queued */
+	const ClariTransport *transport; /* of the same; NULL: none is to be queued */
 	uint64 *joined;                  /* the flight is wanted until clari_cache_leave(); NULL: it is not */
 } ClariInquiry;
 

@@ -18,7 +18,7 @@
 /* So long others leave work to a worker that is starting. */
 #define STARTING_GRACE (1 * USECS_PER_SEC)
 
-static int my_slot = CLARI_NOBODY;
+static int my_slot = CLARI_NO_INDEX;
 
 static bool
 same_account(const ClariFlightShared *a, const ClariFlightShared *b)
@@ -33,15 +33,15 @@ end_flight_locked(int index)
 {
 	ClariFlightShared *flight = &clari_control->flights[index];
 
-	clari_control->entries[flight->entry].flight = CLARI_NOBODY;
-	if (flight->worker != CLARI_NOBODY)
+	clari_control->entries[flight->entry].flight = CLARI_NO_INDEX;
+	if (flight->worker != CLARI_NO_INDEX)
 		clari_control->workers[flight->worker].flights--;
 	clari_wipe(flight, sizeof(*flight)); /* the key was in it; all zero is unused */
 	clari_workers_wake_locked();
 }
 
 void
-clari_cache_publish(int index, const ClariVersion *version, bool in_file, bool taken_up, const ClariError *warning)
+clari_cache_publish(int index, const ClariVersion *version, bool in_file, bool of_ended_job, const ClariError *warning)
 {
 	ClariDropped dropped;
 	ClariEntryShared *entry;
@@ -49,12 +49,12 @@ clari_cache_publish(int index, const ClariVersion *version, bool in_file, bool t
 	clari_dropped_init(&dropped);
 	clari_cache_lock(LW_EXCLUSIVE);
 	entry = &clari_control->entries[clari_control->flights[index].entry];
-	clari_tier_drop_segment_locked(entry, &dropped);
-	clari_tier_drop_file_locked(entry, &dropped);
+	clari_entry_drop_segment_locked(entry, &dropped);
+	clari_entry_drop_file_locked(entry, &dropped);
 	entry->version = *version;
 	entry->in_file = in_file && !clari_control->flights[index].moved;
 	entry->file_reads = 0;
-	entry->taken_up = taken_up;
+	entry->of_ended_job = of_ended_job;
 	entry->posted_since = clari_control->flights[index].running_since;
 	entry->ttl = clari_rowset_ttl(&version->meta, version->meta.cache_ttl, version->meta.closed_period_ttl);
 	entry->failed_flight = 0;
@@ -68,7 +68,7 @@ clari_cache_publish(int index, const ClariVersion *version, bool in_file, bool t
 	end_flight_locked(index);
 	clari_cache_unlock();
 	clari_cache_wake_sessions();
-	clari_tier_dispose(&dropped);
+	clari_dropped_release(&dropped);
 }
 
 static void
@@ -206,7 +206,7 @@ cancel_locked(int index, const char *role)
 	if (flight->cancelled_by[0] == '\0')
 		strlcpy(flight->cancelled_by, role, sizeof(flight->cancelled_by));
 	cancelled_error(flight, &error);
-	if (flight->worker == CLARI_NOBODY)
+	if (flight->worker == CLARI_NO_INDEX)
 		fail_locked(index, &error);
 	else
 		clari_workers_wake_locked();
@@ -220,7 +220,7 @@ clari_cache_cancel(const ClariKey *key, const char *role)
 
 	clari_cache_lock(LW_EXCLUSIVE);
 	entry = clari_entry_find_locked(key);
-	if (entry != NULL && entry->flight != CLARI_NOBODY)
+	if (entry != NULL && entry->flight != CLARI_NO_INDEX)
 	{
 		generation = clari_control->flights[entry->flight].generation;
 		cancel_locked(entry->flight, role);
@@ -285,7 +285,7 @@ requeue_locked(ClariFlightShared *flight)
 		fail_locked((int) (flight - clari_control->flights), &error);
 		return;
 	}
-	flight->worker = CLARI_NOBODY;
+	flight->worker = CLARI_NO_INDEX;
 	flight->posted = flight->posted || flight->progress.posted_at != 0;
 	memset(&flight->progress, 0, sizeof(flight->progress));
 	if (is_unwanted(flight))
@@ -297,7 +297,7 @@ static void
 leave_slot(int code pg_attribute_unused(), Datum arg pg_attribute_unused())
 {
 
-	if (my_slot == CLARI_NOBODY)
+	if (my_slot == CLARI_NO_INDEX)
 		return;
 	clari_cache_lock(LW_EXCLUSIVE);
 	for (int i = 0; i < clari_control->nflights; i++)
@@ -305,7 +305,7 @@ leave_slot(int code pg_attribute_unused(), Datum arg pg_attribute_unused())
 			requeue_locked(&clari_control->flights[i]);
 	clari_control->workers[my_slot].state = CLARI_WORKER_FREE;
 	clari_control->worker_at = GetCurrentTimestamp();
-	my_slot = CLARI_NOBODY;
+	my_slot = CLARI_NO_INDEX;
 	clari_workers_wake_locked();
 	clari_cache_unlock();
 	clari_cache_wake_sessions(); /* they start another worker */
@@ -351,7 +351,7 @@ clari_cache_worker_end(void)
 	{
 		clari_control->workers[my_slot].state = CLARI_WORKER_FREE;
 		clari_control->worker_at = GetCurrentTimestamp();
-		my_slot = CLARI_NOBODY;
+		my_slot = CLARI_NO_INDEX;
 	}
 	clari_cache_unlock();
 	return !queued;
@@ -418,7 +418,7 @@ account_has_room_locked(const ClariFlightShared *flight)
 	{
 		const ClariFlightShared *other = &clari_control->flights[i];
 
-		if (other->used && other->worker != CLARI_NOBODY && same_account(other, flight))
+		if (other->used && other->worker != CLARI_NO_INDEX && same_account(other, flight))
 			active++;
 	}
 	return active < flight->transport.max_concurrent_exports;
@@ -443,9 +443,9 @@ next_flight_locked(void)
 
 /* ------- claiming ------- */
 
-/* Has another worker less to do?  Then the next flight is for it. */
+/* Has another worker, one that runs or is about to, fewer flights than this one?  Then the next is for it. */
 static bool
-is_busiest_locked(void)
+another_has_fewer_locked(void)
 {
 	TimestampTz now = GetCurrentTimestamp();
 
@@ -467,7 +467,7 @@ clari_cache_claim(ClariOrder *order)
 	ClariFlightShared *flight = NULL;
 
 	clari_cache_lock(LW_EXCLUSIVE);
-	if (!is_busiest_locked())
+	if (!another_has_fewer_locked())
 		flight = next_flight_locked();
 	if (flight != NULL)
 	{
@@ -541,7 +541,7 @@ clari_cache_is_contested(int index)
 		const ClariFlightShared *other = &clari_control->flights[i];
 
 		contested =
-			contested || (i != index && other->used && other->worker != CLARI_NOBODY &&
+			contested || (i != index && other->used && other->worker != CLARI_NO_INDEX &&
 						  other->progress.job_id[0] == '\0' && other->progress.state >= CLARI_JOB_POSTING &&
 						  same_account(other, mine) && strcmp(other->request.forecast, mine->request.forecast) == 0 &&
 						  (other->request.period[0] == '\0' || mine->request.period[0] == '\0' ||

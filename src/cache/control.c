@@ -76,8 +76,8 @@ init_control(ClariControl *fresh)
 	fresh->stats.since = GetCurrentTimestamp();
 	ConditionVariableInit(&fresh->changed);
 	for (int i = 0; i < CLARI_BUCKETS; i++)
-		fresh->buckets[i] = CLARI_NOBODY;
-	fresh->free_entry = CLARI_NOBODY;
+		fresh->buckets[i] = CLARI_NO_INDEX;
+	fresh->free_entry = CLARI_NO_INDEX;
 }
 
 /* Preloaded, the control segment lies in the main one: a full /dev/shm cannot prevent it. */

@@ -22,7 +22,7 @@ bucket_of(const ClariKey *key)
 ClariEntryShared *
 clari_entry_find_locked(const ClariKey *key)
 {
-	for (int i = *bucket_of(key); i != CLARI_NOBODY; i = clari_control->entries[i].next)
+	for (int i = *bucket_of(key); i != CLARI_NO_INDEX; i = clari_control->entries[i].next)
 		if (memcmp(&clari_control->entries[i].key, key, sizeof(*key)) == 0)
 			return &clari_control->entries[i];
 	return NULL;
@@ -92,7 +92,7 @@ note_file(ClariDropped *dropped, const ClariKey *key, uint64 generation, uint64 
 }
 
 void
-clari_tier_drop_segment_locked(ClariEntryShared *entry, ClariDropped *dropped)
+clari_entry_drop_segment_locked(ClariEntryShared *entry, ClariDropped *dropped)
 {
 
 	if (entry->version.segment == DSM_HANDLE_INVALID)
@@ -107,7 +107,7 @@ clari_tier_drop_segment_locked(ClariEntryShared *entry, ClariDropped *dropped)
 }
 
 void
-clari_tier_drop_file_locked(ClariEntryShared *entry, ClariDropped *dropped)
+clari_entry_drop_file_locked(ClariEntryShared *entry, ClariDropped *dropped)
 {
 	if (!entry->in_file)
 		return;
@@ -116,7 +116,7 @@ clari_tier_drop_file_locked(ClariEntryShared *entry, ClariDropped *dropped)
 }
 
 void
-clari_tier_drop_record_locked(ClariEntryShared *entry, ClariDropped *dropped)
+clari_entry_drop_record_locked(ClariEntryShared *entry, ClariDropped *dropped)
 {
 	/* Known or not: the directory may not have been readable when it was loaded. */
 	note_file(dropped, &entry->key, 0, entry->record_bytes);
@@ -133,9 +133,9 @@ remove_entry_locked(ClariEntryShared *entry, ClariDropped *dropped)
 	while (*link != index)
 		link = &clari_control->entries[*link].next;
 	*link = entry->next;
-	clari_tier_drop_segment_locked(entry, dropped);
-	clari_tier_drop_file_locked(entry, dropped);
-	clari_tier_drop_record_locked(entry, dropped);
+	clari_entry_drop_segment_locked(entry, dropped);
+	clari_entry_drop_file_locked(entry, dropped);
+	clari_entry_drop_record_locked(entry, dropped);
 	memset(entry, 0, sizeof(*entry));
 	entry->next = clari_control->free_entry;
 	clari_control->free_entry = index;
@@ -209,14 +209,14 @@ clari_entry_victim_locked(ClariWeight weigh)
 static uint64
 is_empty(const ClariEntryShared *entry)
 {
-	return entry->flight == CLARI_NOBODY && entry->record_bytes == 0 && !clari_entry_has_rowset(entry);
+	return entry->flight == CLARI_NO_INDEX && entry->record_bytes == 0 && !clari_entry_has_rowset(entry);
 }
 
 /* ClariWeight */
 static uint64
 is_idle(const ClariEntryShared *entry)
 {
-	return entry->flight == CLARI_NOBODY;
+	return entry->flight == CLARI_NO_INDEX;
 }
 
 /* ------- new entries ------- */
@@ -227,7 +227,7 @@ clari_entry_insert_locked(const ClariKey *key, ClariDropped *dropped)
 	ClariEntryShared *entry;
 	int *bucket = bucket_of(key);
 
-	if (clari_control->free_entry == CLARI_NOBODY && clari_control->nentries == CLARI_MAX_ENTRIES)
+	if (clari_control->free_entry == CLARI_NO_INDEX && clari_control->nentries == CLARI_MAX_ENTRIES)
 	{
 		entry = clari_entry_victim_locked(is_empty);
 		if (entry == NULL)
@@ -236,7 +236,7 @@ clari_entry_insert_locked(const ClariKey *key, ClariDropped *dropped)
 			return NULL;
 		remove_entry_locked(entry, dropped);
 	}
-	if (clari_control->free_entry == CLARI_NOBODY)
+	if (clari_control->free_entry == CLARI_NO_INDEX)
 		entry = &clari_control->entries[clari_control->nentries++];
 	else
 	{
@@ -246,7 +246,7 @@ clari_entry_insert_locked(const ClariKey *key, ClariDropped *dropped)
 	memset(entry, 0, sizeof(*entry));
 	entry->used = true;
 	entry->key = *key;
-	entry->flight = CLARI_NOBODY;
+	entry->flight = CLARI_NO_INDEX;
 	entry->version.segment = DSM_HANDLE_INVALID;
 	entry->next = *bucket;
 	*bucket = (int) (entry - clari_control->entries);

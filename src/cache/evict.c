@@ -4,7 +4,7 @@
  *		files of the store.
  *
  * Runs in sessions and workers.  What goes is chosen under the cache's lock and
- * disposed of after it, since that unlinks files.  Who reads a rowset keeps it: a
+ * released after it, since that unlinks files.  Who reads a rowset keeps it: a
  * descriptor outlives the file's name, and a segment lives until its last reader
  * lets go.  So to drop one that is read makes no room: such a one is left where it
  * is, and if it has to go, it is a ghost until then, whose bytes count.
@@ -144,7 +144,7 @@ release_segment(const ClariSegmentShared *segment)
 }
 
 static void
-forget_ghost_locked(dsm_handle handle)
+uncount_ghost_locked(dsm_handle handle)
 {
 	for (int i = 0; i < clari_control->nghosts; i++)
 		if (clari_control->ghosts[i].handle == handle)
@@ -155,9 +155,9 @@ forget_ghost_locked(dsm_handle handle)
 		}
 }
 
-/* Forgets ghosts that nobody reads any more. */
+/* Ghosts that nobody reads any more count no longer. */
 static void
-lay_ghosts(void)
+uncount_ghosts(void)
 {
 	dsm_handle handles[CLARI_MAX_SEGMENTS];
 	int count;
@@ -172,12 +172,12 @@ lay_ghosts(void)
 		if (is_read(handles[i]))
 			continue;
 		clari_cache_lock(LW_EXCLUSIVE);
-		forget_ghost_locked(handles[i]);
+		uncount_ghost_locked(handles[i]);
 		clari_cache_unlock();
 	}
 }
 
-/* ------- disposing ------- */
+/* ------- releasing what was dropped ------- */
 
 /* There can be less, as another directory may have been set meanwhile. */
 static void
@@ -212,12 +212,12 @@ remove_files(const ClariDropped *dropped, int *cause)
 }
 
 int
-clari_tier_dispose(const ClariDropped *dropped)
+clari_dropped_release(const ClariDropped *dropped)
 {
 	int cause = 0;
 	int left;
 
-	/* Nothing may raise half-way: what is not disposed of now would stay until the server's end. */
+	/* Nothing may raise half-way: what is not released now would stay until the server's end. */
 	HOLD_INTERRUPTS();
 	left = remove_files(dropped, &cause);
 	for (int i = 0; i < dropped->nsegments; i++)
@@ -253,7 +253,7 @@ drop_a_segment_locked(ClariDropped *dropped)
 
 	if (victim == NULL)
 		return false;
-	clari_tier_drop_segment_locked(victim, dropped);
+	clari_entry_drop_segment_locked(victim, dropped);
 	clari_control->stats.counts[CLARI_COUNT_MEMORY_EVICTIONS]++;
 	return true;
 }
@@ -265,7 +265,7 @@ drop_a_file_locked(ClariDropped *dropped)
 
 	if (victim == NULL)
 		return false;
-	clari_tier_drop_file_locked(victim, dropped);
+	clari_entry_drop_file_locked(victim, dropped);
 	clari_control->stats.counts[CLARI_COUNT_DISK_EVICTIONS]++;
 	return true;
 }
@@ -304,7 +304,7 @@ make_room_on_disk_locked(uint64 bytes, ClariDropped *dropped)
 }
 
 void
-clari_tier_trim_locked(ClariDropped *dropped)
+clari_evict_excess_locked(ClariDropped *dropped)
 {
 
 	while (clari_control->segment_bytes > memory_limit() && drop_a_segment_locked(dropped))
@@ -420,7 +420,7 @@ take_a_segment(ClariVersion *version)
 	if (victim != NULL)
 	{
 		*version = victim->version;
-		clari_tier_drop_segment_locked(victim, &dropped);
+		clari_entry_drop_segment_locked(victim, &dropped);
 		count_segment_locked(version->bytes);
 	}
 	clari_cache_unlock();
@@ -456,7 +456,7 @@ reserve_memory(Size bytes, bool may_drop)
 {
 	if (bytes > memory_limit())
 		return false;
-	lay_ghosts();
+	uncount_ghosts();
 	while (!try_to_reserve(bytes))
 		if (!may_drop || !evict_a_segment())
 			return false;
@@ -513,7 +513,7 @@ clari_cache_is_popular(const ClariVersion *version)
 
 /* It is not popular yet. */
 static void
-forget_reads(const ClariVersion *version)
+reset_reads(const ClariVersion *version)
 {
 	ClariEntryShared *entry;
 
@@ -532,7 +532,7 @@ clari_cache_promote(const ClariVersion *version, const void *bytes)
 
 	if (!reserve_memory(version->bytes, false))
 	{
-		forget_reads(version); /* or each reading would try again */
+		reset_reads(version); /* or each reading would try again */
 		return;
 	}
 	HOLD_INTERRUPTS(); /* what is reserved is nobody's now */
@@ -569,7 +569,7 @@ clari_cache_reserve_disk(int index, uint64 bytes, ClariError *error)
 			clari_control->flights[index].disk_bytes += bytes;
 		}
 		clari_cache_unlock();
-		clari_tier_dispose(&dropped);
+		clari_dropped_release(&dropped);
 	} while (dropped.nfiles > 0);
 	if (fits)
 		return true;

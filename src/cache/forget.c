@@ -20,12 +20,12 @@ clari_cache_forget(const ClariKey *key, uint64 generation)
 	entry = clari_entry_find_locked(key);
 	if (entry != NULL && clari_entry_has_rowset(entry) && entry->version.meta.generation == generation)
 	{
-		clari_tier_drop_segment_locked(entry, &dropped);
-		clari_tier_drop_file_locked(entry, &dropped);
+		clari_entry_drop_segment_locked(entry, &dropped);
+		clari_entry_drop_file_locked(entry, &dropped);
 		clari_control->stats.counts[CLARI_COUNT_DAMAGED_FILES]++;
 	}
 	clari_cache_unlock();
-	clari_tier_dispose(&dropped);
+	clari_dropped_release(&dropped);
 }
 
 /* ------- invalidation ------- */
@@ -40,28 +40,14 @@ invalidate_locked(ClariEntryShared *entry, ClariDropped *dropped)
 {
 	bool had = clari_entry_has_rowset(entry) || entry->failed_flight != 0;
 
-	clari_tier_drop_segment_locked(entry, dropped);
-	clari_tier_drop_file_locked(entry, dropped);
-	if (entry->flight == CLARI_NOBODY)
-		clari_tier_drop_record_locked(entry, dropped);
+	clari_entry_drop_segment_locked(entry, dropped);
+	clari_entry_drop_file_locked(entry, dropped);
+	if (entry->flight == CLARI_NO_INDEX)
+		clari_entry_drop_record_locked(entry, dropped);
 	entry->version.meta.job_id[0] = '\0';
 	entry->failed_flight = 0;
 	entry->invalidated_at = GetCurrentTimestamp();
 	return had;
-}
-
-/* The next entry from *index on that the key means. */
-static ClariEntryShared *
-next_meant_locked(const ClariKey *key, int *index)
-{
-	while (*index < clari_control->nentries)
-	{
-		ClariEntryShared *entry = &clari_control->entries[(*index)++];
-
-		if (entry->used && (key == NULL || memcmp(&entry->key, key, sizeof(*key)) == 0))
-			return entry;
-	}
-	return NULL;
 }
 
 /* Files that no entry knows of, as the directory could not be read when they should have been loaded. */
@@ -92,36 +78,66 @@ remove_strays(TimestampTz until)
 	return left;
 }
 
-int64
-clari_cache_invalidate(const ClariKey *key)
+static void
+warn_of_files_left(int left)
 {
-	TimestampTz until = GetCurrentTimestamp();
-	ClariEntryShared *entry = NULL;
-	ClariDropped dropped;
-	int64 count = 0;
-	int index = 0;
-	int left = 0;
-
-	clari_cache_open();
-	do
-	{
-		clari_dropped_init(&dropped);
-		clari_cache_lock(LW_EXCLUSIVE);
-		/* what has no entry may have files, if they could not be read */
-		if (key != NULL && clari_entry_find_locked(key) == NULL)
-			(void) clari_entry_insert_locked(key, &dropped);
-		/* an entry can have two files, a rowset and a record */
-		while (dropped.nfiles < CLARI_DROP_BATCH && (entry = next_meant_locked(key, &index)) != NULL)
-			count += invalidate_locked(entry, &dropped);
-		clari_cache_unlock();
-		left += clari_tier_dispose(&dropped);
-	} while (entry != NULL);
-	if (key == NULL)
-		left += remove_strays(until);
 	if (left > 0)
 		ereport(WARNING,
 				(errcode(ERRCODE_IO_ERROR), errmsg("could not remove %d files of the rowset cache", left),
 				 errdetail("They are in directory \"%s\"; the server's log tells why.", clari_store_directory()),
 				 errhint("Remove them before the next restart, which would find them.")));
+}
+
+static int64
+invalidate_one(const ClariKey *key)
+{
+	ClariDropped dropped;
+	ClariEntryShared *entry;
+	bool had = false;
+
+	clari_dropped_init(&dropped);
+	clari_cache_lock(LW_EXCLUSIVE);
+	entry = clari_entry_find_locked(key);
+	/* what has no entry may have files, if they could not be read */
+	if (entry == NULL)
+		entry = clari_entry_insert_locked(key, &dropped);
+	if (entry != NULL)
+		had = invalidate_locked(entry, &dropped);
+	clari_cache_unlock();
+	warn_of_files_left(clari_dropped_release(&dropped));
+	return had ? 1 : 0;
+}
+
+static int64
+invalidate_all(TimestampTz until)
+{
+	ClariDropped dropped;
+	int64 count = 0;
+	int next = 0; /* entry */
+	bool more = true;
+	int left = 0;
+
+	while (more)
+	{
+		clari_dropped_init(&dropped);
+		clari_cache_lock(LW_EXCLUSIVE);
+		/* an entry can have two files, a rowset and a record */
+		for (; next < clari_control->nentries && dropped.nfiles < CLARI_DROP_BATCH; next++)
+			if (clari_control->entries[next].used)
+				count += invalidate_locked(&clari_control->entries[next], &dropped);
+		more = next < clari_control->nentries;
+		clari_cache_unlock();
+		left += clari_dropped_release(&dropped);
+	}
+	warn_of_files_left(left + remove_strays(until));
 	return count;
+}
+
+int64
+clari_cache_invalidate(const ClariKey *key)
+{
+	TimestampTz until = GetCurrentTimestamp(); /* files that are newer are of exports that were asked for since */
+
+	clari_cache_load();
+	return key != NULL ? invalidate_one(key) : invalidate_all(until);
 }

@@ -25,7 +25,7 @@
 #define CLARI_MAX_ACCOUNTS 64
 #define CLARI_MAX_REFUSALS 64
 #define CLARI_BUCKETS 1024
-#define CLARI_NOBODY (-1)
+#define CLARI_NO_INDEX (-1) /* of an entry, a flight or a worker: none */
 
 /* How long a failure is remembered, so that a dashboard does not hammer Clari. */
 #define CLARI_FAILURE_MEMORY (10 * USECS_PER_SEC)
@@ -33,9 +33,9 @@
 typedef struct ClariEntryShared
 {
 	bool used;
-	int next; /* in the bucket's or the free list, or CLARI_NOBODY */
+	int next; /* in the bucket's or the free list, or CLARI_NO_INDEX */
 	ClariKey key;
-	bool taken_up;            /* the version is of a job that an earlier flight had brought to its end */
+	bool of_ended_job;        /* the version is of a job that an earlier flight had brought to its end */
 	TimestampTz posted_since; /* the flight that brought the version took no job that was POSTed before */
 	bool in_file;             /* the version has a file … */
 	ClariVersion
@@ -47,7 +47,7 @@ typedef struct ClariEntryShared
 	Oid role;             /* who asked for the export, or first used what an earlier life left; eviction is by role */
 	TimestampTz read_at;  /* when its segment was last found to be read: then it is no victim for a while */
 	uint64 used_at;       /* of clari_control->clock: least recently used goes first */
-	int flight;           /* index, or CLARI_NOBODY */
+	int flight;           /* index, or CLARI_NO_INDEX */
 	uint64 failed_flight; /* generation of the last failure, 0: none since the last rowset */
 	uint64 warned_flight; /* generation of the last rowset that could not be kept as it should; error says why */
 	TimestampTz failed_at;
@@ -63,7 +63,7 @@ typedef struct ClariFlightShared
 	uint64 turn;      /* its place in the queue: see clari_cache_claim() */
 	uint64 last_turn; /* of its account's flights, that was claimed */
 	int entry;
-	int worker;  /* slot, or CLARI_NOBODY: queued */
+	int worker;  /* slot, or CLARI_NO_INDEX: queued */
 	int waiters; /* statements that want it */
 	bool kept;   /* goes on although none does: asked for ahead, or behind what is stale */
 	bool posted; /* by a worker that has gone: its job is there to be taken up */
@@ -130,8 +130,8 @@ typedef enum ClariLoading
 
 typedef struct ClariControl
 {
-	uint64 clock;                /* counts uses, for LRU; begins with the time, as the next */
-	uint64 next_generation;      /* no two servers' lives share one */
+	uint64 clock;                /* counts uses, for LRU; begins with the time */
+	uint64 next_generation;      /* begins with the time: no two servers' lives share one */
 	ClariLoading loading;        /* of what the directory holds */
 	TimestampTz load_at;         /* not before: it could not be read a moment ago */
 	char directory[MAXPGPATH];   /* the one in effect, which is not every process's GUC during a reload */
@@ -139,8 +139,8 @@ typedef struct ClariControl
 	uint64 directory_generation; /* counts its changes */
 	int buckets[CLARI_BUCKETS];
 	int nentries;   /* those below have been made */
-	int nflights;   /* the same */
-	int free_entry; /* the first that was given back, or CLARI_NOBODY */
+	int nflights;   /* so many of those below have been made */
+	int free_entry; /* the first that was given back, or CLARI_NO_INDEX */
 	uint64 turn;    /* the last that was claimed, of all accounts */
 	Oid last_role;  /* who had asked for that one */
 	int nsegments;
@@ -151,9 +151,9 @@ typedef struct ClariControl
 	TimestampTz worker_at;     /* when a worker last came up or went */
 	ConditionVariable changed; /* broadcast without the lock */
 	ClariStats stats;
-	int next_account; /* the one that goes next, when all are used */
+	int next_account; /* of accounts: the one that goes next, when all are used */
 	ClariAccountShared accounts[CLARI_MAX_ACCOUNTS];
-	int next_refusal; /* the same of these */
+	int next_refusal; /* of refusals: the one that goes next, when all are used */
 	ClariRefusalShared refusals[CLARI_MAX_REFUSALS];
 	ClariSegmentShared ghosts[CLARI_MAX_SEGMENTS];
 	ClariWorkerShared workers[CLARI_MAX_WORKERS];
@@ -172,9 +172,9 @@ typedef struct ClariCacheRoot
 #define CLARI_DROP_MAX (CLARI_DROP_BATCH + 4)
 
 /*
- * What was dropped under the lock and is disposed of after it: to unpin a
- * segment can unlink a file, and raise; to remove a file waits for the disk.
- * Bytes on disk are counted until they are gone.
+ * What was dropped, which is to say taken from its entry, under the lock, and is
+ * released after it: to unpin a segment can unlink a file, and raise; to remove a
+ * file waits for the disk.  Bytes on disk are counted until they are gone.
  */
 typedef struct ClariDropped
 {
@@ -208,7 +208,7 @@ clari_dropped_init(ClariDropped *dropped)
 static inline bool
 clari_flight_is_queued(const ClariFlightShared *flight)
 {
-	return flight->used && flight->worker == CLARI_NOBODY;
+	return flight->used && flight->worker == CLARI_NO_INDEX;
 }
 
 /* ------- control.c ------- */
@@ -247,14 +247,14 @@ extern ClariEntryShared *clari_entry_victim_locked(ClariWeight weigh);
 extern ClariEntryShared *clari_entry_insert_locked(const ClariKey *key, ClariDropped *dropped);
 
 /* What it has goes: the bytes are in *dropped from then on. */
-extern void clari_tier_drop_segment_locked(ClariEntryShared *entry, ClariDropped *dropped);
-extern void clari_tier_drop_file_locked(ClariEntryShared *entry, ClariDropped *dropped);
-extern void clari_tier_drop_record_locked(ClariEntryShared *entry, ClariDropped *dropped);
+extern void clari_entry_drop_segment_locked(ClariEntryShared *entry, ClariDropped *dropped);
+extern void clari_entry_drop_file_locked(ClariEntryShared *entry, ClariDropped *dropped);
+extern void clari_entry_drop_record_locked(ClariEntryShared *entry, ClariDropped *dropped);
 
 /* How long the rowset is fresh for those who exported it, or for a statement. */
 extern int64 clari_rowset_ttl(const ClariRowsetMeta *meta, int64 cache_ttl, int64 closed_period_ttl);
 
-/* When the entry was last invalidated; 0: not that it mattered. */
+/* When the entry was last invalidated; 0: never, or at a time that is yet to come, as the clock was set back. */
 extern TimestampTz clari_entry_invalidated_at(const ClariEntryShared *entry);
 
 /* Its POST was sent after (since - age), it was not invalidated, and it is not from the future. */
@@ -271,14 +271,14 @@ extern const char *clari_account_organization_locked(const ClariKey *account);
 /* ------- eviction (evict.c) ------- */
 
 /* With the lock held exclusively: drops what exceeds the bounds, as far as there is room in *dropped. */
-extern void clari_tier_trim_locked(ClariDropped *dropped);
+extern void clari_evict_excess_locked(ClariDropped *dropped);
 
 /*
  * Without the lock: what was dropped goes; a segment with its last reader, until
  * when it counts as a ghost.  LOG at the end, which can raise like any report,
  * where files could not be removed; returns how many.
  */
-extern int clari_tier_dispose(const ClariDropped *dropped);
+extern int clari_dropped_release(const ClariDropped *dropped);
 
 /* ------- workers (launch.c); with the lock held exclusively ------- */
 
@@ -297,6 +297,6 @@ extern void clari_flight_take_turn_locked(ClariFlightShared *flight);
 /* ------- loading (load.c) ------- */
 
 /* Loads what the directory holds, or waits until it is loaded; follows a change of the directory. */
-extern void clari_cache_open(void);
+extern void clari_cache_load(void);
 
 #endif /* CLARI_CACHE_INTERNAL_H */

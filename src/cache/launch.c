@@ -43,14 +43,14 @@ clari_flights_have_queued_locked(void)
 	return false;
 }
 
-/* Counts the workers that run or will; *vacant is a free slot or CLARI_NOBODY. */
+/* Counts the workers that run or will; *vacant is a free slot or CLARI_NO_INDEX. */
 static int
 count_workers_locked(int *vacant)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	int count = 0;
 
-	*vacant = CLARI_NOBODY;
+	*vacant = CLARI_NO_INDEX;
 	for (int i = CLARI_MAX_WORKERS - 1; i >= 0; i--)
 	{
 		ClariWorkerShared *worker = &clari_control->workers[i];
@@ -84,7 +84,7 @@ is_stuck_locked(void)
 }
 
 /*
- * The slot for one more worker, reserved, or CLARI_NOBODY if there are enough;
+ * The slot for one more worker, reserved, or CLARI_NO_INDEX if there are enough;
  * *running counts the others, *stuck tells that none of them comes up.
  */
 static int
@@ -98,8 +98,8 @@ reserve_worker(int *running, bool *stuck)
 	*running = count_workers_locked(&vacant);
 	*stuck = is_stuck_locked();
 	if (*running >= Min(clari_max_workers, count_flights_locked()))
-		vacant = CLARI_NOBODY;
-	if (vacant != CLARI_NOBODY)
+		vacant = CLARI_NO_INDEX;
+	if (vacant != CLARI_NO_INDEX)
 	{
 		clari_control->workers[vacant].state = CLARI_WORKER_STARTING;
 		clari_control->workers[vacant].since = GetCurrentTimestamp();
@@ -139,7 +139,7 @@ clari_cache_start_workers(ClariError *error)
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED), errmsg("clari_fdw cannot export in single-user mode"),
 						errdetail("Exports are made by background workers.")));
 	}
-	while ((slot = reserve_worker(&running, &stuck)) != CLARI_NOBODY)
+	while ((slot = reserve_worker(&running, &stuck)) != CLARI_NO_INDEX)
 	{
 		if (register_worker(slot))
 			continue;

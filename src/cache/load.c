@@ -57,8 +57,8 @@ insert_rowset_locked(ClariEntryShared *entry, const ClariStoreFound *found, Clar
 	const ClariRowsetMeta *meta = &found->meta;
 
 	/* An older version: in a file that a crash left behind, or in memory while another directory was set. */
-	clari_tier_drop_segment_locked(entry, dropped);
-	clari_tier_drop_file_locked(entry, dropped);
+	clari_entry_drop_segment_locked(entry, dropped);
+	clari_entry_drop_file_locked(entry, dropped);
 	entry->in_file = true;
 	entry->posted_since = 0;
 	entry->version.meta = *meta;
@@ -96,7 +96,7 @@ insert_locked(const ClariStoreFound *found, ClariDropped *dropped)
 {
 	ClariEntryShared *entry = clari_entry_find_locked(&found->key);
 
-	if (entry == NULL && (clari_control->free_entry != CLARI_NOBODY || clari_control->nentries < CLARI_MAX_ENTRIES))
+	if (entry == NULL && (clari_control->free_entry != CLARI_NO_INDEX || clari_control->nentries < CLARI_MAX_ENTRIES))
 		entry = clari_entry_insert_locked(&found->key, dropped);
 	if (entry == NULL)
 		return false;
@@ -132,7 +132,7 @@ load_one(const ClariStoreFound *found)
 	}
 	if (!wanted)
 		remove_found(found);
-	clari_tier_dispose(&dropped);
+	clari_dropped_release(&dropped);
 	if (!found->good)
 		warn_of_damage(found);
 }
@@ -290,7 +290,7 @@ is_loaded(void)
 }
 
 void
-clari_cache_open(void)
+clari_cache_load(void)
 {
 	bool slept = false;
 

@@ -49,7 +49,7 @@ fill_flight_locked(ClariFlightShared *flight, ClariEntryShared *entry, const Que
 	memset(flight, 0, sizeof(*flight));
 	flight->generation = clari_control->next_generation++;
 	flight->entry = (int) (entry - clari_control->entries);
-	flight->worker = CLARI_NOBODY;
+	flight->worker = CLARI_NO_INDEX;
 	flight->role = question->role;
 	flight->account = question->account;
 	clari_flight_take_turn_locked(flight);
@@ -156,7 +156,7 @@ serves_waiting_locked(const ClariEntryShared *entry, const ClariFreshness *fresh
 	int64 age = clari_freshness_age(meta, freshness);
 	bool strict = is_strict(freshness);
 
-	if (entry->taken_up || strict)
+	if (entry->of_ended_job || strict)
 		return clari_entry_is_younger(entry, freshness, age) ||
 			   (strict && entry->posted_since >= freshness->since - age &&
 				meta->posted_at > clari_entry_invalidated_at(entry));
@@ -177,7 +177,7 @@ waited_for_locked(ClariEntryShared *entry, const Question *question, uint64 flig
 			*error = entry->error;
 		return serve_locked(entry, question, true, version, CLARI_LOOKUP_READY);
 	}
-	if (entry->flight != CLARI_NOBODY && clari_control->flights[entry->flight].generation == flight)
+	if (entry->flight != CLARI_NO_INDEX && clari_control->flights[entry->flight].generation == flight)
 		return CLARI_LOOKUP_FLYING;
 	if (entry->failed_flight >= flight)
 		return failed_locked(entry, question, version, error);
@@ -244,7 +244,7 @@ lookup_locked(ClariEntryShared *entry, const Question *question, uint64 *flight,
 			*error = entry->error; /* the export behind failed: as good as stale-if-error, and told */
 		return serve_locked(entry, question, false, version, CLARI_LOOKUP_STALE);
 	}
-	if (entry->flight != CLARI_NOBODY)
+	if (entry->flight != CLARI_NO_INDEX)
 	{
 		if (!flight_serves_locked(entry, freshness))
 			return CLARI_LOOKUP_LATER;
@@ -263,7 +263,7 @@ revalidate_locked(ClariEntryShared *entry, Question *question, ClariDropped *dro
 
 	entry->hits++;
 	clari_control->stats.counts[CLARI_COUNT_STALE_HITS]++;
-	if (entry->flight != CLARI_NOBODY || failed_just_now_locked(entry))
+	if (entry->flight != CLARI_NO_INDEX || failed_just_now_locked(entry))
 		return;
 	flight = queue_locked(entry, question, dropped);
 	if (flight != NULL)
@@ -304,12 +304,12 @@ clari_cache_lookup(const ClariInquiry *inquiry, const ClariFreshness *freshness,
 	if (inquiry->transport != NULL && !clari_request_account(inquiry->request, &question.account, error))
 		return CLARI_LOOKUP_FAILED;
 	clari_dropped_init(&dropped);
-	clari_cache_open();
+	clari_cache_load();
 	clari_cache_lock(LW_EXCLUSIVE);
-	clari_tier_trim_locked(&dropped);
+	clari_evict_excess_locked(&dropped);
 	result = answer_locked(&question, flight, version, error, &dropped);
 	clari_cache_unlock();
-	clari_tier_dispose(&dropped);
+	clari_dropped_release(&dropped);
 	/* At once: the scan may have other rowsets to read first.  Who waits keeps asking if this fails. */
 	if (question.queued)
 		(void) clari_cache_start_workers(&refused);
@@ -322,7 +322,7 @@ clari_cache_peek(const ClariKey *key, ClariVersion *version)
 	ClariEntryShared *entry;
 	bool found;
 
-	clari_cache_open();
+	clari_cache_load();
 	clari_cache_lock(LW_SHARED);
 	entry = clari_entry_find_locked(key);
 	found = entry != NULL && clari_entry_has_rowset(entry);

@@ -13,17 +13,17 @@
 static const char *
 flight_phase(const ClariFlightShared *flight)
 {
-	return flight->worker == CLARI_NOBODY ? "queued" : clari_job_state_name(flight->progress.state);
+	return flight->worker == CLARI_NO_INDEX ? "queued" : clari_job_state_name(flight->progress.state);
 }
 
 static const char *
 entry_state(const ClariEntryShared *entry)
 {
-	if (entry->flight != CLARI_NOBODY)
+	if (entry->flight != CLARI_NO_INDEX)
 	{
 		const ClariFlightShared *flight = &clari_control->flights[entry->flight];
 
-		if (flight->worker == CLARI_NOBODY)
+		if (flight->worker == CLARI_NO_INDEX)
 			return "queued";
 		return flight->progress.state == CLARI_JOB_DOWNLOADING ? "downloading" : "exporting";
 	}
@@ -56,7 +56,8 @@ describe_entry(const ClariEntryShared *entry, ClariEntryInfo *info)
 static bool
 is_shown(const ClariEntryShared *entry)
 {
-	return entry->used && (clari_entry_has_rowset(entry) || entry->flight != CLARI_NOBODY || entry->failed_flight != 0);
+	return entry->used &&
+		   (clari_entry_has_rowset(entry) || entry->flight != CLARI_NO_INDEX || entry->failed_flight != 0);
 }
 
 ClariEntryInfo *
@@ -67,14 +68,14 @@ clari_cache_entries_copy(int *count)
 
 	*count = 0;
 	clari_dropped_init(&dropped);
-	clari_cache_open();
+	clari_cache_load();
 	clari_cache_lock(LW_EXCLUSIVE);
-	clari_tier_trim_locked(&dropped); /* the bounds may have been lowered */
+	clari_evict_excess_locked(&dropped); /* the bounds may have been lowered */
 	for (int i = 0; i < clari_control->nentries; i++)
 		if (is_shown(&clari_control->entries[i]))
 			describe_entry(&clari_control->entries[i], &infos[(*count)++]);
 	clari_cache_unlock();
-	clari_tier_dispose(&dropped);
+	clari_dropped_release(&dropped);
 	return infos;
 }
 

@@ -94,8 +94,10 @@ extern bool clari_cache_is_crm_refused(const ClariKey *account, const char *fore
 /* Was the flight's export invalidated at or after the time? */
 extern bool clari_cache_is_invalidated(int index, TimestampTz posted_at);
 
-/* Does another entry, or another flight, have the job?  Or might another flight's POST, of the same account and forecast, have made it? */
+/* Is the job that of another entry, or of another flight? */
 extern bool clari_cache_claims_job(int index, const char *job_id);
+
+/* Has another flight of the same account, forecast and quarter POSTed whose job is not known?  It may have made any new one. */
 extern bool clari_cache_is_contested(int index);
 
 /* ------- the tiers ------- */
@@ -124,13 +126,13 @@ extern void clari_cache_count_record(int index, uint32 bytes);
 /* ------- the end of a flight ------- */
 
 /*
- * The flight's rowset is there: wakes the waiting.  taken_up: of a job that an
- * earlier flight had brought to its end, so that it is not for all of them.  What it has of segment and
- * file was reserved, and is the cache's from now on.  The warning, if it has
- * a code, is for those who wait.
+ * The flight's rowset is there: wakes the waiting.  of_ended_job: of a job that
+ * an earlier flight had brought to its end, so that it is not for all of them.  What
+ * it has of segment and file was reserved, and is the cache's from now on.  The
+ * warning, if it has a code, is for those who wait.
  */
 extern void
-clari_cache_publish(int index, const ClariVersion *version, bool in_file, bool taken_up, const ClariError *warning);
+clari_cache_publish(int index, const ClariVersion *version, bool in_file, bool of_ended_job, const ClariError *warning);
 
 /*
  * The flight failed: remembered for ten seconds, the waiting are woken.  left_job:

@@ -171,9 +171,9 @@ typedef enum ClariColumnSource
 	CLARI_FROM_ATTRIBUTE,      /* of the item */
 	CLARI_FROM_FORECAST_FIELD, /* of the owner's entry of the forecast field */
 	CLARI_FROM_QUOTA_FIELD,    /* of the owner's entry of the quota field */
-	CLARI_FROM_TIME_PERIOD,    /* these three are the same for a whole rowset */
-	CLARI_FROM_FORECAST_NAME,
-	CLARI_FROM_EXPORTED_AT
+	CLARI_FROM_TIME_PERIOD,    /* of the rowset: the same for all of its rows */
+	CLARI_FROM_FORECAST_NAME,  /* of the rowset */
+	CLARI_FROM_EXPORTED_AT     /* of the rowset */
 } ClariColumnSource;
 
 typedef struct ClariColumn

@@ -22,7 +22,8 @@
 
 struct ClariTransfer
 {
-	ClariTransfer *previous; /* these four are http.c's */
+	/* http.c's */
+	ClariTransfer *previous;
 	ClariTransfer *next;
 	ClariHttp *http;
 	bool finished; /* done is being called: nothing left to cancel */
@@ -43,8 +44,8 @@ struct ClariTransfer
 	bool keyed;                 /* with the key */
 	int hops;                   /* redirects followed */
 
-	int64_t begun_at;    /* these two on the clock of clari_clock_now() */
-	int64_t progress_at; /* when a byte last moved */
+	int64_t begun_at;    /* by clari_clock_now() */
+	int64_t progress_at; /* when a byte last moved, by the same clock */
 	curl_off_t moved;    /* bytes of body either way, as they are on the wire */
 	uint64_t decoded;    /* bytes of body, decoded */
 

@@ -710,7 +710,7 @@ begin_result(ClariTransfer *transfer, ClariHttpResult *result)
 }
 
 static void
-answered(ClariTransfer *transfer, ClariHttpResult *result)
+fill_answer(ClariTransfer *transfer, ClariHttpResult *result)
 {
 	if (transfer->reply_cut && clari_is_success(result->status))
 	{
@@ -738,7 +738,7 @@ clari_transfer_result(ClariTransfer *transfer, CURLcode code, ClariHttpResult *r
 		result->may_pass = transfer->broken.code == CLARI_ERROR_OUT_OF_MEMORY;
 	}
 	else if (code == CURLE_OK)
-		answered(transfer, result);
+		fill_answer(transfer, result);
 	else
 	{
 		describe(transfer, code, &result->error);

@@ -110,14 +110,14 @@ is_known(const ClariKnownJobs *known, const char *job_id)
 }
 
 /*
- * Do user and currency speak against it?  A job that is not far enough to have a
+ * Do its user and currency rule it out?  A job that is not far enough to have a
  * file name may not have these either; one that has must match to the letter.  An
  * export that asked for no currency is listed with the account's own, as its
  * earlier jobs were: somebody who asked for that very one has asked for the same
  * amounts.
  */
 static bool
-is_other(const ClariSought *sought, const ClariListedJob *job)
+is_ruled_out(const ClariSought *sought, const ClariListedJob *job)
 {
 	const char *currency = sought->request->currency[0] != '\0' ? sought->request->currency : sought->currency;
 	bool named = job->file_name[0] != '\0';
@@ -141,7 +141,7 @@ clari_adopt_add(void *arg, const ClariListedJob *job)
 		remember(&adoption->listed, job->job_id);
 		return true;
 	}
-	if (is_known(sought->known, job->job_id) || is_other(sought, job) ||
+	if (is_known(sought->known, job->job_id) || is_ruled_out(sought, job) ||
 		(sought->is_claimed != NULL && sought->is_claimed(sought->arg, job->job_id)))
 		return true;
 	if (!named)

@@ -35,7 +35,7 @@ typedef struct Packed
 	uint32_t attempts;
 	uint32_t nknown;
 	uint32_t complete;    /* 0 or 1 */
-	uint32_t settled;     /* 0 or 1 */
+	uint32_t ended;       /* 0 or 1 */
 	uint32_t without_crm; /* 0 or 1 */
 	uint32_t renewed;     /* 0 or 1 */
 	uint64_t known[CLARI_KNOWN_MAX];
@@ -88,7 +88,7 @@ clari_record_encode(const ClariRecord *record, char *bytes)
 	packed.attempts = record->attempts;
 	packed.nknown = record->known.count;
 	packed.complete = record->known.complete;
-	packed.settled = record->settled;
+	packed.ended = record->ended;
 	packed.without_crm = record->without_crm;
 	packed.renewed = record->renewed;
 	memcpy(packed.known, record->known.ids, length - CLARI_RECORD_MIN_SIZE);
@@ -130,7 +130,7 @@ check(const Packed *packed, size_t length, ClariError *error)
 		return corrupt(error, "Its checksum does not match.");
 	if (packed->nknown > CLARI_KNOWN_MAX || length != CLARI_RECORD_MIN_SIZE + packed->nknown * sizeof(uint64_t))
 		return corrupt(error, "Its known jobs are not as many as it says.");
-	if (packed->complete > 1 || packed->settled > 1 || packed->without_crm > 1 || packed->renewed > 1)
+	if (packed->complete > 1 || packed->ended > 1 || packed->without_crm > 1 || packed->renewed > 1)
 		return corrupt(error, "It has unknown flags.");
 	if (!is_text(packed->base_url, sizeof(packed->base_url)) || !is_text(packed->forecast, sizeof(packed->forecast)) ||
 		!is_text(packed->period, sizeof(packed->period)) || !is_text(packed->expected, sizeof(packed->expected)) ||
@@ -163,7 +163,7 @@ clari_record_decode(const char *bytes, size_t length, ClariRecord *record, Clari
 	memcpy(record->currency, packed.currency, sizeof(packed.currency));
 	record->posted_at = packed.posted_at;
 	record->attempts = packed.attempts;
-	record->settled = packed.settled != 0;
+	record->ended = packed.ended != 0;
 	record->without_crm = packed.without_crm != 0;
 	record->renewed = packed.renewed != 0;
 	record->known.complete = packed.complete != 0;

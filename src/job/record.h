@@ -40,7 +40,7 @@ typedef struct ClariRecord
 	uint32_t attempts;                     /* decodings of its file that began and did not end in an orderly way */
 	bool without_crm;     /* its POST left crm_total and crm_closed out, since Clari had refused them */
 	bool renewed;         /* it was made since Clari had lost, or forbidden, another one */
-	bool settled;         /* the job has come into the cache before, or failed */
+	bool ended;           /* the job has come into the cache before, or failed */
 	ClariKnownJobs known; /* while job_id is empty: what was listed before the POST */
 } ClariRecord;
 
@@ -52,8 +52,7 @@ extern size_t clari_record_length(const ClariRecord *record);
 
 /*
  * Writes the record to bytes, where CLARI_RECORD_MAX_SIZE have room, and returns
- * how many it took.  known.count must be in range.  (Encode and decode, because
- * rowset_item.h packs and unpacks records: a sorter's.)
+ * how many it took.  known.count must be in range.
  */
 extern size_t clari_record_encode(const ClariRecord *record, char *bytes);
 

@@ -29,7 +29,7 @@ typedef enum ClariFrame
 	CLARI_FRAME_NO_MEMORY
 } ClariFrame;
 
-/* Set up and read by the functions below; json.c reads the fields marked so. */
+/* Set up and read by the functions below; document.c reads the fields marked so. */
 typedef struct ClariFraming
 {
 	/* the grammar: what may come next */

@@ -27,12 +27,12 @@ typedef struct ClariOptions
 	bool has_periods;     /* … which the table has, or the default */
 	char *forecast_field; /* id or name, or NULL */
 	char *quota_field;
-	int64 cache_ttl; /* these four in microseconds, as TimestampTz counts */
-	int64 closed_period_ttl;
-	int64 stale_while_revalidate;
-	int64 stale_if_error;
-	ClariRequest request;     /* without period and key */
-	ClariTransport transport; /* without key */
+	int64 cache_ttl;              /* µs */
+	int64 closed_period_ttl;      /* µs */
+	int64 stale_while_revalidate; /* µs */
+	int64 stale_if_error;         /* µs */
+	ClariRequest request;         /* without period and key */
+	ClariTransport transport;     /* without key */
 } ClariOptions;
 
 /*

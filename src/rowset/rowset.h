@@ -180,7 +180,7 @@ extern void clari_rowset_writer_close(ClariRowsetWriter *writer);
 /*
  * Checks magic, version, checksum and sizes of a trailer (the last
  * sizeof(ClariRowsetTrailer) bytes of a rowset of total_length bytes), and that
- * its texts end.  False with CLARI_ERROR_CORRUPT, as the next three.
+ * its texts end.  False with CLARI_ERROR_CORRUPT.
  */
 extern bool clari_rowset_check_trailer(const ClariRowsetTrailer *trailer, uint64_t total_length, ClariError *error);
 

@@ -138,7 +138,7 @@ clari_store_walk_begin(ClariError *error)
 
 /* The trailer is all that is read: the rest is checked by whoever reads it. */
 static bool
-load_rowset(int fd, ClariStoreFound *found)
+read_rowset(int fd, ClariStoreFound *found)
 {
 	ClariRowsetTrailer trailer;
 
@@ -163,7 +163,7 @@ load_rowset(int fd, ClariStoreFound *found)
 
 /* Fills in what the named file holds; false if it is not there any more. */
 static bool
-load(const char *path, ClariStoreFound *found)
+read_found(const char *path, ClariStoreFound *found)
 {
 	struct stat status;
 	int fd = BasicOpenFile(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | PG_BINARY);
@@ -179,7 +179,7 @@ load(const char *path, ClariStoreFound *found)
 	{
 		found->bytes = (uint64) status.st_size;
 		found->good = found->is_record ? read_record(fd, found->bytes, &found->key, &found->record, &found->error)
-									   : load_rowset(fd, found);
+									   : read_rowset(fd, found);
 		if (!found->good)
 			clari_store_add_path(&found->error, path);
 	}
@@ -197,7 +197,7 @@ clari_store_walk_next(ClariStoreWalk *walk, ClariStoreFound *found)
 	{
 		memset(found, 0, sizeof(*found));
 		if (clari_store_parse_name(entry->d_name, &found->is_record, &found->key, &found->generation) &&
-			snprintf(path, MAXPGPATH, "%s/%s", walk->directory, entry->d_name) < MAXPGPATH && load(path, found))
+			snprintf(path, MAXPGPATH, "%s/%s", walk->directory, entry->d_name) < MAXPGPATH && read_found(path, found))
 			return true;
 	}
 	return false;

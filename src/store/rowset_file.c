@@ -17,9 +17,9 @@
 struct ClariStoreFile
 {
 	int fd;                    /* -1: there is no disk for it */
-	char temporary[MAXPGPATH]; /* these two are kept, since the directory may change meanwhile */
-	char path[MAXPGPATH];
-	char *buffer; /* WRITE_BUFFER bytes, of which the first buffered are not written yet */
+	char temporary[MAXPGPATH]; /* kept, since the directory may change meanwhile */
+	char path[MAXPGPATH];      /* its name to be; kept, as well */
+	char *buffer;              /* WRITE_BUFFER bytes, of which the first buffered are not written yet */
 	size_t buffered;
 	ClariError error; /* why there will be no file */
 	uint64 length;

@@ -36,8 +36,8 @@ struct ClariFlight
 	ClariError warning;      /* for the waiting: what could not be kept on disk, and why */
 	TimestampTz posted_at;   /* when this flight last POSTed */
 	TimestampTz done_at;     /* when the job was seen DONE */
-	bool taken_up;           /* the job's, which an earlier flight had brought to its end */
-	bool noted;              /* whose job it is, for the account */
+	bool of_ended_job;       /* the product is of a job that an earlier flight had brought to its end */
+	bool noted;              /* whose job it is has been noted for the account */
 	bool over;
 };
 
@@ -81,7 +81,7 @@ save_record(ClariFlight *flight, bool durable)
 {
 	ClariError error;
 
-	if (!clari_takeup_save(&flight->order, &flight->record, durable, &error))
+	if (!clari_recover_save(&flight->order, &flight->record, durable, &error))
 		warn(flight, &error);
 }
 
@@ -96,10 +96,10 @@ record_intent(ClariFlight *flight)
 
 	flight->posted_at = GetCurrentTimestamp();
 	flight->killed = 0;
-	flight->taken_up = false;
+	flight->of_ended_job = false;
 	record->job_id[0] = '\0';
 	record->attempts = 0;
-	record->settled = false;
+	record->ended = false;
 	record->without_crm = flight->job.without_crm;
 	record->renewed = flight->job.renewed;
 	if (flight->doubt == CLARI_DOUBT_NONE || record->posted_at == 0)
@@ -170,7 +170,7 @@ restore_record(ClariFlight *flight)
 	if (flight->job.replaced_id[0] == '\0' || older->posted_at == 0 ||
 		clari_cache_is_invalidated(flight->order.index, older->posted_at))
 	{
-		clari_takeup_forget(&flight->order);
+		clari_recover_remove(&flight->order);
 		return;
 	}
 	flight->record = *older;
@@ -187,11 +187,11 @@ record_end(ClariFlight *flight, bool published)
 		return;
 	if (clari_cache_is_invalidated(flight->order.index, record->posted_at))
 	{
-		clari_takeup_forget(&flight->order);
+		clari_recover_remove(&flight->order);
 		return;
 	}
 	/* A file that is bad stays so; but one that could not be fetched, or kept, may be had yet. */
-	record->settled = published || flight->job.error.code == CLARI_ERROR_DATA;
+	record->ended = published || flight->job.error.code == CLARI_ERROR_DATA;
 	record->attempts = published ? 0 : flight->killed;
 	record->renewed &= !published;
 	save_record(flight, !published);
@@ -304,7 +304,8 @@ publish(ClariFlight *flight)
 		add_place(&flight->warning, flight);
 		clari_error_add_detail(&flight->warning, "Its rows are complete; only the cache suffers.");
 	}
-	clari_cache_publish(flight->order.index, &product->version, product->in_file, flight->taken_up, &flight->warning);
+	clari_cache_publish(flight->order.index, &product->version, product->in_file, flight->of_ended_job,
+						&flight->warning);
 	flight->product.version.segment = DSM_HANDLE_INVALID;
 	flight->over = true;
 }
@@ -312,7 +313,7 @@ publish(ClariFlight *flight)
 /* ------- calls ------- */
 
 static void
-broken(ClariFlight *flight, const ClariHttpResult *result)
+not_answered(ClariFlight *flight, const ClariHttpResult *result)
 {
 	ClariJobEvent event = {.kind = CLARI_EVENT_BROKEN, .retry_after = -1, .error = &result->error};
 
@@ -351,7 +352,7 @@ answered(void *arg, const ClariHttpResult *result)
 	flight->transfer = NULL;
 	if (!result->answered)
 	{
-		broken(flight, result);
+		not_answered(flight, result);
 		return;
 	}
 	read_reply(flight, result, &reply);
@@ -371,7 +372,7 @@ call(ClariFlight *flight, ClariHttpRequest *request, ClariHttpSink sink, ClariHt
 	/* The key goes in with the transport; a sink's argument is the flight, as done's. */
 	flight->transfer = clari_http_start(flight->http, request, sink, done, flight, &result.error);
 	if (flight->transfer == NULL)
-		broken(flight, &result);
+		not_answered(flight, &result);
 }
 
 /* A segment of a URL's path, palloc'd. */
@@ -406,16 +407,16 @@ listed(void *arg, const ClariHttpResult *result)
 	if (!result->answered || !clari_is_success(result->status))
 	{
 		if (!looking)
-			clari_takeup_note_list(&flight->order, &flight->record, NULL, 0);
+			clari_recover_note_list(&flight->order, &flight->record, NULL, 0);
 		answered(arg, result);
 		return;
 	}
 	flight->transfer = NULL;
 	event.job_id = job_id;
 	if (looking)
-		event.verdict = clari_takeup_judge_list(&flight->order, &flight->record, result->body, result->length, job_id);
+		event.verdict = clari_recover_judge_list(&flight->order, &flight->record, result->body, result->length, job_id);
 	else
-		clari_takeup_note_list(&flight->order, &flight->record, result->body, result->length);
+		clari_recover_note_list(&flight->order, &flight->record, result->body, result->length);
 	step(flight, &event);
 }
 
@@ -636,7 +637,7 @@ clari_flight_begin(const ClariOrder *order, ClariHttp *http)
 {
 	ClariFlight *flight = MemoryContextAllocZero(TopMemoryContext, sizeof(ClariFlight));
 	ClariJob *job = &flight->job;
-	ClariTakeup takeup;
+	ClariRecovery recovery;
 	ClariError error;
 
 	flight->order = *order;
@@ -644,23 +645,23 @@ clari_flight_begin(const ClariOrder *order, ClariHttp *http)
 	flight->http = http;
 	clari_job_begin(job, &order->request, &order->transport, (uint32) order->generation ^ (uint32) MyProcPid,
 					clari_clock_now());
-	takeup = clari_takeup_find(order, &flight->record, &flight->older, &error);
+	recovery = clari_recover_job(order, &flight->record, &flight->older, &error);
 	strlcpy(job->replaced_id, flight->older.job_id, sizeof(job->replaced_id));
 	flight->killed = flight->record.attempts;
 	job->without_crm = (job->types & CLARI_TYPES_CRM) != 0 && (job->types & ~(uint32) CLARI_TYPES_CRM) != 0 &&
 					   clari_cache_is_crm_refused(&order->account, order->request.forecast);
-	job->adoptable = clari_takeup_is_listable(&flight->record, order);
-	if (takeup == CLARI_TAKEUP_JOB)
+	job->adoptable = clari_recover_is_listable(order, &flight->record);
+	if (recovery == CLARI_RECOVERY_JOB)
 	{
 		job->without_crm = flight->record.without_crm;
 		job->renewed = flight->record.renewed;
 		clari_job_resume(job, flight->record.job_id, clari_clock_now());
-		flight->taken_up = flight->record.settled;
+		flight->of_ended_job = flight->record.ended;
 		clari_cache_count(CLARI_COUNT_TAKEN_UP, 1);
 	}
-	else if (takeup == CLARI_TAKEUP_UNSURE)
+	else if (recovery == CLARI_RECOVERY_UNSURE)
 		clari_job_resume_unsure(job, clari_clock_now());
-	else if (takeup == CLARI_TAKEUP_GIVE_UP)
+	else if (recovery == CLARI_RECOVERY_GIVE_UP)
 		fail_with(flight, &error);
 	return flight;
 }

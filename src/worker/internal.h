@@ -25,13 +25,13 @@
 /* A file whose decoding ended with the process's death so often is given up. */
 #define CLARI_MOST_ATTEMPTS 2
 
-typedef enum ClariTakeup
+typedef enum ClariRecovery
 {
-	CLARI_TAKEUP_NOTHING, /* POST */
-	CLARI_TAKEUP_JOB,     /* record->job_id serves the order */
-	CLARI_TAKEUP_UNSURE,  /* a POST was sent, perhaps: Clari's list may tell its job */
-	CLARI_TAKEUP_GIVE_UP  /* the job's file has killed its decoder before; *error says so */
-} ClariTakeup;
+	CLARI_RECOVERY_NONE,   /* POST */
+	CLARI_RECOVERY_JOB,    /* record->job_id serves the order */
+	CLARI_RECOVERY_UNSURE, /* a POST was sent, perhaps: Clari's list may tell its job */
+	CLARI_RECOVERY_GIVE_UP /* the job's file has killed its decoder before; *error says so */
+} ClariRecovery;
 
 /*
  * What is to be taken up for the order.  *record is filled either way: with what
@@ -39,27 +39,27 @@ typedef enum ClariTakeup
  * (without a job_id: none that may be running), which keeps it for as long as there
  * is no new one; without posted_at it cannot be taken up any more.  Reads a file.
  */
-extern ClariTakeup
-clari_takeup_find(const ClariOrder *order, ClariRecord *record, ClariRecord *older, ClariError *error);
+extern ClariRecovery
+clari_recover_job(const ClariOrder *order, ClariRecord *record, ClariRecord *older, ClariError *error);
 
 /*
  * Writes the record, with fsync if durable.  False with CLARI_ERROR_IO: the
  * export goes on without, and its job is lost if the server is.
  */
-extern bool clari_takeup_save(const ClariOrder *order, const ClariRecord *record, bool durable, ClariError *error);
+extern bool clari_recover_save(const ClariOrder *order, const ClariRecord *record, bool durable, ClariError *error);
 
 /* The job is of no use any more: removes the record. */
-extern void clari_takeup_forget(const ClariOrder *order);
+extern void clari_recover_remove(const ClariOrder *order);
 
 /* Whether Clari's list can tell the order's job at all. */
-extern bool clari_takeup_is_listable(const ClariRecord *record, const ClariOrder *order);
+extern bool clari_recover_is_listable(const ClariOrder *order, const ClariRecord *record);
 
 /* The list before the POST: what it holds is known from now on.  NULL: it did not come. */
-extern void clari_takeup_note_list(const ClariOrder *order, ClariRecord *record, const char *body, size_t length);
+extern void clari_recover_note_list(const ClariOrder *order, ClariRecord *record, const char *body, size_t length);
 
 /* The list after a POST of unknown outcome: which job is ours.  Reads the other records. */
-extern ClariVerdict clari_takeup_judge_list(const ClariOrder *order, const ClariRecord *record, const char *body,
-											size_t length, char job_id[CLARI_ID_SIZE]);
+extern ClariVerdict clari_recover_judge_list(const ClariOrder *order, const ClariRecord *record, const char *body,
+											 size_t length, char job_id[CLARI_ID_SIZE]);
 
 /*
  * ------- download.c -------

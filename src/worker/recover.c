@@ -56,16 +56,16 @@ fill_from_rowset(const ClariOrder *order, ClariRecord *record)
 {
 	strlcpy(record->job_id, order->known.job_id, sizeof(record->job_id));
 	record->posted_at = order->known.posted_at;
-	record->settled = true;
+	record->ended = true;
 	record->without_crm = (order->known.flags & CLARI_ROWSET_WITHOUT_CRM) != 0;
 }
 
-/* A settled job has come into the cache before, or failed: it must be as fresh as a rowset.  Another may be running. */
+/* A ended job has come into the cache before, or failed: it must be as fresh as a rowset.  Another may be running. */
 static bool
-serves(const ClariOrder *order, const ClariRecord *record)
+is_young_enough(const ClariOrder *order, const ClariRecord *record)
 {
-	bool ended = record->settled || record->attempts >= CLARI_MOST_ATTEMPTS;
-	TimestampTz since = ended ? order->fresh_since : order->running_since;
+	bool over = record->ended || record->attempts >= CLARI_MOST_ATTEMPTS;
+	TimestampTz since = over ? order->fresh_since : order->running_since;
 
 	return record->posted_at > since && record->posted_at <= GetCurrentTimestamp();
 }
@@ -79,7 +79,7 @@ fill_older(const ClariOrder *order, const ClariRecord *record, ClariRecord *olde
 {
 	TimestampTz day_ago = GetCurrentTimestamp() - USECS_PER_DAY;
 
-	if (!record->settled && record->attempts == 0 && record->posted_at > day_ago)
+	if (!record->ended && record->attempts == 0 && record->posted_at > day_ago)
 		*older = *record;
 	/* An invalidation removes the record; what the last flight has left is known all the same. */
 	if (older->job_id[0] == '\0')
@@ -105,30 +105,30 @@ read_record(const ClariOrder *order, ClariRecord *record)
 	}
 }
 
-ClariTakeup
-clari_takeup_find(const ClariOrder *order, ClariRecord *record, ClariRecord *older, ClariError *error)
+ClariRecovery
+clari_recover_job(const ClariOrder *order, ClariRecord *record, ClariRecord *older, ClariError *error)
 {
 	memset(older, 0, sizeof(*older));
 	read_record(order, record);
-	if (!serves(order, record))
+	if (!is_young_enough(order, record))
 	{
 		fill_older(order, record, older);
 		init_record(order, record);
-		return CLARI_TAKEUP_NOTHING;
+		return CLARI_RECOVERY_NONE;
 	}
 	if (record->job_id[0] == '\0')
-		return CLARI_TAKEUP_UNSURE;
+		return CLARI_RECOVERY_UNSURE;
 	if (record->attempts < CLARI_MOST_ATTEMPTS)
-		return CLARI_TAKEUP_JOB;
+		return CLARI_RECOVERY_JOB;
 	clari_error_set(error, CLARI_ERROR_DATA, "the file of job %s is given up", record->job_id);
 	clari_error_detail(error, "The server died %u times while it was being downloaded and decoded.",
 					   (unsigned) record->attempts);
 	clari_error_hint(error, "Please report it.  clari_refresh() exports anew.");
-	return CLARI_TAKEUP_GIVE_UP;
+	return CLARI_RECOVERY_GIVE_UP;
 }
 
 bool
-clari_takeup_save(const ClariOrder *order, const ClariRecord *record, bool durable, ClariError *error)
+clari_recover_save(const ClariOrder *order, const ClariRecord *record, bool durable, ClariError *error)
 {
 	if (!clari_store_put_record(record, durable, error))
 		return false;
@@ -137,7 +137,7 @@ clari_takeup_save(const ClariOrder *order, const ClariRecord *record, bool durab
 }
 
 void
-clari_takeup_forget(const ClariOrder *order)
+clari_recover_remove(const ClariOrder *order)
 {
 	bool removed = clari_store_remove_record(&order->key, PG_INT64_MAX);
 	int cause = errno;
@@ -151,13 +151,13 @@ clari_takeup_forget(const ClariOrder *order)
 /* ------- Clari's list ------- */
 
 bool
-clari_takeup_is_listable(const ClariRecord *record, const ClariOrder *order)
+clari_recover_is_listable(const ClariOrder *order, const ClariRecord *record)
 {
 	return clari_adopt_is_possible(&order->request, record->expected);
 }
 
 void
-clari_takeup_note_list(const ClariOrder *order, ClariRecord *record, const char *body, size_t length)
+clari_recover_note_list(const ClariOrder *order, ClariRecord *record, const char *body, size_t length)
 {
 	ClariSought sought = {.request = &order->request,
 						  .period = record->expected,
@@ -241,8 +241,8 @@ is_claimed(void *arg, const char *job_id)
 }
 
 ClariVerdict
-clari_takeup_judge_list(const ClariOrder *order, const ClariRecord *record, const char *body, size_t length,
-						char job_id[CLARI_ID_SIZE])
+clari_recover_judge_list(const ClariOrder *order, const ClariRecord *record, const char *body, size_t length,
+						 char job_id[CLARI_ID_SIZE])
 {
 	Survey survey = {.order = order};
 	ClariAdoption *adoption = palloc(sizeof(ClariAdoption));

@@ -76,7 +76,7 @@ test_job(void)
 	memset(record.period, 0, sizeof(record.period));
 	record.posted_at = INT64_MIN;
 	record.attempts = UINT32_MAX;
-	record.settled = record.without_crm = record.renewed = true;
+	record.ended = record.without_crm = record.renewed = true;
 	length = clari_record_encode(&record, bytes);
 	ok(clari_record_decode(bytes, length, &read, &error) && equal(&record, &read), "texts may fill their fields");
 }
@@ -102,7 +102,7 @@ test_same_bytes(void)
 	dirty.currency[0] = '\0';
 	dirty.posted_at = record.posted_at;
 	dirty.attempts = record.attempts;
-	dirty.settled = record.settled;
+	dirty.ended = record.ended;
 	dirty.without_crm = record.without_crm;
 	dirty.renewed = record.renewed;
 	dirty.known.complete = record.known.complete;
