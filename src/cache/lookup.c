@@ -21,17 +21,21 @@ free_flight_locked(void)
 	return clari_control->nflights < CLARI_MAX_FLIGHTS ? &clari_control->flights[clari_control->nflights++] : NULL;
 }
 
-/* What a look-up asks for, and what came of it besides its answer. */
+/* What a look-up asks for, and what comes of it besides its answer. */
 typedef struct Question
 {
 	const ClariInquiry *inquiry;
 	const ClariFreshness *freshness;
 	ClariKey account;
 	Oid role;
-	bool queued; /* an export, which workers are to make */
+	uint64 *flight;        /* in and out, as the three below: see clari_cache_lookup() */
+	ClariVersion *version; /* out */
+	ClariError *error;     /* out */
+	bool queued;           /* an export, which workers are to make */
+	ClariDropped dropped;  /* what had to go for it */
 } Question;
 
-/* For who asks for what is of now, or no older than so much, only a POST that was sent since then will do. */
+/* Does the caller set a limit to the age of the rows?  Then only an export that was POSTed since will do, and no other that is under way. */
 static bool
 is_strict(const ClariFreshness *freshness)
 {
@@ -72,7 +76,7 @@ fill_flight_locked(ClariFlightShared *flight, ClariEntryShared *entry, const Que
  * nothing was dropped for it.
  */
 static ClariFlightShared *
-queue_locked(ClariEntryShared *entry, Question *question, ClariDropped *dropped)
+queue_locked(ClariEntryShared *entry, Question *question)
 {
 	const ClariRequest *request = question->inquiry->request;
 	ClariFlightShared *flight = free_flight_locked();
@@ -81,7 +85,7 @@ queue_locked(ClariEntryShared *entry, Question *question, ClariDropped *dropped)
 		flight = free_flight_locked();
 	if (flight == NULL)
 		return NULL;
-	if (entry == NULL && (entry = clari_entry_insert_locked(question->inquiry->key, dropped)) == NULL)
+	if (entry == NULL && (entry = clari_entry_insert_locked(question->inquiry->key, &question->dropped)) == NULL)
 		return NULL;
 	clari_entry_describe_locked(entry, request->base_url, request->forecast, request->period);
 	fill_flight_locked(flight, entry, question);
@@ -94,7 +98,7 @@ queue_locked(ClariEntryShared *entry, Question *question, ClariDropped *dropped)
 }
 
 static ClariLookup
-serve_locked(ClariEntryShared *entry, const Question *question, bool waited, ClariVersion *version, ClariLookup how)
+serve_locked(ClariEntryShared *entry, const Question *question, bool waited, ClariLookup how)
 {
 	const ClariFreshness *freshness = question->freshness;
 
@@ -108,20 +112,23 @@ serve_locked(ClariEntryShared *entry, const Question *question, bool waited, Cla
 		clari_control->stats.counts[CLARI_COUNT_HITS]++;
 	else if (how == CLARI_LOOKUP_STALE_ERROR)
 		clari_control->stats.counts[CLARI_COUNT_STALE_HITS]++;
-	*version = entry->version;
+	*question->version = entry->version;
 	return how;
 }
 
-/* Within a window of RFC 5861: for who takes what is cached as its TTL says. */
+/* Does the rowset serve although it is so much older than its TTL allows, as RFC 5861 means it?  Not who sets a limit of his own. */
 static bool
 serves_stale_locked(const ClariEntryShared *entry, const ClariFreshness *freshness, int64 window)
 {
-	if (window <= 0 || freshness->anew || freshness->max_age >= 0)
+	if (window <= 0 || is_strict(freshness))
 		return false;
 	return clari_entry_is_younger(entry, freshness, clari_freshness_age(&entry->version.meta, freshness) + window);
 }
 
-/* What says that the caller may not see the rows, or has asked for them wrongly, is not masked; nor is a cancellation. */
+/*
+ * May stale rows be shown in place of the error?  Not of one that says that the
+ * caller may not see them, or has asked for them wrongly; nor of a cancellation.
+ */
 static bool
 is_masked(ClariErrorCode code)
 {
@@ -130,24 +137,26 @@ is_masked(ClariErrorCode code)
 }
 
 static ClariLookup
-failed_locked(ClariEntryShared *entry, const Question *question, ClariVersion *version, ClariError *error)
+failed_locked(ClariEntryShared *entry, const Question *question)
 {
 	const ClariFreshness *freshness = question->freshness;
 
-	*error = entry->error;
+	*question->error = entry->error;
 	if (!is_masked(entry->error.code) || !serves_stale_locked(entry, freshness, freshness->stale_if_error))
 		return CLARI_LOOKUP_FAILED;
-	return serve_locked(entry, question, false, version, CLARI_LOOKUP_STALE_ERROR);
+	return serve_locked(entry, question, false, CLARI_LOOKUP_STALE_ERROR);
 }
 
 /*
- * Who waits for a flight takes what it brings, as the POST was sent, or the job
- * was running, while he waited.  But a flight that downloads a finished job again
- * brings what is as old as the first who asked allows; one that was POSTed
- * before an invalidation is not for a statement that began after it; and who is
- * strict about the POST's time is so about this one.  If the clock was set back
- * meanwhile, that time says nothing, and would ask for one POST after the other:
- * then it is enough that the flight was queued for one who is as strict.
+ * Does the rowset that a flight has brought serve one who waited for it?  Mostly
+ * yes, whatever its age: its POST was sent, or its job was running, while he
+ * waited.  There are three exceptions.  A flight that downloaded a job again which
+ * had ended before brings rows as old as whoever queued it allows.  Rows that were
+ * POSTed before an invalidation are not for a statement that began after it.  And
+ * a strict caller judges these rows, too, by when they were POSTed.  Should the
+ * clock have been set back meanwhile, that time says nothing, and judged by it
+ * no rows would ever do: then it is enough that the flight was queued for a caller
+ * who was as strict.
  */
 static bool
 serves_waiting_locked(const ClariEntryShared *entry, const ClariFreshness *freshness)
@@ -165,22 +174,22 @@ serves_waiting_locked(const ClariEntryShared *entry, const ClariFreshness *fresh
 
 /* What became of the flight that the caller waited for; ABSENT: nobody knows any more. */
 static ClariLookup
-waited_for_locked(ClariEntryShared *entry, const Question *question, uint64 flight, ClariVersion *version,
-				  ClariError *error)
+waited_for_locked(ClariEntryShared *entry, const Question *question)
 {
+	uint64 flight = *question->flight;
 
 	if (clari_entry_has_rowset(entry) && entry->version.meta.generation >= flight)
 	{
 		if (!serves_waiting_locked(entry, question->freshness))
 			return CLARI_LOOKUP_ABSENT;
 		if (entry->warned_flight == entry->version.meta.generation)
-			*error = entry->error;
-		return serve_locked(entry, question, true, version, CLARI_LOOKUP_READY);
+			*question->error = entry->error;
+		return serve_locked(entry, question, true, CLARI_LOOKUP_READY);
 	}
 	if (entry->flight != CLARI_NO_INDEX && clari_control->flights[entry->flight].generation == flight)
 		return CLARI_LOOKUP_FLYING;
 	if (entry->failed_flight >= flight)
-		return failed_locked(entry, question, version, error);
+		return failed_locked(entry, question);
 	return CLARI_LOOKUP_ABSENT;
 }
 
@@ -195,7 +204,7 @@ failed_just_now_locked(const ClariEntryShared *entry)
 		   entry->failed_at > now - CLARI_FAILURE_MEMORY && entry->failed_at <= now;
 }
 
-/* A flight serves who is strict if it is not POSTed yet, or was since the time that counts, and not in the future. */
+/* Will the entry's flight serve the caller?  A strict one, if it is not POSTed yet, or was late enough, and not in the future. */
 static bool
 flight_serves_locked(const ClariEntryShared *entry, const ClariFreshness *freshness)
 {
@@ -208,11 +217,11 @@ flight_serves_locked(const ClariEntryShared *entry, const ClariFreshness *freshn
 
 /* Joins the flight, as one who wants it until clari_cache_leave(). */
 static ClariLookup
-join_locked(ClariFlightShared *flight, const Question *question, uint64 *generation, ClariLookup how)
+join_locked(ClariFlightShared *flight, const Question *question, ClariLookup how)
 {
 	uint64 *joined = question->inquiry->joined;
 
-	*generation = flight->generation;
+	*question->flight = flight->generation;
 	if (joined != NULL)
 	{
 		*joined = flight->generation;
@@ -222,42 +231,41 @@ join_locked(ClariFlightShared *flight, const Question *question, uint64 *generat
 }
 
 static ClariLookup
-lookup_locked(ClariEntryShared *entry, const Question *question, uint64 *flight, ClariVersion *version,
-			  ClariError *error)
+lookup_locked(ClariEntryShared *entry, const Question *question)
 {
 	const ClariFreshness *freshness = question->freshness;
 
-	if (*flight != 0)
+	if (*question->flight != 0)
 	{
-		ClariLookup waited = waited_for_locked(entry, question, *flight, version, error);
+		ClariLookup waited = waited_for_locked(entry, question);
 
 		if (waited != CLARI_LOOKUP_ABSENT)
 			return waited;
-		*flight = 0;
+		*question->flight = 0;
 	}
 	if (clari_entry_is_younger(entry, freshness, clari_freshness_age(&entry->version.meta, freshness)))
-		return serve_locked(entry, question, false, version, CLARI_LOOKUP_READY);
+		return serve_locked(entry, question, false, CLARI_LOOKUP_READY);
 	if (serves_stale_locked(entry, freshness, freshness->stale_while_revalidate) &&
 		(entry->failed_flight == 0 || is_masked(entry->error.code)))
 	{
 		if (entry->failed_flight != 0)
-			*error = entry->error; /* the export behind failed: as good as stale-if-error, and told */
-		return serve_locked(entry, question, false, version, CLARI_LOOKUP_STALE);
+			*question->error = entry->error; /* the export that was to renew it: told, as with stale-if-error */
+		return serve_locked(entry, question, false, CLARI_LOOKUP_STALE);
 	}
 	if (entry->flight != CLARI_NO_INDEX)
 	{
 		if (!flight_serves_locked(entry, freshness))
 			return CLARI_LOOKUP_LATER;
-		return join_locked(&clari_control->flights[entry->flight], question, flight, CLARI_LOOKUP_FLYING);
+		return join_locked(&clari_control->flights[entry->flight], question, CLARI_LOOKUP_FLYING);
 	}
 	if (!freshness->anew && failed_just_now_locked(entry))
-		return failed_locked(entry, question, version, error);
+		return failed_locked(entry, question);
 	return CLARI_LOOKUP_ABSENT;
 }
 
-/* Behind what is stale one export is enough, and a failure is not tried again at once. */
+/* Queues the export that renews what was served stale; unless one is under way, or has failed a moment ago. */
 static void
-revalidate_locked(ClariEntryShared *entry, Question *question, ClariDropped *dropped)
+revalidate_locked(ClariEntryShared *entry, Question *question)
 {
 	ClariFlightShared *flight;
 
@@ -265,51 +273,57 @@ revalidate_locked(ClariEntryShared *entry, Question *question, ClariDropped *dro
 	clari_control->stats.counts[CLARI_COUNT_STALE_HITS]++;
 	if (entry->flight != CLARI_NO_INDEX || failed_just_now_locked(entry))
 		return;
-	flight = queue_locked(entry, question, dropped);
+	flight = queue_locked(entry, question);
 	if (flight != NULL)
 		flight->kept = true;
 }
 
 static ClariLookup
-answer_locked(Question *question, uint64 *generation, ClariVersion *version, ClariError *error, ClariDropped *dropped)
+answer_locked(Question *question)
 {
 	ClariEntryShared *entry = clari_entry_find_locked(question->inquiry->key);
 	ClariLookup result = CLARI_LOOKUP_ABSENT;
 	ClariFlightShared *flight;
 
 	if (entry != NULL)
-		result = lookup_locked(entry, question, generation, version, error);
+		result = lookup_locked(entry, question);
 	if (question->inquiry->transport == NULL)
 		return result;
 	if (result == CLARI_LOOKUP_STALE)
-		revalidate_locked(entry, question, dropped);
+		revalidate_locked(entry, question);
 	if (result != CLARI_LOOKUP_ABSENT)
 		return result;
-	flight = queue_locked(entry, question, dropped);
+	flight = queue_locked(entry, question);
 	if (flight == NULL)
 		return CLARI_LOOKUP_LATER;
-	return join_locked(flight, question, generation, CLARI_LOOKUP_QUEUED);
+	return join_locked(flight, question, CLARI_LOOKUP_QUEUED);
 }
 
 ClariLookup
 clari_cache_lookup(const ClariInquiry *inquiry, const ClariFreshness *freshness, uint64 *flight, ClariVersion *version,
 				   ClariError *error)
 {
-	Question question = {.inquiry = inquiry, .freshness = freshness, .role = GetUserId()};
-	ClariDropped dropped;
+	Question question;
 	ClariLookup result;
 	ClariError refused;
 
 	error->code = CLARI_ERROR_NONE;
 	if (inquiry->transport != NULL && !clari_request_account(inquiry->request, &question.account, error))
 		return CLARI_LOOKUP_FAILED;
-	clari_dropped_init(&dropped);
+	question.inquiry = inquiry;
+	question.freshness = freshness;
+	question.role = GetUserId();
+	question.flight = flight;
+	question.version = version;
+	question.error = error;
+	question.queued = false;
+	clari_dropped_init(&question.dropped);
 	clari_cache_load();
 	clari_cache_lock(LW_EXCLUSIVE);
-	clari_evict_excess_locked(&dropped);
-	result = answer_locked(&question, flight, version, error, &dropped);
+	clari_evict_excess_locked(&question.dropped);
+	result = answer_locked(&question);
 	clari_cache_unlock();
-	clari_dropped_release(&dropped);
+	clari_dropped_release(&question.dropped);
 	/* At once: the scan may have other rowsets to read first.  Who waits keeps asking if this fails. */
 	if (question.queued)
 		(void) clari_cache_start_workers(&refused);

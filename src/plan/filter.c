@@ -22,7 +22,11 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
-/* Of more values in a list some hash is in any group. */
+/*
+ * Lists of more values than this are not looked up among a group's hashes: these
+ * have 16 bits, and a group may have thousands of values, so that one hash of a
+ * long list is likely to be found by chance, and the look spares nothing.
+ */
 #define MOST_HASHED 16
 
 typedef enum TestKind

@@ -104,10 +104,12 @@ takes_string(Oid function)
 }
 
 /*
- * May the function not be called for quarters of which there may be no row?
- * Other people's may have their own mind about that.  PostgreSQL's own raise no
- * error, if they are leakproof, or hardly any, if they make of texts no more than
- * texts, numbers of characters and truth: not so divisions and casts.
+ * Pruning calls a condition's functions for every quarter of the extent, also for
+ * those of which there is no row.  Must this function be spared that?  One that is
+ * not PostgreSQL's own must: it may count its calls, or raise what it likes.  Of
+ * PostgreSQL's own the leakproof ones raise no error, and those that make a text,
+ * a length or a truth value of a text hardly any; others, such as divisions and
+ * casts, raise errors that the rows would not have raised.
  */
 static bool
 is_for_rows_only(Oid function, void *context pg_attribute_unused())

@@ -175,12 +175,12 @@ extern bool clari_rowset_writer_add(void *writer, ClariList list, const ClariVal
 extern bool clari_rowset_writer_finish(ClariRowsetWriter *writer, ClariRowsetMeta *meta, ClariError *error);
 extern void clari_rowset_writer_close(ClariRowsetWriter *writer);
 
-/* ------- reading ------- */
+/* ------- reading; what is damaged is an error of code CLARI_ERROR_CORRUPT, and false ------- */
 
 /*
  * Checks magic, version, checksum and sizes of a trailer (the last
  * sizeof(ClariRowsetTrailer) bytes of a rowset of total_length bytes), and that
- * its texts end.  False with CLARI_ERROR_CORRUPT.
+ * its texts end.
  */
 extern bool clari_rowset_check_trailer(const ClariRowsetTrailer *trailer, uint64_t total_length, ClariError *error);
 

@@ -175,7 +175,11 @@ conversion_error_callback(void *arg)
 	errcontext("column \"%s\" of a clari_fdw foreign table", ((const Cell *) arg)->name);
 }
 
-/* The declared type's value of the text, or its say on NULL, in the current context; an error names the column. */
+/*
+ * Calls the declared type's input function with the text, in the current context.
+ * With NULL for the text, which only domains care about, it raises an error or
+ * does nothing.  An error names the column.
+ */
 static Datum
 input_value(Cell *cell, char *text)
 {
@@ -424,9 +428,14 @@ row_among(const int32 *rows, uint32 row)
 	return rows == NULL ? (int32) row : rows[row];
 }
 
-/* Finds each cell its place: with the getters of its kind, with the slow, or (the same for all rows) with neither. */
+/*
+ * Decides for each cell how rows of the open group fill it: by a getter of its
+ * chunk's encoding; by fill_attribute(), which can do anything but takes longer
+ * ("slow"); or not at all, where all rows have the same value, which is put into
+ * the slot once.
+ */
 static void
-sort_cells(ClariCells *cells)
+choose_getters(ClariCells *cells)
 {
 	cells->by_code.count = cells->by_row.count = cells->of_fixed.count = cells->nslow = 0;
 	for (int i = 0; i < cells->ncells; i++)
@@ -490,7 +499,7 @@ open_group(ClariCells *cells)
 	if (cells->pivot != NULL)
 		open_runs(cells, group);
 	cells->use.skipped += all - cells->count;
-	sort_cells(cells);
+	choose_getters(cells);
 	cells->settled = false;
 	return true;
 }
