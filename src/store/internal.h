@@ -47,7 +47,7 @@ extern void clari_store_discard(int fd, const char *temporary);
 
 /* ------- the rest ------- */
 
-/* Removes a file for good; a line in the log if that fails, but for want of it. */
+/* Removes a file.  False with errno if it is still there. */
 extern bool clari_store_unlink(const char *path);
 
 /* "could not … the rowset cache", by errno, which is left as it was.  Returns false. */

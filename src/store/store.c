@@ -30,9 +30,10 @@
  *
  * No PostgreSQL lock is taken, and none may be held: all of this waits for disks.
  *
- * Raises and reports nothing (a report can raise), but for clari_store_sweep(): so descriptors are plain ones rather than fd.c's (whose
- * owners are transactions and whose limits raise); and never removes a file
- * whose name it would not have given.
+ * Nothing is raised, and nothing but what a sweep leaves is reported (a report can
+ * raise): so descriptors are plain ones rather than fd.c's, whose owners are
+ * transactions and whose limits raise.  No file is removed whose name this would
+ * not have given.
  */
 #include "store/internal.h"
 

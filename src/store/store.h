@@ -7,10 +7,10 @@
  * its generation in hex, so that removing an old version can never hit a new
  * one; a record's by its key.  Who has a file open keeps it.
  *
- * Nothing here raises or reports an error, but as said, or takes a PostgreSQL lock.  All of it but
- * clari_store_set_directory() waits for disks, and must not be called with an
- * LWLock held.  Any process may call any of it; the protocol between processes
- * is at the top of store.c.
+ * Nothing here raises, takes a PostgreSQL lock, or (but for clari_store_sweep())
+ * reports.  All of it but clari_store_set_directory() waits for disks, and must not
+ * be called with an LWLock held.  Any process may call any of it; the protocol
+ * between processes is at the top of store.c.
  */
 #ifndef CLARI_STORE_H
 #define CLARI_STORE_H
