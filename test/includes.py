@@ -3,7 +3,8 @@
 
 A folder includes only folders below it in that document's table; the files of a
 folder neither include nor call each other in a circle; nobody includes another
-folder's internal.h; each foreign library is included by one folder alone.
+folder's internal.h; each foreign library is included by one folder alone; what is
+marked pure neither raises nor asks for the time nor allocates in PostgreSQL's way.
 
 python3 test/includes.py [TREE] prints each breach of the tree, by default the one that
 this file is in, and fails if there is any.  It first shows itself, on small trees with
@@ -19,6 +20,7 @@ LIBRARIES = {"curl/": "http", "json": "json", "openssl/": "clari"}
 TABLE = "doc/architecture.md"
 ROOF = "clari_fdw.c"
 LOOSE = "src/compat.h"  # what every folder may include
+IMPURE = re.compile(r"\b(ereport|elog|palloc\w*|MemoryContext\w*|LWLock\w*|GetCurrentTimestamp|clock_gettime|time)\(")
 
 INCLUDE = re.compile(r'^\s*#\s*include\s+([<"])([^>"]+)[>"]', re.M)
 NOISE = re.compile(r'/\*.*?\*/|//[^\n]*|"(?:[^"\\\n]|\\.)*"', re.S)
@@ -87,6 +89,11 @@ def check_include(path, quote, name, order):
     return None
 
 
+def check_purity(path, text):
+    found = IMPURE.search(NOISE.sub(" ", text))
+    return [f"{path}: a pure room calls {found[1]}()"] if found else []
+
+
 def own_includes(room, text):
     return {name.split("/")[1] for quote, name in INCLUDE.findall(text) if quote == '"' and name.startswith(room + "/")}
 
@@ -119,7 +126,9 @@ def check_circles(room, texts):
 
 def check(tree):
     """All breaches, one text each."""
-    order = re.findall(r"^\| `(\w+)/`", read(os.path.join(tree, TABLE)), re.M)
+    table = read(os.path.join(tree, TABLE))
+    order = re.findall(r"^\| `(\w+)/`", table, re.M)
+    pure = re.findall(r"^\| `(\w+)/` \*pure\*", table, re.M)
     breaches, rooms = [], {}
     for path in list_sources(tree):
         room = room_of(path)
@@ -131,6 +140,8 @@ def check(tree):
             breach = check_include(path, quote, name, order)
             if breach:
                 breaches.append(f"{path}: {breach}")
+        if room in pure:
+            breaches += check_purity(path, text)
         rooms.setdefault(room, {})[os.path.basename(path)] = text
     for room in order:
         breaches += check_circles(room, rooms.get(room, {}))
@@ -161,6 +172,8 @@ FAULTS = [
     ("is for room clari alone", ROOF, "#include <openssl/evp.h>\n"),
     ("circle of headers", "src/attic/internal.h", '#include "attic/attic.h"\n#include "attic/internal.h"\n'),
     ("circle of calls", "src/cellar/d.c", "int\nd_two(void)\n{\n\treturn c_one();\n}\n"),
+    ("pure room calls palloc()", "src/cellar/d.c", "void *\nd_two(void)\n{\n\treturn palloc(1); /* unlike elog() */\n}\n"),
+    ("pure room calls time()", "src/cellar/cellar.h", "#define NOW time(NULL)\n"),
     ("in no room", "src/stray.c", ""),
     ("in no room", "src/shed/s.c", ""),
 ]
