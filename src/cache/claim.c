@@ -29,10 +29,8 @@ same_account(const ClariFlightShared *a, const ClariFlightShared *b)
 /* ------- the end of a flight ------- */
 
 static void
-end_flight_locked(int index)
+end_flight_locked(ClariFlightShared *flight)
 {
-	ClariFlightShared *flight = &clari_control->flights[index];
-
 	clari_control->entries[flight->entry].flight = CLARI_NO_INDEX;
 	if (flight->worker != CLARI_NO_INDEX)
 		clari_control->workers[flight->worker].flights--;
@@ -43,19 +41,20 @@ end_flight_locked(int index)
 void
 clari_cache_publish(int index, const ClariVersion *version, bool in_file, bool of_ended_job, const ClariError *warning)
 {
+	ClariFlightShared *flight = &clari_control->flights[index];
 	ClariDropped dropped;
 	ClariEntryShared *entry;
 
 	clari_dropped_init(&dropped);
 	clari_cache_lock(LW_EXCLUSIVE);
-	entry = &clari_control->entries[clari_control->flights[index].entry];
+	entry = &clari_control->entries[flight->entry];
 	clari_entry_drop_segment_locked(entry, &dropped);
 	clari_entry_drop_file_locked(entry, &dropped);
 	entry->version = *version;
-	entry->in_file = in_file && !clari_control->flights[index].moved;
+	entry->in_file = in_file && !flight->moved;
 	entry->file_reads = 0;
 	entry->of_ended_job = of_ended_job;
-	entry->posted_since = clari_control->flights[index].running_since;
+	entry->posted_since = flight->running_since;
 	entry->ttl = clari_rowset_ttl(&version->meta, version->meta.cache_ttl, version->meta.closed_period_ttl);
 	entry->failed_flight = 0;
 	entry->left_job[0] = '\0';
@@ -65,34 +64,35 @@ clari_cache_publish(int index, const ClariVersion *version, bool in_file, bool o
 		entry->warned_flight = version->meta.generation;
 	}
 	entry->used_at = ++clari_control->clock;
-	end_flight_locked(index);
+	end_flight_locked(flight);
 	clari_cache_unlock();
 	clari_cache_wake_sessions();
 	clari_dropped_release(&dropped);
 }
 
 static void
-fail_locked(int index, const ClariError *error)
+fail_locked(ClariFlightShared *flight, const ClariError *error)
 {
-	ClariEntryShared *entry = &clari_control->entries[clari_control->flights[index].entry];
+	ClariEntryShared *entry = &clari_control->entries[flight->entry];
 
-	entry->failed_flight = clari_control->flights[index].generation;
+	entry->failed_flight = flight->generation;
 	entry->failed_at = GetCurrentTimestamp();
 	entry->error = *error;
 	clari_control->stats
 		.counts[clari_error_is_cancel(error->code) ? CLARI_COUNT_CANCELLATIONS : CLARI_COUNT_FAILURES]++;
-	end_flight_locked(index);
+	end_flight_locked(flight);
 }
 
 void
 clari_cache_fail(int index, const char *left_job, const ClariError *error)
 {
+	ClariFlightShared *flight = &clari_control->flights[index];
 	ClariEntryShared *entry;
 
 	clari_cache_lock(LW_EXCLUSIVE);
-	entry = &clari_control->entries[clari_control->flights[index].entry];
+	entry = &clari_control->entries[flight->entry];
 	strlcpy(entry->left_job, left_job, sizeof(entry->left_job));
-	fail_locked(index, error);
+	fail_locked(flight, error);
 	clari_cache_unlock();
 	clari_cache_wake_sessions();
 }
@@ -153,7 +153,7 @@ clari_cache_leave(uint64 generation)
 	{
 		flight->waiters--;
 		if (clari_flight_is_queued(flight) && is_unwanted(flight))
-			end_flight_locked((int) (flight - clari_control->flights));
+			end_flight_locked(flight);
 	}
 	clari_cache_unlock();
 }
@@ -178,7 +178,7 @@ clari_cache_drop_unwanted(int index)
 	clari_cache_lock(LW_EXCLUSIVE);
 	unwanted = is_unwanted(&clari_control->flights[index]);
 	if (unwanted)
-		end_flight_locked(index);
+		end_flight_locked(&clari_control->flights[index]);
 	clari_cache_unlock();
 	return unwanted;
 }
@@ -198,16 +198,15 @@ cancelled_error(const ClariFlightShared *flight, ClariError *error)
  * worker that has died: that runs on, for the next query to take up.
  */
 static void
-cancel_locked(int index, const char *role)
+cancel_locked(ClariFlightShared *flight, const char *role)
 {
-	ClariFlightShared *flight = &clari_control->flights[index];
 	ClariError error;
 
 	if (flight->cancelled_by[0] == '\0')
 		strlcpy(flight->cancelled_by, role, sizeof(flight->cancelled_by));
 	cancelled_error(flight, &error);
 	if (flight->worker == CLARI_NO_INDEX)
-		fail_locked(index, &error);
+		fail_locked(flight, &error);
 	else
 		clari_workers_wake_locked();
 }
@@ -223,7 +222,7 @@ clari_cache_cancel(const ClariKey *key, const char *role)
 	if (entry != NULL && entry->flight != CLARI_NO_INDEX)
 	{
 		generation = clari_control->flights[entry->flight].generation;
-		cancel_locked(entry->flight, role);
+		cancel_locked(&clari_control->flights[entry->flight], role);
 	}
 	clari_cache_unlock();
 	clari_cache_wake_sessions();
@@ -231,24 +230,20 @@ clari_cache_cancel(const ClariKey *key, const char *role)
 }
 
 bool
-clari_cache_cancel_flight(uint64 flight, const char *role, ClariKey *key)
+clari_cache_cancel_flight(uint64 generation, const char *role, ClariKey *key)
 {
-	int index = 0;
-	bool found;
+	ClariFlightShared *flight;
 
 	clari_cache_lock(LW_EXCLUSIVE);
-	while (index < clari_control->nflights &&
-		   !(clari_control->flights[index].used && clari_control->flights[index].generation == flight))
-		index++;
-	found = index < clari_control->nflights;
-	if (found)
+	flight = find_flight_locked(generation);
+	if (flight != NULL)
 	{
-		*key = clari_control->entries[clari_control->flights[index].entry].key;
-		cancel_locked(index, role);
+		*key = clari_control->entries[flight->entry].key;
+		cancel_locked(flight, role);
 	}
 	clari_cache_unlock();
 	clari_cache_wake_sessions();
-	return found;
+	return flight != NULL;
 }
 
 int
@@ -282,14 +277,14 @@ requeue_locked(ClariFlightShared *flight)
 	if (flight->cancelled_by[0] != '\0')
 	{
 		cancelled_error(flight, &error);
-		fail_locked((int) (flight - clari_control->flights), &error);
+		fail_locked(flight, &error);
 		return;
 	}
 	flight->worker = CLARI_NO_INDEX;
 	flight->posted = flight->posted || flight->progress.posted_at != 0;
 	memset(&flight->progress, 0, sizeof(flight->progress));
 	if (is_unwanted(flight))
-		end_flight_locked((int) (flight - clari_control->flights));
+		end_flight_locked(flight);
 }
 
 /* The worker goes with flights in hand: whoever claims them next takes their jobs up. */
@@ -556,7 +551,7 @@ clari_cache_is_contested(int index)
 /* Who has queued how much: a role; or within one, an organization of Clari's, or an account. */
 typedef struct Share
 {
-	const ClariFlightShared *newest;
+	ClariFlightShared *newest;
 	int queued;
 } Share;
 
@@ -586,7 +581,7 @@ largest_share_locked(const ClariFlightShared *like, bool within_role, int *mine)
 	*mine = 0;
 	for (int i = 0; i < clari_control->nflights; i++)
 	{
-		const ClariFlightShared *flight = &clari_control->flights[i];
+		ClariFlightShared *flight = &clari_control->flights[i];
 		int at = 0;
 
 		if (!clari_flight_is_queued(flight) || flight->posted || (within_role && flight->role != like->role))
@@ -619,6 +614,6 @@ clari_flight_displace_locked(Oid role, const ClariKey *account)
 	if (largest.queued <= mine + 1)
 		return false;
 	/* Who waits for it asks again, and is told to wait. */
-	end_flight_locked((int) (largest.newest - clari_control->flights));
+	end_flight_locked(largest.newest);
 	return true;
 }
