@@ -147,6 +147,9 @@ extern bool clari_cache_cancel_flight(uint64 flight, const char *role, ClariKey 
 /* The error with which the key's flight ended, if it did and was its last. */
 extern bool clari_cache_failure(const ClariKey *key, uint64 flight, ClariError *error);
 
+/* Whom Clari takes the account's key for, as far as its jobs have told by now: empty where they have not. */
+extern void clari_cache_account(const ClariKey *account, char user_id[64], char organization[64]);
+
 /* Is the flight still queued or under way? */
 extern bool clari_cache_is_flying(uint64 flight);
 

@@ -501,6 +501,18 @@ clari_cache_user(const ClariKey *account, char user_id[64])
 	clari_cache_unlock();
 }
 
+void
+clari_cache_account(const ClariKey *account, char user_id[64], char organization[64])
+{
+	const ClariAccountShared *place;
+
+	clari_cache_lock(LW_SHARED);
+	place = find_account_locked(account);
+	strlcpy(user_id, place != NULL ? place->user_id : "", 64);
+	strlcpy(organization, place != NULL ? place->organization : "", 64);
+	clari_cache_unlock();
+}
+
 bool
 clari_cache_is_invalidated(int index, TimestampTz posted_at)
 {

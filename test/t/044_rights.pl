@@ -24,7 +24,7 @@ sql(q{
 	GRANT USAGE ON FOREIGN SERVER clari TO victim;
 	GRANT SELECT ON clari.forecasts TO victim;
 	GRANT EXECUTE ON FUNCTION clari_merge(regclass, regclass, boolean) TO victim;
-	GRANT EXECUTE ON PROCEDURE clari_sync(regclass, text[], regclass, boolean, interval) TO victim;
+	GRANT EXECUTE ON PROCEDURE clari_sync(regclass, text[], regclass, boolean, interval, float8) TO victim;
 	CREATE SCHEMA mine AUTHORIZATION victim;
 	CREATE SCHEMA trap AUTHORIZATION attacker;
 	CREATE SCHEMA operators AUTHORIZATION attacker;
