@@ -266,7 +266,7 @@ cast_to_key(Relation index, int position, Oid column_type, const char **type)
 
 	if (get_typtype(input) == TYPTYPE_PSEUDO)
 		input = getBaseType(column_type);
-	*type = format_type_extended(input, -1, FORMAT_TYPE_FORCE_QUALIFY);
+	*type = format_type_extended(input, -1, FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY);
 	return psprintf("::%s%s%s", *type, OidIsValid(collation) ? " COLLATE " : "",
 					OidIsValid(collation) ? generate_collation_name(collation) : "");
 }
@@ -637,7 +637,8 @@ join(ClariMerge *merge, ClariPart *parts, int count, const char *written)
 {
 	const char *text = psprintf(
 		"SELECT s.time_period::text, s.forecast_name::text, count(*) FILTER (WHERE t.time_period IS NULL), "
-		"count(*) FILTER (WHERE " IS_NOT_OLDER " AND (%s)), count(*) FILTER (WHERE NOT " IS_NOT_OLDER " AND (%s)) "
+		"count(*) FILTER (WHERE t.time_period IS NOT NULL AND " IS_NOT_OLDER " AND (%s)), "
+		"count(*) FILTER (WHERE " IS_NOT_OLDER " IS NOT TRUE AND (%s)) "
 		"FROM (%s) AS s LEFT JOIN %s AS t ON %s AND %s WHERE (%s) IS NOT TRUE GROUP BY 1, 2",
 		merge->differs, merge->differs, rows_of(merge, true), merge->target_name, merge->same_key,
 		hint(merge, parts, count), written != NULL ? written : "false");
@@ -761,9 +762,10 @@ clari_merge_run(ClariMerge *merge, ClariPart *parts, int count)
 	}
 	if (merge->distributed)
 		join(merge, parts, count, NULL);
-	command = command_of(merge, merge_text(merge, recurring > 0, parts, count));
 	/* An index look-up for each row pays where they are fewer than the target's pages, by and large. */
+	command = command_of(merge, NULL);
 	command.few = keys * 4 < merge->pages;
+	command.text = merge_text(merge, recurring > 0, parts, command.few ? 0 : count);
 	answer = clari_command_run(&command);
 	if (!merge->distributed)
 	{
