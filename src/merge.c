@@ -38,7 +38,6 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/rls.h"
-#include "utils/ruleutils.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "utils/typcache.h"
@@ -257,6 +256,20 @@ open_key(Relation target, bool *by_user)
 							clari_merge_name(RelationGetRelid(target)))));
 }
 
+/* Qualified, whether it is in the search_path or not: the statement is parsed under another. */
+static char *
+collation_name(Oid collation)
+{
+	HeapTuple tuple = SearchSysCache1(COLLOID, ObjectIdGetDatum(collation));
+	Oid schema;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for collation %u", collation);
+	schema = ((Form_pg_collation) GETSTRUCT(tuple))->collnamespace;
+	ReleaseSysCache(tuple);
+	return quote_qualified_identifier(get_namespace_name(schema), get_collation_name(collation));
+}
+
 /* What is compared with the index's column: "::pg_catalog.text COLLATE …", of which the first is the type. */
 static char *
 cast_to_key(Relation index, int position, Oid column_type, const char **type)
@@ -268,7 +281,7 @@ cast_to_key(Relation index, int position, Oid column_type, const char **type)
 		input = getBaseType(column_type);
 	*type = format_type_extended(input, -1, FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY);
 	return psprintf("::%s%s%s", *type, OidIsValid(collation) ? " COLLATE " : "",
-					OidIsValid(collation) ? generate_collation_name(collation) : "");
+					OidIsValid(collation) ? collation_name(collation) : "");
 }
 
 /* Adds a column of the key: t's equality, by the operator and the collation of its unique index. */
@@ -366,12 +379,32 @@ add_columns(ClariMerge *merge, uint32 types)
 
 /* ------- what is known to fail ------- */
 
+/* Does the type, a domain, refuse null? */
+static bool
+refuses_null(Oid type)
+{
+	bool refuses = false;
+
+	while (!refuses && get_typtype(type) == TYPTYPE_DOMAIN)
+	{
+		HeapTuple tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(type));
+
+		if (!HeapTupleIsValid(tuple))
+			break;
+		refuses = ((Form_pg_type) GETSTRUCT(tuple))->typnotnull;
+		type = ((Form_pg_type) GETSTRUCT(tuple))->typbasetype;
+		ReleaseSysCache(tuple);
+	}
+	return refuses;
+}
+
 /* A column that no INSERT of ours fills, and that must not stay empty. */
 static void
 check_attribute(Relation target, Form_pg_attribute attribute, bool by_user)
 {
-	bool filled = attribute->attisdropped || !attribute->attnotnull || attribute->atthasdef || attribute->attidentity ||
-				  get_typdefault(attribute->atttypid) != NULL;
+	bool filled = attribute->attisdropped || attribute->atthasdef || attribute->attidentity != '\0' ||
+				  get_typdefault(attribute->atttypid) != NULL ||
+				  !(attribute->attnotnull || refuses_null(attribute->atttypid));
 
 	for (int i = 0; i < (by_user ? USER_ID + 1 : USER_ID); i++)
 		filled = filled || strcmp(columns[i].name, NameStr(attribute->attname)) == 0;
@@ -635,13 +668,13 @@ number(const char *text)
 static void
 join(ClariMerge *merge, ClariPart *parts, int count, const char *written)
 {
-	const char *text = psprintf(
-		"SELECT s.time_period::text, s.forecast_name::text, count(*) FILTER (WHERE t.time_period IS NULL), "
-		"count(*) FILTER (WHERE t.time_period IS NOT NULL AND " IS_NOT_OLDER " AND (%s)), "
-		"count(*) FILTER (WHERE " IS_NOT_OLDER " IS NOT TRUE AND (%s)) "
-		"FROM (%s) AS s LEFT JOIN %s AS t ON %s AND %s WHERE (%s) IS NOT TRUE GROUP BY 1, 2",
-		merge->differs, merge->differs, rows_of(merge, true), merge->target_name, merge->same_key,
-		hint(merge, parts, count), written != NULL ? written : "false");
+	const char *text =
+		psprintf("SELECT s.time_period::text, s.forecast_name::text, count(*) FILTER (WHERE t.time_period IS NULL), "
+				 "count(*) FILTER (WHERE t.time_period IS NOT NULL AND " IS_NOT_OLDER " AND (%s)), "
+				 "count(*) FILTER (WHERE " IS_NOT_OLDER " IS NOT TRUE AND (%s)) "
+				 "FROM (%s) AS s LEFT JOIN %s AS t ON %s AND %s WHERE (%s) IS NOT TRUE GROUP BY 1, 2",
+				 merge->differs, merge->differs, rows_of(merge, true), merge->target_name, merge->same_key,
+				 hint(merge, parts, count), written != NULL ? written : "false");
 	ClariCommand command = command_of(merge, text);
 	ClariAnswer answer = clari_command_run(&command);
 

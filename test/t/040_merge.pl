@@ -25,7 +25,8 @@ $node->safe_psql('postgres', q{
 	CREATE SCHEMA "Other schema" AUTHORIZATION merger;
 	ALTER ROLE merger SET search_path = mine, public;
 	ALTER ROLE merger SET timezone = 'UTC';
-	GRANT TEMPORARY ON DATABASE postgres TO merger;});
+	GRANT TEMPORARY ON DATABASE postgres TO merger;
+	CREATE EXTENSION citext;});
 my $session = ClariSession->new($node, user => 'merger');
 
 # What a session answers; it must not be an error.
@@ -76,6 +77,12 @@ my @targets = (
 		CREATE TABLE mine.by_both_net_q1 PARTITION OF mine.by_both_net FOR VALUES IN ('2026_Q1');
 		CREATE TABLE mine.by_both_net_q2 PARTITION OF mine.by_both_net FOR VALUES IN ('2026_Q2');
 		CREATE TABLE mine.by_both_else PARTITION OF mine.by_both DEFAULT" },
+	{ name => 'mine.insensitive', fold => 1, make => "CREATE TABLE mine.insensitive ("
+		  . $ten =~ s/owner_email text/owner_email public.citext/r . ", $primary)" },
+	{ name => 'mine.collated', fold => 1, make => "CREATE COLLATION mine.no_case (PROVIDER = icu, LOCALE = 'und-u-ks-level2', DETERMINISTIC = false);
+		CREATE TABLE mine.collated (" . $ten =~ s/owner_email text/owner_email text COLLATE mine.no_case/r . ", $primary)" },
+	{ name => 'mine.indexed', make => "CREATE TABLE mine.indexed (" . $ten =~ s/owner_email text/owner_email text COLLATE mine.no_case/r . ");
+		CREATE UNIQUE INDEX ON mine.indexed (owner_email COLLATE \"C\", forecast_name COLLATE \"POSIX\", time_period)" },
 	{ name => 'pg_temp.for_now', make => "CREATE TEMPORARY TABLE for_now ($ten, $primary)" });
 
 # Sources: name, and what is filled.
@@ -160,6 +167,10 @@ sub canonical
 sub text_of { return defined $_[0] ? "'$_[0]" : 'null'; }
 sub row_text { my ($row, @of) = @_; return join('|', map { text_of($row->{$_}) } @of); }
 
+# The key as the target of the case at hand compares it.
+my $fold = 0;
+sub key_of { my ($row) = @_; my $text = row_text($row, @key); return $fold ? lc $text : $text; }
+
 sub row_value
 {
 	my ($row, @of) = @_;
@@ -183,7 +194,7 @@ sub newest
 	my %newest;
 	for my $row (grep { has_key($_) } @_)
 	{
-		my $rows = $newest{ row_text($row, @key) } //= [];
+		my $rows = $newest{ key_of($row) } //= [];
 		@$rows = () if @$rows && age($row) > age($rows->[0]);
 		push @$rows, $row if !@$rows || age($row) == age($rows->[0]);
 	}
@@ -205,8 +216,8 @@ sub compare
 		my $newest = $pairs{ row_text($_[0], qw(time_period forecast_name)) };
 		return $case->{deletes} && defined $newest && age($_[0]) <= $newest;
 	};
-	my %before = map { row_text($_, @key) => $_ } grep { has_key($_) } @$before;
-	my %after = map { row_text($_, @key) => $_ } grep { has_key($_) } @$after;
+	my %before = map { key_of($_) => $_ } grep { has_key($_) } @$before;
+	my %after = map { key_of($_) => $_ } grep { has_key($_) } @$after;
 	my %expected = (inserted => 0, updated => 0, unchanged => 0, deleted => 0, skipped => @{ $case->{source} } - keys %newest);
 	my @wrong;
 	my $vague = 0;    # of equally new rows it is the order that decides, and by that whether the one is refused or equal
@@ -214,7 +225,7 @@ sub compare
 	{
 		my ($old, $now) = ($before{$key}, delete $after{$key});
 		my @allowed = $old
-		  ? map { is_written($_, $old) ? { %$_, extra => $old->{extra} } : $old } @{ $newest{$key} }
+		  ? map { is_written($_, $old) ? { %$_, owner_email => $old->{owner_email}, extra => $old->{extra} } : $old } @{ $newest{$key} }
 		  : map { { %$_, extra => $case->{target}{default} } } @{ $newest{$key} };
 		my $text = $now ? row_text($now, @columns, 'extra') : 'no row';
 		push @wrong, "$key is $text" unless grep { row_text($_, @columns, 'extra') eq $text } @allowed;
@@ -228,7 +239,7 @@ sub compare
 	for my $row (map { delete $before{$_} } grep { !$newest{$_} } keys %before)
 	{
 		my $is_deleted = $is_missing->($row);
-		my $now = delete $after{ row_text($row, @key) };
+		my $now = delete $after{ key_of($row) };
 		$expected{deleted}++ if $is_deleted;
 		my ($was, $is) = map { $_ ? row_text($_, @columns, 'extra') : 'no row' } $is_deleted ? undef : $row, $now;
 		push @wrong, "expected $was, found $is" if $was ne $is;
@@ -263,13 +274,14 @@ sub insert
 sub random_case
 {
 	my $target = one_of(@targets);
+	$fold = $target->{fold} // 0;
 	my $source = one_of(@sources);
 	my $delete = one_of('', 'false', 'true', 'true', 'NULL');
 	my @source = rows_of(0.03);
 	my (%seen, @target);
 	for my $row (rows_of($target->{nulls} ? 0.05 : 0, @source))
 	{
-		next if !has_key($row) && !$target->{nulls} || has_key($row) && $seen{ row_text($row, @key) }++;
+		next if !has_key($row) && !$target->{nulls} || has_key($row) && $seen{ key_of($row) }++;
 		$row->{note} = "mine " . scalar @target if $target->{note};
 		$row->{id} = 1000 + @target if $target->{id};
 		push @target, $row;
@@ -317,8 +329,8 @@ sub check_ids
 {
 	my ($case, $before, $after) = @_;
 	return () unless $case->{target}{id};
-	my %ids = map { row_text($_, @key) => $_->{id} } @$before;
-	return grep { !defined $_->{id} || ($ids{ row_text($_, @key) } // $_->{id}) != $_->{id} } @$after;
+	my %ids = map { key_of($_) => $_->{id} } @$before;
+	return grep { !defined $_->{id} || ($ids{ key_of($_) } // $_->{id}) != $_->{id} } @$after;
 }
 
 # Runs a case; returns what is wrong with it, by kind.
