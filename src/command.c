@@ -155,17 +155,20 @@ receiver_end(DestReceiver *self pg_attribute_unused())
 static void
 execute(QueryDesc *description, ClariAnswer *answer)
 {
-	const ModifyTableState *state;
-
 	clari_executor_run(description);
 	answer->written = (int64) description->estate->es_processed;
 	answer->command = description->estate->es_output_cid;
-	if (IsA(description->planstate, ModifyTableState))
+	answer->counted = IsA(description->planstate, ModifyTableState);
+	if (description->operation == CMD_INSERT)
+		answer->inserted = answer->offered = answer->written;
+	else if (answer->counted && description->operation == CMD_MERGE)
 	{
-		state = (const ModifyTableState *) description->planstate;
-		answer->counted = state->operation == CMD_MERGE;
+		const ModifyTableState *state = (const ModifyTableState *) description->planstate;
+
 		answer->inserted = (int64) state->mt_merge_inserted;
 		answer->updated = (int64) state->mt_merge_updated;
+		InstrEndLoop(outerPlanState(state)->instrument);
+		answer->offered = (int64) outerPlanState(state)->instrument->ntuples;
 	}
 	ExecutorFinish(description);
 }
@@ -194,7 +197,7 @@ clari_command_run(const ClariCommand *command)
 	if (!command->as_it_was)
 		UpdateActiveSnapshotCommandId();
 	description = CreateQueryDesc(make_plan(command, environment), command->text, GetActiveSnapshot(), InvalidSnapshot,
-								  &receiver.head, NULL, environment, 0);
+								  &receiver.head, NULL, environment, INSTRUMENT_ROWS);
 	ExecutorStart(description, command->only_check ? EXEC_FLAG_EXPLAIN_ONLY : 0);
 	if (!command->only_check)
 		execute(description, &answer);

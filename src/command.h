@@ -53,6 +53,7 @@ typedef struct ClariAnswer
 	bool counted;      /* the next two hold: a MERGE that was not planned by another extension */
 	int64 inserted;
 	int64 updated;
+	int64 offered; /* rows that it was to decide on */
 	int nrows; /* these two of a query: its rows, as text */
 	char ***rows;
 } ClariAnswer;

@@ -313,6 +313,23 @@ add_key(ClariMerge *merge, Relation index, int i, StringInfo same, StringInfo ke
 	}
 }
 
+/* "hash(s.owner_email)", by the type's own function and the index's collation: as many as there are rows differ. */
+static char *
+hash_of(Relation index, const ClariMerge *merge)
+{
+	const char *name = columns[merge->by_user ? USER_ID : 2].name;
+	int position = position_in(index, merge->target, name);
+	const char *type;
+	char *cast = cast_to_key(index, position, get_atttype(merge->target, get_attnum(merge->target, name)), &type);
+	Oid hash = lookup_type_cache(index->rd_opcintype[position], TYPECACHE_HASH_EXTENDED_PROC)->hash_extended_proc;
+
+	if (!OidIsValid(hash))
+		return psprintf("hash_record_extended(ROW(s.%s%s), 0)", name, cast);
+	return psprintf("%s(s.%s%s, 0)",
+					quote_qualified_identifier(get_namespace_name(get_func_namespace(hash)), get_func_name(hash)), name,
+					cast);
+}
+
 /* ------- the other columns ------- */
 
 /* Text by its bytes, whatever its collation; else by the type's equality, of what the target can keep. */
@@ -338,13 +355,15 @@ add_difference(StringInfo list, Oid target, const char *name)
 				 errmsg("column \"%s\" of table %s has a type without equality", name, clari_merge_name(target))));
 	appendStringInfoString(list, list->len > 0 ? " OR " : "");
 	if (is_text)
-		appendStringInfo(list, "t.%s::text COLLATE \"C\" <> s.%s::%s::text COLLATE \"C\"", name, name, cast);
-	else
+		appendStringInfo(list, "t.%s::text IS DISTINCT FROM s.%s::%s::text COLLATE \"C\"", name, name, cast);
+	else if (get_func_namespace(get_opcode(equal)) == PG_CATALOG_NAMESPACE)
+		appendStringInfo(list, "t.%s IS DISTINCT FROM s.%s::%s", name, name, cast);
+	else /* which IS DISTINCT FROM would not find */
 	{
 		appendStringInfoString(list, "NOT ");
 		generate_operator_clause(list, psprintf("t.%s", name), type, equal, psprintf("s.%s::%s", name, cast), type);
+		appendStringInfo(list, " OR (t.%s IS NULL) <> (s.%s IS NULL)", name, name);
 	}
-	appendStringInfo(list, " OR (t.%s IS NULL) <> (s.%s IS NULL)", name, name);
 }
 
 /* What is written, and by which difference; columns that were not exported are not. */
@@ -362,7 +381,7 @@ add_columns(ClariMerge *merge, uint32 types)
 
 		if (i == USER_ID && !merge->by_user)
 			continue;
-		appendStringInfo(&lists[0], "%ss.%s", i > 0 ? ", " : "", name);
+		appendStringInfo(&lists[0], "%s%s", i > 0 ? ", " : "", name);
 		if (columns[i].export_type != 0 && (columns[i].export_type & types) == 0)
 			continue;
 		appendStringInfo(&lists[1], "%s%s", i > 0 ? ", " : "", name);
@@ -479,6 +498,7 @@ clari_merge_open(Oid target, Oid source, const ClariOptions *options)
 	merge->same_key = texts[0].data;
 	merge->keys = texts[1].data;
 	merge->usable = texts[2].data;
+	merge->hash = hash_of(index, merge);
 	add_columns(merge, options != NULL ? options->request.types : CLARI_TYPES_ALL);
 	merge->from = psprintf("%s AS s", merge->source_name);
 	if (options != NULL && options->request.include_historical)
@@ -488,6 +508,7 @@ clari_merge_open(Oid target, Oid source, const ClariOptions *options)
 					 "AS w ON w.time_period = s.time_period AND (w.week_start = s.week_start OR w.week_start IS NULL)",
 					 merge->source_name, merge->source_name);
 	check_target(merge, relation);
+	merge->partitioned = get_rel_relkind(target) == RELKIND_PARTITIONED_TABLE;
 	merge->distributed = is_distributed(target);
 	index_close(index, NoLock);
 	table_close(relation, NoLock);
@@ -520,54 +541,90 @@ hint(const ClariMerge *merge, const ClariPart *parts, int count)
 		appendStringInfo(&list, "%s%s ANY (ARRAY[", column > 0 ? " AND " : "",
 						 column == 0 ? merge->period : merge->name);
 		for (int i = 0; i < count; i++)
-			appendStringInfo(&list, "%s%s%s", i > 0 ? ", " : "",
-							 quote_literal_cstr(column == 0 ? parts[i].time_period : parts[i].forecast_name),
-							 column == 0 ? merge->period_type : merge->name_type);
+		{
+			const char *text = column == 0 ? parts[i].time_period : parts[i].forecast_name;
+
+			/* Of one source all have one name, and each that is listed is compared with each row. */
+			if (column == 0 || i == 0 || strcmp(text, parts[i - 1].forecast_name) != 0)
+				appendStringInfo(&list, "%s%s%s", i > 0 ? ", " : "", quote_literal_cstr(text),
+								 column == 0 ? merge->period_type : merge->name_type);
+		}
 		appendStringInfoString(&list, "])");
+	}
+	return list.data;
+}
+
+/* "s.a, s.b" of "a, b". */
+static char *
+of_alias(char alias, const char *names)
+{
+	StringInfoData list;
+
+	initStringInfo(&list);
+	appendStringInfo(&list, "%c.", alias);
+	for (const char *c = names; *c != '\0'; c++)
+	{
+		appendStringInfoChar(&list, *c);
+		if (*c == ' ')
+			appendStringInfo(&list, "%c.", alias);
 	}
 	return list.data;
 }
 
 /* The rows that are merged: of those with one key the newest; the rest of the order only makes the choice the same each time. */
 static char *
-rows_of(const ClariMerge *merge, bool recur)
+rows_of(const ClariMerge *merge, bool recur, const ClariPart *parts, int count)
 {
+	const char *list = of_alias('s', merge->columns);
+	StringInfoData expected;
+
+	initStringInfo(&expected);
+	/* The planner does not know what is handed over; but it knows the quarters, of which these are all. */
+	for (int i = 0; i < count && merge->handed.readers != NULL; i++)
+		appendStringInfo(&expected, "%s%s%s", i == 0 ? " AND s.time_period = ANY (ARRAY[" : ", ",
+						 quote_literal_cstr(parts[i].time_period), i == count - 1 ? "])" : "");
 	if (!recur)
-		return psprintf("SELECT %s FROM %s WHERE %s", merge->columns, merge->from, merge->usable);
+		return psprintf("SELECT %s FROM %s WHERE %s%s", list, merge->from, merge->usable, expected.data);
 	return psprintf("SELECT DISTINCT ON (%s) %s FROM %s WHERE %s ORDER BY %s, s.exported_at DESC NULLS LAST, "
 					"s.owner_name, s.owner_email, s.forecast_amount, s.quota_amount, s.crm_total, s.crm_closed, "
 					"s.adjustment_amount",
-					merge->keys, merge->columns, merge->from, merge->usable, merge->keys);
+					merge->keys, list, merge->from, merge->usable, merge->keys);
 }
+
+/* A target's rows of a page, by and large. */
+#define ROWS_OF_PAGE 50
+#define MOST_ROWS_OF_PAGE 400
 
 /* What is of unknown age never replaces what is of known age. */
 #define IS_NOT_OLDER "(t.exported_at IS NULL OR s.exported_at >= t.exported_at)"
 
-/* "s.a, s.b" of "a, b". */
+/*
+ * Where all rows are compared, only those that differ take the way into the MERGE,
+ * and find their old versions by ctid: what is unchanged costs no more than the
+ * join.  A full join cannot be a nested loop, however few rows the planner expects of
+ * a quarter that its statistics do not know; and it takes "CASE … = 1" to be rare.
+ */
 static char *
-of_source(const char *names)
+joined_text(const ClariMerge *merge, bool recur, const ClariPart *parts, int count, bool hinted)
 {
-	StringInfoData list;
-
-	initStringInfo(&list);
-	appendStringInfoString(&list, "s.");
-	for (const char *c = names; *c != '\0'; c++)
-	{
-		appendStringInfoChar(&list, *c);
-		if (*c == ' ')
-			appendStringInfoString(&list, "s.");
-	}
-	return list.data;
+	return psprintf("MERGE INTO %s AS m USING (SELECT s.*, t.old, " IS_NOT_OLDER " AS allowed FROM (%s) AS s FULL JOIN "
+					"(SELECT t.ctid AS old, %s FROM %s AS t WHERE %s) AS t ON %s WHERE CASE WHEN s.time_period IS NULL "
+					"THEN 0 WHEN t.time_period IS NULL OR %s THEN 1 ELSE 0 END = 1) AS s ON m.ctid = s.old "
+					"WHEN MATCHED AND s.allowed THEN UPDATE SET %s WHEN NOT MATCHED THEN INSERT (%s) VALUES (%s)",
+					merge->target_name, rows_of(merge, recur, parts, count), of_alias('t', merge->columns),
+					merge->target_name, hint(merge, parts, hinted ? count : 0), merge->same_key, merge->differs,
+					merge->update, merge->insert, of_alias('s', merge->insert));
 }
 
+/* The plain one, for few rows, and for what has no ctid of its own. */
 static char *
 merge_text(const ClariMerge *merge, bool recur, const ClariPart *parts, int count)
 {
-	return psprintf("MERGE INTO %s AS t USING (%s) AS s ON %s AND %s "
-					"WHEN MATCHED AND " IS_NOT_OLDER " AND (%s) THEN UPDATE SET %s "
+	return psprintf("MERGE INTO %s AS t USING (%s) AS s ON %s "
+					"WHEN MATCHED AND (%s) AND " IS_NOT_OLDER " THEN UPDATE SET %s "
 					"WHEN NOT MATCHED THEN INSERT (%s) VALUES (%s)",
-					merge->target_name, rows_of(merge, recur), merge->same_key, hint(merge, parts, count),
-					merge->differs, merge->update, merge->insert, of_source(merge->insert));
+					merge->target_name, rows_of(merge, recur, parts, count), merge->same_key, merge->differs,
+					merge->update, merge->insert, of_alias('s', merge->insert));
 }
 
 /* What is deleted, behind "DELETE FROM" or the like. */
@@ -618,12 +675,13 @@ clari_merge_end(ClariMerge *merge)
 
 /* As many hashes as rows: no key is there twice.  OFFSET keeps Citus from counting them roughly. */
 static int64
-count_keys(ClariMerge *merge, int64 *rows, int64 *usable)
+count_keys(ClariMerge *merge, const char *hash, int64 *rows, int64 *usable)
 {
-	ClariCommand command =
-		command_of(merge, psprintf("SELECT count(*), count(h), count(DISTINCT h) FROM (SELECT CASE WHEN %s THEN "
-								   "hash_record_extended(ROW(%s), 0) END AS h FROM %s OFFSET 0) AS s",
-								   merge->usable, merge->keys, merge->from));
+	ClariCommand command = command_of(
+		merge,
+		psprintf("SELECT count(*), count(h), count(DISTINCT h) FROM (SELECT CASE WHEN %s THEN %s END AS h FROM %s "
+				 "OFFSET 0) AS s",
+				 merge->usable, hash, merge->from));
 	ClariAnswer answer = clari_command_run(&command);
 
 	*rows = clari_answer_number(&answer, 0);
@@ -637,10 +695,10 @@ clari_merge_look(ClariMerge *merge, ClariPart *part)
 	ClariCommand command = command_of(merge, NULL);
 	ClariAnswer answer;
 
-	part->keys = count_keys(merge, &part->rows, &part->usable);
+	part->keys = count_keys(merge, merge->hash, &part->rows, &part->usable);
 	if (part->keys == part->usable)
 		return;
-	command.text = psprintf("SELECT count(*) FROM (%s) AS s", rows_of(merge, true));
+	command.text = psprintf("SELECT count(*) FROM (%s) AS s", rows_of(merge, true, NULL, 0));
 	answer = clari_command_run(&command);
 	part->keys = clari_answer_number(&answer, 0);
 }
@@ -673,7 +731,7 @@ join(ClariMerge *merge, ClariPart *parts, int count, const char *written)
 				 "count(*) FILTER (WHERE t.time_period IS NOT NULL AND " IS_NOT_OLDER " AND (%s)), "
 				 "count(*) FILTER (WHERE " IS_NOT_OLDER " IS NOT TRUE AND (%s)) "
 				 "FROM (%s) AS s LEFT JOIN %s AS t ON %s AND %s WHERE (%s) IS NOT TRUE GROUP BY 1, 2",
-				 merge->differs, merge->differs, rows_of(merge, true), merge->target_name, merge->same_key,
+				 merge->differs, merge->differs, rows_of(merge, true, NULL, 0), merge->target_name, merge->same_key,
 				 hint(merge, parts, count), written != NULL ? written : "false");
 	ClariCommand command = command_of(merge, text);
 	ClariAnswer answer = clari_command_run(&command);
@@ -695,20 +753,29 @@ join(ClariMerge *merge, ClariPart *parts, int count, const char *written)
 	}
 }
 
-/* Has the target rows that are newer than some of the source?  Then these may have been refused. */
+/*
+ * Were rows refused, as older than the target's?  Of those that differ and no
+ * others, the MERGE tells; else some may be if the target has any that are newer.
+ */
 static bool
-has_newer(ClariMerge *merge, const ClariPart *parts, int count)
+refused(ClariMerge *merge, const ClariPart *parts, int count, int64 keys, const ClariAnswer *merged)
 {
 	StringInfoData text;
 	ClariCommand command;
 	ClariAnswer answer;
 
+	if (merged->offered < keys || merged->inserted + merged->updated == keys)
+		return merged->offered > merged->inserted + merged->updated;
 	initStringInfo(&text);
-	appendStringInfo(&text, "SELECT EXISTS (SELECT FROM %s AS t WHERE false", merge->target_name);
+	appendStringInfo(&text, "SELECT EXISTS (SELECT FROM %s AS t WHERE t.exported_at > LEAST('infinity'",
+					 merge->target_name);
 	for (int i = 0; i < count; i++)
-		appendStringInfo(&text, " OR (%s AND t.exported_at %s)", hint(merge, &parts[i], 1),
-						 parts[i].oldest != NULL ? psprintf("> '%s'::timestamptz", parts[i].oldest) : "IS NOT NULL");
-	appendStringInfoString(&text, ")::int");
+		appendStringInfo(&text, ", '%s'::timestamptz", parts[i].oldest != NULL ? parts[i].oldest : "-infinity");
+	appendStringInfoString(&text, ") AND (false");
+	for (int i = 0; i < count; i++)
+		appendStringInfo(&text, " OR (%s AND t.exported_at > '%s'::timestamptz)", hint(merge, &parts[i], 1),
+						 parts[i].oldest != NULL ? parts[i].oldest : "-infinity");
+	appendStringInfoString(&text, "))::int");
 	command = command_of(merge, text.data);
 	answer = clari_command_run(&command);
 	return clari_answer_number(&answer, 0) != 0;
@@ -776,6 +843,31 @@ share_out(ClariMerge *merge, ClariPart *parts, int count, const ClariAnswer *mer
 	}
 }
 
+/*
+ * How the MERGE is written and planned, by the rows that it has and the pages of the
+ * target: few rows are looked up one by one, and where most are new there is little
+ * to compare.
+ */
+static void
+set_merge(const ClariMerge *merge, ClariCommand *command, const ClariPart *parts, int count, int64 keys, bool recur)
+{
+	bool few = keys * 4 < merge->pages;
+	bool most_are_new = keys > merge->pages * MOST_ROWS_OF_PAGE;
+	bool empty = merge->pages == 0 && !merge->distributed;
+
+	command->few = true;
+	if (empty)
+		command->text = psprintf("INSERT INTO %s (%s) SELECT %s FROM (%s) AS s", merge->target_name, merge->insert,
+								 of_alias('s', merge->insert), rows_of(merge, recur, parts, count));
+	else if (few || most_are_new || merge->partitioned || merge->distributed)
+	{
+		command->few = few;
+		command->text = merge_text(merge, recur, parts, count);
+	}
+	else /* a part of the target is found by index, if it is no large one */
+		command->text = joined_text(merge, recur, parts, count, keys < merge->pages * ROWS_OF_PAGE / 2);
+}
+
 void
 clari_merge_run(ClariMerge *merge, ClariPart *parts, int count)
 {
@@ -795,17 +887,15 @@ clari_merge_run(ClariMerge *merge, ClariPart *parts, int count)
 	}
 	if (merge->distributed)
 		join(merge, parts, count, NULL);
-	/* An index look-up for each row pays where they are fewer than the target's pages, by and large. */
 	command = command_of(merge, NULL);
-	command.few = keys * 4 < merge->pages;
-	command.text = merge_text(merge, recurring > 0, parts, command.few ? 0 : count);
+	set_merge(merge, &command, parts, count, keys, recurring > 0);
 	answer = clari_command_run(&command);
 	if (!merge->distributed)
 	{
 		/* What tells the rows that it has written from all others. */
 		written = psprintf("t.xmin = '%u'::xid AND t.cmin = '%u'::cid", GetCurrentTransactionIdIfAny(), answer.command);
 		share_out(merge, parts, count, &answer, written);
-		if (merge->swallows || (answer.inserted + answer.updated < keys && has_newer(merge, parts, count)))
+		if (merge->swallows || refused(merge, parts, count, keys, &answer))
 			join(merge, parts, count, written);
 	}
 	for (int i = 0; i < count; i++)
@@ -914,7 +1004,7 @@ clari_merge_stage(ClariMerge *rows, const ClariMerge *merge)
 {
 	ClariCommand command =
 		command_of(rows, psprintf("INSERT INTO %s (%s) SELECT %s FROM %s WHERE %s", merge->source_name, merge->insert,
-								  of_source(merge->insert), rows->from, rows->usable));
+								  of_alias('s', merge->insert), rows->from, rows->usable));
 
 	command.tables[2] = merge->source;
 	rows->handed.read = false;
@@ -962,10 +1052,10 @@ parts_of_source(ClariMerge *merge, int *count, int64 *skipped)
 											.newest = row[4],
 											.oldest = row[5]};
 	}
-	if (count_keys(merge, &rows, &usable) == usable)
+	if (count_keys(merge, psprintf("hash_record_extended(ROW(%s), 0)", merge->keys), &rows, &usable) == usable)
 		return parts;
 	command.text = psprintf("SELECT s.time_period::text, s.forecast_name::text, count(*) FROM (%s) AS s GROUP BY 1, 2",
-							rows_of(merge, true));
+							rows_of(merge, true, NULL, 0));
 	answer = clari_command_run(&command);
 	for (int i = 0; i < answer.nrows; i++)
 		find_part(parts, *count, answer.rows[i])->keys = number(answer.rows[i][2]);

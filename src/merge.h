@@ -48,9 +48,10 @@ typedef struct ClariMerge
 	Oid source;
 	const char *target_name; /* qualified, quoted */
 	const char *source_name;
-	bool by_user;       /* the key has user_id in place of owner_email */
-	bool distributed;   /* by Citus, which counts nothing */
-	bool swallows;      /* triggers may keep rows from being written */
+	bool by_user;     /* the key has user_id in place of owner_email */
+	bool distributed; /* by Citus, which counts nothing */
+	bool swallows;    /* triggers may keep rows from being written */
+	bool partitioned;
 	int64 pages;        /* of the target */
 	ClariHanded handed; /* for the source, if that has readers */
 	Snapshot snapshot;  /* all is read by it; NULL: not begun */
@@ -59,6 +60,7 @@ typedef struct ClariMerge
 	const char *from;
 	const char *usable;
 	const char *keys; /* those of s as t compares them */
+	const char *hash; /* of s's owner as t compares it */
 	const char *same_key;
 	const char *differs;
 	const char *columns;
