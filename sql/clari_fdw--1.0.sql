@@ -50,7 +50,7 @@ CREATE PROCEDURE clari_sync(
 	target regclass DEFAULT NULL,
 	delete_missing boolean DEFAULT false,
 	max_age interval DEFAULT '0',
-	max_deleted float8 DEFAULT 0.5)
+	max_deleted double precision DEFAULT 0.5)
 AS 'MODULE_PATHNAME', 'clari_sync' LANGUAGE C;
 COMMENT ON PROCEDURE clari_sync(regclass, text[], regclass, boolean, interval, float8)
 	IS 'exports and merges what is older than max_age';

@@ -248,6 +248,8 @@ clari_create_tables(PG_FUNCTION_ARGS)
 	char *schema;
 
 	clari_version_check_call(fcinfo, 2);
+	PreventCommandIfReadOnly("clari_create_tables()");
+	PreventCommandDuringRecovery("clari_create_tables()");
 	if (!by_user && strcmp(key, "owner_email") != 0)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("argument \"key\" must be \"owner_email\" or \"user_id\"")));
