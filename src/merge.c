@@ -161,28 +161,30 @@ execute_everywhere(const char *text, int expected)
 	SPI_finish();
 }
 
+/* Whoever puts another table in its place wants that to be taken. */
+static void
+check_replaced(Oid table, const char *name)
+{
+	if (get_rel_name(table) == NULL || strcmp(clari_merge_name(table), name) != 0)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("table %s was replaced during the call", name)));
+}
+
 void
-clari_merge_lock(Oid target, bool deletes)
+clari_merge_lock(Oid target, const char *name, bool deletes)
 {
 	const AclMode needed[] = {ACL_SELECT, ACL_INSERT, ACL_UPDATE, deletes ? ACL_DELETE : ACL_SELECT};
 	char kind = get_rel_relkind(target);
 
-	if (kind == '\0')
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("table with OID %u was replaced during the call", target)));
-	if (kind != RELKIND_RELATION && kind != RELKIND_PARTITIONED_TABLE)
-		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
-						errmsg("cannot merge into %s: it is not a table", clari_merge_name(target))));
-	for (int i = 0; i < (int) lengthof(needed); i++)
+	if (kind != '\0' && kind != RELKIND_RELATION && kind != RELKIND_PARTITIONED_TABLE)
+		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE), errmsg("cannot merge into %s: it is not a table", name)));
+	for (int i = 0; i < (int) lengthof(needed) && kind != '\0'; i++)
 		if (pg_class_aclcheck(target, GetUserId(), needed[i]) != ACLCHECK_OK)
 			aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, get_rel_name(target));
-	if (is_distributed(target))
-		execute_everywhere(psprintf("LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE", clari_merge_name(target)),
-						   SPI_OK_UTILITY);
+	if (kind != '\0' && is_distributed(target))
+		execute_everywhere(psprintf("LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE", name), SPI_OK_UTILITY);
 	LockRelationOid(target, ShareRowExclusiveLock);
-	if (get_rel_name(target) == NULL)
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("table with OID %u was replaced during the call", target)));
+	check_replaced(target, name);
 }
 
 static void
@@ -1098,6 +1100,7 @@ clari_merge(PG_FUNCTION_ARGS)
 	Oid source = clari_merge_table(fcinfo, 1, "staging_clari");
 	bool deletes = !PG_ARGISNULL(2) && PG_GETARG_BOOL(2);
 	ClariCounts total = {0};
+	const char *source_name;
 	bool nulls[5] = {false};
 	TupleDesc description;
 	Datum values[5];
@@ -1115,7 +1118,11 @@ clari_merge(PG_FUNCTION_ARGS)
 		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
 						errmsg("cannot merge from %s: it is not a table", clari_merge_name(source)),
 						errhint("Name it in the call if you mean it.")));
-	clari_merge_lock(target, deletes);
+	source_name = clari_merge_name(source);
+	clari_merge_lock(target, clari_merge_name(target), deletes);
+	if (pg_class_aclcheck(source, GetUserId(), ACL_SELECT) == ACLCHECK_OK)
+		LockRelationOid(source, AccessShareLock);
+	check_replaced(source, source_name);
 	merge_by_hand(clari_merge_open(target, source, NULL), deletes, &total);
 	values[0] = Int64GetDatum(total.inserted);
 	values[1] = Int64GetDatum(total.updated);

@@ -80,8 +80,11 @@ typedef struct ClariMerge
  */
 extern Oid clari_merge_table(FunctionCallInfo fcinfo, int argument, const char *name);
 
-/* Locks a target, as far as the caller has the rights to write to it. */
-extern void clari_merge_lock(Oid target, bool deletes);
+/*
+ * Locks a target, as far as the caller has the rights to write to it.  Raises
+ * ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE if it has not the name that it had.
+ */
+extern void clari_merge_lock(Oid target, const char *name, bool deletes);
 
 /*
  * What it takes to merge the source into the target, both locked; options are

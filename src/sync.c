@@ -58,6 +58,7 @@ typedef struct Sync
 	bool atomic;           /* in a transaction block: cannot commit */
 	Oid relation;
 	Oid target;
+	const char *target_name; /* as it was at the beginning */
 	Oid syncs;
 	const char *source;
 	bool delete_missing;
@@ -132,6 +133,7 @@ begin_sync(FunctionCallInfo fcinfo)
 	sync->selection = clari_select(sync->relation, PG_ARGISNULL(1) ? NULL : PG_GETARG_ARRAYTYPE_P(1));
 	check_relation(sync->relation, sync->selection->options);
 	sync->target = clari_merge_table(fcinfo, 2, "clari_forecasts");
+	sync->target_name = clari_merge_name(sync->target);
 	return sync;
 }
 
@@ -149,7 +151,7 @@ open_merge(Sync *sync)
 {
 	const ClariOptions *options = sync->selection->options;
 
-	clari_merge_lock(sync->target, sync->delete_missing);
+	clari_merge_lock(sync->target, sync->target_name, sync->delete_missing);
 	LockRelationOid(sync->relation, AccessShareLock);
 	if (get_rel_relkind(sync->relation) != RELKIND_FOREIGN_TABLE)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),

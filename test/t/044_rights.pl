@@ -270,15 +270,14 @@ subtest 'a schema is renamed while a sync waits' => sub {
 	wait_until('it waits', sub { $boss->query('SELECT min(waiters) FROM clari_exports') eq '1' });
 	done($attacker, $swap);
 	wait_until('it goes on', sub { sim_release(); $victim->is_finished });
-	like($victim->finish, qr/2 periods synced: 40 inserted/, 'the sync merges');
-	is($boss->query('SELECT count(*) FROM away.clari_forecasts'), 40, 'into the table that it began with');
+	like($victim->finish, qr/^ERROR:  55000: table shared.clari_forecasts was replaced during the call/m, 'the sync fails');
 	ok(!is_sprung(), 'no trap was sprung');
 	done($attacker, 'DROP TABLE shared.clari_forecasts; DROP SCHEMA shared; ALTER SCHEMA away RENAME TO shared');
 	sim_set({ job_seconds => 0 });
 };
 
 subtest 'a schema is renamed between two statements of a merge' => sub {
-	done($victim, 'CREATE VIEW mine.slow AS SELECT s.* FROM shared.clari_forecasts AS s, (SELECT pg_sleep(2) OFFSET 0) AS p');
+	done($victim, 'INSERT INTO shared.clari_forecasts SELECT * FROM clari.forecasts; CREATE VIEW mine.slow AS SELECT s.* FROM shared.clari_forecasts AS s, (SELECT pg_sleep(2) OFFSET 0) AS p');
 	$victim->start(q{SELECT clari_merge('shared.clari_forecasts', 'mine.slow')});
 	wait_until('it is busy', sub { $boss->query("SELECT wait_event FROM pg_stat_activity WHERE pid = $victim->{pid}") eq 'PgSleep' });
 	done($attacker, $swap);
