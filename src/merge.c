@@ -440,9 +440,11 @@ check_attribute(Relation target, Form_pg_attribute attribute, bool by_user)
 static void
 check_members(ClariMerge *merge, bool deletes)
 {
+	List *members = find_all_inheritors(merge->target, RowExclusiveLock, NULL);
 	ListCell *cell;
 
-	foreach (cell, find_all_inheritors(merge->target, RowExclusiveLock, NULL))
+	merge->composed = list_length(members) > 1 || get_rel_relkind(merge->target) == RELKIND_PARTITIONED_TABLE;
+	foreach (cell, members)
 	{
 		Relation member = table_open(lfirst_oid(cell), NoLock);
 		const TriggerDesc *triggers = member->trigdesc;
@@ -510,7 +512,6 @@ clari_merge_open(Oid target, Oid source, const ClariOptions *options)
 					 "AS w ON w.time_period = s.time_period AND (w.week_start = s.week_start OR w.week_start IS NULL)",
 					 merge->source_name, merge->source_name);
 	check_target(merge, relation);
-	merge->partitioned = get_rel_relkind(target) == RELKIND_PARTITIONED_TABLE;
 	merge->distributed = is_distributed(target);
 	index_close(index, NoLock);
 	table_close(relation, NoLock);
@@ -618,7 +619,7 @@ joined_text(const ClariMerge *merge, bool recur, const ClariPart *parts, int cou
 					merge->update, merge->insert, of_alias('s', merge->insert));
 }
 
-/* The plain one, for few rows, and for what has no ctid of its own. */
+/* The plain one, for few rows, and where a ctid does not tell a row, since there are several tables. */
 static char *
 merge_text(const ClariMerge *merge, bool recur, const ClariPart *parts, int count)
 {
@@ -861,7 +862,7 @@ set_merge(const ClariMerge *merge, ClariCommand *command, const ClariPart *parts
 	if (empty)
 		command->text = psprintf("INSERT INTO %s (%s) SELECT %s FROM (%s) AS s", merge->target_name, merge->insert,
 								 of_alias('s', merge->insert), rows_of(merge, recur, parts, count));
-	else if (few || most_are_new || merge->partitioned || merge->distributed)
+	else if (few || most_are_new || merge->composed || merge->distributed)
 	{
 		command->few = few;
 		command->text = merge_text(merge, recur, parts, count);

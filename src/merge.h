@@ -48,10 +48,10 @@ typedef struct ClariMerge
 	Oid source;
 	const char *target_name; /* qualified, quoted */
 	const char *source_name;
-	bool by_user;     /* the key has user_id in place of owner_email */
-	bool distributed; /* by Citus, which counts nothing */
-	bool swallows;    /* triggers may keep rows from being written */
-	bool partitioned;
+	bool by_user;       /* the key has user_id in place of owner_email */
+	bool distributed;   /* by Citus, which counts nothing */
+	bool swallows;      /* triggers may keep rows from being written */
+	bool composed;      /* of partitions or other children */
 	int64 pages;        /* of the target */
 	ClariHanded handed; /* for the source, if that has readers */
 	Snapshot snapshot;  /* all is read by it; NULL: not begun */

@@ -439,6 +439,23 @@ subtest 'transactions that merge from one table, and then write to it' => sub {
 	is($_->finish, '', 'and writes') for @sessions;
 };
 
+subtest 'a target that others inherit from' => sub {
+	answer("CREATE TABLE mine.parent ($ten, $primary); CREATE TABLE mine.child () INHERITS (mine.parent)");
+	answer(insert("mine.$_", [ map { { owner_email => "$_\@x", forecast_amount => 1, time_period => '2026_Q1', forecast_name => 'net_arr' } } 1 .. 300 ])
+		=~ s/2026_Q1/$_ eq 'child' ? '2020_Q1' : '2026_Q1'/ger) for qw(parent child);
+	answer('TRUNCATE staging_clari; ' . insert('staging_clari', [ map { { owner_email => "$_\@x", forecast_amount => 2, time_period => '2026_Q1',
+		exported_at => '2026-01-01', forecast_name => 'net_arr' } } 1 .. 300 ]));
+	is(answer(q{SELECT * FROM clari_merge('mine.parent')}), '0|300|0|0|0', 'is merged into');
+	is(answer('SELECT count(*) FROM mine.child WHERE forecast_amount = 1'), 300, 'and its children are left alone');
+};
+
+subtest 'an error' => sub {
+	answer("CREATE TABLE mine.checked ($ten, $primary, CHECK (forecast_amount > 1000))");
+	my $said = $session->query(q{SELECT * FROM clari_merge('mine.checked')});
+	like($said, qr/^ERROR:  23514: /m, 'is the one of the row');
+	unlike($said, qr/MERGE|INSERT INTO|^LINE |QUERY|CONTEXT/m, 'without the statement that the caller has not written');
+};
+
 subtest 'a temporary target in a read-only transaction' => sub {
 	stage_five();
 	is(answer("CREATE TEMP TABLE passing ($ten, $primary); BEGIN READ ONLY; SELECT * FROM clari_merge('passing', 'staging_clari'); COMMIT"),
