@@ -86,13 +86,16 @@ extern Oid clari_merge_table(FunctionCallInfo fcinfo, int argument, const char *
  */
 extern void clari_merge_lock(Oid target, const char *name, bool deletes);
 
+/* The same of a source, which others may go on writing to. */
+extern void clari_merge_lock_source(Oid source, const char *name);
+
 /*
  * What it takes to merge the source into the target, both locked; options are
  * those of a foreign table whose columns of types that were not exported leave the
  * target's alone, or NULL.  palloc'd in the current context.  Raises whatever is
  * known to make the merge fail.
  */
-extern ClariMerge *clari_merge_open(Oid target, Oid source, const ClariOptions *options);
+extern ClariMerge *clari_merge_open(Oid target, Oid source, const ClariOptions *options, bool deletes);
 
 /* Has the statements planned and checked, as EXPLAIN would. */
 extern void clari_merge_check(const ClariMerge *merge, bool deletes);
@@ -121,9 +124,10 @@ extern char *clari_merge_shared(ClariMerge *merge);
  * is locked, colocated with the target, and empty, or else that is raised; to stage
  * what the source is handed, in this process or not at all; and to empty it again.
  */
-extern ClariMerge *clari_merge_open_staged(const ClariMerge *rows, const ClariOptions *options);
+extern ClariMerge *clari_merge_open_staged(const ClariMerge *rows, const ClariOptions *options, bool deletes);
 extern void clari_merge_stage(ClariMerge *rows, const ClariMerge *merge);
 extern void clari_merge_unstage(const ClariMerge *merge);
+extern void clari_merge_execute(const char *text, int expected);
 extern void clari_merge_check_colocated(Oid target, Oid staging, const char *key);
 
 /* Who owns the relation; and is the owner the caller, or a role that he is a member of? */

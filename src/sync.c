@@ -156,12 +156,12 @@ open_merge(Sync *sync)
 	if (get_rel_relkind(sync->relation) != RELKIND_FOREIGN_TABLE)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("the foreign table was replaced during the call")));
-	sync->rows = sync->merge = clari_merge_open(sync->target, sync->relation, options);
+	sync->rows = sync->merge = clari_merge_open(sync->target, sync->relation, options, sync->delete_missing);
 	sync->syncs = clari_syncs_open(sync->target);
 	if (!sync->merge->distributed)
 		return;
 	/* Citus merges from a table that is distributed alike, and from no foreign table. */
-	sync->merge = clari_merge_open_staged(sync->rows, options);
+	sync->merge = clari_merge_open_staged(sync->rows, options, sync->delete_missing);
 }
 
 /* The quarters that are known by now are nobody else's. */

@@ -379,7 +379,7 @@ sub large
 				my @plans = grep { / on large/ } split /duration: [\d.]+ ms  plan:/, $said;
 				line(10 * $rows . " rows, $kind$when, $what", sprintf('%.2f s', $seconds), $said =~ s/.*\n//sr);
 				$few ? promised('  statements that read all of it', scalar(grep { /Seq Scan on large(?!_staged)/ } @plans), '%d', '= 0')
-				  : promised('  statements with a nested loop', scalar(grep { /Nested Loop/ } @plans), '%d', '= 0');
+				  : promised('  statements with a nested loop', scalar(grep { /Nested Loop(?!.*Tid Scan on)/s } @plans), '%d', '= 0');
 				promised('  private memory', $most / 1024, '%.1f MB', '<= 128');
 			}
 		}
