@@ -361,6 +361,21 @@ subtest 'tables of a group' => sub {
 	like($member->query(sync([ 1 ])), qr/^ERROR:  42501: table team.clari_syncs is not owned by/m, "a stranger's clari_syncs is not used");
 };
 
+subtest 'a temporary target, and first syncs at once' => sub {
+	start_over();
+	done($session, "CREATE TEMP TABLE passing ($ten, $primary)");
+	like($session->query(sync([ 1 ], "target => 'passing'")), qr/ 50 inserted/, 'is synced');
+	like($session->query(sync([ 1 ], "target => 'passing'")), qr/ 50 unchanged/, 'and again');
+	is($session->query('SELECT count(*) FROM pg_temp.clari_syncs'), 1, 'beside it is its clari_syncs');
+	done($boss, "DROP TABLE clari_syncs; CREATE TABLE one ($ten, $primary); CREATE TABLE two ($ten, $primary)");
+	my @both = map { ClariSession->new($node) } 1, 2;
+	my @targets = qw(one two);
+	$both[$_]->start(sync([ 1 ], "target => '$targets[$_]'")) for 0, 1;
+	like($_->finish, qr/ 50 inserted/, 'two that make the table at once') for @both;
+	is($boss->query('SELECT count(*) FROM clari_syncs'), 2, 'share it');
+	done($boss, 'DROP TABLE one, two');
+};
+
 subtest 'without a worker' => sub {
 	start_over();
 	$node->append_conf('postgresql.conf', 'max_worker_processes = 1');
