@@ -54,7 +54,7 @@ typedef struct ClariAnswer
 	int64 inserted;
 	int64 updated;
 	int64 offered; /* rows that it was to decide on */
-	int nrows; /* these two of a query: its rows, as text */
+	int nrows;     /* these two of a query: its rows, as text */
 	char ***rows;
 } ClariAnswer;
 

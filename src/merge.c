@@ -130,13 +130,14 @@ joined_text(const ClariMerge *merge, bool recur, const ClariPart *parts, int cou
 
 /* The plain one, for few rows, and where a ctid does not tell a row, since there are several tables. */
 static char *
-merge_text(const ClariMerge *merge, bool recur, const ClariPart *parts, int count)
+merge_text(const ClariMerge *merge, bool recur, const ClariPart *parts, int count, bool hinted)
 {
-	return psprintf("MERGE INTO %s AS t USING (%s) AS s ON %s "
+	return psprintf("MERGE INTO %s AS t USING (%s) AS s ON %s AND %s "
 					"WHEN MATCHED AND (%s) AND " IS_NOT_OLDER " THEN UPDATE SET %s "
 					"WHEN NOT MATCHED THEN INSERT (%s) VALUES (%s)",
-					merge->target_name, rows_of(merge, recur, parts, count), merge->same_key, merge->differs,
-					merge->update, merge->insert, of_alias('s', merge->insert));
+					merge->target_name, rows_of(merge, recur, parts, count), merge->same_key,
+					hint(merge, parts, hinted ? count : 0), merge->differs, merge->update, merge->insert,
+					of_alias('s', merge->insert));
 }
 
 /* What is deleted, behind "DELETE FROM" or the like. */
@@ -160,7 +161,7 @@ void
 clari_merge_check(const ClariMerge *merge, bool deletes)
 {
 	ClariMerge copy = *merge;
-	ClariCommand command = command_of(&copy, merge_text(merge, false, NULL, 0));
+	ClariCommand command = command_of(&copy, merge_text(merge, false, NULL, 0, false));
 
 	command.only_check = true;
 	(void) clari_command_run(&command);
@@ -356,27 +357,29 @@ share_out(ClariMerge *merge, ClariPart *parts, int count, const ClariAnswer *mer
 
 /*
  * How the MERGE is written and planned, by the rows that it has and the pages of the
- * target: few rows are looked up one by one, and where most are new there is little
- * to compare.
+ * target: few rows are looked up one by one; where nearly all are new, or many of a
+ * quarter's are not there to be compared, there is nothing to gain by a full join; and
+ * a part of the target is found by index, or in its partitions, if it is no large one.
  */
 static void
 set_merge(const ClariMerge *merge, ClariCommand *command, const ClariPart *parts, int count, int64 keys, bool recur)
 {
 	bool few = keys * 4 < merge->pages;
+	bool part = keys < merge->pages * ROWS_OF_PAGE / 2;
 	bool most_are_new = keys > merge->pages * MOST_ROWS_OF_PAGE;
-	bool empty = merge->pages == 0 && !merge->distributed;
+	bool whole = merge->handed.readers != NULL || !part;
 
 	command->few = true;
-	if (empty)
+	if (merge->pages == 0 && !merge->distributed)
 		command->text = psprintf("INSERT INTO %s (%s) SELECT %s FROM (%s) AS s", merge->target_name, merge->insert,
 								 of_alias('s', merge->insert), rows_of(merge, recur, parts, count));
-	else if (few || most_are_new || merge->composed || merge->distributed)
+	else if (!few && whole && !most_are_new && !merge->composed && !merge->distributed)
+		command->text = joined_text(merge, recur, parts, count, part);
+	else
 	{
 		command->few = few;
-		command->text = merge_text(merge, recur, parts, count);
+		command->text = merge_text(merge, recur, parts, count, part && !few);
 	}
-	else /* a part of the target is found by index, if it is no large one */
-		command->text = joined_text(merge, recur, parts, count, keys < merge->pages * ROWS_OF_PAGE / 2);
 }
 
 void
