@@ -67,6 +67,13 @@ extern PGDLLEXPORT void _PG_init(void);
 	create_foreignscan_path(root, rel, NULL, rows, startup, total, NIL, outer, NULL, NIL)
 #endif
 
+/* ExecutorRun() of a whole statement. */
+#if PG_VERSION_NUM >= 180000
+#define clari_executor_run(description) ExecutorRun(description, ForwardScanDirection, 0)
+#else
+#define clari_executor_run(description) ExecutorRun(description, ForwardScanDirection, 0, true)
+#endif
+
 /* Wait events with names of their own, where extensions can have them. */
 #if PG_VERSION_NUM >= 170000
 #include "utils/wait_event.h"

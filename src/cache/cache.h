@@ -16,6 +16,7 @@
 #include "utils/timestamp.h"
 
 #include "base/error.h"
+#include "clari/reply.h"
 #include "clari/request.h"
 #include "rowset/rowset.h"
 
@@ -137,6 +138,16 @@ extern bool clari_cache_cancel_flight(uint64 flight, const char *role, ClariKey 
 
 /* The error with which the key's flight ended, if it did and was its last. */
 extern bool clari_cache_failure(const ClariKey *key, uint64 flight, ClariError *error);
+
+/* What the account's jobs have told of it; each empty: not known. */
+typedef struct ClariAccountFacts
+{
+	char user_id[CLARI_ID_SIZE]; /* whom Clari takes its key for */
+	char organization[CLARI_ID_SIZE];
+	char currency[CLARI_CURRENCY_SIZE]; /* of exports that ask for none */
+} ClariAccountFacts;
+
+extern void clari_cache_account(const ClariKey *account, ClariAccountFacts *facts);
 
 /* Is the flight still queued or under way? */
 extern bool clari_cache_is_flying(uint64 flight);

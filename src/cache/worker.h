@@ -72,17 +72,8 @@ extern int clari_cache_cancels(ClariCancel cancels[CLARI_CANCELS_MAX]);
 /* Before the POST: ends the flight, and is true, if nobody wants it any more. */
 extern bool clari_cache_drop_unwanted(int index);
 
-/* What the account's jobs have told of it; each empty: not known. */
-typedef struct ClariAccountFacts
-{
-	char user_id[CLARI_ID_SIZE]; /* whom Clari takes its key for */
-	char organization[CLARI_ID_SIZE];
-	char currency[CLARI_CURRENCY_SIZE]; /* of exports that ask for none */
-} ClariAccountFacts;
-
-/* To note, where user_id is known, what else is known; and to look up. */
+/* Notes, where user_id is known, what else is known. */
 extern void clari_cache_note_account(const ClariKey *account, const ClariAccountFacts *facts);
-extern void clari_cache_account(const ClariKey *account, ClariAccountFacts *facts);
 
 /*
  * Clari has refused to export crm_total and crm_closed of the account's forecast:

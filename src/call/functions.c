@@ -164,7 +164,7 @@ learn_current(ClariSelection *selection)
 }
 
 bool
-clari_select_learn(ClariSelection *selection, long timeout_ms)
+clari_select_learn(ClariSelection *selection, long timeout_ms, ClariPatience *patience)
 {
 	ClariWanted *learning = &selection->learning;
 	ClariFreshness freshness = clari_wanted_freshness(selection->options, GetCurrentTimestamp());
@@ -172,7 +172,7 @@ clari_select_learn(ClariSelection *selection, long timeout_ms)
 	freshness.anew = selection->anew;
 	if (selection->current != CLARI_PERIOD_NONE || !needs_current(selection))
 		return true;
-	if (!clari_wanted_wait(selection->options, &freshness, learning, 1, timeout_ms))
+	if (!clari_wanted_wait(selection->options, &freshness, learning, 1, timeout_ms, patience))
 		return false;
 	if (learning->state != CLARI_LOOKUP_READY)
 		clari_error_report(ERROR, &learning->error);
@@ -268,9 +268,9 @@ clari_refresh(PG_FUNCTION_ARGS)
 	ClariFreshness freshness = clari_wanted_freshness(selection->options, GetCurrentTimestamp());
 
 	freshness.anew = selection->anew = true;
-	(void) clari_select_learn(selection, -1);
+	(void) clari_select_learn(selection, -1, NULL);
 	do
-		(void) clari_wanted_wait(selection->options, &freshness, selection->wanted, selection->count, -1);
+		(void) clari_wanted_wait(selection->options, &freshness, selection->wanted, selection->count, -1, NULL);
 	while (clari_select_roll_over(selection));
 	raise_failure(selection);
 	for (int i = 0; i < selection->count; i++)
@@ -355,7 +355,7 @@ cancelled_settled(void *arg)
 static int64
 await_cancelled(Cancelled *cancelled)
 {
-	(void) clari_wanted_sleep(cancelled_settled, cancelled, -1);
+	(void) clari_wanted_sleep(cancelled_settled, cancelled, -1, NULL);
 	warn_of_uncancelled(cancelled);
 	return cancelled->count;
 }

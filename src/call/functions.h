@@ -41,9 +41,10 @@ extern ClariSelection *clari_select(Oid relid, ArrayType *periods);
  * Waits until the current quarter is known, if the selection or the table's
  * extent needs it, at most timeout_ms (-1: no bound; false when they were
  * over), and completes the selection.  An export is made for it only if none is
- * cached that the table would take.  Raises the export's error.
+ * cached that the table would take.  Raises the export's error, and as
+ * clari_wanted_wait() does when the patience is over.
  */
-extern bool clari_select_learn(ClariSelection *selection, long timeout_ms);
+extern bool clari_select_learn(ClariSelection *selection, long timeout_ms, ClariPatience *patience);
 
 /*
  * After waiting: has the current quarter changed, so that what was exported

@@ -36,6 +36,19 @@ sql_type(ClariType type)
 	elog(ERROR, "unrecognized clari_fdw type: %d", (int) type);
 }
 
+/* Do the options ask for a row per week?  Then only the week tells an owner's rows apart. */
+static bool
+is_historical(const ImportForeignSchemaStmt *stmt)
+{
+	bool result = false;
+	ListCell *cell;
+
+	foreach (cell, stmt->options)
+		if (strcmp(lfirst_node(DefElem, cell)->defname, "include_historical") == 0)
+			(void) parse_bool(defGetString(lfirst_node(DefElem, cell)), &result);
+	return result;
+}
+
 static void
 append_option(StringInfo sql, const char *name, const char *value)
 {
@@ -57,6 +70,8 @@ create_statement(const char *table, ClariObject object, const ImportForeignSchem
 	appendStringInfo(&sql, "CREATE FOREIGN TABLE %s (", quote_identifier(table));
 	for (int i = 0; clari_object_column(object, i, &column); i++)
 		appendStringInfo(&sql, "%s\n\t%s %s", i > 0 ? "," : "", quote_identifier(column.name), sql_type(column.type));
+	if (object == CLARI_OBJECT_FORECASTS && is_historical(stmt))
+		appendStringInfoString(&sql, ",\n\tweek_start pg_catalog.date,\n\tweek_end pg_catalog.date");
 	appendStringInfo(&sql, "\n) SERVER %s OPTIONS (object %s", quote_identifier(stmt->server_name),
 					 quote_literal_cstr(clari_object_names[object]));
 	append_option(&sql, "forecast", stmt->remote_schema);

@@ -1,31 +1,30 @@
 /*
  * sync.c
- *		CALL clari_sync(…): refresh, wait, stage, merge.
+ *		CALL clari_sync(…): refresh, wait, merge.
  *
  * Runs in a session, with the caller's rights.  Outside of a transaction block
  * it commits before it waits, so that a slow export holds no snapshot and no
- * transaction ID back, and once more when the good periods are merged; inside
+ * transaction ID back, and once more when the good quarters are merged; inside
  * of one it is all or nothing.
  */
 #include "postgres.h"
 
-#include "base/report.h"
-#include "call/functions.h"
-#include "call/version.h"
-#include "scan/scan.h"
-#include "session/fetch.h"
 #include "compat.h"
+#include "call/functions.h"
+#include "call/merge.h"
+#include "base/report.h"
+#include "call/syncs.h"
+#include "call/version.h"
 
 #include "access/xact.h"
-#include "catalog/namespace.h"
-#include "catalog/pg_type.h"
+#include "commands/trigger.h"
 #include "executor/spi.h"
 #include "fmgr.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "storage/lmgr.h"
 #include "tcop/utility.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -34,430 +33,57 @@
 
 CLARI_FUNCTION(clari_sync);
 
-/* A notice about each export that is still open, so often. */
+/* A notice about the exports that are still to come, so often. */
 #define PROGRESS_INTERVAL 5000 /* ms */
 
-#define FORECAST_COLUMNS                                                                                               \
-	"owner_name, owner_email, forecast_amount, quota_amount, crm_total, crm_closed, adjustment_amount, "               \
-	"time_period, exported_at, forecast_name"
+/* Of fewer rows of a quarter, all may be deleted. */
+#define MAX_DELETED_FROM 10
 
-/* What clari_merge() returns. */
-enum
+/* An export that was replaced or evicted so often before it could be opened is not waited for again. */
+#define MOST_LOST 10
+
+/* One export. */
+typedef struct Quarter
 {
-	COUNT_INSERTED,
-	COUNT_UPDATED,
-	COUNT_UNCHANGED,
-	COUNT_DELETED,
-	COUNT_SKIPPED,
-	COUNTS
-};
+	ClariReader *reader; /* NULL: it is not to be merged */
+	ClariPart part;
+	bool truncated;    /* Clari has, and the table allows it: no reason to delete */
+	bool merged;       /* and to be committed */
+	const char *error; /* why it is bad, or NULL */
+} Quarter;
 
 typedef struct Sync
 {
-	bool atomic;  /* in a transaction block: cannot commit */
-	char *schema; /* the extension's, quoted; as the next two, qualified */
-	char *relation;
-	char *staging;
-	Oid relation_id;
+	MemoryContext context; /* survives the commits; goes with the call's portal */
+	bool atomic;           /* in a transaction block: cannot commit */
+	Oid relation;
 	Oid target;
-	Oid staging_id;
+	const char *target_name; /* as it was at the beginning */
+	Oid syncs;
+	const char *source;
 	bool delete_missing;
+	double max_deleted;
+	ClariPatience patience;
 	ClariSelection *selection;
-	int64 counts[COUNTS];
+	ClariMerge *rows;  /* from the foreign table, whose rows it counts … */
+	ClariMerge *merge; /* … and the same, unless they are staged */
+	int count;
+	Quarter *quarters; /* as in the selection */
 } Sync;
 
-/* ------- statements ------- */
-
-static void
-execute(const char *statement, int nargs, Oid *types, Datum *values, int expected)
-{
-	int result = SPI_execute_with_args(statement, nargs, types, values, NULL, false, 0);
-
-	if (result != expected)
-		elog(ERROR, "unexpected result of \"%s\": %s", statement, SPI_result_code_string(result));
-}
-
-static char *
-qualified_name(Oid relid)
-{
-	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)), get_rel_name(relid));
-}
-
-/* Finds target and staging as clari_merge() would, before anything is exported. */
-static void
-resolve_tables(Sync *sync, MemoryContext context)
-{
-	Oid types[] = {REGCLASSOID};
-	Datum values[] = {ObjectIdGetDatum(sync->target)};
-	char null_target[] = {OidIsValid(sync->target) ? ' ' : 'n'};
-	MemoryContext previous;
-	bool isnull;
-	char *statement = psprintf("SELECT %s.clari_merge_table($1, 'clari_forecasts'::pg_catalog.text), "
-							   "%s.clari_merge_table(NULL::pg_catalog.regclass, 'staging_clari'::pg_catalog.text)",
-							   sync->schema, sync->schema);
-
-	if (SPI_execute_with_args(statement, 1, types, values, null_target, false, 0) != SPI_OK_SELECT)
-		elog(ERROR, "could not find the tables to merge");
-	sync->target = DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
-	sync->staging_id = DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
-	previous = MemoryContextSwitchTo(context);
-	sync->staging = qualified_name(sync->staging_id);
-	MemoryContextSwitchTo(previous);
-}
-
-/* How the good periods, $1, are staged. */
-static char *
-stage_statement(const Sync *sync)
-{
-	return psprintf("INSERT INTO %s (" FORECAST_COLUMNS ") SELECT " FORECAST_COLUMNS
-					" FROM %s WHERE time_period OPERATOR(pg_catalog.=) ANY ($1) AND owner_email IS NOT NULL",
-					sync->staging, sync->relation);
-}
-
-/* How many rows of them are not, since a staging table with a key, or distributed by it, could not hold them. */
-static char *
-skipped_statement(const Sync *sync)
-{
-	return psprintf("SELECT pg_catalog.count(*) FROM %s"
-					" WHERE time_period OPERATOR(pg_catalog.=) ANY ($1) AND owner_email IS NULL",
-					sync->relation);
-}
-
-/* A right of the caller's: by PostgreSQL's function for it, of the object (an OID or a name) and the privilege. */
-static bool
-has_right(const char *function, Oid type, Datum object, const char *privilege)
-{
-	bool isnull;
-
-	execute(psprintf("SELECT pg_catalog.%s($1, '%s')", function, privilege), 1, &type, &object, SPI_OK_SELECT);
-	return DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
-}
-
-static void
-check_is_table(Oid relid, const char *direction)
-{
-	char kind = get_rel_relkind(relid);
-
-	if (kind != RELKIND_RELATION && kind != RELKIND_PARTITIONED_TABLE)
-		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
-						errmsg("cannot merge %s %s: it is not a table", direction, qualified_name(relid))));
-}
-
-static void
-check_right(Oid table, const char *name, const char *privilege)
-{
-	if (!has_right("has_table_privilege", OIDOID, ObjectIdGetDatum(table), privilege))
-		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, name);
-}
-
-/*
- * Is the staging statement one that can be executed?  Preparing it locks the
- * table, and of two syncs in transaction blocks each would wait for the other to
- * let go: so it is prepared in a subtransaction, which is rolled back.
- */
-static void
-try_staging(const Sync *sync)
-{
-	Oid text_array = TEXTARRAYOID;
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	(void) SPI_prepare(stage_statement(sync), 1, &text_array);
-	RollbackAndReleaseCurrentSubTransaction();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-}
-
-/* What would fail after the exports fails before they are paid for. */
-static void
-check_beforehand(const Sync *sync)
-{
-	Datum merge_name = CStringGetTextDatum(
-		psprintf("%s.clari_merge(pg_catalog.regclass, pg_catalog.regclass, boolean)", sync->schema));
-	Oid types[] = {REGCLASSOID, TEXTOID, REGCLASSOID, TEXTOID};
-	Datum values[] = {ObjectIdGetDatum(sync->target), CStringGetTextDatum(qualified_name(sync->target)),
-					  ObjectIdGetDatum(sync->staging_id), CStringGetTextDatum(sync->staging)};
-
-	if (!has_right("has_function_privilege", TEXTOID, merge_name, "EXECUTE"))
-		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("permission denied for function clari_merge"),
-						errdetail("clari_sync() merges by it."),
-						errhint("GRANT EXECUTE ON FUNCTION %s.clari_merge TO ...", sync->schema)));
-	if (sync->target == sync->staging_id)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("cannot sync into the staging table %s", sync->staging)));
-	check_is_table(sync->target, "into");
-	check_is_table(sync->staging_id, "from");
-	check_right(sync->target, get_rel_name(sync->target), "SELECT");
-	check_right(sync->target, get_rel_name(sync->target), "INSERT");
-	check_right(sync->target, get_rel_name(sync->target), "UPDATE");
-	if (sync->delete_missing)
-		check_right(sync->target, get_rel_name(sync->target), "DELETE");
-	execute(psprintf("SELECT %s.clari_merge_check_columns($1, $2), %s.clari_merge_check_key($1, $2), "
-					 "%s.clari_merge_check_columns($3, $4)",
-					 sync->schema, sync->schema, sync->schema),
-			4, types, values, SPI_OK_SELECT);
-	try_staging(sync);
-}
-
-/* ------- waiting ------- */
-
-static void
-notice_progress(const ClariWanted *wanted, int count)
-{
-	int nflights;
-	ClariFlightInfo *flights = clari_cache_flights(&nflights);
-	TimestampTz now = GetCurrentTimestamp();
-
-	for (int i = 0; i < count; i++)
-		for (int j = 0; j < nflights; j++)
-		{
-			const ClariFlightInfo *flight = &flights[j];
-
-			if (wanted[i].state != CLARI_LOOKUP_FLYING || wanted[i].flight != flight->flight)
-				continue;
-			ereport(NOTICE, (errmsg("period %s: %s, " INT64_FORMAT " entries after " INT64_FORMAT " s",
-									flight->period[0] != '\0' ? flight->period : "current", flight->phase,
-									flight->entries, (now - flight->started_at) / USECS_PER_SEC)));
-		}
-	pfree(flights);
-}
-
-/* Holding no snapshot, where the caller allows to commit. */
-static void
-wait_for_exports(Sync *sync, const ClariFreshness *freshness)
-{
-	ClariSelection *selection = sync->selection;
-
-	while (!clari_select_learn(selection, PROGRESS_INTERVAL))
-		notice_progress(&selection->learning, 1);
-	do
-	{
-		while (
-			!clari_wanted_wait(selection->options, freshness, selection->wanted, selection->count, PROGRESS_INTERVAL))
-			notice_progress(selection->wanted, selection->count);
-	} while (clari_select_roll_over(selection));
-}
-
-/* ------- what came of it ------- */
-
-static bool
-is_good(const ClariSelection *selection, int i)
-{
-	const ClariWanted *wanted = &selection->wanted[i];
-
-	if (wanted->state != CLARI_LOOKUP_READY)
-		return false;
-	if (wanted->version.meta.flags & CLARI_ROWSET_WRONG_PERIOD)
-		return false;
-	return !(wanted->version.meta.flags & CLARI_ROWSET_TRUNCATED) || selection->options->transport.allow_truncated;
-}
-
-static void
-append_failure(StringInfo list, const ClariWanted *wanted)
-{
-	const ClariRowsetMeta *meta = &wanted->version.meta;
-	const char *period = wanted->request.period[0] != '\0' ? wanted->request.period : "current";
-
-	if (list->len > 0)
-		appendStringInfoChar(list, '\n');
-	if (wanted->state != CLARI_LOOKUP_READY)
-		appendStringInfo(list, "Period %s: %s. %s", period, clari_report_text(wanted->error.message),
-						 clari_report_text(wanted->error.detail));
-	else if (meta->flags & CLARI_ROWSET_WRONG_PERIOD)
-		appendStringInfo(list, "Period %s: Clari answered with period %s.", period, meta->answered);
-	else
-		appendStringInfo(list, "Period %s: Clari truncated the export.", period);
-}
-
-static void
-raise_failures(const ClariSelection *selection)
-{
-	StringInfoData list;
-	int bad = 0;
-
-	initStringInfo(&list);
-	for (int i = 0; i < selection->count; i++)
-		if (!is_good(selection, i))
-		{
-			append_failure(&list, &selection->wanted[i]);
-			bad++;
-		}
-	if (bad > 0)
-		ereport(ERROR, (errcode(ERRCODE_FDW_ERROR),
-						errmsg("could not sync %d of %d periods of forecast \"%s\"", bad, selection->count,
-							   clari_report_text(selection->options->request.forecast)),
-						errdetail("%s", list.data)));
-}
-
-/* ------- staging and merging ------- */
-
-/* Whoever may drop a table while the exports were waited for may have put something of his own in its place. */
-static void
-lock_as_before(Oid relid, const char *name, LOCKMODE mode)
-{
-	LockRelationOid(relid, mode);
-	if (get_rel_name(relid) == NULL || strcmp(qualified_name(relid), name) != 0)
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("table %s was replaced during the call", name)));
-}
-
-/*
- * One writer of the staging table at a time: what is merged is then exactly what
- * is deleted.  Others may hold the target, and want the staging table next: so the
- * target is not waited for with the staging table in hand, where this transaction
- * can be given up for it.
- */
-static void
-lock_tables(const Sync *sync)
-{
-	for (;;)
-	{
-		lock_as_before(sync->relation_id, sync->relation, AccessShareLock);
-		lock_as_before(sync->staging_id, sync->staging, ShareRowExclusiveLock);
-		if (sync->atomic || ConditionalLockRelationOid(sync->target, ShareRowExclusiveLock))
-			return;
-		SPI_rollback();
-		LockRelationOid(sync->target, ShareRowExclusiveLock);
-		SPI_rollback();
-	}
-}
-
-/*
- * The good periods, as text[]: those of which everything is known, or those that
- * Clari has truncated, which are no reason to delete.
- */
-static Datum
-good_periods(const ClariSelection *selection, bool truncated, int *count)
-{
-	Datum *texts = palloc(sizeof(Datum) * Max(selection->count, 1));
-
-	*count = 0;
-	for (int i = 0; i < selection->count; i++)
-	{
-		const ClariRowsetMeta *meta = &selection->wanted[i].version.meta;
-
-		if (is_good(selection, i) && ((meta->flags & CLARI_ROWSET_TRUNCATED) != 0) == truncated)
-			texts[(*count)++] = CStringGetTextDatum(meta->answered);
-	}
-	return PointerGetDatum(construct_array(texts, *count, TEXTOID, -1, false, TYPALIGN_INT));
-}
-
-static void
-stage(Sync *sync, Datum periods)
-{
-	Oid types[] = {TEXTARRAYOID};
-	Datum values[] = {periods};
-	bool isnull;
-
-	clari_wanted_pin(sync->selection->wanted, sync->selection->count + 1);
-	clari_scan_latest_week = true;
-	PG_TRY();
-	{
-		execute(stage_statement(sync), 1, types, values, SPI_OK_INSERT);
-		clari_fetch_has_warned = true;
-		execute(skipped_statement(sync), 1, types, values, SPI_OK_SELECT);
-		sync->counts[COUNT_SKIPPED] +=
-			DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
-	}
-	PG_FINALLY();
-	{
-		clari_scan_latest_week = clari_fetch_has_warned = false;
-		clari_wanted_unpin();
-	}
-	PG_END_TRY();
-}
-
-/* By TRUNCATE, unless somebody reads it at the moment (waiting for him could be a deadlock) or refers to it. */
-static void
-empty_staging(const Sync *sync)
-{
-	Oid type = OIDOID;
-	Datum staging = ObjectIdGetDatum(sync->staging_id);
-	bool isnull;
-
-	execute("SELECT EXISTS (SELECT FROM pg_catalog.pg_constraint AS c WHERE c.confrelid OPERATOR(pg_catalog.=) $1)", 1,
-			&type, &staging, SPI_OK_SELECT);
-	if (!DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull)) &&
-		ConditionalLockRelationOid(sync->staging_id, AccessExclusiveLock))
-		execute(psprintf("TRUNCATE %s", sync->staging), 0, NULL, NULL, SPI_OK_UTILITY);
-	else
-		execute(psprintf("DELETE FROM %s", sync->staging), 0, NULL, NULL, SPI_OK_DELETE);
-}
-
-/* Stages the periods, merges what is staged, and empties the staging table. */
-static void
-merge(Sync *sync, Datum periods, bool delete_missing)
-{
-	Oid types[] = {REGCLASSOID, REGCLASSOID, BOOLOID};
-	Datum values[] = {ObjectIdGetDatum(sync->target), ObjectIdGetDatum(sync->staging_id), BoolGetDatum(delete_missing)};
-
-	stage(sync, periods);
-	execute(
-		psprintf("SELECT inserted, updated, unchanged, deleted, skipped FROM %s.clari_merge($1, $2, $3)", sync->schema),
-		3, types, values, SPI_OK_SELECT);
-	for (int i = 0; i < COUNTS; i++)
-	{
-		bool isnull;
-
-		sync->counts[i] += DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, i + 1, &isnull));
-	}
-	empty_staging(sync);
-}
-
-/* An export without an entry tells of nobody who is missing. */
-static void
-notice_empty(const Sync *sync)
-{
-	for (int i = 0; i < sync->selection->count; i++)
-	{
-		const ClariWanted *wanted = &sync->selection->wanted[i];
-
-		if (sync->delete_missing && is_good(sync->selection, i) && wanted->version.meta.owners == 0)
-			ereport(NOTICE, (errmsg("period %s: the export is empty, and nothing is deleted for it",
-									wanted->request.period[0] != '\0' ? wanted->request.period : "current")));
-	}
-}
-
-/* Merges the good periods, if there are any; in the sync's own context. */
-static void
-merge_all(Sync *sync, MemoryContext context)
-{
-	int nwhole;
-	int ntruncated;
-	Datum whole = good_periods(sync->selection, false, &nwhole);
-	Datum truncated = good_periods(sync->selection, true, &ntruncated);
-
-	if (nwhole + ntruncated == 0)
-		return;
-	lock_tables(sync);
-	MemoryContextSwitchTo(context); /* a rollback leaves it */
-	if (nwhole > 0)
-		merge(sync, whole, sync->delete_missing);
-	if (ntruncated > 0)
-		merge(sync, truncated, false);
-	notice_empty(sync);
-	ereport(NOTICE, (errmsg("%d %s synced: " INT64_FORMAT " inserted, " INT64_FORMAT " updated, " INT64_FORMAT
-							" unchanged, " INT64_FORMAT " deleted, " INT64_FORMAT " skipped",
-							nwhole + ntruncated, nwhole + ntruncated == 1 ? "period" : "periods",
-							sync->counts[COUNT_INSERTED], sync->counts[COUNT_UPDATED], sync->counts[COUNT_UNCHANGED],
-							sync->counts[COUNT_DELETED], sync->counts[COUNT_SKIPPED])));
-	if (!sync->atomic)
-		SPI_commit();
-}
-
-/* ------- the procedure ------- */
+/* ------- before anything is exported ------- */
 
 static int64
 interval_microseconds(const Interval *interval)
 {
-	int64 days = (int64) interval->month * DAYS_PER_MONTH + interval->day;
-	int64 result = days * USECS_PER_DAY + interval->time;
+	/* More than any timestamp allows is as good as any age. */
+	double days = Min((double) interval->month * DAYS_PER_MONTH + interval->day, 100000.0 * DAYS_PER_YEAR);
+	double result =
+		Min(days * (double) USECS_PER_DAY + (double) interval->time, 100000.0 * DAYS_PER_YEAR * USECS_PER_DAY);
 
 	if (interval->month < 0 || result < 0)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("argument \"max_age\" must not be negative")));
-	return result;
+	return (int64) result;
 }
 
 static void
@@ -467,58 +93,570 @@ refuse_null(FunctionCallInfo fcinfo, int argument, const char *name)
 		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("argument \"%s\" must not be null", name)));
 }
 
-/* It must show forecasts, in all ten columns. */
+/* It must show forecasts; and with a row per week, the weeks. */
 static void
-check_relation(const Sync *sync, Oid relid)
+check_relation(Oid relation, const ClariOptions *options)
 {
-	ClariColumn column;
+	char *name = clari_merge_name(relation);
 
-	if (sync->selection->options->object != CLARI_OBJECT_FORECASTS)
+	if (options->object != CLARI_OBJECT_FORECASTS)
+		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE), errmsg("foreign table %s does not show forecasts", name),
+						errhint("clari_sync takes a foreign table with object 'forecasts'.")));
+	if (options->request.include_historical && (get_attnum(relation, "week_start") == InvalidAttrNumber ||
+												get_attnum(relation, "week_end") == InvalidAttrNumber))
 		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE), errmsg("foreign table %s does not show forecasts", sync->relation),
-				 errhint("clari_sync takes a foreign table with object 'forecasts'.")));
-	for (int i = 0; clari_object_column(CLARI_OBJECT_FORECASTS, i, &column); i++)
-		if (get_attnum(relid, column.name) == InvalidAttrNumber)
-			ereport(ERROR, (errcode(ERRCODE_UNDEFINED_COLUMN),
-							errmsg("foreign table %s lacks column \"%s\"", sync->relation, column.name),
-							errdetail("clari_sync needs the ten columns of object 'forecasts' that IMPORT makes.")));
+				(errcode(ERRCODE_UNDEFINED_COLUMN),
+				 errmsg("foreign table %s lacks the columns \"week_start\" and \"week_end\"", name),
+				 errdetail("With option \"include_historical\" it has a row per week, of which the latest is merged."),
+				 errhint("ALTER FOREIGN TABLE %s ADD COLUMN week_start date, ADD COLUMN week_end date;", name)));
 }
 
 /* Reads and checks the arguments; everything lives in the current context. */
 static Sync *
 begin_sync(FunctionCallInfo fcinfo)
 {
+	static const char *const names[] = {"relation", NULL, NULL, "delete_missing", "max_age", "max_deleted"};
 	Sync *sync = palloc0(sizeof(Sync));
-	Oid relid;
 
-	refuse_null(fcinfo, 0, "relation");
-	refuse_null(fcinfo, 3, "delete_missing");
-	refuse_null(fcinfo, 4, "max_age");
-	relid = PG_GETARG_OID(0);
+	for (int i = 0; i < (int) lengthof(names); i++)
+		if (names[i] != NULL)
+			refuse_null(fcinfo, i, names[i]);
+	sync->context = CurrentMemoryContext;
+	sync->relation = PG_GETARG_OID(0);
 	sync->atomic = !(fcinfo->context != NULL && IsA(fcinfo->context, CallContext) &&
 					 !castNode(CallContext, fcinfo->context)->atomic);
-	sync->schema = pstrdup(quote_identifier(get_namespace_name(get_func_namespace(fcinfo->flinfo->fn_oid))));
-	sync->target = PG_ARGISNULL(2) ? InvalidOid : PG_GETARG_OID(2);
 	sync->delete_missing = PG_GETARG_BOOL(3);
-	sync->selection = clari_select(relid, PG_ARGISNULL(1) ? NULL : PG_GETARG_ARRAYTYPE_P(1));
-	sync->relation_id = relid;
-	sync->relation = qualified_name(relid);
-	check_relation(sync, relid);
+	sync->max_deleted = PG_GETARG_FLOAT8(5);
+	if (!(sync->max_deleted >= 0 && sync->max_deleted <= 1))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("argument \"max_deleted\" must be a share from 0 to 1")));
+	sync->selection = clari_select(sync->relation, PG_ARGISNULL(1) ? NULL : PG_GETARG_ARRAYTYPE_P(1));
+	check_relation(sync->relation, sync->selection->options);
+	sync->target = clari_merge_table(fcinfo, 2, "clari_forecasts");
+	sync->target_name = clari_merge_name(sync->target);
 	return sync;
 }
 
-/* SQL clari_sync(relation, periods, target, delete_missing, max_age): see doc/clari_fdw.md. */
+static const char *
+forecast_name(const Sync *sync)
+{
+	const char *name = sync->selection->options->forecast_name;
+
+	return pg_any_to_server(name, (int) strlen(name), PG_UTF8);
+}
+
+/* Locks the tables, and finds out how to merge; the target first, so that two blocks follow one another. */
+static void
+open_merge(Sync *sync)
+{
+	const ClariOptions *options = sync->selection->options;
+
+	clari_merge_lock(sync->target, sync->target_name, sync->delete_missing);
+	LockRelationOid(sync->relation, AccessShareLock);
+	if (get_rel_relkind(sync->relation) != RELKIND_FOREIGN_TABLE)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("the foreign table was replaced during the call")));
+	sync->rows = sync->merge = clari_merge_open(sync->target, sync->relation, options, sync->delete_missing);
+	sync->syncs = clari_syncs_open(sync->target);
+	if (!sync->merge->distributed)
+		return;
+	/* Citus merges from a table that is distributed alike, and from no foreign table. */
+	sync->merge = clari_merge_open_staged(sync->rows, options, sync->delete_missing);
+}
+
+/* The quarters that are known by now are nobody else's. */
+static void
+check_sources(Sync *sync)
+{
+	const char *source = clari_syncs_source(sync->selection->options);
+
+	for (int i = 0; i < sync->selection->count; i++)
+	{
+		char period[CLARI_PERIOD_TEXT_SIZE] = "";
+		ClariPart part = {.time_period = period, .forecast_name = forecast_name(sync)};
+		const char *why;
+		bool newer;
+
+		if (sync->selection->periods[i] != CLARI_PERIOD_NONE)
+			clari_period_format(sync->selection->periods[i], period);
+		why = clari_syncs_check(sync->syncs, sync->target, &part, source, 0, &newer);
+		if (why != NULL)
+			ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+							errmsg("cannot sync %s into %s", sync->rows->source_name, sync->rows->target_name),
+							errdetail("In period %s, %s.", period, why),
+							errhint("Give the foreign table a \"forecast_name\" of its own; or, if its rows are to "
+									"replace the others, delete these from the table, and what %s says of them.",
+									clari_merge_name(sync->syncs))));
+	}
+}
+
+/* What would fail after the exports fails before they are paid for. */
+static void
+check_beforehand(Sync *sync)
+{
+	ClariPart nothing = {.forecast_name = ""};
+	ClariSyncsRow row = {.part = &nothing};
+
+	open_merge(sync);
+	clari_merge_check(sync->merge, sync->delete_missing);
+	clari_syncs_note(sync->syncs, sync->target, "", &row); /* which for no period is but a check */
+	check_sources(sync);
+}
+
+/* ------- waiting ------- */
+
+/* One line for all that are still to come. */
+static void
+notice_progress(const ClariWanted *wanted, int count, TimestampTz since)
+{
+	int nflights;
+	ClariFlightInfo *flights = clari_cache_flights(&nflights);
+	StringInfoData list;
+
+	initStringInfo(&list);
+	for (int i = 0; i < count; i++)
+		for (int j = 0; j < nflights; j++)
+			if (wanted[i].state == CLARI_LOOKUP_FLYING && wanted[i].flight == flights[j].flight)
+				appendStringInfo(&list, "%s%s %s (" INT64_FORMAT " entries)", list.len > 0 ? ", " : "",
+								 flights[j].period[0] != '\0' ? flights[j].period : "current", flights[j].phase,
+								 flights[j].entries);
+	if (list.len > 0)
+		ereport(NOTICE, (errmsg("waiting for exports after " INT64_FORMAT " s: %s",
+								(GetCurrentTimestamp() - since) / USECS_PER_SEC, list.data)));
+	pfree(flights);
+}
+
+/* Holding no snapshot, where the caller allows to commit. */
+static void
+wait_for_exports(Sync *sync, const ClariFreshness *freshness)
+{
+	ClariSelection *selection = sync->selection;
+
+	while (!clari_select_learn(selection, PROGRESS_INTERVAL, &sync->patience))
+		notice_progress(&selection->learning, 1, freshness->since);
+	do
+	{
+		while (!clari_wanted_wait(selection->options, freshness, selection->wanted, selection->count, PROGRESS_INTERVAL,
+								  &sync->patience))
+			notice_progress(selection->wanted, selection->count, freshness->since);
+	} while (clari_select_roll_over(selection));
+}
+
+/* ------- what came of it ------- */
+
+static const char *
+error_text(const ClariError *error)
+{
+	return psprintf("%s. %s", clari_report_text(error->message), clari_report_text(error->detail));
+}
+
+/* Says what is wrong with it, if anything is; the texts are the sync's. */
+static void
+judge(const Sync *sync, const ClariWanted *wanted, Quarter *quarter)
+{
+	const ClariRowsetMeta *meta = &wanted->version.meta;
+	const char *exported_at = pstrdup(timestamptz_to_str(meta->exported_at));
+
+	quarter->truncated = (meta->flags & CLARI_ROWSET_TRUNCATED) != 0;
+	quarter->part = (ClariPart){.time_period = pstrdup(meta->answered),
+								.forecast_name = forecast_name(sync),
+								.newest = exported_at,
+								.oldest = exported_at};
+	if (wanted->state != CLARI_LOOKUP_READY)
+		quarter->error = error_text(&wanted->error);
+	else if (meta->flags & CLARI_ROWSET_WRONG_PERIOD)
+		quarter->error = psprintf("Clari answered with period %s.", meta->answered);
+	else if (quarter->truncated && !sync->selection->options->transport.allow_truncated)
+		quarter->error = "Clari truncated the export.";
+}
+
+/*
+ * Judges the exports and opens the good ones, which nobody can take away any more.
+ * False if one has been replaced or evicted by now: it is to be waited for again.
+ */
+static bool
+open_exports(Sync *sync)
+{
+	const ClariSelection *selection = sync->selection;
+	bool complete = true;
+
+	sync->count = selection->count;
+	sync->quarters = palloc0(sizeof(Quarter) * Max(sync->count, 1));
+	for (int i = 0; i < sync->count; i++)
+	{
+		ClariWanted *wanted = &selection->wanted[i];
+		Quarter *quarter = &sync->quarters[i];
+		ClariError error;
+
+		judge(sync, wanted, quarter);
+		if (quarter->error == NULL)
+			quarter->reader = clari_reader_open(&wanted->version, sync->context, &error);
+		if (quarter->error != NULL || quarter->reader != NULL)
+			continue;
+		quarter->error = error_text(&error);
+		if (error.code == CLARI_ERROR_RESOURCES || wanted->lost >= MOST_LOST)
+			continue;
+		clari_wanted_lose(wanted);
+		complete = false;
+	}
+	return complete;
+}
+
+/* Tells of what there is to be told of the good ones, and finds the bad ones their names. */
+static void
+report_exports(Sync *sync)
+{
+	for (int i = 0; i < sync->count; i++)
+	{
+		const ClariWanted *wanted = &sync->selection->wanted[i];
+		Quarter *quarter = &sync->quarters[i];
+		char period[CLARI_PERIOD_TEXT_SIZE] = "current";
+
+		if (quarter->error == NULL)
+			clari_wanted_warn(wanted);
+		if (quarter->error == NULL && quarter->truncated)
+			clari_wanted_report_truncated(&wanted->version.meta, true);
+		if (sync->selection->periods[i] != CLARI_PERIOD_NONE)
+			clari_period_format(sync->selection->periods[i], period);
+		if (quarter->error != NULL)
+			quarter->part.time_period = pstrdup(period);
+	}
+}
+
+/* Lists the bad ones. */
+static void
+raise_failures(const Sync *sync)
+{
+	StringInfoData list;
+	int bad = 0;
+
+	initStringInfo(&list);
+	for (int i = 0; i < sync->count; i++)
+		if (sync->quarters[i].error != NULL)
+			appendStringInfo(&list, "%sPeriod %s: %s", bad++ > 0 ? "\n" : "", sync->quarters[i].part.time_period,
+							 sync->quarters[i].error);
+	if (bad > 0)
+		ereport(ERROR, (errcode(ERRCODE_FDW_ERROR),
+						errmsg("could not sync %d of %d periods of forecast \"%s\"", bad, sync->count,
+							   clari_report_text(sync->selection->options->request.forecast)),
+						errdetail("%s", list.data)));
+}
+
+/* ------- merging ------- */
+
+/* Under the lock on the target: leaves out what is another source's, or older than what is there. */
+static void
+check_quarters(Sync *sync)
+{
+	sync->source = clari_syncs_source(sync->selection->options);
+	for (int i = 0; i < sync->count; i++)
+	{
+		Quarter *quarter = &sync->quarters[i];
+		bool newer;
+		const char *why;
+
+		if (quarter->reader == NULL)
+			continue;
+		why = clari_syncs_check(sync->syncs, sync->target, &quarter->part, sync->source,
+								quarter->reader->version.meta.exported_at, &newer);
+		if (why == NULL && !newer)
+			continue;
+		quarter->reader = NULL;
+		quarter->error = why;
+		if (why == NULL)
+			ereport(NOTICE, (errmsg("period %s: a newer export is merged already", quarter->part.time_period)));
+	}
+}
+
+static void
+hand_over(ClariMerge *merge, Quarter **quarters, int count)
+{
+	ClariReader **readers = palloc(sizeof(ClariReader *) * Max(count, 1));
+
+	for (int i = 0; i < count; i++)
+		readers[i] = quarters[i]->reader;
+	merge->handed.readers = readers;
+	merge->handed.count = count;
+}
+
+/* Counts the quarter's rows, and tells of those of which only one can be merged. */
+static void
+look(Sync *sync, Quarter *quarter)
+{
+	bool told = quarter->part.usable > 0;
+
+	hand_over(sync->rows, &quarter, 1);
+	clari_merge_look(sync->rows, &quarter->part);
+	if (quarter->part.usable == quarter->part.keys || told)
+		return;
+	ereport(WARNING, (errcode(ERRCODE_WARNING),
+					  errmsg("period %s: owners share e-mails, and of each " INT64_FORMAT " rows are left out",
+							 quarter->part.time_period, quarter->part.usable - quarter->part.keys),
+					  errdetail("The e-mails, and how many owners have them: %s.", clari_merge_shared(sync->rows)),
+					  errhint("clari_create_tables(key => 'user_id') makes tables that have room for all of them.")));
+}
+
+/* Deletes what Clari has no more of the quarter, unless that is suspiciously much. */
+static void
+delete_missing(Sync *sync, Quarter *quarter)
+{
+	ClariPart *part = &quarter->part;
+	int64 missing;
+	int64 before;
+
+	if (!sync->delete_missing || quarter->truncated)
+		return;
+	if (quarter->reader->version.meta.owners == 0)
+		ereport(NOTICE, (errmsg("period %s: the export is empty, and nothing is deleted for it", part->time_period)));
+	if (part->keys == 0)
+		return;
+	missing = clari_merge_missing(sync->merge, part);
+	before = part->present - part->counts.inserted;
+	if (missing == 0)
+		return;
+	if (before >= MAX_DELETED_FROM && (double) missing > sync->max_deleted * (double) before)
+		quarter->error = psprintf("Clari has " INT64_FORMAT " of its " INT64_FORMAT
+								  " rows no more, which is a larger share than argument \"max_deleted\" allows (%g), "
+								  "and nothing is deleted.",
+								  missing, before, sync->max_deleted);
+	else
+		part->counts.deleted = clari_merge_delete(sync->merge, part, 1);
+}
+
+static void
+note(Sync *sync, const Quarter *quarter)
+{
+	ClariSyncsRow row = {.part = unconstify(ClariPart *, &quarter->part), .error = quarter->error};
+
+	if (quarter->merged)
+	{
+		row.job_id = quarter->reader->version.meta.job_id;
+		row.exported_at = quarter->reader->version.meta.exported_at;
+	}
+	clari_syncs_note(sync->syncs, sync->target, sync->source, &row);
+}
+
+/* Merges the quarters, whole or not at all; what raises is rolled back by the caller. */
+static void
+merge_quarters(Sync *sync, Quarter **quarters, int count)
+{
+	ConstraintsSetStmt immediate = {.type = T_ConstraintsSetStmt, .deferred = false};
+	ClariPart *parts = palloc(sizeof(ClariPart) * count);
+
+	clari_merge_begin(sync->rows);
+	sync->merge->snapshot = sync->rows->snapshot;
+	for (int i = 0; i < count; i++)
+	{
+		look(sync, quarters[i]);
+		parts[i] = quarters[i]->part;
+	}
+	hand_over(sync->rows, quarters, count);
+	if (sync->merge != sync->rows)
+		clari_merge_stage(sync->rows, sync->merge);
+	clari_merge_run(sync->merge, parts, count);
+	for (int i = 0; i < count; i++)
+	{
+		quarters[i]->part = parts[i];
+		hand_over(sync->rows, &quarters[i], 1);
+		delete_missing(sync, quarters[i]);
+		quarters[i]->merged = true;
+		note(sync, quarters[i]);
+	}
+	if (sync->merge != sync->rows)
+		clari_merge_unstage(sync->merge);
+	clari_merge_end(sync->rows);
+	/* What is deferred fails here, while it can be told which quarter it was. */
+	if (!sync->atomic)
+		AfterTriggerSetState(&immediate);
+}
+
+/* Errors that are none of a quarter's. */
+static bool
+ends_the_call(const ErrorData *error)
+{
+	return error->sqlerrcode == ERRCODE_QUERY_CANCELED || error->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN ||
+		   error->sqlerrcode == ERRCODE_CRASH_SHUTDOWN || error->sqlerrcode == ERRCODE_OUT_OF_MEMORY;
+}
+
+/* The error that was raised, which in the sync's context it stays after all is rolled back. */
+static ErrorData *
+take_error(const Sync *sync)
+{
+	ErrorData *error;
+
+	MemoryContextSwitchTo(sync->context);
+	error = CopyErrorData();
+	FlushErrorState();
+	return error;
+}
+
+static const char *
+failure_text(const ErrorData *error)
+{
+	return psprintf("%s.%s%s", error->message, error->detail != NULL ? " " : "",
+					error->detail != NULL ? error->detail : "");
+}
+
+/*
+ * Merges in a subtransaction; why it failed, or NULL.  Whatever happens between
+ * its begin and its end is caught, or later work of the session would be lost with it.
+ */
+static const char *
+try_to_merge(Sync *sync, Quarter **quarters, int count)
+{
+	ResourceOwner owner = CurrentResourceOwner;
+	ErrorData *volatile error = NULL;
+
+	BeginInternalSubTransaction(NULL);
+	PG_TRY();
+	{
+		MemoryContextSwitchTo(sync->context);
+		merge_quarters(sync, quarters, count);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		error = take_error(sync);
+		RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(sync->context);
+	CurrentResourceOwner = owner;
+	if (error == NULL)
+		return NULL;
+	for (int i = 0; i < count; i++)
+	{
+		quarters[i]->merged = false;
+		quarters[i]->error = NULL;
+	}
+	if (ends_the_call(error))
+		ReThrowError(error);
+	return failure_text(error);
+}
+
+/* All at once; if that fails, one by one, so that a bad one does not cost the others. */
+static void
+merge_all(Sync *sync)
+{
+	Quarter **quarters = palloc(sizeof(Quarter *) * Max(sync->count, 1));
+	int count = 0;
+	const char *failure;
+
+	open_merge(sync);
+	check_quarters(sync);
+	for (int i = 0; i < sync->count; i++)
+		if (sync->quarters[i].reader != NULL)
+			quarters[count++] = &sync->quarters[i];
+	if (count == 0)
+		return;
+	if (sync->atomic)
+	{
+		raise_failures(sync);
+		merge_quarters(sync, quarters, count);
+		return;
+	}
+	failure = try_to_merge(sync, quarters, count);
+	if (failure == NULL)
+		return;
+	for (int i = 0; i < count; i++)
+	{
+		if (count > 1)
+			failure = try_to_merge(sync, &quarters[i], 1);
+		if (failure != NULL)
+			quarters[i]->error = failure;
+	}
+}
+
+/* What fails here was merged in vain. */
+static void
+commit(Sync *sync)
+{
+	ErrorData *volatile error = NULL;
+
+	PG_TRY();
+	{
+		SPI_commit();
+	}
+	PG_CATCH();
+	{
+		error = take_error(sync);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(sync->context);
+	if (error != NULL && ends_the_call(error))
+		ReThrowError(error);
+	for (int i = 0; i < sync->count && error != NULL; i++)
+		if (sync->quarters[i].merged)
+		{
+			sync->quarters[i].merged = false;
+			sync->quarters[i].error = failure_text(error);
+		}
+}
+
+static void
+notice_counts(const Sync *sync)
+{
+	ClariCounts sum = {0};
+	int merged = 0;
+	bool any_bad = false;
+
+	for (int i = 0; i < sync->count; i++)
+	{
+		const ClariCounts *counts = &sync->quarters[i].part.counts;
+
+		any_bad = any_bad || sync->quarters[i].error != NULL;
+		if (!sync->quarters[i].merged)
+			continue;
+		merged++;
+		sum.inserted += counts->inserted;
+		sum.updated += counts->updated;
+		sum.unchanged += counts->unchanged;
+		sum.deleted += counts->deleted;
+		sum.skipped += counts->skipped;
+	}
+	if (merged == 0 && any_bad)
+		return;
+	ereport(NOTICE, (errmsg("%d %s synced: " INT64_FORMAT " inserted, " INT64_FORMAT " updated, " INT64_FORMAT
+							" unchanged, " INT64_FORMAT " deleted, " INT64_FORMAT " skipped",
+							merged, merged == 1 ? "period" : "periods", sum.inserted, sum.updated, sum.unchanged,
+							sum.deleted, sum.skipped)));
+}
+
+/* In a transaction of its own, what is bad. */
+static void
+note_failures(Sync *sync)
+{
+	bool any = false;
+
+	for (int i = 0; i < sync->count; i++)
+	{
+		const Quarter *quarter = &sync->quarters[i];
+
+		if (quarter->error == NULL || quarter->merged || sync->selection->periods[i] == CLARI_PERIOD_NONE)
+			continue;
+		if (sync->source == NULL)
+			sync->source = clari_syncs_source(sync->selection->options);
+		note(sync, quarter);
+		any = true;
+	}
+	if (any)
+		SPI_commit();
+	MemoryContextSwitchTo(sync->context);
+}
+
+/* ------- the procedure ------- */
+
+/* SQL clari_sync(relation, periods, target, delete_missing, max_age, max_deleted): see doc/clari_fdw.md. */
 Datum
 clari_sync(PG_FUNCTION_ARGS)
 {
-	/* Survives the commits; goes with the call's portal. */
 	MemoryContext context = AllocSetContextCreate(PortalContext != NULL ? PortalContext : CurrentMemoryContext,
 												  "clari_sync", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext previous = MemoryContextSwitchTo(context);
 	ClariFreshness freshness;
 	Sync *sync;
 
-	clari_version_check_call(fcinfo, 5);
+	clari_version_check_call(fcinfo, 6);
 	/* Refused before anything is exported. */
 	PreventCommandIfReadOnly("CALL clari_sync()");
 	PreventCommandDuringRecovery("CALL clari_sync()");
@@ -526,20 +664,26 @@ clari_sync(PG_FUNCTION_ARGS)
 	freshness = clari_wanted_freshness(sync->selection->options, GetCurrentTimestamp());
 	freshness.max_age = interval_microseconds(PG_GETARG_INTERVAL_P(4));
 	SPI_connect_ext(sync->atomic ? 0 : SPI_OPT_NONATOMIC);
-	resolve_tables(sync, context);
+	MemoryContextSwitchTo(context);
 	check_beforehand(sync);
 	if (!sync->atomic)
 		SPI_commit();
 	MemoryContextSwitchTo(context);
-	wait_for_exports(sync, &freshness);
+	do
+		wait_for_exports(sync, &freshness);
+	while (!open_exports(sync));
+	report_exports(sync);
 	if (sync->atomic)
-		raise_failures(sync->selection);
-	for (int i = 0; i < sync->selection->count; i++)
-		if (is_good(sync->selection, i))
-			clari_wanted_warn(&sync->selection->wanted[i]);
-	merge_all(sync, context);
-	MemoryContextSwitchTo(context);
-	raise_failures(sync->selection);
+		raise_failures(sync);
+	merge_all(sync);
+	if (!sync->atomic)
+		commit(sync);
+	else
+		raise_failures(sync);
+	notice_counts(sync);
+	if (!sync->atomic)
+		note_failures(sync);
+	raise_failures(sync);
 	SPI_finish();
 	MemoryContextSwitchTo(previous);
 	MemoryContextDelete(context);

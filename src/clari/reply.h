@@ -30,12 +30,12 @@ typedef enum ClariJobStatus
 } ClariJobStatus;
 
 /* true, anything else, or nothing. */
-typedef enum ClariAnswer
+typedef enum ClariFlag
 {
-	CLARI_ANSWER_ABSENT,
-	CLARI_ANSWER_NO,
-	CLARI_ANSWER_YES
-} ClariAnswer;
+	CLARI_FLAG_ABSENT,
+	CLARI_FLAG_NO,
+	CLARI_FLAG_YES
+} ClariFlag;
 
 typedef struct ClariReply
 {
@@ -49,7 +49,7 @@ typedef struct ClariReply
 	int64_t end_time;                    /* epoch ms, 0 when absent */
 	bool rows_truncated;
 	bool cells_truncated;
-	ClariAnswer successful;             /* of a PATCH: whether it says so */
+	ClariFlag successful;             /* of a PATCH: whether it says so */
 	char download_url[CLARI_LINK_SIZE]; /* or empty */
 	/* errors, in whichever of the shapes they came */
 	char code[64];

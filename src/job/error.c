@@ -316,7 +316,7 @@ void
 clari_job_error_add_uncancelled(ClariJob *job, int status, const ClariReply *reply, const ClariError *broken)
 {
 	job->error.code = CLARI_ERROR_UNCANCELLED;
-	if (reply != NULL && reply->successful == CLARI_ANSWER_NO)
+	if (reply != NULL && reply->successful == CLARI_FLAG_NO)
 		clari_error_add_detail(&job->error, "Clari did not cancel the job: it says that this was not successful.");
 	else if (reply != NULL)
 	{

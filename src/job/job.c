@@ -1030,8 +1030,8 @@ is_gone(const ClariJobEvent *event)
 static bool
 is_cancelled(const ClariReply *reply)
 {
-	if (reply->successful != CLARI_ANSWER_ABSENT)
-		return reply->successful == CLARI_ANSWER_YES;
+	if (reply->successful != CLARI_FLAG_ABSENT)
+		return reply->successful == CLARI_FLAG_YES;
 	return reply->status == CLARI_STATUS_CANCELLED || reply->status == CLARI_STATUS_ABORTED;
 }
 

@@ -118,15 +118,13 @@ typedef struct ClariJob
 	uint32_t types; /* bits of ClariExportType */
 	bool allow_truncated;
 	int32_t max_retries;
-	int32_t export_timeout;    /* ms */
-	int32_t poll_interval;     /* ms */
-	int32_t max_poll_interval; /* ms */
-	char replaced_id
-		[CLARI_ID_SIZE]; /* set by the caller after begin, or empty: to be cancelled once there is a newer job */
+	int32_t export_timeout;          /* ms */
+	int32_t poll_interval;           /* ms */
+	int32_t max_poll_interval;       /* ms */
+	char replaced_id[CLARI_ID_SIZE]; /* set after begin, or empty: to be cancelled once there is a newer job */
 	int32_t replace_tries;
-	bool adoptable; /* set by the caller after begin: a job of this request can be told in a list */
-	bool
-		without_crm; /* crm_total and crm_closed are left out: set by the caller after begin, or when Clari refuses them */
+	bool adoptable;   /* set by the caller after begin: a job of this request can be told in a list */
+	bool without_crm; /* crm_total and crm_closed are left out: set after begin, or when Clari refuses them */
 
 	/* the POST */
 	bool posted;        /* one was sent in this life */

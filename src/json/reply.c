@@ -363,8 +363,8 @@ read_object(json_object *object, ClariReply *reply)
 	read_job(object, false, reply);
 	if (json_object_object_get_ex(object, "successful", &member))
 		reply->successful = json_object_is_type(member, json_type_boolean) && json_object_get_boolean(member)
-								? CLARI_ANSWER_YES
-								: CLARI_ANSWER_NO;
+								? CLARI_FLAG_YES
+								: CLARI_FLAG_NO;
 	if ((member = GET(object, json_type_object, "job")) != NULL)
 	{
 		read_error(member, reply);

@@ -68,6 +68,7 @@ static const ClariOption option_table[] = {
 	{"scope_id", AT_TABLES, clari_option_set_text, .offset = FIELD(request.scope_id), .max = CLARI_NAME_SIZE},
 	{"include_historical", AT_TABLES, clari_option_set_bool, .offset = FIELD(request.include_historical), .preset = "false"},
 	{"schedule", AT_TABLES, clari_option_set_schedule, .offset = FIELD(transport.schedule), .preset = "NONE"},
+	{"forecast_name", AT_TABLES, clari_option_set_string, .offset = FIELD(forecast_name), .max = CLARI_NAME_SIZE},
 	{"forecast_field", AT_TABLES, clari_option_set_string, .offset = FIELD(forecast_field), .max = CLARI_NAME_SIZE},
 	{"quota_field", AT_TABLES, clari_option_set_string, .offset = FIELD(quota_field), .max = CLARI_NAME_SIZE},
 	{"allow_truncated", AT_TABLES, clari_option_set_bool, .offset = FIELD(transport.allow_truncated), .preset = "false"},
@@ -358,6 +359,8 @@ merge(ClariOptions *result, OptionTexts *texts)
 	/* Again, for the key's sake: the validator may have been away (ALTER … NO VALIDATOR). */
 	check_together(texts);
 	result->periods = pstrdup(text_of(texts, "periods"));
+	if (result->forecast_name == NULL)
+		result->forecast_name = pstrdup(result->request.forecast);
 
 	/* The one that was set rules over the other's default. */
 	if (transport->poll_interval > transport->max_poll_interval)

@@ -25,6 +25,7 @@ typedef struct ClariOptions
 	ClariExtent extent;
 	char *periods;        /* the extent's text … */
 	bool has_periods;     /* … which the table has, or the default */
+	char *forecast_name;  /* what the column of that name shows, UTF-8: the forecast's id, if nothing else */
 	char *forecast_field; /* id or name, or NULL */
 	char *quota_field;
 	int64 cache_ttl;              /* µs */

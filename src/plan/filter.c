@@ -33,8 +33,7 @@ typedef enum TestKind
 {
 	TEST_EQUAL, /* to one of the values */
 	TEST_NULL,
-	TEST_NOT_NULL,
-	TEST_NONE /* every row passes */
+	TEST_NOT_NULL
 } TestKind;
 
 /* A clause taken apart. */
@@ -70,8 +69,6 @@ struct ClariFilter
 	MemoryContext context; /* of the tests' values */
 	bool *passing;         /* by code, for the group and test at hand */
 	uint32 npassing;       /* room in it */
-	Test *frame;           /* the test for the time frame, or NULL */
-	Value frame_id;
 };
 
 /* ------- selecting ------- */
@@ -179,15 +176,15 @@ clari_filter_select(List *restrictinfos, Index relid, TupleDesc tupdesc, const C
 /* ------- preparing ------- */
 
 ClariFilter *
-clari_filter_begin(List *clauses, PlanState *parent, const ClariColumn *columns, bool in_frame)
+clari_filter_begin(List *clauses, PlanState *parent, const ClariColumn *columns)
 {
 	ClariFilter *filter;
 	ListCell *cell;
 
-	if (clauses == NIL && !in_frame)
+	if (clauses == NIL)
 		return NULL;
 	filter = palloc0(sizeof(ClariFilter));
-	filter->tests = palloc0(sizeof(Test) * (list_length(clauses) + 1));
+	filter->tests = palloc0(sizeof(Test) * list_length(clauses));
 	filter->passing = palloc(1);
 	filter->context = AllocSetContextCreate(CurrentMemoryContext, "clari_fdw filter", ALLOCSET_SMALL_SIZES);
 	foreach (cell, clauses)
@@ -205,29 +202,7 @@ clari_filter_begin(List *clauses, PlanState *parent, const ClariColumn *columns,
 			test->type = exprType((Node *) clause.compared);
 		}
 	}
-	if (in_frame)
-	{
-		filter->frame = &filter->tests[filter->ntests++];
-		*filter->frame = (Test){.kind = TEST_EQUAL, .attribute = CLARI_ENTRY_TIME_FRAME_ID};
-	}
 	return filter;
-}
-
-bool
-clari_filter_is_in_frame(const ClariFilter *filter)
-{
-	return filter->frame != NULL;
-}
-
-void
-clari_filter_set_frame(ClariFilter *filter, const char *frame_id)
-{
-	/* A flat file has no time frames. */
-	filter->frame->kind = frame_id != NULL ? TEST_EQUAL : TEST_NONE;
-	filter->frame->nvalues = frame_id != NULL ? 1 : 0;
-	filter->frame->values = &filter->frame_id;
-	if (frame_id != NULL)
-		filter->frame_id = (Value){VARDATA_ANY(frame_id), VARSIZE_ANY_EXHDR(frame_id), 0};
 }
 
 static int
@@ -315,7 +290,7 @@ passes(const Test *test, const char *varlena)
 	Value value;
 
 	if (test->kind != TEST_EQUAL)
-		return test->kind == TEST_NONE || (varlena == NULL) == (test->kind == TEST_NULL);
+		return (varlena == NULL) == (test->kind == TEST_NULL);
 	if (varlena == NULL || test->nvalues == 0)
 		return false;
 	if (test->nvalues == 1)

@@ -21,13 +21,9 @@ typedef struct ClariFilter ClariFilter;
 
 /*
  * Prepares the clauses of a plan, or returns NULL if there is nothing to test;
- * parent is the scan's node.  With in_frame, entries of one time frame pass alone.
+ * parent is the scan's node.
  */
-extern ClariFilter *clari_filter_begin(List *clauses, PlanState *parent, const ClariColumn *columns, bool in_frame);
-
-/* Which time frame that is, in the rowset whose groups come next: a varlena, the caller's; or NULL: any. */
-extern void clari_filter_set_frame(ClariFilter *filter, const char *frame_id);
-extern bool clari_filter_is_in_frame(const ClariFilter *filter);
+extern ClariFilter *clari_filter_begin(List *clauses, PlanState *parent, const ClariColumn *columns);
 
 /* Evaluates what the columns are compared with: before the first row, and again after parameters have changed. */
 extern void clari_filter_evaluate(ClariFilter *filter, ExprContext *econtext);

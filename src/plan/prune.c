@@ -536,9 +536,9 @@ without_placeholders(Node *node, void *context)
 static Datum
 name_datum(const ClariOptions *options)
 {
-	const char *forecast = options->request.forecast;
+	const char *name = options->forecast_name;
 
-	return CStringGetTextDatum(pg_any_to_server(forecast, strlen(forecast), PG_UTF8));
+	return CStringGetTextDatum(pg_any_to_server(name, strlen(name), PG_UTF8));
 }
 
 ClariPrune *

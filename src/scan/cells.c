@@ -259,7 +259,7 @@ rowset_constant(const ClariCells *cells, const Cell *cell, const ClariRowsetMeta
 		case CLARI_FROM_TIME_PERIOD:
 			return CStringGetTextDatum(meta->answered);
 		case CLARI_FROM_FORECAST_NAME:
-			return recode_text(DatumGetPointer(CStringGetTextDatum(cells->options->request.forecast)));
+			return recode_text(DatumGetPointer(CStringGetTextDatum(cells->options->forecast_name)));
 		default:
 			return Int64GetDatum(meta->exported_at);
 	}
@@ -275,33 +275,6 @@ open_pivot(ClariCells *cells)
 		if (cells->cells[i].column.attribute >= 0)
 			columns[ncolumns++] = cells->cells[i].column;
 	return clari_pivot_open(cells->options, cells->reader, columns, ncolumns, cells->shared);
-}
-
-/* The id of the week that begins last, as a varlena in the current context; NULL: the rowset has none. */
-static const char *
-latest_frame(ClariReader *reader)
-{
-	const char *latest = NULL;
-	int64 begin = CLARI_FIXED_NULL;
-
-	for (int i = 0; i < reader->ngroups; i++)
-	{
-		ClariChunkBuffer buffers[2] = {0};
-		ClariChunk ids;
-		ClariChunk dates;
-
-		if (reader->groups[i].list != CLARI_TIME_FRAMES)
-			continue;
-		clari_reader_chunk(reader, i, CLARI_TIME_FRAME_ID, &buffers[0], &ids);
-		clari_reader_chunk(reader, i, CLARI_TIME_FRAME_START_DATE, &buffers[1], &dates);
-		for (uint32 row = 0; row < reader->groups[i].nrows; row++)
-			if (latest == NULL || clari_chunk_fixed(&dates, row) > begin)
-			{
-				latest = clari_chunk_varlena(&ids, row);
-				begin = clari_chunk_fixed(&dates, row);
-			}
-	}
-	return latest;
 }
 
 void
@@ -327,8 +300,6 @@ clari_cells_open(ClariCells *cells, ClariReader *reader)
 				cell->constant = convert_value(cell, cell->constant);
 		}
 	}
-	if (cells->filter != NULL && clari_filter_is_in_frame(cells->filter))
-		clari_filter_set_frame(cells->filter, latest_frame(reader));
 	cells->pivot = NULL;
 	cells->check = false;
 	if (cells->options->object == CLARI_OBJECT_FORECASTS && !(meta->flags & CLARI_ROWSET_FLAT))

@@ -15,6 +15,7 @@
 #include "plan/prune.h"
 #include "scan/internal.h"
 #include "session/fetch.h"
+#include "session/handed.h"
 #include "compat.h"
 
 #include "access/parallel.h"
@@ -23,8 +24,6 @@
 #include "parser/parsetree.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
-
-bool clari_scan_latest_week = false;
 
 /* ForeignScanState.fdw_state */
 typedef struct ClariScanState
@@ -124,8 +123,21 @@ begin_quals(ClariScanState *state, TupleDesc tupdesc)
 	state->depends = clari_prune_has_params((Node *) pruning, true);
 	state->safe = clari_prune_is_safe((Node *) pruning);
 	state->noticed = intVal(list_nth(plan->fdw_private, CLARI_PLAN_CHILD)) != 0;
-	state->filter = clari_filter_begin(list_copy_tail(plan->fdw_exprs, npruning), parent, columns,
-									   clari_scan_latest_week && state->options->request.include_historical);
+	state->filter = clari_filter_begin(list_copy_tail(plan->fdw_exprs, npruning), parent, columns);
+}
+
+/* The statement has the versions with it, or they are for the cache to tell. */
+static ClariFetch *
+begin_fetch(ClariScanState *state)
+{
+	EState *estate = state->node->ss.ps.state;
+	ClariStatement *statement = clari_fetch_statement(statement_context(state->node));
+	ClariHanded *handed = clari_handed_find(estate->es_queryEnv, state->options->relid);
+
+	if (handed == NULL)
+		return clari_fetch_begin(statement, state->options, !state->depends && state->safe, choose_periods, state);
+	handed->read = true;
+	return clari_fetch_begin_handed(statement, handed->readers, handed->count);
 }
 
 void
@@ -149,8 +161,7 @@ clariBeginForeignScan(ForeignScanState *node, int eflags)
 		clari_cells_begin(state->options, tupdesc, list_nth(plan->fdw_private, CLARI_PLAN_NEEDED), state->filter);
 	memset(node->ss.ss_ScanTupleSlot->tts_isnull, true, sizeof(bool) * tupdesc->natts);
 	if (!IsParallelWorker())
-		state->fetch = clari_fetch_begin(clari_fetch_statement(statement_context(node)), state->options,
-										 !state->depends && state->safe, choose_periods, state);
+		state->fetch = begin_fetch(state);
 }
 
 /* ------- rows ------- */

@@ -9,12 +9,6 @@
 
 #include "foreign/fdwapi.h"
 
-/*
- * While set, scans of "forecasts" that have a row per week show the latest week
- * alone: for clari_sync, whose target has one row per owner and period.
- */
-extern bool clari_scan_latest_week;
-
 /* FdwRoutine's callbacks, as PostgreSQL describes them. */
 extern void clariBeginForeignScan(ForeignScanState *node, int eflags);
 extern TupleTableSlot *clariIterateForeignScan(ForeignScanState *node);

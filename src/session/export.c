@@ -23,9 +23,6 @@
 /* Sleeps end by themselves so often, to see whether a worker must be started again. */
 #define LONGEST_SLEEP 1000L /* ms */
 
-static const ClariWanted *pinned = NULL;
-static int npinned = 0;
-
 /* ------- interest ------- */
 
 struct ClariInterest
@@ -98,15 +95,6 @@ clari_wanted_init(const ClariOptions *options, const char *period, ClariInterest
 	wanted->state = CLARI_LOOKUP_ABSENT;
 	if (!clari_request_key(&wanted->request, &wanted->key, &error))
 		clari_error_report(ERROR, &error);
-}
-
-static const ClariWanted *
-find_pinned(const ClariKey *key)
-{
-	for (int i = 0; i < npinned; i++)
-		if (pinned[i].state == CLARI_LOOKUP_READY && memcmp(&pinned[i].key, key, sizeof(*key)) == 0)
-			return &pinned[i];
-	return NULL;
 }
 
 ClariFreshness
@@ -185,15 +173,6 @@ serve_by_alias(const ClariOptions *options, const ClariFreshness *freshness, Cla
 static void
 poll_one(const ClariOptions *options, const ClariFreshness *freshness, ClariWanted *wanted)
 {
-	const ClariWanted *pin = wanted->ignores_pin ? NULL : find_pinned(&wanted->key);
-
-	if (pin != NULL)
-	{
-		wanted->version = pin->version;
-		wanted->error.code = CLARI_ERROR_NONE;
-		wanted->state = CLARI_LOOKUP_READY;
-		return;
-	}
 	(void) clari_wanted_find(freshness, wanted);
 	if (wanted->state == CLARI_LOOKUP_ABSENT && serve_by_alias(options, freshness, wanted))
 		wanted->state = CLARI_LOOKUP_READY;
@@ -260,6 +239,15 @@ clari_wanted_peek(const ClariOptions *options, const char *period, ClariVersion 
 		return true;
 	clari_wanted_init(options, "", NULL, &wanted);
 	return clari_cache_peek(&wanted.key, version) && strcmp(version->meta.answered, period) == 0;
+}
+
+void
+clari_wanted_lose(ClariWanted *wanted)
+{
+	clari_cache_forget(&wanted->version.meta.key, wanted->version.meta.generation);
+	wanted->state = CLARI_LOOKUP_ABSENT;
+	wanted->flight = 0;
+	wanted->lost++;
 }
 
 /* ------- warnings ------- */
@@ -334,24 +322,21 @@ clari_wanted_warn(const ClariWanted *wanted)
 }
 
 void
-clari_wanted_pin(const ClariWanted *wanted, int count)
+clari_wanted_report_truncated(const ClariRowsetMeta *meta, bool allowed)
 {
-	pinned = wanted;
-	npinned = count;
-}
+	int level = allowed ? clari_wanted_level(meta, CLARI_REMARK_TRUNCATED) : ERROR;
 
-void
-clari_wanted_unpin(void)
-{
-	pinned = NULL;
-	npinned = 0;
+	ereport(level,
+			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("Clari truncated the export of period %s", meta->answered),
+			 errdetail("Forecast \"%s\", job %s.", clari_report_text(meta->forecast), meta->job_id),
+			 allowed ? 0 : errhint("Narrow option \"scope_id\" or \"types\", or set \"allow_truncated\".")));
 }
 
 /* ------- waiting ------- */
 
-/* Raises once no worker could be had for so long; *refused_at is when that began. */
+/* Raises once no worker could be had for so long; *refused_at is when that began, or 0. */
 static void
-keep_workers_running(int64 *refused_at)
+keep_workers_running(ClariPatience *refused_at)
 {
 	ClariError error;
 
@@ -364,10 +349,11 @@ keep_workers_running(int64 *refused_at)
 }
 
 bool
-clari_wanted_sleep(ClariSettled settled, void *arg, long timeout_ms)
+clari_wanted_sleep(ClariSettled settled, void *arg, long timeout_ms, ClariPatience *patience)
 {
 	int64 deadline = clari_clock_now() + timeout_ms;
-	int64 refused_at = 0;
+	ClariPatience own = 0;
+	ClariPatience *refused_at = patience != NULL ? patience : &own;
 	bool done;
 
 	clari_cache_wait_begin();
@@ -378,8 +364,8 @@ clari_wanted_sleep(ClariSettled settled, void *arg, long timeout_ms)
 		CHECK_FOR_INTERRUPTS();
 		if (left <= 0)
 			break;
-		keep_workers_running(&refused_at);
-		clari_cache_sleep(Min(left, refused_at != 0 ? 100 : LONGEST_SLEEP));
+		keep_workers_running(refused_at);
+		clari_cache_sleep(Min(left, *refused_at != 0 ? 100 : LONGEST_SLEEP));
 	}
 	clari_cache_wait_end();
 	return done;
@@ -403,9 +389,9 @@ poll_settled(void *arg)
 
 bool
 clari_wanted_wait(const ClariOptions *options, const ClariFreshness *freshness, ClariWanted *wanted, int count,
-				  long timeout_ms)
+				  long timeout_ms, ClariPatience *patience)
 {
 	PollArguments poll = {options, freshness, wanted, count};
 
-	return poll_settled(&poll) || clari_wanted_sleep(poll_settled, &poll, timeout_ms);
+	return poll_settled(&poll) || clari_wanted_sleep(poll_settled, &poll, timeout_ms, patience);
 }

@@ -34,11 +34,11 @@ typedef struct ClariWanted
 	uint64 flight;           /* what it waits for, 0: nothing */
 	bool flew;               /* it has waited for an export */
 	TimestampTz queued_at;   /* when it queued that itself, or 0 */
-	bool ignores_pin;        /* the pinned version turned out to be gone */
 	ClariLookup state;       /* after clari_wanted_poll(): ready (also when stale), failed, or still open */
 	ClariVersion version;    /* when ready */
 	ClariError error;        /* when failed; when ready, with a code, what the export's waiting are to be warned of */
 	bool stale_if_error;     /* ready although the export failed, for the error's reason */
+	int lost;                /* versions that were gone or damaged when they were to be opened */
 } ClariWanted;
 
 /*
@@ -53,18 +53,28 @@ extern bool
 clari_wanted_poll(const ClariOptions *options, const ClariFreshness *freshness, ClariWanted *wanted, int count);
 
 /*
+ * How long no worker could be had by now, whoever waits in however many slices:
+ * zero at first, and the caller's for as long as it is one wait.
+ */
+typedef int64 ClariPatience;
+
+/*
  * Polls until none is left open, or for at most timeout_ms (-1: no bound);
  * false when time was up.  Acts on interrupts; holds no lock, needs no snapshot.
- * Raises an error when no worker can be had for ten seconds.
+ * Raises an error when no worker can be had for ten seconds: of this call, or of
+ * all those that share the patience.
  */
 extern bool clari_wanted_wait(const ClariOptions *options, const ClariFreshness *freshness, ClariWanted *wanted,
-							  int count, long timeout_ms);
+							  int count, long timeout_ms, ClariPatience *patience);
 
 /*
  * What the cache holds for a quarter (text), however old, under its own name or
  * as the current one: for estimates and EXPLAIN.  Queues nothing.
  */
 extern bool clari_wanted_peek(const ClariOptions *options, const char *period, ClariVersion *version);
+
+/* The version that it has could not be opened: the cache forgets it, and it is to be looked up again. */
+extern void clari_wanted_lose(ClariWanted *wanted);
 
 /* What the table's options say, for a statement that began at since. */
 extern ClariFreshness clari_wanted_freshness(const ClariOptions *options, TimestampTz since);
@@ -87,14 +97,6 @@ extern ClariPeriod clari_wanted_current(const ClariOptions *options);
  */
 extern ClariPeriod clari_wanted_answered(const ClariWanted *wanted);
 
-/*
- * Until clari_wanted_unpin(): statements of this session use these versions,
- * whatever their age.  For clari_sync, which stages what it has just waited for.
- * The array stays the caller's.
- */
-extern void clari_wanted_pin(const ClariWanted *wanted, int count);
-extern void clari_wanted_unpin(void);
-
 /* What is said of a rowset each time that it is read. */
 typedef enum ClariRemark
 {
@@ -116,6 +118,9 @@ extern int clari_wanted_level(const ClariRowsetMeta *meta, int remark);
  */
 extern void clari_wanted_warn(const ClariWanted *wanted);
 
+/* Says that Clari has truncated the export: an error, unless it is allowed. */
+extern void clari_wanted_report_truncated(const ClariRowsetMeta *meta, bool allowed);
+
 /* ------- for fetch ------- */
 
 /* Neither ready nor failed. */
@@ -124,7 +129,10 @@ extern bool clari_wanted_is_open(const ClariWanted *wanted);
 /* What a waiting session waits for: is it there?  May queue more, may raise. */
 typedef bool (*ClariSettled)(void *arg);
 
-/* Sleeps until settled(arg) holds; false when timeout_ms (-1: no bound) were over first.  Acts on interrupts. */
-extern bool clari_wanted_sleep(ClariSettled settled, void *arg, long timeout_ms);
+/*
+ * Sleeps until settled(arg) holds; false when timeout_ms (-1: no bound) were over
+ * first.  Acts on interrupts; raises when the patience (NULL: the call's own) is over.
+ */
+extern bool clari_wanted_sleep(ClariSettled settled, void *arg, long timeout_ms, ClariPatience *patience);
 
 #endif /* CLARI_WANTED_H */

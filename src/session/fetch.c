@@ -24,7 +24,6 @@ typedef struct Item
 	ClariReader *reader;      /* the version that the whole statement uses, once it is needed */
 	bool warned;              /* that it is truncated */
 	const ClariFetch *first;  /* the scan that wanted it before the others */
-	int lost;                 /* versions that were gone or damaged when they were to be opened */
 	struct Item *next;
 } Item;
 
@@ -61,13 +60,12 @@ struct ClariFetch
 	Item **items;   /* ascending by period */
 	bool *returned; /* of each item */
 	List *read;     /* items that were ever returned */
+	bool handed;    /* the items are the caller's rowsets, and there is nothing to choose or to look up */
 	instr_time waited;
 	ClariFetch *next;
 };
 
 static ClariStatement *statements = NULL;
-
-bool clari_fetch_has_warned = false;
 
 /* ------- statements ------- */
 
@@ -114,6 +112,28 @@ clari_fetch_begin(ClariStatement *statement, const ClariOptions *options, bool e
 	fetch->eager = eager;
 	fetch->choose = choose;
 	fetch->arg = arg;
+	fetch->next = statement->fetches;
+	statement->fetches = fetch;
+	return fetch;
+}
+
+ClariFetch *
+clari_fetch_begin_handed(ClariStatement *statement, ClariReader **readers, int count)
+{
+	ClariFetch *fetch = MemoryContextAllocZero(statement->context, sizeof(ClariFetch));
+
+	fetch->statement = statement;
+	fetch->handed = fetch->chosen = true;
+	fetch->items = MemoryContextAlloc(statement->context, sizeof(Item *) * Max(count, 1));
+	fetch->returned = MemoryContextAllocZero(statement->context, sizeof(bool) * Max(count, 1));
+	fetch->nitems = count;
+	for (int i = 0; i < count; i++)
+	{
+		fetch->items[i] = MemoryContextAllocZero(statement->context, sizeof(Item));
+		fetch->items[i]->wanted.version = readers[i]->version;
+		fetch->items[i]->wanted.state = CLARI_LOOKUP_READY;
+		fetch->items[i]->reader = readers[i];
+	}
 	fetch->next = statement->fetches;
 	statement->fetches = fetch;
 	return fetch;
@@ -203,7 +223,7 @@ try_to_choose(ClariFetch *fetch)
 static bool
 takes_part(const ClariFetch *fetch, const ClariFetch *wanting)
 {
-	return fetch == wanting || fetch->eager;
+	return !fetch->handed && (fetch == wanting || fetch->eager);
 }
 
 /*
@@ -234,18 +254,11 @@ static void
 check_truncated(const ClariFetch *fetch, Item *item)
 {
 	const ClariRowsetMeta *meta = &item->wanted.version.meta;
-	bool allowed = fetch->options->transport.allow_truncated;
-	int level = ERROR;
 
-	if (!(meta->flags & CLARI_ROWSET_TRUNCATED) || (allowed && (item->warned || clari_fetch_has_warned)))
-		return;
-	item->warned = true; /* once a statement, not once a rescan */
-	if (allowed)
-		level = clari_wanted_level(meta, CLARI_REMARK_TRUNCATED);
-	ereport(level,
-			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("Clari truncated the export of period %s", meta->answered),
-			 errdetail("Forecast \"%s\", job %s.", clari_report_text(meta->forecast), meta->job_id),
-			 allowed ? 0 : errhint("Narrow option \"scope_id\" or \"types\", or set \"allow_truncated\".")));
+	/* What is handed over has been judged, and told of; else it is told once a statement, not once a rescan. */
+	if ((meta->flags & CLARI_ROWSET_TRUNCATED) && !fetch->handed && !item->warned)
+		clari_wanted_report_truncated(meta, fetch->options->transport.allow_truncated);
+	item->warned = true;
 }
 
 /* Amounts that were asked for, and are null since Clari does not export them: no row tells. */
@@ -301,19 +314,14 @@ find_opened(const ClariStatement *statement, const ClariKey *rowset)
 static void
 lose_item(Item *item, ClariError *error)
 {
-	const ClariRowsetMeta *meta = &item->wanted.version.meta;
-
-	if (error->code == CLARI_ERROR_RESOURCES || ++item->lost > MOST_LOST)
+	if (error->code == CLARI_ERROR_RESOURCES || item->wanted.lost >= MOST_LOST)
 		clari_error_report(ERROR, error);
-	clari_cache_forget(&meta->key, meta->generation);
+	clari_wanted_lose(&item->wanted);
 	if (error->code != CLARI_ERROR_GONE)
 	{
 		clari_error_hint(error, "The file is removed, and the export downloaded again.");
 		clari_error_report(WARNING, error);
 	}
-	item->wanted.ignores_pin = true;
-	item->wanted.state = CLARI_LOOKUP_ABSENT;
-	item->wanted.flight = 0;
 }
 
 static void
@@ -434,7 +442,7 @@ clari_fetch_next(ClariFetch *fetch)
 	if (next_settled(&next))
 		return next.reader;
 	INSTR_TIME_SET_CURRENT(begun);
-	(void) clari_wanted_sleep(next_settled, &next, -1);
+	(void) clari_wanted_sleep(next_settled, &next, -1, NULL);
 	INSTR_TIME_SET_CURRENT(ended);
 	INSTR_TIME_ACCUM_DIFF(fetch->waited, ended, begun);
 	return next.reader;
@@ -454,7 +462,7 @@ clari_fetch_end(ClariFetch *fetch)
 void
 clari_fetch_rescan(ClariFetch *fetch, bool choose_again)
 {
-	if (choose_again)
+	if (choose_again && !fetch->handed)
 		fetch->chosen = false;
 	if (!fetch->chosen)
 		fetch->nitems = 0;

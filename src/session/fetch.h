@@ -19,9 +19,6 @@
 typedef struct ClariStatement ClariStatement;
 typedef struct ClariFetch ClariFetch;
 
-/* Until it is false again, statements do not warn of what Clari has truncated: one before them has. */
-extern bool clari_fetch_has_warned;
-
 /*
  * Narrows the extent's quarters (ascending, in periods) down to those that the
  * scan can need, in place; returns how many are left.  May raise.
@@ -42,6 +39,9 @@ extern ClariStatement *clari_fetch_statement(MemoryContext context);
  */
 extern ClariFetch *
 clari_fetch_begin(ClariStatement *statement, const ClariOptions *options, bool eager, ClariChooser choose, void *arg);
+
+/* The same for a scan of these rowsets, whatever it says of periods; the array and they stay the caller's. */
+extern ClariFetch *clari_fetch_begin_handed(ClariStatement *statement, ClariReader **readers, int count);
 
 /*
  * The next rowset of the scan, whichever is ready first; NULL when all were

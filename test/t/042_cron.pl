@@ -49,8 +49,7 @@ sub start_cron
 		CREATE USER MAPPING FOR analyst SERVER clari OPTIONS (api_key 'test-key');
 		GRANT USAGE ON SCHEMA clari, cron TO analyst;
 		GRANT SELECT ON clari.forecasts TO analyst;
-		GRANT EXECUTE ON PROCEDURE clari_sync TO analyst;
-		GRANT EXECUTE ON FUNCTION clari_merge TO analyst;});
+		GRANT EXECUTE ON PROCEDURE clari_sync TO analyst;});
 	return $node;
 }
 

@@ -54,11 +54,32 @@ subtest 'clari_merge' => sub {
 		  . join(', ', staged_row('o1', 9, '2026-01-02'), staged_row('o2', 9, '2025-01-02'), staged_row('o3', 3, '2026-01-02'),
 			staged_row('o4', 7, '2026-01-02'), staged_row('o4', 8, '2026-01-03'), staged_row('new', 1, '2026-01-02')));
 	my $said = query('SELECT * FROM clari_merge(delete_missing => true)');
-	is(last_line($said), '1|2|2|16|0', 'inserts, updates, leaves and deletes');
+	is(last_line($said), '1|2|1|16|2', 'inserts, updates, leaves and deletes');
 	like($said, qr/^NOTICE: [^\n]*\b1 rows?\b[^\n]*(duplicate|same key|key of another)/mi, 'and tells of the duplicate');
 	is(query(q{SELECT string_agg(owner_name || ':' || forecast_amount, ' ' ORDER BY owner_name) FROM clari_forecasts}),
 		'new:1 o1:9 o2:2 o3:3 o4:8', 'what is there');
 	query('BEGIN; SELECT clari_merge(); ROLLBACK; TRUNCATE staging_clari, clari_forecasts');
+};
+
+subtest 'what a sync refuses before it exports' => sub {
+	sim_reset();
+	query('INSERT INTO staging_clari VALUES ' . staged_row('left', 1, '2099-01-01'));
+	like(query(q{CALL clari_sync('clari.forecasts')}), qr/^ERROR:  55000: staging table public.staging_clari is not empty/m, 'rows that others have staged');
+	query('TRUNCATE staging_clari; CREATE SCHEMA apart; SET search_path = apart, public; SELECT clari_create_tables();
+		SELECT create_distributed_table($$apart.clari_forecasts$$, $$owner_email$$, colocate_with => $$none$$);
+		SELECT create_distributed_table($$apart.staging_clari$$, $$owner_email$$, colocate_with => $$none$$)');
+	like(query(q{CALL clari_sync('clari.forecasts')}), qr/^ERROR:  55000: tables [^\n]* are not distributed by owner_email and colocated/m, 'tables that are apart');
+	query('RESET search_path');
+	is(sim_posts(), 0, 'nothing is exported');
+};
+
+subtest 'syncs from two nodes, and shards that move' => sub {
+	is(query(q{SELECT count(*) FROM pg_class WHERE relname = 'staging_clari' AND relpersistence = 'p'}), 2, 'staging_clari is logged')
+	  ;    # which, with its primary key, lets shards move online
+	my @sessions = map { ClariSession->new($node) } 1, 2;
+	$_->start(q{CALL clari_sync('clari.forecasts')}) for @sessions;
+	unlike($_->finish, qr/^ERROR:  40P01/m, 'no deadlock') for @sessions;
+	query('TRUNCATE clari_forecasts');
 };
 
 subtest 'clari_sync' => sub {

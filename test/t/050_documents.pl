@@ -377,7 +377,7 @@ subtest 'rooms' => sub {
 
 subtest 'messages' => sub {
 	my $literal = qr/"(?:[^"\\\n]|\\.)*"/;
-	my @formats = map { join('', map { s/\\(.)/$1/gr } /"((?:[^"\\]|\\.)*)"/g) } $source =~ /($literal(?:\s*$literal)*)/g;
+	my @formats = map { join('', map { s/\\(.)/$1/gr } /"((?:[^"\\]|\\.)*)"/g) } $source =~ s/\bU?INT64_FORMAT\b/"%d"/gr =~ /($literal(?:\s*$literal)*)/g;
 	my @raised = $script =~ /RAISE (?:EXCEPTION|NOTICE) '([^']+)'/g;
 	my @patterns;
 	for my $format (@formats, @raised)

@@ -32,7 +32,7 @@ sub fill
 		GRANT USAGE ON FOREIGN SERVER clari TO keeper;
 		GRANT USAGE ON SCHEMA "The Odd", clari TO keeper;
 		GRANT SELECT ON clari.forecasts, "The Odd".clari_cache TO keeper;
-		GRANT EXECUTE ON PROCEDURE "The Odd".clari_sync(regclass, text[], regclass, boolean, interval) TO keeper;
+		GRANT EXECUTE ON PROCEDURE "The Odd".clari_sync(regclass, text[], regclass, boolean, interval, float8) TO keeper;
 		CREATE USER MAPPING FOR keeper SERVER clari OPTIONS (api_key_file '/etc/clari.key');
 		CREATE USER MAPPING FOR PUBLIC SERVER clari OPTIONS (api_key 'public-key');
 		CREATE SERVER "Full" VERSION '4' FOREIGN DATA WRAPPER clari_fdw OPTIONS (

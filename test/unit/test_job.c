@@ -1276,7 +1276,7 @@ test_cancel_at_clari(void)
 	ClariJob job = polling_job();
 	ClariJob copy;
 	ClariJobEvent plain = {.kind = CLARI_EVENT_BROKEN, .retry_after = -1};
-	ClariReply unsuccessful = {.is_json = true, .status = CLARI_STATUS_CANCELLED, .successful = CLARI_ANSWER_NO};
+	ClariReply unsuccessful = {.is_json = true, .status = CLARI_STATUS_CANCELLED, .successful = CLARI_FLAG_NO};
 
 	report(&job, CLARI_STATUS_STARTED, "STARTED", START + 300);
 	ok(cancel(&job, START + 400) == CLARI_ACTION_CANCEL && job.state == CLARI_JOB_CANCELLING &&

@@ -773,11 +773,11 @@ test_jobs(void)
 	is(read_reply("{\"job\":{\"jobId\":\"a\",\"userId\":17}}").user_id, "17", "wrapped, or as an integer");
 	is(read_reply("{\"userId\":\"a b\"}").user_id, "a b", "so is a user's");
 	is(read_reply("{\"jobId\":\"a\",\"currency\":\"USD\"}").currency, "USD", "the currency is read");
-	ok(read_reply("{\"status\":\"CANCELLED\",\"successful\":false}").successful == CLARI_ANSWER_NO &&
-		   read_reply("{\"successful\":null}").successful == CLARI_ANSWER_NO &&
-		   read_reply("{\"successful\":\"true\"}").successful == CLARI_ANSWER_NO &&
-		   read_reply("{\"successful\":true}").successful == CLARI_ANSWER_YES &&
-		   read_reply("{\"status\":\"CANCELLED\"}").successful == CLARI_ANSWER_ABSENT,
+	ok(read_reply("{\"status\":\"CANCELLED\",\"successful\":false}").successful == CLARI_FLAG_NO &&
+		   read_reply("{\"successful\":null}").successful == CLARI_FLAG_NO &&
+		   read_reply("{\"successful\":\"true\"}").successful == CLARI_FLAG_NO &&
+		   read_reply("{\"successful\":true}").successful == CLARI_FLAG_YES &&
+		   read_reply("{\"status\":\"CANCELLED\"}").successful == CLARI_FLAG_ABSENT,
 	   "what was not successful says so");
 	is(read_reply("{\"status\":\"a s\\u0045cret b\"}").status_text, "a ****** b",
 	   "a secret in escapes is not repeated");

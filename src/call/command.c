@@ -1,0 +1,189 @@
+/*
+ * command.c
+ *		Statements of our own: see command.h.
+ *
+ * Runs in sessions.  Parses, checks and plans a statement once, and executes that
+ * very plan, so that nothing is looked up by name after the check.
+ */
+#include "postgres.h"
+
+#include "call/command.h"
+
+#include "compat.h"
+
+#include "access/xact.h"
+#include "executor/executor.h"
+#include "nodes/nodeFuncs.h"
+#include "parser/analyze.h"
+#include "tcop/tcopprot.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
+
+/* ------- from text to plan ------- */
+
+/* tree_walker: every table that the statement names must be one of those that were checked. */
+static bool
+check_names(Node *node, void *context)
+{
+	const ClariCommand *command = context;
+
+	if (node == NULL)
+		return false;
+	if (IsA(node, RangeTblEntry))
+	{
+		RangeTblEntry *entry = (RangeTblEntry *) node;
+		bool known = entry->rtekind != RTE_RELATION;
+
+		for (int i = 0; i < (int) lengthof(command->tables); i++)
+			known = known || entry->relid == command->tables[i];
+		if (!known)
+			ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+							errmsg("table %s was replaced during the call",
+								   quote_qualified_identifier(get_namespace_name(get_rel_namespace(entry->relid)),
+															  get_rel_name(entry->relid)))));
+		return false;
+	}
+	if (IsA(node, Query))
+		return query_tree_walker((Query *) node, check_names, context, QTW_EXAMINE_RTES_BEFORE);
+	return expression_tree_walker(node, check_names, context);
+}
+
+/* Under settings that hold for this alone. */
+static PlannedStmt *
+make_plan(const ClariCommand *command, QueryEnvironment *environment)
+{
+	int level = NewGUCNestLevel();
+	List *parsed;
+	Query *query;
+	List *rewritten;
+	PlannedStmt *plan;
+
+	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
+							 false);
+	if (!command->few)
+		(void) set_config_option("enable_nestloop", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	parsed = pg_parse_query(command->text);
+	query = parse_analyze_fixedparams(linitial_node(RawStmt, parsed), command->text, NULL, 0, environment);
+	(void) check_names((Node *) query, unconstify(ClariCommand *, command));
+	rewritten = pg_rewrite_query(query);
+	if (list_length(rewritten) != 1)
+		elog(ERROR, "the statement has become %d", list_length(rewritten));
+	plan = pg_plan_query(linitial_node(Query, rewritten), command->text, CURSOR_OPT_PARALLEL_OK, NULL);
+	AtEOXact_GUC(true, level);
+	return plan;
+}
+
+/* ------- execution ------- */
+
+/* DestReceiver for the rows of a query, which are few. */
+typedef struct Receiver
+{
+	DestReceiver head;
+	ClariAnswer *answer;
+	MemoryContext context;
+} Receiver;
+
+static bool
+receive_row(TupleTableSlot *slot, DestReceiver *self)
+{
+	ClariAnswer *answer = ((Receiver *) self)->answer;
+	MemoryContext previous = MemoryContextSwitchTo(((Receiver *) self)->context);
+	int level = NewGUCNestLevel();
+	char **values = palloc0(sizeof(char *) * Max(slot->tts_tupleDescriptor->natts, 1));
+
+	/* Times that can be read again, wherever they stand. */
+	(void) set_config_option("datestyle", "ISO", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	slot_getallattrs(slot);
+	for (int i = 0; i < slot->tts_tupleDescriptor->natts; i++)
+	{
+		Oid function;
+		bool is_varlena;
+
+		getTypeOutputInfo(TupleDescAttr(slot->tts_tupleDescriptor, i)->atttypid, &function, &is_varlena);
+		if (!slot->tts_isnull[i])
+			values[i] = OidOutputFunctionCall(function, slot->tts_values[i]);
+	}
+	answer->rows =
+		answer->rows == NULL ? palloc(sizeof(char **)) : repalloc(answer->rows, sizeof(char **) * (answer->nrows + 1));
+	answer->rows[answer->nrows++] = values;
+	AtEOXact_GUC(true, level);
+	MemoryContextSwitchTo(previous);
+	return true;
+}
+
+static void
+receiver_startup(DestReceiver *self pg_attribute_unused(), int operation pg_attribute_unused(),
+				 TupleDesc description pg_attribute_unused())
+{
+}
+
+static void
+receiver_end(DestReceiver *self pg_attribute_unused())
+{
+}
+
+static void
+execute(QueryDesc *description, ClariAnswer *answer)
+{
+	clari_executor_run(description);
+	answer->written = (int64) description->estate->es_processed;
+	answer->command = description->estate->es_output_cid;
+	answer->counted = IsA(description->planstate, ModifyTableState);
+	if (description->operation == CMD_INSERT)
+		answer->inserted = answer->offered = answer->written;
+	else if (answer->counted && description->operation == CMD_MERGE)
+	{
+		const ModifyTableState *state = (const ModifyTableState *) description->planstate;
+
+		answer->inserted = (int64) state->mt_merge_inserted;
+		answer->updated = (int64) state->mt_merge_updated;
+		InstrEndLoop(outerPlanState(state)->instrument);
+		answer->offered = (int64) outerPlanState(state)->instrument->ntuples;
+	}
+	ExecutorFinish(description);
+}
+
+/* ErrorContextCallback: a position counts in our text, which the caller has never seen. */
+static void
+hide_position(void *arg pg_attribute_unused())
+{
+	if (geterrposition() > 0)
+		errposition(0);
+}
+
+ClariAnswer
+clari_command_run(const ClariCommand *command)
+{
+	ClariAnswer answer = {0};
+	Receiver receiver = {
+		.head = {receive_row, receiver_startup, receiver_end, receiver_end, DestNone}, &answer, CurrentMemoryContext};
+	QueryEnvironment *environment = command->handed != NULL ? clari_handed_environment(command->handed) : NULL;
+	ErrorContextCallback callback = {error_context_stack, hide_position, NULL};
+	QueryDesc *description;
+
+	error_context_stack = &callback;
+	CommandCounterIncrement();
+	PushCopiedSnapshot(command->snapshot != NULL ? command->snapshot : GetTransactionSnapshot());
+	if (!command->as_it_was)
+		UpdateActiveSnapshotCommandId();
+	description = CreateQueryDesc(make_plan(command, environment), command->text, GetActiveSnapshot(), InvalidSnapshot,
+								  &receiver.head, NULL, environment, INSTRUMENT_ROWS);
+	ExecutorStart(description, command->only_check ? EXEC_FLAG_EXPLAIN_ONLY : 0);
+	if (!command->only_check)
+		execute(description, &answer);
+	ExecutorEnd(description);
+	FreeQueryDesc(description);
+	PopActiveSnapshot();
+	error_context_stack = callback.previous;
+	return answer;
+}
+
+int64
+clari_answer_number(const ClariAnswer *answer, int column)
+{
+	const char *text = answer->nrows > 0 ? answer->rows[0][column] : NULL;
+
+	return text != NULL ? strtoll(text, NULL, 10) : 0;
+}

@@ -1,0 +1,594 @@
+/*
+ * merge.c
+ *		The one MERGE of clari_merge() and clari_sync(): see merge.h.
+ *
+ * Runs in sessions.  Writes a few statements, and has them carried out (command.c).
+ * They stay within what Citus runs on colocated tables: plain equalities in ON,
+ * nothing volatile, no distribution column updated.
+ */
+#include "postgres.h"
+
+#include "call/merge.h"
+
+#include "compat.h"
+#include "call/version.h"
+
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "executor/spi.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+CLARI_FUNCTION(clari_merge);
+
+/* ------- the statements ------- */
+
+static ClariCommand
+command_of(ClariMerge *merge, const char *text)
+{
+	return (ClariCommand){.text = text,
+						  .tables = {merge->target, merge->source},
+						  .handed = merge->handed.readers != NULL ? &merge->handed : NULL,
+						  .snapshot = merge->snapshot};
+}
+
+/*
+ * "t.time_period = ANY (…)" and the same of the name: true of whatever meets a row
+ * of the parts, so that it decides nothing, but finds a quarter by the target's index.
+ */
+static char *
+hint(const ClariMerge *merge, const ClariPart *parts, int count)
+{
+	StringInfoData list;
+
+	if (count == 0)
+		return "true";
+	initStringInfo(&list);
+	for (int column = 0; column < 2; column++)
+	{
+		appendStringInfo(&list, "%s%s ANY (ARRAY[", column > 0 ? " AND " : "",
+						 column == 0 ? merge->period : merge->name);
+		for (int i = 0; i < count; i++)
+		{
+			const char *text = column == 0 ? parts[i].time_period : parts[i].forecast_name;
+
+			/* Of one source all have one name, and each that is listed is compared with each row. */
+			if (column == 0 || i == 0 || strcmp(text, parts[i - 1].forecast_name) != 0)
+				appendStringInfo(&list, "%s%s%s", i > 0 ? ", " : "", quote_literal_cstr(text),
+								 column == 0 ? merge->period_type : merge->name_type);
+		}
+		appendStringInfoString(&list, "])");
+	}
+	return list.data;
+}
+
+/* "s.a, s.b" of "a, b". */
+static char *
+of_alias(char alias, const char *names)
+{
+	StringInfoData list;
+
+	initStringInfo(&list);
+	appendStringInfo(&list, "%c.", alias);
+	for (const char *c = names; *c != '\0'; c++)
+	{
+		appendStringInfoChar(&list, *c);
+		if (*c == ' ')
+			appendStringInfo(&list, "%c.", alias);
+	}
+	return list.data;
+}
+
+/* The rows that are merged: of those with one key the newest; the rest of the order only makes the choice the same each time. */
+static char *
+rows_of(const ClariMerge *merge, bool recur, const ClariPart *parts, int count)
+{
+	const char *list = of_alias('s', merge->columns);
+	StringInfoData expected;
+
+	initStringInfo(&expected);
+	/* The planner does not know what is handed over; but it knows the quarters, of which these are all. */
+	for (int i = 0; i < count && merge->handed.readers != NULL; i++)
+		appendStringInfo(&expected, "%s%s%s", i == 0 ? " AND s.time_period = ANY (ARRAY[" : ", ",
+						 quote_literal_cstr(parts[i].time_period), i == count - 1 ? "])" : "");
+	if (!recur)
+		return psprintf("SELECT %s FROM %s WHERE %s%s", list, merge->from, merge->usable, expected.data);
+	return psprintf("SELECT DISTINCT ON (%s) %s FROM %s WHERE %s ORDER BY %s, s.exported_at DESC NULLS LAST, "
+					"s.owner_name, s.owner_email, s.forecast_amount, s.quota_amount, s.crm_total, s.crm_closed, "
+					"s.adjustment_amount",
+					merge->keys, list, merge->from, merge->usable, merge->keys);
+}
+
+/* A target's rows of a page, by and large. */
+#define ROWS_OF_PAGE 50
+#define MOST_ROWS_OF_PAGE 400
+
+/* What is of unknown age never replaces what is of known age. */
+#define IS_NOT_OLDER "(t.exported_at IS NULL OR s.exported_at >= t.exported_at)"
+
+/*
+ * Where all rows are compared, only those that differ take the way into the MERGE,
+ * and find their old versions by ctid: what is unchanged costs no more than the
+ * join.  A full join cannot be a nested loop, however few rows the planner expects of
+ * a quarter that its statistics do not know; and it takes "CASE … = 1" to be rare.
+ */
+static char *
+joined_text(const ClariMerge *merge, bool recur, const ClariPart *parts, int count, bool hinted)
+{
+	return psprintf("MERGE INTO %s AS m USING (SELECT s.*, t.old, " IS_NOT_OLDER " AS allowed FROM (%s) AS s FULL JOIN "
+					"(SELECT t.ctid AS old, %s FROM %s AS t WHERE %s) AS t ON %s WHERE CASE WHEN s.time_period IS NULL "
+					"THEN 0 WHEN t.time_period IS NULL OR %s THEN 1 ELSE 0 END = 1) AS s ON m.ctid = s.old "
+					"WHEN MATCHED AND s.allowed THEN UPDATE SET %s WHEN NOT MATCHED THEN INSERT (%s) VALUES (%s)",
+					merge->target_name, rows_of(merge, recur, parts, count), of_alias('t', merge->columns),
+					merge->target_name, hint(merge, parts, hinted ? count : 0), merge->same_key, merge->differs,
+					merge->update, merge->insert, of_alias('s', merge->insert));
+}
+
+/* The plain one, for few rows, and where a ctid does not tell a row, since there are several tables. */
+static char *
+merge_text(const ClariMerge *merge, bool recur, const ClariPart *parts, int count, bool hinted)
+{
+	return psprintf("MERGE INTO %s AS t USING (%s) AS s ON %s AND %s "
+					"WHEN MATCHED AND (%s) AND " IS_NOT_OLDER " THEN UPDATE SET %s "
+					"WHEN NOT MATCHED THEN INSERT (%s) VALUES (%s)",
+					merge->target_name, rows_of(merge, recur, parts, count), merge->same_key,
+					hint(merge, parts, hinted ? count : 0), merge->differs, merge->update, merge->insert,
+					of_alias('s', merge->insert));
+}
+
+/* What is deleted, behind "DELETE FROM" or the like. */
+static char *
+missing_text(const ClariMerge *merge, const char *verb, const ClariPart *parts, int count)
+{
+	StringInfoData text;
+
+	initStringInfo(&text);
+	appendStringInfo(&text, "%s FROM %s AS t WHERE (false", verb, merge->target_name);
+	for (int i = 0; i < count; i++)
+		appendStringInfo(&text, " OR (%s AND (t.exported_at IS NULL OR t.exported_at <= %s))",
+						 hint(merge, &parts[i], 1),
+						 parts[i].newest != NULL ? psprintf("'%s'::timestamptz", parts[i].newest) : "NULL");
+	appendStringInfo(&text, ") AND NOT EXISTS (SELECT FROM %s WHERE %s AND %s)", merge->from, merge->usable,
+					 merge->same_key);
+	return text.data;
+}
+
+void
+clari_merge_check(const ClariMerge *merge, bool deletes)
+{
+	ClariMerge copy = *merge;
+	ClariCommand command = command_of(&copy, merge_text(merge, false, NULL, 0, false));
+
+	command.only_check = true;
+	(void) clari_command_run(&command);
+	command.text = missing_text(merge, "DELETE", NULL, 0);
+	if (deletes)
+		(void) clari_command_run(&command);
+}
+
+/* ------- what became of the rows ------- */
+
+void
+clari_merge_begin(ClariMerge *merge)
+{
+	merge->snapshot = RegisterSnapshot(GetTransactionSnapshot());
+}
+
+void
+clari_merge_end(ClariMerge *merge)
+{
+	UnregisterSnapshot(merge->snapshot);
+	merge->snapshot = NULL;
+}
+
+/* As many hashes as rows: no key is there twice.  OFFSET keeps Citus from counting them roughly. */
+static int64
+count_keys(ClariMerge *merge, const char *hash, int64 *rows, int64 *usable)
+{
+	ClariCommand command = command_of(
+		merge,
+		psprintf("SELECT count(*), count(h), count(DISTINCT h) FROM (SELECT CASE WHEN %s THEN %s END AS h FROM %s "
+				 "OFFSET 0) AS s",
+				 merge->usable, hash, merge->from));
+	ClariAnswer answer = clari_command_run(&command);
+
+	*rows = clari_answer_number(&answer, 0);
+	*usable = clari_answer_number(&answer, 1);
+	return clari_answer_number(&answer, 2);
+}
+
+void
+clari_merge_look(ClariMerge *merge, ClariPart *part)
+{
+	ClariCommand command = command_of(merge, NULL);
+	ClariAnswer answer;
+
+	part->keys = count_keys(merge, merge->hash, &part->rows, &part->usable);
+	if (part->keys == part->usable)
+		return;
+	command.text = psprintf("SELECT count(*) FROM (%s) AS s", rows_of(merge, true, NULL, 0));
+	answer = clari_command_run(&command);
+	part->keys = clari_answer_number(&answer, 0);
+}
+
+static ClariPart *
+find_part(ClariPart *parts, int count, char **names)
+{
+	for (int i = 0; i < count; i++)
+		if (strcmp(parts[i].time_period, names[0]) == 0 && strcmp(parts[i].forecast_name, names[1]) == 0)
+			return &parts[i];
+	elog(ERROR, "the source has rows of a period that it did not have before");
+}
+
+static int64
+number(const char *text)
+{
+	return strtoll(text, NULL, 10);
+}
+
+/*
+ * How many of the source's rows, by part, are not in the target, would be written
+ * over it, or are too old for that.  Before the MERGE: what it is about to do.
+ * After it: what it has left undone, but for rows that it wrote and a trigger changed.
+ */
+static void
+join(ClariMerge *merge, ClariPart *parts, int count, const char *written)
+{
+	const char *text =
+		psprintf("SELECT s.time_period::text, s.forecast_name::text, count(*) FILTER (WHERE t.time_period IS NULL), "
+				 "count(*) FILTER (WHERE t.time_period IS NOT NULL AND " IS_NOT_OLDER " AND (%s)), "
+				 "count(*) FILTER (WHERE " IS_NOT_OLDER " IS NOT TRUE AND (%s)) "
+				 "FROM (%s) AS s LEFT JOIN %s AS t ON %s AND %s WHERE (%s) IS NOT TRUE GROUP BY 1, 2",
+				 merge->differs, merge->differs, rows_of(merge, true, NULL, 0), merge->target_name, merge->same_key,
+				 hint(merge, parts, count), written != NULL ? written : "false");
+	ClariCommand command = command_of(merge, text);
+	ClariAnswer answer = clari_command_run(&command);
+
+	for (int i = 0; i < answer.nrows; i++)
+	{
+		ClariCounts *counts = &find_part(parts, count, answer.rows[i])->counts;
+		int64 missing = number(answer.rows[i][2]);
+		int64 changed = number(answer.rows[i][3]);
+
+		counts->skipped = number(answer.rows[i][4]);
+		if (written != NULL)
+			counts->skipped += missing + changed;
+		else
+		{
+			counts->inserted = missing;
+			counts->updated = changed;
+		}
+	}
+}
+
+/*
+ * Were rows refused, as older than the target's?  Of those that differ and no
+ * others, the MERGE tells; else some may be if the target has any that are newer.
+ */
+static bool
+refused(ClariMerge *merge, const ClariPart *parts, int count, int64 keys, const ClariAnswer *merged)
+{
+	StringInfoData text;
+	ClariCommand command;
+	ClariAnswer answer;
+
+	if (merged->offered < keys || merged->inserted + merged->updated == keys)
+		return merged->offered > merged->inserted + merged->updated;
+	initStringInfo(&text);
+	appendStringInfo(&text, "SELECT EXISTS (SELECT FROM %s AS t WHERE t.exported_at > LEAST('infinity'",
+					 merge->target_name);
+	for (int i = 0; i < count; i++)
+		appendStringInfo(&text, ", '%s'::timestamptz", parts[i].oldest != NULL ? parts[i].oldest : "-infinity");
+	appendStringInfoString(&text, ") AND (false");
+	for (int i = 0; i < count; i++)
+		appendStringInfo(&text, " OR (%s AND t.exported_at > '%s'::timestamptz)", hint(merge, &parts[i], 1),
+						 parts[i].oldest != NULL ? parts[i].oldest : "-infinity");
+	appendStringInfoString(&text, "))::int");
+	command = command_of(merge, text.data);
+	answer = clari_command_run(&command);
+	return clari_answer_number(&answer, 0) != 0;
+}
+
+/* Counts the target's rows by part, and in *total those that are written. */
+static void
+count_present(ClariMerge *merge, ClariPart *parts, int count, const char *written, bool before)
+{
+	StringInfoData values;
+	ClariCommand command;
+	ClariAnswer answer;
+
+	initStringInfo(&values);
+	for (int i = 0; i < count; i++)
+	{
+		appendStringInfo(&values, "%s(%d, %s, %s)", i > 0 ? ", " : "", i, quote_literal_cstr(parts[i].time_period),
+						 quote_literal_cstr(parts[i].forecast_name));
+		*(before ? &parts[i].before : &parts[i].present) = 0;
+	}
+	command = command_of(
+		merge,
+		psprintf("SELECT p.i, t.present, t.written FROM (SELECT t.time_period, t.forecast_name, count(*) AS present, "
+				 "count(*) FILTER (WHERE %s) AS written FROM %s AS t WHERE %s GROUP BY 1, 2) AS t "
+				 "JOIN (VALUES %s) AS p (i, period, name) ON %s p.period%s AND %s p.name%s",
+				 written, merge->target_name, hint(merge, parts, count), values.data, merge->period, merge->period_type,
+				 merge->name, merge->name_type));
+	command.as_it_was = before;
+	answer = clari_command_run(&command);
+	for (int i = 0; i < answer.nrows; i++)
+	{
+		ClariPart *part = &parts[number(answer.rows[i][0])];
+
+		*(before ? &part->before : &part->present) = number(answer.rows[i][1]);
+		if (!before)
+			part->written = number(answer.rows[i][2]);
+	}
+}
+
+/* Shares out among the parts what the MERGE has written, which says of all together how much that is. */
+static void
+share_out(ClariMerge *merge, ClariPart *parts, int count, const ClariAnswer *merged, const char *written)
+{
+	int64 sum = 0;
+
+	if (count == 1 && !merge->swallows)
+		parts[0].written = merged->inserted + merged->updated;
+	else if (merged->inserted + merged->updated > 0)
+		count_present(merge, parts, count, written, false);
+	for (int i = 0; i < count; i++)
+		sum += parts[i].written;
+	if (count > 1 && merged->updated > 0 && merged->updated < sum)
+		count_present(merge, parts, count, "false", true);
+	for (int i = 0; i < count; i++)
+	{
+		ClariPart *part = &parts[i];
+
+		if (count == 1)
+			part->counts.updated = Min(merged->updated, part->written);
+		else if (merged->updated >= sum)
+			part->counts.updated = part->written;
+		else if (merged->updated > 0)
+			part->counts.updated = Max(part->written - Max(part->present - part->before, 0), 0);
+		part->counts.inserted = part->written - part->counts.updated;
+	}
+}
+
+/*
+ * How the MERGE is written and planned, by the rows that it has and the pages of the
+ * target: few rows are looked up one by one; where nearly all are new, or many of a
+ * quarter's are not there to be compared, there is nothing to gain by a full join; and
+ * a part of the target is found by index, or in its partitions, if it is no large one.
+ */
+static void
+set_merge(const ClariMerge *merge, ClariCommand *command, const ClariPart *parts, int count, int64 keys, bool recur)
+{
+	bool few = keys * 4 < merge->pages;
+	bool part = keys < merge->pages * ROWS_OF_PAGE / 2;
+	bool most_are_new = keys > merge->pages * MOST_ROWS_OF_PAGE;
+	bool whole = merge->handed.readers != NULL || !part;
+
+	command->few = true;
+	if (merge->pages == 0 && !merge->distributed)
+		command->text = psprintf("INSERT INTO %s (%s) SELECT %s FROM (%s) AS s", merge->target_name, merge->insert,
+								 of_alias('s', merge->insert), rows_of(merge, recur, parts, count));
+	else if (!few && whole && !most_are_new && !merge->composed && !merge->distributed)
+		command->text = joined_text(merge, recur, parts, count, part);
+	else
+	{
+		command->few = few;
+		command->text = merge_text(merge, recur, parts, count, part && !few);
+	}
+}
+
+void
+clari_merge_run(ClariMerge *merge, ClariPart *parts, int count)
+{
+	int64 keys = 0;
+	int64 recurring = 0;
+	ClariCommand command;
+	ClariAnswer answer;
+	char *written;
+
+	for (int i = 0; i < count; i++)
+	{
+		keys += parts[i].keys;
+		recurring += parts[i].usable - parts[i].keys;
+		parts[i].counts = (ClariCounts){0};
+		parts[i].present = -1;
+		parts[i].written = 0;
+	}
+	if (merge->distributed)
+		join(merge, parts, count, NULL);
+	command = command_of(merge, NULL);
+	set_merge(merge, &command, parts, count, keys, recurring > 0);
+	answer = clari_command_run(&command);
+	if (!merge->distributed)
+	{
+		/* What tells the rows that it has written from all others. */
+		written = psprintf("t.xmin = '%u'::xid AND t.cmin = '%u'::cid", GetCurrentTransactionIdIfAny(), answer.command);
+		share_out(merge, parts, count, &answer, written);
+		if (merge->swallows || refused(merge, parts, count, keys, &answer))
+			join(merge, parts, count, written);
+	}
+	for (int i = 0; i < count; i++)
+	{
+		ClariCounts *counts = &parts[i].counts;
+
+		counts->unchanged = parts[i].keys - counts->inserted - counts->updated - counts->skipped;
+		counts->skipped += parts[i].rows - parts[i].keys;
+	}
+}
+
+int64
+clari_merge_delete(ClariMerge *merge, const ClariPart *parts, int count)
+{
+	ClariCommand command = command_of(merge, missing_text(merge, "DELETE", parts, count));
+
+	return count > 0 ? clari_command_run(&command).written : 0;
+}
+
+int64
+clari_merge_missing(ClariMerge *merge, ClariPart *part)
+{
+	ClariCommand command = command_of(merge, missing_text(merge, "SELECT count(*)", part, 1));
+	ClariAnswer answer;
+
+	if (part->present < 0)
+		count_present(merge, part, 1, "false", false);
+	/* All of the source's keys are there by now, unless a trigger did not let them in. */
+	if (!merge->swallows)
+		return Max(part->present - part->keys, 0);
+	answer = clari_command_run(&command);
+	return clari_answer_number(&answer, 0);
+}
+
+char *
+clari_merge_shared(ClariMerge *merge)
+{
+	ClariCommand command = command_of(
+		merge, psprintf("SELECT min(s.owner_email::text), count(*), count(*) OVER () FROM %s WHERE %s GROUP BY "
+						"%s HAVING count(*) > 1 ORDER BY 1 LIMIT 5",
+						merge->from, merge->usable, merge->keys));
+	ClariAnswer answer = clari_command_run(&command);
+	StringInfoData list;
+
+	initStringInfo(&list);
+	for (int i = 0; i < answer.nrows; i++)
+		appendStringInfo(&list, "%s\"%s\" (%s)", i > 0 ? ", " : "", answer.rows[i][0], answer.rows[i][1]);
+	if (answer.nrows > 0 && number(answer.rows[0][2]) > answer.nrows)
+		appendStringInfo(&list, ", and " INT64_FORMAT " more", number(answer.rows[0][2]) - answer.nrows);
+	return list.data;
+}
+
+/* ------- by way of a staging table, for Citus ------- */
+
+void
+clari_merge_stage(ClariMerge *rows, const ClariMerge *merge)
+{
+	ClariCommand command =
+		command_of(rows, psprintf("INSERT INTO %s (%s) SELECT %s FROM %s WHERE %s", merge->source_name, merge->insert,
+								  of_alias('s', merge->insert), rows->from, rows->usable));
+
+	command.tables[2] = merge->source;
+	rows->handed.read = false;
+	(void) clari_command_run(&command);
+	if (!rows->handed.read)
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("cannot stage the rows of %s: they were read by another process", rows->source_name)));
+}
+
+void
+clari_merge_unstage(const ClariMerge *merge)
+{
+	clari_merge_execute(psprintf("DELETE FROM %s", merge->source_name), SPI_OK_DELETE);
+}
+
+/* ------- clari_merge() ------- */
+
+/* What the source holds, by period and forecast; its rows without any in *skipped. */
+static ClariPart *
+parts_of_source(ClariMerge *merge, int *count, int64 *skipped)
+{
+	ClariCommand command = command_of(
+		merge, psprintf("SELECT s.time_period::text, s.forecast_name::text, count(*), count(*) FILTER (WHERE %s), "
+						"max(s.exported_at) FILTER (WHERE %s), CASE WHEN count(*) = count(s.exported_at) THEN "
+						"min(s.exported_at) END FROM %s GROUP BY 1, 2",
+						merge->usable, merge->usable, merge->from));
+	ClariAnswer answer = clari_command_run(&command);
+	ClariPart *parts = palloc0(sizeof(ClariPart) * Max(answer.nrows, 1));
+	int64 rows;
+	int64 usable;
+
+	*count = 0;
+	for (int i = 0; i < answer.nrows; i++)
+	{
+		char **row = answer.rows[i];
+
+		if (number(row[3]) == 0)
+			*skipped += number(row[2]);
+		else
+			parts[(*count)++] = (ClariPart){.time_period = row[0],
+											.forecast_name = row[1],
+											.rows = number(row[2]),
+											.usable = number(row[3]),
+											.keys = number(row[3]),
+											.newest = row[4],
+											.oldest = row[5]};
+	}
+	if (count_keys(merge, psprintf("hash_record_extended(ROW(%s), 0)", merge->keys), &rows, &usable) == usable)
+		return parts;
+	command.text = psprintf("SELECT s.time_period::text, s.forecast_name::text, count(*) FROM (%s) AS s GROUP BY 1, 2",
+							rows_of(merge, true, NULL, 0));
+	answer = clari_command_run(&command);
+	for (int i = 0; i < answer.nrows; i++)
+		find_part(parts, *count, answer.rows[i])->keys = number(answer.rows[i][2]);
+	return parts;
+}
+
+static void
+merge_by_hand(ClariMerge *merge, bool deletes, ClariCounts *total)
+{
+	int64 recurring = 0;
+	ClariPart *parts;
+	int count;
+
+	clari_merge_begin(merge);
+	parts = parts_of_source(merge, &count, &total->skipped);
+	for (int i = 0; i < count; i++)
+		recurring += parts[i].usable - parts[i].keys;
+	if (recurring > 0)
+		ereport(NOTICE, (errmsg(INT64_FORMAT " rows of %s are left out for newer ones with the same key", recurring,
+								merge->source_name)));
+	if (count > 0)
+		clari_merge_run(merge, parts, count);
+	for (int i = 0; i < count; i++)
+	{
+		total->inserted += parts[i].counts.inserted;
+		total->updated += parts[i].counts.updated;
+		total->unchanged += parts[i].counts.unchanged;
+		total->skipped += parts[i].counts.skipped;
+	}
+	if (deletes)
+		total->deleted = clari_merge_delete(merge, parts, count);
+	clari_merge_end(merge);
+}
+
+/* SQL clari_merge(target, source, delete_missing): see doc/clari_fdw.md. */
+Datum
+clari_merge(PG_FUNCTION_ARGS)
+{
+	Oid target = clari_merge_table(fcinfo, 0, "clari_forecasts");
+	Oid source = clari_merge_table(fcinfo, 1, "staging_clari");
+	bool deletes = !PG_ARGISNULL(2) && PG_GETARG_BOOL(2);
+	ClariCounts total = {0};
+	const char *source_name;
+	bool nulls[5] = {false};
+	TupleDesc description;
+	Datum values[5];
+
+	clari_version_check_call(fcinfo, 3);
+	if (get_call_result_type(fcinfo, NULL, &description) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "clari_merge() does not return a row");
+	clari_version_check_row(fcinfo, description, "bbbbb");
+	/* Not only at the first write: until then a source that is a foreign table would have been exported. */
+	if (get_rel_persistence(target) != RELPERSISTENCE_TEMP)
+		PreventCommandIfReadOnly("clari_merge()");
+	PreventCommandDuringRecovery("clari_merge()");
+	if (PG_ARGISNULL(1) && get_rel_relkind(source) != RELKIND_RELATION &&
+		get_rel_relkind(source) != RELKIND_PARTITIONED_TABLE)
+		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
+						errmsg("cannot merge from %s: it is not a table", clari_merge_name(source)),
+						errhint("Name it in the call if you mean it.")));
+	source_name = clari_merge_name(source);
+	clari_merge_lock(target, clari_merge_name(target), deletes);
+	clari_merge_lock_source(source, source_name);
+	merge_by_hand(clari_merge_open(target, source, NULL, deletes), deletes, &total);
+	values[0] = Int64GetDatum(total.inserted);
+	values[1] = Int64GetDatum(total.updated);
+	values[2] = Int64GetDatum(total.unchanged);
+	values[3] = Int64GetDatum(total.deleted);
+	values[4] = Int64GetDatum(total.skipped);
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(description), values, nulls)));
+}
