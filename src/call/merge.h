@@ -97,6 +97,9 @@ extern void clari_merge_lock_source(Oid source, const char *name);
  */
 extern ClariMerge *clari_merge_open(Oid target, Oid source, const ClariOptions *options, bool deletes);
 
+/* What is written, and by which difference: columns of types that were not exported are not. */
+extern void clari_merge_set_types(ClariMerge *merge, uint32 types);
+
 /* Has the statements planned and checked, as EXPLAIN would. */
 extern void clari_merge_check(const ClariMerge *merge, bool deletes);
 

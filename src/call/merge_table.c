@@ -366,9 +366,8 @@ add_difference(StringInfo list, Oid target, const char *name)
 	}
 }
 
-/* What is written, and by which difference; columns that were not exported are not. */
-static void
-add_columns(ClariMerge *merge, uint32 types)
+void
+clari_merge_set_types(ClariMerge *merge, uint32 types)
 {
 	StringInfoData lists[4]; /* of s, to be inserted, to be set, that differ */
 
@@ -501,7 +500,7 @@ clari_merge_open(Oid target, Oid source, const ClariOptions *options, bool delet
 	merge->keys = texts[1].data;
 	merge->usable = texts[2].data;
 	merge->hash = hash_of(index, merge);
-	add_columns(merge, options != NULL ? options->request.types : CLARI_TYPES_ALL);
+	clari_merge_set_types(merge, options != NULL ? options->request.types : CLARI_TYPES_ALL);
 	merge->from = psprintf("%s AS s", merge->source_name);
 	if (options != NULL && options->request.include_historical)
 		/* An owner's rows differ in their week; a file without weeks has none to tell apart. */

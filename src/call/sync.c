@@ -436,9 +436,9 @@ note(Sync *sync, const Quarter *quarter)
 	clari_syncs_note(sync->syncs, sync->target, sync->source, &row);
 }
 
-/* Merges the quarters, whole or not at all; what raises is rolled back by the caller. */
+/* Merges quarters of which the same types were exported. */
 static void
-merge_quarters(Sync *sync, Quarter **quarters, int count)
+merge_alike(Sync *sync, Quarter **quarters, int count)
 {
 	ConstraintsSetStmt immediate = {.type = T_ConstraintsSetStmt, .deferred = false};
 	ClariPart *parts = palloc(sizeof(ClariPart) * count);
@@ -468,6 +468,32 @@ merge_quarters(Sync *sync, Quarter **quarters, int count)
 	/* What is deferred fails here, while it can be told which quarter it was. */
 	if (!sync->atomic)
 		AfterTriggerSetState(&immediate);
+}
+
+/*
+ * Merges the quarters, whole or not at all; what raises is rolled back by the
+ * caller.  Of some of them Clari may not have exported crm_total and crm_closed,
+ * which stay as they are then.
+ */
+static void
+merge_quarters(Sync *sync, Quarter **quarters, int count)
+{
+	uint32 types = sync->selection->options->request.types;
+
+	for (uint32 missing = 0; missing <= CLARI_ROWSET_WITHOUT_CRM; missing += CLARI_ROWSET_WITHOUT_CRM)
+	{
+		Quarter **alike = palloc(sizeof(Quarter *) * count);
+		int n = 0;
+
+		for (int i = 0; i < count; i++)
+			if ((quarters[i]->reader->version.meta.flags & CLARI_ROWSET_WITHOUT_CRM) == missing)
+				alike[n++] = quarters[i];
+		clari_merge_set_types(sync->merge, missing != 0 ? types & ~(uint32) CLARI_TYPES_CRM : types);
+		if (sync->merge != sync->rows)
+			clari_merge_set_types(sync->rows, missing != 0 ? types & ~(uint32) CLARI_TYPES_CRM : types);
+		if (n > 0)
+			merge_alike(sync, alike, n);
+	}
 }
 
 /* Errors that are none of a quarter's. */

@@ -7,9 +7,10 @@ use FindBin;
 use lib $FindBin::RealBin;
 use ClariSession;
 use ClariTest;
+use JSON::PP;
 use Test::More;
 
-my %defaults = (job_seconds => 0, owners => 50, null_emails => 0, version => 0, rows_truncated => 0, weeks => undef,
+my %defaults = (job_seconds => 0, crm_exports => JSON::PP::true, owners => 50, null_emails => 0, version => 0, rows_truncated => 0, weeks => undef,
 	known_periods => [ map { "2026_Q$_" } 1 .. 4 ], current_quarter => '2026_Q4');
 start_sim(%defaults, concurrent_limit => 100, monthly_quota => 100_000);
 my $node = start_node('promises', "wal_level = logical\ndeadlock_timeout = '200ms'");
@@ -374,6 +375,19 @@ subtest 'a temporary target, and first syncs at once' => sub {
 	like($_->finish, qr/ 50 inserted/, 'two that make the table at once') for @both;
 	is($boss->query('SELECT count(*) FROM clari_syncs'), 2, 'share it');
 	done($boss, 'DROP TABLE one, two');
+};
+
+subtest 'amounts that Clari does not export stay as they are' => sub {
+	start_over();
+	done($session, sync([ 1, 2 ]));
+	my $kept = digest_of('(SELECT owner_email, time_period, crm_total, crm_closed FROM clari_forecasts)');
+	my $before = $boss->query($kept);
+	sim_set({ crm_exports => JSON::PP::false, version => 1 });
+	sim_set({ version => 1 }, period => "2026_Q$_") for 1 .. 4;
+	like($session->query(sync([ 1 ])), qr/WARNING:  01000: .*crm_total and crm_closed/, 'the warning');
+	is($boss->query($kept), $before, 'the two columns are as they were');
+	cmp_ok($boss->query("SELECT count(*) FROM clari_forecasts WHERE time_period = '2026_Q1' AND exported_at > (SELECT max(exported_at) FROM clari_forecasts WHERE time_period = '2026_Q2')"),
+		'>', 0, 'the others are new');
 };
 
 subtest 'without a worker' => sub {
