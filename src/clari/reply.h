@@ -49,7 +49,7 @@ typedef struct ClariReply
 	int64_t end_time;                    /* epoch ms, 0 when absent */
 	bool rows_truncated;
 	bool cells_truncated;
-	ClariFlag successful;             /* of a PATCH: whether it says so */
+	ClariFlag successful;               /* of a PATCH: whether it says so */
 	char download_url[CLARI_LINK_SIZE]; /* or empty */
 	/* errors, in whichever of the shapes they came */
 	char code[64];
