@@ -593,6 +593,7 @@ for my $case (@midst)
 				sim_fault($does, %where, $where{step} =~ /list|limits/ ? () : (period => '2026_Q1'));
 			}
 			my $step = $faults[-1][2];
+			my $begin = time;
 			my $asked;
 			for (1 .. $runs)
 			{
@@ -607,7 +608,9 @@ for my $case (@midst)
 					"SELECT waiters FROM clari_exports WHERE time_period = '2026_Q1'") eq '1' });
 				like($asking->cancel($boss), qr/^ERROR:  57014: /m, 'cancelled');
 			}
-			cmp_ok(sim_seen('periods.2026_Q1.post'), '<=', 1, 'no second export');
+			# The limits are waited for five seconds.
+			my $most = $step eq 'limits' ? 1 + int((time - $begin) / 5) : 1;
+			cmp_ok(sim_seen('periods.2026_Q1.post'), '<=', $most, 'no second export');
 		});
 		start_over();
 	};
