@@ -3,8 +3,9 @@
 
 A folder includes only folders below it in that document's table; the files of a
 folder neither include nor call each other in a circle; nobody includes another
-folder's internal.h; each foreign library is included by one folder alone; what is
-marked pure neither raises nor asks for the time nor allocates in PostgreSQL's way.
+folder's internal.h, and somebody includes each of its other headers; each foreign
+library is included by one folder alone; what is marked pure neither raises nor asks
+for the time nor allocates in PostgreSQL's way.
 
 python3 test/includes.py [TREE] prints each breach of the tree, by default the one that
 this file is in, and fails if there is any.  It first shows itself, on small trees with
@@ -124,12 +125,32 @@ def check_circles(room, texts):
     return breaches
 
 
+def list_tests(tree):
+    """Paths of the C sources of tests, they come in by the doors, too."""
+    folders = os.walk(os.path.join(tree, "test"))
+    return [os.path.join(folder, name) for folder, _, files in folders for name in files if name.endswith(".c")]
+
+
+def check_doors(texts, tests):
+    """texts: of all sources, by path; tests: of those that use them."""
+    users = {}
+    for room, text in [(room_of(path), text) for path, text in texts.items()] + [("test", text) for text in tests]:
+        for _, name in INCLUDE.findall(text):
+            users.setdefault(f"src/{name}", set()).add(room)
+    headers = [path for path in sorted(texts) if path.endswith(".h") and path != LOOSE]
+    return [
+        f"{path} is no door: what only its own room includes belongs into internal.h"
+        for path in headers
+        if not path.endswith("/internal.h") and not users.get(path, set()) - {room_of(path)}
+    ]
+
+
 def check(tree):
     """All breaches, one text each."""
     table = read(os.path.join(tree, TABLE))
     order = re.findall(r"^\| `(\w+)/`", table, re.M)
     pure = re.findall(r"^\| `(\w+)/` \*pure\*", table, re.M)
-    breaches, rooms = [], {}
+    breaches, rooms, texts = [], {}, {}
     for path in list_sources(tree):
         room = room_of(path)
         if room not in order and path not in (ROOF, LOOSE):
@@ -143,6 +164,8 @@ def check(tree):
         if room in pure:
             breaches += check_purity(path, text)
         rooms.setdefault(room, {})[os.path.basename(path)] = text
+        texts[path] = text
+    breaches += check_doors(texts, [read(path) for path in list_tests(tree)])
     for room in order:
         breaches += check_circles(room, rooms.get(room, {}))
     return breaches, len(order), sum(len(files) for files in rooms.values())
@@ -160,6 +183,7 @@ GOOD = {
     "src/http/h.c": "#include <curl/curl.h>\n",
     "src/cellar/cellar.h": "/* unlike attic/internal.h */\n",
     "src/cellar/c.c": "int\nc_one(void)\n{\n\treturn d_one(1);\n}\n",
+    "src/cellar/internal.h": "",
     "src/cellar/d.c": "static int\nc_two(void)\n{\n\treturn 0; /* as c_one(), \"c_one\" */\n}\n\nint\nd_one(int x)\n{\n\treturn c_two() + x;\n}\n",
 }
 
@@ -174,6 +198,7 @@ FAULTS = [
     ("circle of calls", "src/cellar/d.c", "int\nd_two(void)\n{\n\treturn c_one();\n}\n"),
     ("pure room calls palloc()", "src/cellar/d.c", "void *\nd_two(void)\n{\n\treturn palloc(1); /* unlike elog() */\n}\n"),
     ("pure room calls time()", "src/cellar/cellar.h", "#define NOW time(NULL)\n"),
+    ("no door", "src/cellar/private.h", ""),
     ("in no room", "src/stray.c", ""),
     ("in no room", "src/shed/s.c", ""),
 ]

@@ -1,13 +1,13 @@
 /*
  * command.c
- *		Statements of our own: see command.h.
+ *		Statements of our own: see internal.h.
  *
  * Runs in sessions.  Parses, checks and plans a statement once, and executes that
  * very plan, so that nothing is looked up by name after the check.
  */
 #include "postgres.h"
 
-#include "call/command.h"
+#include "call/internal.h"
 
 #include "compat.h"
 

@@ -3,24 +3,19 @@
  *		SQL-callable functions: prefetch, refresh, invalidate, cancel, and the views'
  *		rows.
  *
- * Runs in sessions, with the caller's rights.  Exports are asked for through
- * fetch; nothing here knows HTTP or a rowset's bytes.
+ * Runs in sessions, with the caller's rights.  Nothing here knows HTTP or a
+ * rowset's bytes.
  */
 #include "postgres.h"
 
-#include "call/functions.h"
+#include "call/internal.h"
 
 #include "base/report.h"
-#include "call/version.h"
 #include "compat.h"
 
-#include "catalog/pg_type.h"
-#include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
-#include "utils/lsyscache.h"
 
 CLARI_FUNCTION(clari_prefetch);
 CLARI_FUNCTION(clari_refresh);
@@ -31,171 +26,6 @@ CLARI_FUNCTION(clari_stats_counters);
 CLARI_FUNCTION(clari_stats_reset);
 CLARI_FUNCTION(clari_cache_entries);
 CLARI_FUNCTION(clari_export_flights);
-
-/* ------- selections ------- */
-
-static void
-check_select(Oid relid)
-{
-	AclResult result = pg_class_aclcheck(relid, GetUserId(), ACL_SELECT);
-
-	if (result != ACLCHECK_OK)
-		aclcheck_error(result, get_relkind_objtype(get_rel_relkind(relid)), get_rel_name(relid));
-}
-
-/* The elements of a text[], comma-separated: the form of option "periods". */
-static char *
-join_elements(ArrayType *array)
-{
-	StringInfoData list;
-	Datum *elements;
-	bool *nulls;
-	int count;
-
-	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &elements, &nulls, &count);
-	initStringInfo(&list);
-	for (int i = 0; i < count; i++)
-	{
-		if (nulls[i])
-			ereport(ERROR,
-					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("argument \"periods\" must not contain nulls")));
-		appendStringInfo(&list, "%s%s", i > 0 ? "," : "", TextDatumGetCString(elements[i]));
-	}
-	return list.data;
-}
-
-/* A period that the table does not show would be exported for nobody. */
-static void
-check_within_extent(const ClariSelection *selection)
-{
-	ClariPeriod extent[CLARI_EXTENT_MAX_PERIODS];
-	int nextent = clari_extent_expand(&selection->options->extent, selection->current, extent);
-
-	for (int i = 0; i < selection->count; i++)
-	{
-		char text[CLARI_PERIOD_TEXT_SIZE];
-		int j = 0;
-
-		while (j < nextent && extent[j] != selection->periods[i])
-			j++;
-		if (j < nextent)
-			continue;
-		clari_period_format(selection->periods[i], text);
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("period \"%s\" is outside of option \"periods\" of foreign table \"%s\"", text,
-							   get_rel_name(selection->options->relid)),
-						errdetail("The option is \"%s\".", selection->options->periods)));
-	}
-}
-
-/* Can it be told only by the current quarter what the selection means, and whether the table shows that? */
-static bool
-needs_current(const ClariSelection *selection)
-{
-	return clari_extent_is_relative(&selection->asked) || clari_extent_is_relative(&selection->options->extent);
-}
-
-/*
- * The exports that the selection means, as far as they can be told by now: of a
- * relative one, while the current quarter is not known, the current quarter's.
- */
-static void
-fill_in(ClariSelection *selection)
-{
-	ClariPeriod current = selection->current;
-	bool known = current != CLARI_PERIOD_NONE;
-
-	selection->periods[0] = CLARI_PERIOD_NONE;
-	selection->count = 1;
-	if (known || !clari_extent_is_relative(&selection->asked))
-		selection->count = clari_extent_expand(&selection->asked, current, selection->periods);
-	if (known || !needs_current(selection))
-		check_within_extent(selection);
-	selection->wanted = palloc(sizeof(ClariWanted) * (selection->count + 1));
-	selection->wanted[selection->count] = selection->learning;
-	for (int i = 0; i < selection->count; i++)
-	{
-		char text[CLARI_PERIOD_TEXT_SIZE] = "";
-
-		if (selection->periods[i] != current)
-			clari_period_format(selection->periods[i], text);
-		clari_wanted_init(selection->options, text, selection->interest, &selection->wanted[i]);
-	}
-}
-
-ClariSelection *
-clari_select(Oid relid, ArrayType *periods)
-{
-	ClariSelection *selection = palloc0(sizeof(ClariSelection));
-	ClariFreshness freshness;
-	ClariError error;
-
-	check_select(relid);
-	selection->options = clari_options_get(relid);
-	(void) clari_options_authenticate(selection->options, GetUserId(), false);
-	selection->asked = selection->options->extent;
-	if (periods != NULL && !clari_extent_parse(join_elements(periods), &selection->asked, &error))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s", error.message),
-						errdetail("It is part of argument \"periods\"."), errhint("%s", error.hint)));
-	selection->periods = palloc(sizeof(ClariPeriod) * CLARI_EXTENT_MAX_PERIODS);
-	selection->current = CLARI_PERIOD_NONE;
-	selection->interest = clari_interest_make(CurrentMemoryContext);
-	clari_wanted_init(selection->options, "", NULL, &selection->learning); /* looked at, not waited for */
-	freshness = clari_wanted_freshness(selection->options, GetCurrentTimestamp());
-	if (needs_current(selection) && clari_wanted_find(&freshness, &selection->learning))
-		selection->current = clari_wanted_answered(&selection->learning);
-	else
-		/* What is under way, or failed a moment ago, is for who waits to judge: clari_refresh() may not take it. */
-		clari_wanted_init(selection->options, "", NULL, &selection->learning);
-	selection->learning.interest = selection->interest;
-	fill_in(selection);
-	return selection;
-}
-
-/* The export without a period is there: it tells the current quarter, and serves for it whatever its age. */
-static void
-learn_current(ClariSelection *selection)
-{
-	selection->current = clari_wanted_answered(&selection->learning);
-	fill_in(selection);
-	for (int i = 0; i < selection->count; i++)
-		if (selection->periods[i] == selection->current)
-			selection->wanted[i] = selection->learning;
-}
-
-bool
-clari_select_learn(ClariSelection *selection, long timeout_ms, ClariPatience *patience)
-{
-	ClariWanted *learning = &selection->learning;
-	ClariFreshness freshness = clari_wanted_freshness(selection->options, GetCurrentTimestamp());
-
-	freshness.anew = selection->anew;
-	if (selection->current != CLARI_PERIOD_NONE || !needs_current(selection))
-		return true;
-	if (!clari_wanted_wait(selection->options, &freshness, learning, 1, timeout_ms, patience))
-		return false;
-	if (learning->state != CLARI_LOOKUP_READY)
-		clari_error_report(ERROR, &learning->error);
-	learn_current(selection);
-	return true;
-}
-
-bool
-clari_select_roll_over(ClariSelection *selection)
-{
-	for (int i = 0; i < selection->count; i++)
-	{
-		const ClariWanted *wanted = &selection->wanted[i];
-
-		if (wanted->request.period[0] != '\0' || wanted->state != CLARI_LOOKUP_READY ||
-			clari_wanted_answered(wanted) == selection->periods[i])
-			continue;
-		selection->learning = *wanted;
-		learn_current(selection);
-		return true;
-	}
-	return false;
-}
 
 /* ------- prefetch, refresh, invalidate ------- */
 
@@ -244,7 +74,7 @@ clari_prefetch(PG_FUNCTION_ARGS)
 	int64 flying = 0;
 
 	/* What may turn out to be outside of the extent is not exported. */
-	if (selection->current == CLARI_PERIOD_NONE && needs_current(selection))
+	if (selection->current == CLARI_PERIOD_NONE && clari_selection_needs_current(selection))
 	{
 		selection->wanted[0] = selection->learning;
 		selection->count = 1;

@@ -1,6 +1,6 @@
 /*
  * merge.c
- *		The one MERGE of clari_merge() and clari_sync(): see merge.h.
+ *		The one MERGE of clari_merge() and clari_sync(): see internal.h.
  *
  * Runs in sessions.  Writes a few statements, and has them carried out (command.c).
  * They stay within what Citus runs on colocated tables: plain equalities in ON,
@@ -8,10 +8,9 @@
  */
 #include "postgres.h"
 
-#include "call/merge.h"
+#include "call/internal.h"
 
 #include "compat.h"
-#include "call/version.h"
 
 #include "access/htup_details.h"
 #include "access/xact.h"

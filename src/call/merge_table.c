@@ -1,13 +1,13 @@
 /*
  * merge_table.c
  *		The tables of a merge: which they are, what their columns and the target's key
- *		mean for its statements, and what is known to make it fail; see merge.h.
+ *		mean for its statements, and what is known to make it fail; see internal.h.
  *
  * Runs in sessions.  Reads catalogs and takes the locks.
  */
 #include "postgres.h"
 
-#include "call/merge.h"
+#include "call/internal.h"
 
 #include "access/genam.h"
 #include "access/htup_details.h"

@@ -9,12 +9,10 @@
  */
 #include "postgres.h"
 
-#include "compat.h"
-#include "call/functions.h"
-#include "call/merge.h"
+#include "call/internal.h"
+
 #include "base/report.h"
-#include "call/syncs.h"
-#include "call/version.h"
+#include "compat.h"
 
 #include "access/xact.h"
 #include "commands/trigger.h"

@@ -1,19 +1,17 @@
 /*
  * syncs.c
  *		The tables that clari_create_tables() makes, and what clari_sync notes in
- *		clari_syncs: see syncs.h.
+ *		clari_syncs: see internal.h.
  *
  * Runs in sessions, with the caller's rights; its rows are written under the lock
  * on their target.
  */
 #include "postgres.h"
 
-#include "call/syncs.h"
+#include "call/internal.h"
 
-#include "call/command.h"
-#include "compat.h"
 #include "base/report.h"
-#include "call/version.h"
+#include "compat.h"
 
 #include "access/htup_details.h"
 #include "catalog/namespace.h"

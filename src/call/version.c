@@ -1,13 +1,13 @@
 /*
  * version.c
  *		The library's version against that of the extension's SQL objects: see
- *		version.h.
+ *		internal.h.
  *
  * Runs in sessions.  Reads the catalog only where an error is certain.
  */
 #include "postgres.h"
 
-#include "call/version.h"
+#include "call/internal.h"
 
 #include "compat.h"
 

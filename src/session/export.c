@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/report.h"
+#include "session/internal.h"
 
 #include "access/xact.h"
 #include "miscadmin.h"
@@ -182,8 +183,9 @@ poll_one(const ClariOptions *options, const ClariFreshness *freshness, ClariWant
 		wanted->state = CLARI_LOOKUP_READY;
 }
 
-bool
-clari_wanted_is_open(const ClariWanted *wanted)
+/* Neither ready nor failed. */
+static bool
+is_open(const ClariWanted *wanted)
 {
 	return wanted->state != CLARI_LOOKUP_READY && wanted->state != CLARI_LOOKUP_FAILED;
 }
@@ -195,9 +197,9 @@ clari_wanted_poll(const ClariOptions *options, const ClariFreshness *freshness, 
 
 	for (int i = 0; i < count; i++)
 	{
-		if (clari_wanted_is_open(&wanted[i]))
+		if (is_open(&wanted[i]))
 			poll_one(options, freshness, &wanted[i]);
-		open = open || clari_wanted_is_open(&wanted[i]);
+		open = open || is_open(&wanted[i]);
 	}
 	return !open;
 }

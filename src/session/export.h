@@ -97,21 +97,6 @@ extern ClariPeriod clari_wanted_current(const ClariOptions *options);
  */
 extern ClariPeriod clari_wanted_answered(const ClariWanted *wanted);
 
-/* What is said of a rowset each time that it is read. */
-typedef enum ClariRemark
-{
-	CLARI_REMARK_WRONG_PERIOD,
-	CLARI_REMARK_TRUNCATED,
-	CLARI_REMARK_WITHOUT_CRM,
-	CLARI_REMARK_STALE /* the ClariErrorCode that is the reason is added to it */
-} ClariRemark;
-
-/*
- * The level to say it at: WARNING, of one rowset once in a session; then
- * NOTICE, which the server's log does not get.
- */
-extern int clari_wanted_level(const ClariRowsetMeta *meta, int remark);
-
 /*
  * Warns of what there is to be said of a ready one: that it is stale, how old
  * and why; or that it could not be cached as it should.
@@ -120,11 +105,6 @@ extern void clari_wanted_warn(const ClariWanted *wanted);
 
 /* Says that Clari has truncated the export: an error, unless it is allowed. */
 extern void clari_wanted_report_truncated(const ClariRowsetMeta *meta, bool allowed);
-
-/* ------- for fetch ------- */
-
-/* Neither ready nor failed. */
-extern bool clari_wanted_is_open(const ClariWanted *wanted);
 
 /* What a waiting session waits for: is it there?  May queue more, may raise. */
 typedef bool (*ClariSettled)(void *arg);

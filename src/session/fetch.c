@@ -10,6 +10,7 @@
 #include "session/fetch.h"
 
 #include "base/report.h"
+#include "session/internal.h"
 
 #include "access/xact.h"
 #include "nodes/pg_list.h"

@@ -19,6 +19,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* A file of at most so many bytes is read and checked whole when it is opened; a smaller one is kept in memory, too. */
+#define READ_WHOLE (8 * 1024 * 1024)
+#define KEEP_WHOLE (1024 * 1024)
+
 /* A segment can be mapped once a process; readers of several statements share the mapping. */
 typedef struct Mapping
 {
@@ -257,14 +261,14 @@ read_whole(ClariReader *reader, MemoryContext context, ClariError *error)
 	char *bytes;
 	bool good;
 
-	if (length > CLARI_KEEP_WHOLE && !popular && was_checked(&file))
+	if (length > KEEP_WHOLE && !popular && was_checked(&file))
 		return read_tail(reader, context, error);
 	bytes = MemoryContextAlloc(context, length);
 	good = clari_store_read(reader->fd, 0, bytes, length, error) && clari_rowset_check(bytes, length, error) &&
 		   check_identity(reader, (const ClariRowsetTrailer *) (bytes + length - sizeof(ClariRowsetTrailer)), error);
 	if (good && popular)
 		clari_cache_promote(&reader->version, bytes);
-	if (good && length <= CLARI_KEEP_WHOLE)
+	if (good && length <= KEEP_WHOLE)
 	{
 		close_file(reader);
 		serve_from(reader, bytes);
@@ -310,8 +314,7 @@ open_file(ClariReader *reader, MemoryContext context, ClariError *error)
 	if (done && version->bytes < sizeof(ClariRowsetTrailer))
 		done = damaged(error, "The file has no room for a trailer.");
 	else if (done)
-		done =
-			version->bytes <= CLARI_READ_WHOLE ? read_whole(reader, context, error) : read_tail(reader, context, error);
+		done = version->bytes <= READ_WHOLE ? read_whole(reader, context, error) : read_tail(reader, context, error);
 	if (!done && error->code != CLARI_ERROR_RESOURCES)
 		clari_store_name_file(&version->meta.key, version->meta.generation, error);
 	return done;

@@ -14,10 +14,6 @@
 #include "cache/cache.h"
 #include "rowset/rowset.h"
 
-/* A file of at most so many bytes is read and checked when it is opened, and kept in memory if it is smaller still. */
-#define CLARI_READ_WHOLE (8 * 1024 * 1024)
-#define CLARI_KEEP_WHOLE (1024 * 1024)
-
 typedef struct ClariReader
 {
 	ClariVersion version;

@@ -1,0 +1,311 @@
+/*
+ * internal.h
+ *		What the files of room call share: whether a call fits the library, which
+ *		exports it means, statements of our own, the one merge, and the table
+ *		clari_syncs.
+ */
+#ifndef CLARI_CALL_INTERNAL_H
+#define CLARI_CALL_INTERNAL_H
+
+#include "postgres.h"
+
+#include "access/tupdesc.h"
+#include "fmgr.h"
+#include "utils/array.h"
+#include "utils/snapshot.h"
+
+#include "options/options.h"
+#include "session/fetch.h"
+#include "session/handed.h"
+
+/*
+ * ------- version.c -------
+ *
+ * The library's version against that of the extension's SQL objects.  A package brings
+ * both, but they do not change together: objects wait for ALTER EXTENSION UPDATE in
+ * each database, and a session (or, preloaded, the server) keeps the library that it
+ * has loaded.  So a newer library serves older objects as they are: a C function
+ * keeps its parameters and its columns, and what needs others gets another name,
+ * beside it.  What does not fit is an error that says which of the two is older,
+ * never a wrong read of memory.
+ */
+
+/*
+ * Raises ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE unless the SQL function was
+ * made with so many parameters.
+ */
+extern void clari_version_check_call(FunctionCallInfo fcinfo, int parameters);
+
+/*
+ * The same, unless the row has the types, one letter for each column: t text, b
+ * bigint, i integer, z timestamptz.
+ */
+extern void clari_version_check_row(FunctionCallInfo fcinfo, TupleDesc row, const char *types);
+
+/*
+ * ------- selection.c -------
+ *
+ * A relation and periods, as SQL functions and clari_sync take them, as a selection of
+ * exports.
+ */
+
+/* Exports of one foreign table, by period. */
+typedef struct ClariSelection
+{
+	ClariOptions *options; /* authenticated as the current user */
+	ClariInterest *interest;
+	ClariExtent asked;    /* the periods argument, or the table's extent */
+	ClariPeriod current;  /* CLARI_PERIOD_NONE: not needed, or not known yet */
+	ClariWanted learning; /* the export that tells it */
+	bool anew;            /* if it is not known, a new export shall tell it, even if one failed a moment ago */
+	int count;
+	ClariWanted *wanted;  /* count, ascending by period, the current quarter without one; and then learning */
+	ClariPeriod *periods; /* count; CLARI_PERIOD_NONE while only Clari knows */
+} ClariSelection;
+
+/*
+ * Checks the caller's right to select from the relation and the user mapping,
+ * and reads the periods (NULL: the table's extent; elements as option "periods"
+ * takes them, within the extent).  The current quarter is taken from the cache
+ * if it is there; else a relative selection holds its export alone, until
+ * clari_select_learn().  palloc'd in the current context.  Raises
+ * ERRCODE_INSUFFICIENT_PRIVILEGE, ERRCODE_INVALID_PARAMETER_VALUE, and what
+ * clari_options_get() and clari_options_authenticate() raise.
+ */
+extern ClariSelection *clari_select(Oid relid, ArrayType *periods);
+
+/* Can it be told only by the current quarter what the selection means, and whether the table shows that? */
+extern bool clari_selection_needs_current(const ClariSelection *selection);
+
+/*
+ * Waits until the current quarter is known, if the selection or the table's
+ * extent needs it, at most timeout_ms (-1: no bound; false when they were
+ * over), and completes the selection.  An export is made for it only if none is
+ * cached that the table would take.  Raises the export's error, and as
+ * clari_wanted_wait() does when the patience is over.
+ */
+extern bool clari_select_learn(ClariSelection *selection, long timeout_ms, ClariPatience *patience);
+
+/*
+ * After waiting: has the current quarter changed, so that what was exported
+ * without a period is another quarter than selected?  Then selects anew, and the
+ * caller waits for what that adds.
+ */
+extern bool clari_select_roll_over(ClariSelection *selection);
+
+/*
+ * ------- command.c -------
+ *
+ * Carries out a statement that we have written ourselves, on tables that are known by
+ * OID, and hands over with it which versions it is to read.  Names in the text are
+ * looked up in pg_catalog, but for qualified ones; and where such a name leads to
+ * another table than the one that was checked, as after a schema was renamed, the
+ * statement is not carried out.  Triggers run under the caller's own search_path.
+ */
+
+typedef struct ClariCommand
+{
+	const char *text;
+	Oid tables[3];       /* all that it may name; InvalidOid: none */
+	ClariHanded *handed; /* or NULL */
+	Snapshot snapshot; /* a registered one to read by, with what this transaction has written since; NULL: a new one */
+	bool as_it_was;    /* without what it has written since */
+	bool few;          /* as rows go: an index look-up for each may pay */
+	bool only_check;   /* do all but carry it out, as EXPLAIN does */
+} ClariCommand;
+
+typedef struct ClariAnswer
+{
+	int64 written;     /* by INSERT, UPDATE, DELETE, MERGE */
+	CommandId command; /* what these rows have for cmin */
+	bool counted;      /* the next two hold: a MERGE that was not planned by another extension */
+	int64 inserted;
+	int64 updated;
+	int64 offered; /* rows that it was to decide on */
+	int nrows;     /* these two of a query: its rows, as text */
+	char ***rows;
+} ClariAnswer;
+
+/*
+ * The answer lives in the current context.  Raises what the statement does, with
+ * neither its text nor a position in it, and
+ * ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE where a name leads elsewhere.
+ */
+extern ClariAnswer clari_command_run(const ClariCommand *command);
+
+/* A number of the answer's first row; 0 where it is null. */
+extern int64 clari_answer_number(const ClariAnswer *answer, int column);
+
+/*
+ * ------- merge.c and merge_table.c -------
+ *
+ * The one MERGE of clari_merge() and clari_sync(): rows of forecasts into a table of
+ * forecasts, and what became of them.  It runs with the caller's rights.  The caller
+ * has locked the target against every other writer.
+ */
+
+/* Of the rows of a source, every one is in one of these, but for the deleted, which are the target's. */
+typedef struct ClariCounts
+{
+	int64 inserted;
+	int64 updated;
+	int64 unchanged;
+	int64 deleted;
+	int64 skipped; /* without a key, for another row of its key, as older than the target's, or by a trigger */
+} ClariCounts;
+
+/* Rows of one period and forecast; texts are in the database's encoding. */
+typedef struct ClariPart
+{
+	const char *time_period;
+	const char *forecast_name;
+	const char *newest; /* exported_at of the newest row; NULL: none is known */
+	const char *oldest; /* of the oldest; NULL: one is not known */
+	int64 rows;         /* of the source … */
+	int64 usable;       /* … that have a key … */
+	int64 keys;         /* … of which so many differ */
+	int64 before;  /* rows of the target, before and after the MERGE, and that it wrote; as far as they were counted */
+	int64 present; /* -1: not counted */
+	int64 written;
+	ClariCounts counts;
+} ClariPart;
+
+typedef struct ClariMerge
+{
+	Oid target;
+	Oid source;
+	const char *target_name; /* qualified, quoted */
+	const char *source_name;
+	bool by_user;       /* the key has user_id in place of owner_email */
+	bool distributed;   /* by Citus, which counts nothing */
+	bool swallows;      /* triggers may keep rows from being written */
+	bool composed;      /* of partitions or other children */
+	int64 pages;        /* of the target */
+	ClariHanded handed; /* for the source, if that has readers */
+	Snapshot snapshot;  /* all is read by it; NULL: not begun */
+
+	/* parts of the statements, in which t is the target and s the source */
+	const char *from;
+	const char *usable;
+	const char *keys; /* those of s as t compares them */
+	const char *hash; /* of s's owner as t compares it */
+	const char *same_key;
+	const char *differs;
+	const char *columns;
+	const char *insert;
+	const char *update;
+	const char *period; /* "t.time_period = ", and what a text must be cast to */
+	const char *period_type;
+	const char *name;
+	const char *name_type;
+} ClariMerge;
+
+/*
+ * The table that an argument means: the one given or, for NULL, the one of that
+ * name in the search_path, if it and its schema are the caller's, or of a role that
+ * he is a member of, or (the schema) a superuser's.  Raises
+ * ERRCODE_INSUFFICIENT_PRIVILEGE, ERRCODE_UNDEFINED_TABLE.
+ */
+extern Oid clari_merge_table(FunctionCallInfo fcinfo, int argument, const char *name);
+
+/*
+ * Locks a target, as far as the caller has the rights to write to it.  Raises
+ * ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE if it has not the name that it had.
+ */
+extern void clari_merge_lock(Oid target, const char *name, bool deletes);
+
+/* The same of a source, which others may go on writing to. */
+extern void clari_merge_lock_source(Oid source, const char *name);
+
+/*
+ * What it takes to merge the source into the target, both locked; options are
+ * those of a foreign table whose columns of types that were not exported leave the
+ * target's alone, or NULL.  palloc'd in the current context.  Raises whatever is
+ * known to make the merge fail.
+ */
+extern ClariMerge *clari_merge_open(Oid target, Oid source, const ClariOptions *options, bool deletes);
+
+/* What is written, and by which difference: columns of types that were not exported are not. */
+extern void clari_merge_set_types(ClariMerge *merge, uint32 types);
+
+/* Has the statements planned and checked, as EXPLAIN would. */
+extern void clari_merge_check(const ClariMerge *merge, bool deletes);
+
+/* Between these two nothing else may write to the target. */
+extern void clari_merge_begin(ClariMerge *merge);
+extern void clari_merge_end(ClariMerge *merge);
+
+/* Counts the part's rows in the source, which holds no others, or is handed none. */
+extern void clari_merge_look(ClariMerge *merge, ClariPart *part);
+
+/* Merges the parts, which are all that the source holds, and counts what became of each. */
+extern void clari_merge_run(ClariMerge *merge, ClariPart *parts, int count);
+
+/* Deletes what the target has of the parts and the source has not, unless it is newer; returns how many. */
+extern int64 clari_merge_delete(ClariMerge *merge, const ClariPart *parts, int count);
+
+/* How many rows that would be; also tells in part->present how many the target has by now. */
+extern int64 clari_merge_missing(ClariMerge *merge, ClariPart *part);
+
+/* Owners of the source who share an e-mail, at most five of them, as an error's detail has them. */
+extern char *clari_merge_shared(ClariMerge *merge);
+
+/*
+ * For a target that Citus distributes: the same merge from the staging table, which
+ * is locked, colocated with the target, and empty, or else that is raised; to stage
+ * what the source is handed, in this process or not at all; and to empty it again.
+ */
+extern ClariMerge *clari_merge_open_staged(const ClariMerge *rows, const ClariOptions *options, bool deletes);
+extern void clari_merge_stage(ClariMerge *rows, const ClariMerge *merge);
+extern void clari_merge_unstage(const ClariMerge *merge);
+extern void clari_merge_execute(const char *text, int expected);
+extern void clari_merge_check_colocated(Oid target, Oid staging, const char *key);
+
+/* Who owns the relation; and is the owner the caller, or a role that he is a member of? */
+extern Oid clari_merge_owner(Oid relid);
+extern bool clari_merge_is_own(Oid owner);
+
+/* A name with its schema, quoted. */
+extern char *clari_merge_name(Oid relid);
+
+/*
+ * ------- syncs.c -------
+ *
+ * The table clari_syncs in a target's schema: what was synced into it, from where, and
+ * when that was last found right.
+ */
+
+/* One of its rows. */
+typedef struct ClariSyncsRow
+{
+	ClariPart *part;
+	const char *job_id; /* of the export that was merged; NULL: none was */
+	TimestampTz exported_at;
+	const char *error; /* NULL: none, and the target is right */
+} ClariSyncsRow;
+
+/*
+ * What the rows of a foreign table are: server, forecast, and whatever else makes
+ * them what they are; last the account, as far as it is known by now.
+ */
+extern char *clari_syncs_source(const ClariOptions *options);
+
+/*
+ * The table of the target's schema, made if it is not there.  Raises
+ * ERRCODE_INSUFFICIENT_PRIVILEGE, also where it is a stranger's, whose triggers
+ * would run.
+ */
+extern Oid clari_syncs_open(Oid target);
+
+/*
+ * May rows of the source be merged as this part?  NULL, or why not: they are
+ * another source's.  *newer: there was an export after exported_at (as of which it
+ * is).
+ */
+extern char *clari_syncs_check(Oid syncs, Oid target, const ClariPart *part, const char *source,
+							   TimestampTz exported_at, bool *newer);
+
+/* Notes what has come of it. */
+extern void clari_syncs_note(Oid syncs, Oid target, const char *source, const ClariSyncsRow *row);
+
+#endif /* CLARI_CALL_INTERNAL_H */
