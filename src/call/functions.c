@@ -283,12 +283,6 @@ check_row(FunctionCallInfo fcinfo, const char *types)
 }
 
 static const char *
-shown_period(const char *period)
-{
-	return period[0] != '\0' ? period : "current";
-}
-
-static const char *
 tier_name(const ClariEntryInfo *entry)
 {
 	if (!entry->has_rowset)
@@ -315,7 +309,7 @@ clari_cache_entries(PG_FUNCTION_ARGS)
 		add_identity(&row, &entry->key);
 		add_text(&row, meta->base_url);
 		add_text(&row, meta->forecast);
-		add_text(&row, shown_period(meta->requested));
+		add_text(&row, clari_period_or_current(meta->requested));
 		add_text(&row, entry->state);
 		add_text(&row, tier_name(entry));
 		add_value(&row, Int64GetDatum(meta->rows[CLARI_ENTRIES]), !entry->has_rowset);
@@ -349,7 +343,7 @@ clari_export_flights(PG_FUNCTION_ARGS)
 		add_identity(&row, &flight->key);
 		add_text(&row, flight->base_url);
 		add_text(&row, flight->forecast);
-		add_text(&row, shown_period(flight->period));
+		add_text(&row, clari_period_or_current(flight->period));
 		add_text(&row, flight->phase);
 		add_text(&row, flight->job_id);
 		add_value(&row, TimestampTzGetDatum(flight->started_at), false);

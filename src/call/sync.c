@@ -143,6 +143,17 @@ forecast_name(const Sync *sync)
 	return pg_any_to_server(name, (int) strlen(name), PG_UTF8);
 }
 
+/* The selection's i-th quarter; empty: the current one, while it is not known which that is. */
+static char *
+period_text(const Sync *sync, int i)
+{
+	char *text = palloc0(CLARI_PERIOD_TEXT_SIZE);
+
+	if (sync->selection->periods[i] != CLARI_PERIOD_NONE)
+		clari_period_format(sync->selection->periods[i], text);
+	return text;
+}
+
 /* Locks the tables, and finds out how to merge; the target first, so that two blocks follow one another. */
 static void
 open_merge(Sync *sync)
@@ -170,13 +181,11 @@ check_sources(Sync *sync)
 
 	for (int i = 0; i < sync->selection->count; i++)
 	{
-		char period[CLARI_PERIOD_TEXT_SIZE] = "";
+		const char *period = period_text(sync, i);
 		ClariPart part = {.time_period = period, .forecast_name = forecast_name(sync)};
 		const char *why;
 		bool newer;
 
-		if (sync->selection->periods[i] != CLARI_PERIOD_NONE)
-			clari_period_format(sync->selection->periods[i], period);
 		why = clari_syncs_check(sync->syncs, sync->target, &part, source, 0, &newer);
 		if (why != NULL)
 			ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -216,8 +225,7 @@ notice_progress(const ClariWanted *wanted, int count, TimestampTz since)
 		for (int j = 0; j < nflights; j++)
 			if (wanted[i].state == CLARI_LOOKUP_FLYING && wanted[i].flight == flights[j].flight)
 				appendStringInfo(&list, "%s%s %s (" INT64_FORMAT " entries)", list.len > 0 ? ", " : "",
-								 flights[j].period[0] != '\0' ? flights[j].period : "current", flights[j].phase,
-								 flights[j].entries);
+								 clari_period_or_current(flights[j].period), flights[j].phase, flights[j].entries);
 	if (list.len > 0)
 		ereport(NOTICE, (errmsg("waiting for exports after " INT64_FORMAT " s: %s",
 								(GetCurrentTimestamp() - since) / USECS_PER_SEC, list.data)));
@@ -308,16 +316,13 @@ report_exports(Sync *sync)
 	{
 		const ClariWanted *wanted = &sync->selection->wanted[i];
 		Quarter *quarter = &sync->quarters[i];
-		char period[CLARI_PERIOD_TEXT_SIZE] = "current";
 
 		if (quarter->error == NULL)
 			clari_wanted_warn(wanted);
 		if (quarter->error == NULL && quarter->truncated)
 			clari_wanted_report_truncated(&wanted->version.meta, true);
-		if (sync->selection->periods[i] != CLARI_PERIOD_NONE)
-			clari_period_format(sync->selection->periods[i], period);
 		if (quarter->error != NULL)
-			quarter->part.time_period = pstrdup(period);
+			quarter->part.time_period = clari_period_or_current(period_text(sync, i));
 	}
 }
 

@@ -47,6 +47,13 @@ extern bool clari_period_parse(const char *text, ClariPeriod *period);
 /* For messages, of a period as text (empty: none was asked for): two arguments for "%s%s". */
 #define CLARI_PERIOD_WORDS(period) ((period)[0] != '\0' ? "period " : "the current quarter"), (period)
 
+/* The same in views and lists: the period, or "current". */
+static inline const char *
+clari_period_or_current(const char *period)
+{
+	return period[0] != '\0' ? period : "current";
+}
+
 /* Writes "2026_Q1" and its NUL to text, CLARI_PERIOD_TEXT_SIZE bytes; empty text for CLARI_PERIOD_NONE. */
 extern void clari_period_format(ClariPeriod period, char *text);
 

@@ -325,15 +325,11 @@ check_several(const ClariPivot *pivot, const Field *field, uint32 run, const cha
 static void
 check_shared(const ClariPivot *pivot, int attribute, uint32 run)
 {
-	char what[NAMEDATALEN + 64];
-
 	for (uint32 row = pivot->begins[run] + 1; row < run_end(pivot, run); row++)
 		if (!same_cell(&pivot->chunks[attribute], row - 1, row))
-		{
-			snprintf(what, sizeof(what), "column \"%s\" differs among them",
-					 clari_lists[CLARI_ENTRIES].attributes[attribute].name);
-			raise_ambiguous(pivot, row, what);
-		}
+			raise_ambiguous(
+				pivot, row,
+				psprintf("column \"%s\" differs among them", clari_lists[CLARI_ENTRIES].attributes[attribute].name));
 }
 
 void

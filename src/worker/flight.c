@@ -699,7 +699,7 @@ clari_flight_name(const ClariFlight *flight)
 {
 	const ClariRequest *request = &flight->order.request;
 
-	return psprintf("%s %s", request->forecast, request->period[0] != '\0' ? request->period : "current");
+	return psprintf("%s %s", request->forecast, clari_period_or_current(request->period));
 }
 
 void
