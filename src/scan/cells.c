@@ -34,22 +34,28 @@ typedef struct Cell
 	Datum constant; /* of a column that is the same for the whole rowset */
 } Cell;
 
-/* Where a column's Datums lie in the open group: all that is needed per row, and small, for it is the inner loop's. */
-typedef struct Getter
+/* How the rows of the open group get a column's values. */
+typedef enum FillWay
 {
-	int index;
-	const int32 *rows; /* by run; NULL without a pivot */
-	const char *bytes;
+	FILL_BY_CODE,  /* a row has the code of its value in a dictionary; 0 is NULL's */
+	FILL_BY_ROW,   /* a row has its own value; offset 0 is NULL's */
+	FILL_FIXED,    /* a row has its own number, which is the Datum */
+	FILL_CONSTANT, /* all entries have the same value, which owners lack who have no such entry */
+	FILL_CONVERTED /* whatever the encoding: the value is converted to the declared type or the database's encoding */
+} FillWay;
+
+/* A column of the open group: all that is needed for each row, and small, for the inner loop goes through it. */
+typedef struct Filler
+{
+	FillWay way;
+	int index;         /* in the slot */
+	const int32 *rows; /* by run, the row with its value; NULL without a pivot: runs are rows */
+	const char *bytes; /* these four are the chunk's */
 	const uint16 *codes;
 	const uint32 *offsets;
 	const int64 *fixed;
-} Getter;
-
-typedef struct Getters
-{
-	int count;
-	Getter *getters; /* room for all cells */
-} Getters;
+	Cell *cell;
+} Filler;
 
 struct ClariCells
 {
@@ -71,18 +77,16 @@ struct ClariCells
 
 	/* the open group, or the last one that was looked at */
 	int group;
-	int end;          /* the group at which to stop */
-	uint32 position;  /* of the next row */
-	uint32 count;     /* of rows: runs in the pivot, picked ones with a filter */
-	uint32 *picked;   /* with a filter: which they are */
-	uint32 npicked;   /* room there */
-	bool settled;     /* what all of its rows have in common is in the slot */
-	bool check;       /* whether its runs make rows */
-	Getters by_code;  /* of a dictionary */
-	Getters by_row;   /* plain */
-	Getters of_fixed; /* int64 */
-	int nslow;        /* cells that must be converted, or are special otherwise */
-	Cell **slow;
+	int end;         /* the group at which to stop */
+	uint32 position; /* of the next row */
+	uint32 count;    /* of rows: runs in the pivot, picked ones with a filter */
+	uint32 *picked;  /* with a filter: which they are */
+	uint32 npicked;  /* room there */
+	bool prepared;   /* what all of its rows have in common is in the slot */
+	bool check;      /* each run is checked whether it makes one row */
+	bool converts;   /* a filler does, in row_context */
+	int nfillers;    /* of the columns whose values differ from row to row */
+	Filler *fillers; /* room for all cells */
 
 	ClariCellsUse use;
 };
@@ -117,15 +121,10 @@ prepare_cell(ClariCells *cells, Cell *cell, Form_pg_attribute attribute, const C
 		cells->shared[column->attribute] = true;
 }
 
+/* The attributes of the filter's conditions, too, must be the same for all of an owner's entries. */
 static void
-prepare_getters(ClariCells *cells)
+share_filtered(ClariCells *cells)
 {
-	int room = Max(cells->ncells, 1);
-
-	cells->by_code.getters = palloc(sizeof(Getter) * room);
-	cells->by_row.getters = palloc(sizeof(Getter) * room);
-	cells->of_fixed.getters = palloc(sizeof(Getter) * room);
-	cells->slow = palloc(sizeof(Cell *) * room);
 	for (int i = 0; cells->filter != NULL && i < CLARI_MAX_ATTRIBUTES; i++)
 		cells->shared[i] = cells->shared[i] || clari_filter_needs(cells->filter, i);
 }
@@ -145,6 +144,7 @@ clari_cells_begin(const ClariOptions *options, TupleDesc tupdesc, List *needed, 
 	cells->recode = GetDatabaseEncoding() != PG_UTF8 && GetDatabaseEncoding() != PG_SQL_ASCII;
 	cells->list = clari_object_list(options->object);
 	cells->cells = palloc0(sizeof(Cell) * Max(list_length(needed), 1));
+	cells->fillers = palloc(sizeof(Filler) * Max(list_length(needed), 1));
 	foreach (lc, needed)
 	{
 		Form_pg_attribute attribute = TupleDescAttr(tupdesc, lfirst_int(lc) - 1);
@@ -152,7 +152,7 @@ clari_cells_begin(const ClariOptions *options, TupleDesc tupdesc, List *needed, 
 		if (!attribute->attisdropped)
 			prepare_cell(cells, &cells->cells[cells->ncells++], attribute, &columns[lfirst_int(lc) - 1]);
 	}
-	prepare_getters(cells);
+	share_filtered(cells);
 	return cells;
 }
 
@@ -217,9 +217,9 @@ fill_value(Cell *cell, Datum value, TupleTableSlot *slot)
 	slot->tts_isnull[cell->index] = false;
 }
 
-/* Any cell: the one that looks at everything. */
+/* Fills a cell from its chunk's row, whatever the chunk's encoding, and converts the value where that must be. */
 static void
-fill_attribute(const ClariCells *cells, Cell *cell, uint32 row, TupleTableSlot *slot)
+fill_converted(const ClariCells *cells, Cell *cell, uint32 row, TupleTableSlot *slot)
 {
 	const ClariChunk *chunk = &cells->chunks[cell->column.attribute];
 
@@ -400,33 +400,52 @@ row_among(const int32 *rows, uint32 row)
 }
 
 /*
- * Decides for each cell how rows of the open group fill it: by a getter of its
- * chunk's encoding; by fill_attribute(), which can do anything but takes longer
- * ("slow"); or not at all, where all rows have the same value, which is put into
- * the slot once.
+ * How rows of the open group fill the cell; false: not at all, since all of them
+ * have the same value, or none.
  */
-static void
-choose_getters(ClariCells *cells)
+static bool
+choose_way(const ClariCells *cells, const Cell *cell, const ClariChunk *chunk, FillWay *way)
 {
-	cells->by_code.count = cells->by_row.count = cells->of_fixed.count = cells->nslow = 0;
+	if (cell->convert || (cells->recode && cell->column.type == CLARI_TEXT))
+	{
+		*way = FILL_CONVERTED;
+		return true;
+	}
+	switch (chunk->encoding)
+	{
+		case CLARI_ENCODING_DICTIONARY:
+			*way = FILL_BY_CODE;
+			return true;
+		case CLARI_ENCODING_PLAIN:
+			*way = FILL_BY_ROW;
+			return true;
+		case CLARI_ENCODING_FIXED:
+			*way = FILL_FIXED;
+			return true;
+		case CLARI_ENCODING_CONSTANT:
+			*way = FILL_CONSTANT;
+			return cell->column.source != CLARI_FROM_ATTRIBUTE;
+		default:
+			return false;
+	}
+}
+
+static void
+choose_fillers(ClariCells *cells)
+{
+	cells->nfillers = 0;
+	cells->converts = false;
 	for (int i = 0; i < cells->ncells; i++)
 	{
 		Cell *cell = &cells->cells[i];
 		const ClariChunk *chunk = &cells->chunks[Max(cell->column.attribute, 0)];
-		Getter getter = {cell->index, rows_of(cells, cell), chunk->bytes, chunk->codes, chunk->offsets, chunk->fixed};
+		FillWay way;
 
-		if (cell->column.attribute < 0)
+		if (cell->column.attribute < 0 || !choose_way(cells, cell, chunk, &way))
 			continue;
-		if (cell->convert || (cells->recode && cell->column.type == CLARI_TEXT))
-			cells->slow[cells->nslow++] = cell;
-		else if (chunk->encoding == CLARI_ENCODING_DICTIONARY)
-			cells->by_code.getters[cells->by_code.count++] = getter;
-		else if (chunk->encoding == CLARI_ENCODING_PLAIN)
-			cells->by_row.getters[cells->by_row.count++] = getter;
-		else if (chunk->encoding == CLARI_ENCODING_FIXED)
-			cells->of_fixed.getters[cells->of_fixed.count++] = getter;
-		else if (chunk->encoding == CLARI_ENCODING_CONSTANT && cell->column.source != CLARI_FROM_ATTRIBUTE)
-			cells->slow[cells->nslow++] = cell; /* NULL for an owner who has no such entry */
+		cells->converts = cells->converts || way == FILL_CONVERTED;
+		cells->fillers[cells->nfillers++] = (Filler){way,          cell->index,    rows_of(cells, cell), chunk->bytes,
+													 chunk->codes, chunk->offsets, chunk->fixed,         cell};
 	}
 }
 
@@ -470,8 +489,8 @@ open_group(ClariCells *cells)
 	if (cells->pivot != NULL)
 		open_runs(cells, group);
 	cells->use.skipped += all - cells->count;
-	choose_getters(cells);
-	cells->settled = false;
+	choose_fillers(cells);
+	cells->prepared = false;
 	return true;
 }
 
@@ -490,9 +509,9 @@ next_group(ClariCells *cells)
 
 /* ------- rows ------- */
 
-/* What is the same for all rows of the group: it stays in the slot from row to row. */
+/* Puts into the slot what is the same for all rows of the group: it stays there from row to row. */
 static void
-settle(ClariCells *cells, TupleTableSlot *slot)
+prepare_slot(ClariCells *cells, TupleTableSlot *slot)
 {
 	for (int i = 0; i < cells->ncells; i++)
 	{
@@ -505,74 +524,69 @@ settle(ClariCells *cells, TupleTableSlot *slot)
 			slot->tts_values[cell->index] = PointerGetDatum(chunk->bytes);
 		slot->tts_isnull[cell->index] = cell->column.attribute >= 0 && chunk->encoding == CLARI_ENCODING_NULL;
 	}
-	cells->settled = true;
-}
-
-/* The getters' columns of a row or run of the group. */
-static inline void
-get_by_code(const Getters *getters, uint32 position, Datum *values, bool *nulls)
-{
-	const Getter *end = getters->getters + getters->count;
-
-	for (const Getter *getter = getters->getters; getter < end; getter++)
-	{
-		int32 row = row_among(getter->rows, position);
-		uint16 code = row < 0 ? 0 : getter->codes[row];
-
-		nulls[getter->index] = code == 0;
-		if (code != 0)
-			values[getter->index] = PointerGetDatum(getter->bytes + getter->offsets[code - 1]);
-	}
+	cells->prepared = true;
 }
 
 static inline void
-get_by_row(const Getters *getters, uint32 position, Datum *values, bool *nulls)
+fill_column(const ClariCells *cells, const Filler *filler, uint32 position, TupleTableSlot *slot)
 {
-	const Getter *end = getters->getters + getters->count;
+	Datum *value = &slot->tts_values[filler->index];
+	bool *isnull = &slot->tts_isnull[filler->index];
+	int32 row = row_among(filler->rows, position);
 
-	for (const Getter *getter = getters->getters; getter < end; getter++)
+	switch (filler->way)
 	{
-		int32 row = row_among(getter->rows, position);
-		uint32 offset = row < 0 ? 0 : getter->offsets[row];
+		case FILL_BY_CODE:
+		{
+			uint16 code = row < 0 ? 0 : filler->codes[row];
 
-		nulls[getter->index] = offset == 0;
-		values[getter->index] = PointerGetDatum(getter->bytes + offset);
+			*isnull = code == 0;
+			if (code != 0)
+				*value = PointerGetDatum(filler->bytes + filler->offsets[code - 1]);
+			break;
+		}
+		case FILL_BY_ROW:
+		{
+			uint32 offset = row < 0 ? 0 : filler->offsets[row];
+
+			*isnull = offset == 0;
+			*value = PointerGetDatum(filler->bytes + offset);
+			break;
+		}
+		case FILL_FIXED:
+		{
+			int64 fixed = row < 0 ? CLARI_FIXED_NULL : filler->fixed[row];
+
+			*isnull = fixed == CLARI_FIXED_NULL;
+			*value = Int64GetDatum(fixed); /* a date's or a boolean's Datum is its number's, too */
+			break;
+		}
+		case FILL_CONSTANT:
+			*isnull = row < 0;
+			break;
+		case FILL_CONVERTED:
+			if (row < 0)
+				fill_null(filler->cell, slot);
+			else
+				fill_converted(cells, filler->cell, (uint32) row, slot);
+			break;
 	}
 }
 
-/* A date's or a boolean's Datum is its number's, too. */
-static inline void
-get_fixed(const Getters *getters, uint32 position, Datum *values, bool *nulls)
-{
-	const Getter *end = getters->getters + getters->count;
-
-	for (const Getter *getter = getters->getters; getter < end; getter++)
-	{
-		int32 row = row_among(getter->rows, position);
-		int64 fixed = row < 0 ? CLARI_FIXED_NULL : getter->fixed[row];
-
-		nulls[getter->index] = fixed == CLARI_FIXED_NULL;
-		values[getter->index] = Int64GetDatum(fixed);
-	}
-}
-
+/* Converted values live until the next row. */
 static void
-get_slow_values(ClariCells *cells, uint32 position, TupleTableSlot *slot)
+fill_columns(ClariCells *cells, uint32 position, TupleTableSlot *slot)
 {
-	MemoryContext previous;
+	const Filler *end = cells->fillers + cells->nfillers;
+	MemoryContext previous = CurrentMemoryContext;
 
-	MemoryContextReset(cells->row_context);
-	previous = MemoryContextSwitchTo(cells->row_context);
-	for (int i = 0; i < cells->nslow; i++)
+	if (cells->converts)
 	{
-		Cell *cell = cells->slow[i];
-		int32 row = row_among(rows_of(cells, cell), position);
-
-		if (row < 0)
-			fill_null(cell, slot);
-		else
-			fill_attribute(cells, cell, (uint32) row, slot);
+		MemoryContextReset(cells->row_context);
+		MemoryContextSwitchTo(cells->row_context);
 	}
+	for (const Filler *filler = cells->fillers; filler < end; filler++)
+		fill_column(cells, filler, position, slot);
 	MemoryContextSwitchTo(previous);
 }
 
@@ -587,20 +601,16 @@ clari_cells_next(ClariCells *cells, TupleTableSlot *slot)
 	/* A slot that was materialized has forgotten what it was given before; any other has its values overwritten. */
 	if (TTS_SHOULDFREE(slot))
 	{
-		cells->settled = false;
+		cells->prepared = false;
 		ExecClearTuple(slot);
 	}
 	row = cells->filter != NULL ? cells->picked[cells->position] : cells->position;
 	cells->position++;
 	if (cells->check)
 		clari_pivot_check(cells->pivot, row);
-	if (!cells->settled)
-		settle(cells, slot);
-	get_by_code(&cells->by_code, row, slot->tts_values, slot->tts_isnull);
-	get_by_row(&cells->by_row, row, slot->tts_values, slot->tts_isnull);
-	get_fixed(&cells->of_fixed, row, slot->tts_values, slot->tts_isnull);
-	if (cells->nslow > 0)
-		get_slow_values(cells, row, slot);
+	if (!cells->prepared)
+		prepare_slot(cells, slot);
+	fill_columns(cells, row, slot);
 	if (TTS_EMPTY(slot))
 		ExecStoreVirtualTuple(slot);
 	return true;
