@@ -56,8 +56,8 @@ static void
 raise_failure(const ClariSelection *selection)
 {
 	for (int i = 0; i < selection->count; i++)
-		if (selection->wanted[i].state == CLARI_LOOKUP_FAILED)
-			clari_error_report(ERROR, &selection->wanted[i].error);
+		if (selection->exports[i].state == CLARI_LOOKUP_FAILED)
+			clari_error_report(ERROR, &selection->exports[i].error);
 }
 
 /*
@@ -69,20 +69,20 @@ Datum
 clari_prefetch(PG_FUNCTION_ARGS)
 {
 	ClariSelection *selection = select_arguments(fcinfo);
-	ClariFreshness freshness = clari_wanted_freshness(selection->options, GetCurrentTimestamp());
+	ClariFreshness freshness = clari_export_freshness(selection->options, GetCurrentTimestamp());
 	ClariError error;
 	int64 flying = 0;
 
 	/* What may turn out to be outside of the extent is not exported. */
 	if (selection->current == CLARI_PERIOD_NONE && clari_selection_needs_current(selection))
 	{
-		selection->wanted[0] = selection->learning;
+		selection->exports[0] = selection->learning;
 		selection->count = 1;
 	}
 	freshness.stale_while_revalidate = freshness.stale_if_error = 0; /* what is stale is what it is for */
-	(void) clari_wanted_poll(selection->options, &freshness, selection->wanted, selection->count);
+	(void) clari_export_poll(selection->options, &freshness, selection->exports, selection->count);
 	for (int i = 0; i < selection->count; i++)
-		flying += selection->wanted[i].state == CLARI_LOOKUP_FLYING;
+		flying += selection->exports[i].state == CLARI_LOOKUP_FLYING;
 	clari_interest_keep(selection->interest);
 	if (flying > 0 && !clari_cache_start_workers(&error))
 		clari_error_report(ERROR, &error);
@@ -95,36 +95,37 @@ Datum
 clari_refresh(PG_FUNCTION_ARGS)
 {
 	ClariSelection *selection = select_arguments(fcinfo);
-	ClariFreshness freshness = clari_wanted_freshness(selection->options, GetCurrentTimestamp());
+	ClariFreshness freshness = clari_export_freshness(selection->options, GetCurrentTimestamp());
 
 	freshness.anew = selection->anew = true;
 	(void) clari_select_learn(selection, -1, NULL);
 	do
-		(void) clari_wanted_wait(selection->options, &freshness, selection->wanted, selection->count, -1, NULL);
+		(void) clari_export_wait(selection->options, &freshness, selection->exports, selection->count, -1, NULL);
 	while (clari_select_roll_over(selection));
 	raise_failure(selection);
 	for (int i = 0; i < selection->count; i++)
-		clari_wanted_warn(&selection->wanted[i]);
+		clari_export_warn(&selection->exports[i]);
 	PG_RETURN_INT64(selection->count);
 }
 
 static int64
 invalidate_selection(const ClariSelection *selection)
 {
-	ClariPeriod current = clari_wanted_current(selection->options);
-	ClariWanted alias;
+	ClariPeriod current = clari_export_known_current(selection->options);
+	ClariExport alias;
 	int64 count = 0;
 
 	for (int i = 0; i < selection->count; i++)
 	{
 		char text[CLARI_PERIOD_TEXT_SIZE];
 
-		count += clari_cache_invalidate(&selection->wanted[i].key);
+		count += clari_cache_invalidate(&selection->exports[i].key);
 		/* The current quarter may be there twice: exported with its name, and without. */
 		if (selection->periods[i] != current || current == CLARI_PERIOD_NONE)
 			continue;
 		clari_period_format(current, text);
-		clari_wanted_init(selection->options, selection->wanted[i].request.period[0] != '\0' ? "" : text, NULL, &alias);
+		clari_export_init(selection->options, selection->exports[i].request.period[0] != '\0' ? "" : text, NULL,
+						  &alias);
 		count += clari_cache_invalidate(&alias.key);
 	}
 	return count;
@@ -185,7 +186,7 @@ cancelled_settled(void *arg)
 static int64
 await_cancelled(Cancelled *cancelled)
 {
-	(void) clari_wanted_sleep(cancelled_settled, cancelled, -1, NULL);
+	(void) clari_export_sleep(cancelled_settled, cancelled, -1, NULL);
 	warn_of_uncancelled(cancelled);
 	return cancelled->count;
 }
@@ -206,11 +207,11 @@ clari_cancel(PG_FUNCTION_ARGS)
 
 	for (int i = 0; i <= selection->count; i++) /* the last is the one that tells the current quarter */
 	{
-		uint64 flight = clari_cache_cancel(&selection->wanted[i].key, role);
+		uint64 flight = clari_cache_cancel(&selection->exports[i].key, role);
 
 		if (flight == 0)
 			continue;
-		cancelled.keys[cancelled.count] = selection->wanted[i].key;
+		cancelled.keys[cancelled.count] = selection->exports[i].key;
 		cancelled.flights[cancelled.count++] = flight;
 	}
 	PG_RETURN_INT64(await_cancelled(&cancelled));

@@ -56,10 +56,10 @@ typedef struct ClariSelection
 	ClariInterest *interest;
 	ClariExtent asked;    /* the periods argument, or the table's extent */
 	ClariPeriod current;  /* CLARI_PERIOD_NONE: not needed, or not known yet */
-	ClariWanted learning; /* the export that tells it */
+	ClariExport learning; /* the export that tells it */
 	bool anew;            /* if it is not known, a new export shall tell it, even if one failed a moment ago */
 	int count;
-	ClariWanted *wanted;  /* count, ascending by period, the current quarter without one; and then learning */
+	ClariExport *exports; /* count, ascending by period, the current quarter without one; and then learning */
 	ClariPeriod *periods; /* count; CLARI_PERIOD_NONE while only Clari knows */
 } ClariSelection;
 
@@ -82,7 +82,7 @@ extern bool clari_selection_needs_current(const ClariSelection *selection);
  * extent needs it, at most timeout_ms (-1: no bound; false when they were
  * over), and completes the selection.  An export is made for it only if none is
  * cached that the table would take.  Raises the export's error, and as
- * clari_wanted_wait() does when the patience is over.
+ * clari_export_wait() does when the patience is over.
  */
 extern bool clari_select_learn(ClariSelection *selection, long timeout_ms, ClariPatience *patience);
 

@@ -93,15 +93,15 @@ fill_in(ClariSelection *selection)
 		selection->count = clari_extent_expand(&selection->asked, current, selection->periods);
 	if (known || !clari_selection_needs_current(selection))
 		check_within_extent(selection);
-	selection->wanted = palloc(sizeof(ClariWanted) * (selection->count + 1));
-	selection->wanted[selection->count] = selection->learning;
+	selection->exports = palloc(sizeof(ClariExport) * (selection->count + 1));
+	selection->exports[selection->count] = selection->learning;
 	for (int i = 0; i < selection->count; i++)
 	{
 		char text[CLARI_PERIOD_TEXT_SIZE] = "";
 
 		if (selection->periods[i] != current)
 			clari_period_format(selection->periods[i], text);
-		clari_wanted_init(selection->options, text, selection->interest, &selection->wanted[i]);
+		clari_export_init(selection->options, text, selection->interest, &selection->exports[i]);
 	}
 }
 
@@ -122,13 +122,13 @@ clari_select(Oid relid, ArrayType *periods)
 	selection->periods = palloc(sizeof(ClariPeriod) * CLARI_EXTENT_MAX_PERIODS);
 	selection->current = CLARI_PERIOD_NONE;
 	selection->interest = clari_interest_make(CurrentMemoryContext);
-	clari_wanted_init(selection->options, "", NULL, &selection->learning); /* looked at, not waited for */
-	freshness = clari_wanted_freshness(selection->options, GetCurrentTimestamp());
-	if (clari_selection_needs_current(selection) && clari_wanted_find(&freshness, &selection->learning))
-		selection->current = clari_wanted_answered(&selection->learning);
+	clari_export_init(selection->options, "", NULL, &selection->learning); /* looked at, not waited for */
+	freshness = clari_export_freshness(selection->options, GetCurrentTimestamp());
+	if (clari_selection_needs_current(selection) && clari_export_find(&freshness, &selection->learning))
+		selection->current = clari_export_told_current(&selection->learning);
 	else
 		/* What is under way, or failed a moment ago, is for who waits to judge: clari_refresh() may not take it. */
-		clari_wanted_init(selection->options, "", NULL, &selection->learning);
+		clari_export_init(selection->options, "", NULL, &selection->learning);
 	selection->learning.interest = selection->interest;
 	fill_in(selection);
 	return selection;
@@ -138,23 +138,23 @@ clari_select(Oid relid, ArrayType *periods)
 static void
 learn_current(ClariSelection *selection)
 {
-	selection->current = clari_wanted_answered(&selection->learning);
+	selection->current = clari_export_told_current(&selection->learning);
 	fill_in(selection);
 	for (int i = 0; i < selection->count; i++)
 		if (selection->periods[i] == selection->current)
-			selection->wanted[i] = selection->learning;
+			selection->exports[i] = selection->learning;
 }
 
 bool
 clari_select_learn(ClariSelection *selection, long timeout_ms, ClariPatience *patience)
 {
-	ClariWanted *learning = &selection->learning;
-	ClariFreshness freshness = clari_wanted_freshness(selection->options, GetCurrentTimestamp());
+	ClariExport *learning = &selection->learning;
+	ClariFreshness freshness = clari_export_freshness(selection->options, GetCurrentTimestamp());
 
 	freshness.anew = selection->anew;
 	if (selection->current != CLARI_PERIOD_NONE || !clari_selection_needs_current(selection))
 		return true;
-	if (!clari_wanted_wait(selection->options, &freshness, learning, 1, timeout_ms, patience))
+	if (!clari_export_wait(selection->options, &freshness, learning, 1, timeout_ms, patience))
 		return false;
 	if (learning->state != CLARI_LOOKUP_READY)
 		clari_error_report(ERROR, &learning->error);
@@ -167,12 +167,12 @@ clari_select_roll_over(ClariSelection *selection)
 {
 	for (int i = 0; i < selection->count; i++)
 	{
-		const ClariWanted *wanted = &selection->wanted[i];
+		const ClariExport *export = &selection->exports[i];
 
-		if (wanted->request.period[0] != '\0' || wanted->state != CLARI_LOOKUP_READY ||
-			clari_wanted_answered(wanted) == selection->periods[i])
+		if (export->request.period[0] != '\0' || export->state != CLARI_LOOKUP_READY ||
+			clari_export_told_current(export) == selection->periods[i])
 			continue;
-		selection->learning = *wanted;
+		selection->learning = *export;
 		learn_current(selection);
 		return true;
 	}

@@ -214,7 +214,7 @@ check_beforehand(Sync *sync)
 
 /* One line for all that are still to come. */
 static void
-notice_progress(const ClariWanted *wanted, int count, TimestampTz since)
+notice_progress(const ClariExport *exports, int count, TimestampTz since)
 {
 	int nflights;
 	ClariFlightInfo *flights = clari_cache_flights(&nflights);
@@ -223,7 +223,7 @@ notice_progress(const ClariWanted *wanted, int count, TimestampTz since)
 	initStringInfo(&list);
 	for (int i = 0; i < count; i++)
 		for (int j = 0; j < nflights; j++)
-			if (wanted[i].state == CLARI_LOOKUP_FLYING && wanted[i].flight == flights[j].flight)
+			if (exports[i].state == CLARI_LOOKUP_FLYING && exports[i].flight == flights[j].flight)
 				appendStringInfo(&list, "%s%s %s (" INT64_FORMAT " entries)", list.len > 0 ? ", " : "",
 								 clari_period_or_current(flights[j].period), flights[j].phase, flights[j].entries);
 	if (list.len > 0)
@@ -242,9 +242,9 @@ wait_for_exports(Sync *sync, const ClariFreshness *freshness)
 		notice_progress(&selection->learning, 1, freshness->since);
 	do
 	{
-		while (!clari_wanted_wait(selection->options, freshness, selection->wanted, selection->count, PROGRESS_INTERVAL,
-								  &sync->patience))
-			notice_progress(selection->wanted, selection->count, freshness->since);
+		while (!clari_export_wait(selection->options, freshness, selection->exports, selection->count,
+								  PROGRESS_INTERVAL, &sync->patience))
+			notice_progress(selection->exports, selection->count, freshness->since);
 	} while (clari_select_roll_over(selection));
 }
 
@@ -258,9 +258,9 @@ error_text(const ClariError *error)
 
 /* Says what is wrong with it, if anything is; the texts are the sync's. */
 static void
-judge(const Sync *sync, const ClariWanted *wanted, Quarter *quarter)
+judge(const Sync *sync, const ClariExport *export, Quarter *quarter)
 {
-	const ClariRowsetMeta *meta = &wanted->version.meta;
+	const ClariRowsetMeta *meta = &export->version.meta;
 	const char *exported_at = pstrdup(timestamptz_to_str(meta->exported_at));
 
 	quarter->truncated = (meta->flags & CLARI_ROWSET_TRUNCATED) != 0;
@@ -268,8 +268,8 @@ judge(const Sync *sync, const ClariWanted *wanted, Quarter *quarter)
 								.forecast_name = forecast_name(sync),
 								.newest = exported_at,
 								.oldest = exported_at};
-	if (wanted->state != CLARI_LOOKUP_READY)
-		quarter->error = error_text(&wanted->error);
+	if (export->state != CLARI_LOOKUP_READY)
+		quarter->error = error_text(&export->error);
 	else if (meta->flags & CLARI_ROWSET_WRONG_PERIOD)
 		quarter->error = psprintf("Clari answered with period %s.", meta->answered);
 	else if (quarter->truncated && !sync->selection->options->transport.allow_truncated)
@@ -290,19 +290,19 @@ open_exports(Sync *sync)
 	sync->quarters = palloc0(sizeof(Quarter) * Max(sync->count, 1));
 	for (int i = 0; i < sync->count; i++)
 	{
-		ClariWanted *wanted = &selection->wanted[i];
+		ClariExport *export = &selection->exports[i];
 		Quarter *quarter = &sync->quarters[i];
 		ClariError error;
 
-		judge(sync, wanted, quarter);
+		judge(sync, export, quarter);
 		if (quarter->error == NULL)
-			quarter->reader = clari_reader_open(&wanted->version, sync->context, &error);
+			quarter->reader = clari_reader_open(&export->version, sync->context, &error);
 		if (quarter->error != NULL || quarter->reader != NULL)
 			continue;
 		quarter->error = error_text(&error);
-		if (error.code == CLARI_ERROR_RESOURCES || wanted->lost >= MOST_LOST)
+		if (error.code == CLARI_ERROR_RESOURCES || export->lost >= MOST_LOST)
 			continue;
-		clari_wanted_lose(wanted);
+		clari_export_lose(export);
 		complete = false;
 	}
 	return complete;
@@ -314,13 +314,13 @@ report_exports(Sync *sync)
 {
 	for (int i = 0; i < sync->count; i++)
 	{
-		const ClariWanted *wanted = &sync->selection->wanted[i];
+		const ClariExport *export = &sync->selection->exports[i];
 		Quarter *quarter = &sync->quarters[i];
 
 		if (quarter->error == NULL)
-			clari_wanted_warn(wanted);
+			clari_export_warn(export);
 		if (quarter->error == NULL && quarter->truncated)
-			clari_wanted_report_truncated(&wanted->version.meta, true);
+			clari_export_report_truncated(&export->version.meta, true);
 		if (quarter->error != NULL)
 			quarter->part.time_period = clari_period_or_current(period_text(sync, i));
 	}
@@ -690,7 +690,7 @@ clari_sync(PG_FUNCTION_ARGS)
 	PreventCommandIfReadOnly("CALL clari_sync()");
 	PreventCommandDuringRecovery("CALL clari_sync()");
 	sync = begin_sync(fcinfo);
-	freshness = clari_wanted_freshness(sync->selection->options, GetCurrentTimestamp());
+	freshness = clari_export_freshness(sync->selection->options, GetCurrentTimestamp());
 	freshness.max_age = interval_microseconds(PG_GETARG_INTERVAL_P(4));
 	SPI_connect_ext(sync->atomic ? 0 : SPI_OPT_NONATOMIC);
 	MemoryContextSwitchTo(context);

@@ -68,7 +68,7 @@ add_period(ClariEstimate *estimate, const ClariOptions *options, bool authentica
 	char text[CLARI_PERIOD_TEXT_SIZE];
 
 	clari_period_format(period, text);
-	if (!authenticated || !clari_wanted_peek(options, text, version))
+	if (!authenticated || !clari_export_peek(options, text, version))
 	{
 		estimate->tuples += default_rows(estimate->object);
 		estimate->exports += 1;
@@ -77,7 +77,7 @@ add_period(ClariEstimate *estimate, const ClariOptions *options, bool authentica
 	estimate->nversions++;
 	estimate->tuples += clari_estimate_rows(estimate->object, &version->meta);
 	estimate->bytes += version->bytes;
-	if (!clari_wanted_is_fresh(options, version, GetCurrentStatementStartTimestamp()))
+	if (!clari_export_is_fresh(options, version, GetCurrentStatementStartTimestamp()))
 		estimate->exports += 1;
 }
 

@@ -81,7 +81,7 @@ surviving_periods(const ClariOptions *options, List *pruning, const PlanInfo *in
 	if (clari_extent_is_relative(&options->extent))
 	{
 		if (authenticated)
-			current = clari_wanted_current(options);
+			current = clari_export_known_current(options);
 		if (current == CLARI_PERIOD_NONE)
 			return -1;
 	}

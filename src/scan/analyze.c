@@ -28,7 +28,7 @@ find_cached(Relation relation)
 	if (!clari_options_authenticate(options, relation->rd_rel->relowner, true))
 		return estimate;
 	if (clari_extent_is_relative(&options->extent))
-		current = clari_wanted_current(options);
+		current = clari_export_known_current(options);
 	if (!clari_extent_is_relative(&options->extent) || current != CLARI_PERIOD_NONE)
 		count = clari_extent_expand(&options->extent, current, periods);
 	clari_estimate_scan(&estimate, options, true, periods, count);

@@ -88,7 +88,7 @@ static void
 describe_period(const ClariOptions *options, const char *period, bool authenticated, Lists *lists)
 {
 	ClariVersion version;
-	ClariWanted wanted;
+	ClariExport export;
 	bool fresh;
 
 	if (!authenticated)
@@ -96,15 +96,15 @@ describe_period(const ClariOptions *options, const char *period, bool authentica
 		append_item(&lists->missing, period);
 		return;
 	}
-	if (!clari_wanted_peek(options, period, &version))
+	if (!clari_export_peek(options, period, &version))
 	{
-		clari_wanted_init(options, period, NULL, &wanted);
-		append_identity(&lists->identities, period, &wanted.key);
+		clari_export_init(options, period, NULL, &export);
+		append_identity(&lists->identities, period, &export.key);
 		append_item(&lists->missing, period);
 		return;
 	}
 	append_identity(&lists->identities, period, &version.meta.key);
-	fresh = clari_wanted_is_fresh(options, &version, GetCurrentTimestamp());
+	fresh = clari_export_is_fresh(options, &version, GetCurrentTimestamp());
 	append_item(fresh ? &lists->cached : &lists->stale,
 				psprintf("%s (%s, " UINT64_FORMAT " entries)", period,
 						 version.segment != DSM_HANDLE_INVALID ? "memory" : "disk", version.meta.rows[CLARI_ENTRIES]));

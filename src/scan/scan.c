@@ -381,7 +381,7 @@ clari_scan_periods(ForeignScanState *node, ClariPeriod *periods)
 	if (clari_extent_is_relative(&state->options->extent))
 	{
 		if (state->authenticated)
-			current = clari_wanted_current(state->options);
+			current = clari_export_known_current(state->options);
 		if (current == CLARI_PERIOD_NONE)
 			return -1;
 	}

@@ -85,21 +85,21 @@ add_interest(ClariInterest *interest)
 /* ------- single exports ------- */
 
 void
-clari_wanted_init(const ClariOptions *options, const char *period, ClariInterest *interest, ClariWanted *wanted)
+clari_export_init(const ClariOptions *options, const char *period, ClariInterest *interest, ClariExport *export)
 {
 	ClariError error;
 
-	memset(wanted, 0, sizeof(*wanted));
-	wanted->interest = interest;
-	wanted->request = options->request;
-	strlcpy(wanted->request.period, period, sizeof(wanted->request.period));
-	wanted->state = CLARI_LOOKUP_ABSENT;
-	if (!clari_request_key(&wanted->request, &wanted->key, &error))
+	memset(export, 0, sizeof(*export));
+	export->interest = interest;
+	export->request = options->request;
+	strlcpy(export->request.period, period, sizeof(export->request.period));
+	export->state = CLARI_LOOKUP_ABSENT;
+	if (!clari_request_key(&export->request, &export->key, &error))
 		clari_error_report(ERROR, &error);
 }
 
 ClariFreshness
-clari_wanted_freshness(const ClariOptions *options, TimestampTz since)
+clari_export_freshness(const ClariOptions *options, TimestampTz since)
 {
 	return (ClariFreshness){.since = since,
 							.cache_ttl = options->cache_ttl,
@@ -110,33 +110,33 @@ clari_wanted_freshness(const ClariOptions *options, TimestampTz since)
 }
 
 bool
-clari_wanted_is_fresh(const ClariOptions *options, const ClariVersion *version, TimestampTz since)
+clari_export_is_fresh(const ClariOptions *options, const ClariVersion *version, TimestampTz since)
 {
-	ClariFreshness freshness = clari_wanted_freshness(options, since);
+	ClariFreshness freshness = clari_export_freshness(options, since);
 
 	return version->meta.posted_at > since - clari_freshness_age(&version->meta, &freshness);
 }
 
 /* Looks it up, without a transport without queueing anything. */
 static void
-look_up(const ClariTransport *transport, const ClariFreshness *freshness, ClariWanted *wanted)
+look_up(const ClariTransport *transport, const ClariFreshness *freshness, ClariExport *export)
 {
-	ClariInterest *interest = wanted->interest;
-	ClariInquiry inquiry = {&wanted->key, &wanted->request, transport, NULL};
+	ClariInterest *interest = export->interest;
+	ClariInquiry inquiry = {&export->key, &export->request, transport, NULL};
 	TimestampTz asked_at = GetCurrentTimestamp(); /* before any worker can POST for it */
 
 	if (interest != NULL)
 		inquiry.joined = add_interest(interest);
-	wanted->state = clari_cache_lookup(&inquiry, freshness, &wanted->flight, &wanted->version, &wanted->error);
+	export->state = clari_cache_lookup(&inquiry, freshness, &export->flight, &export->version, &export->error);
 	if (interest != NULL && *inquiry.joined == 0)
 		interest->count--;
-	wanted->stale_if_error = wanted->state == CLARI_LOOKUP_STALE_ERROR || wanted->state == CLARI_LOOKUP_STALE;
-	if (wanted->state == CLARI_LOOKUP_QUEUED)
+	export->stale_if_error = export->state == CLARI_LOOKUP_STALE_ERROR || export->state == CLARI_LOOKUP_STALE;
+	if (export->state == CLARI_LOOKUP_QUEUED)
 	{
-		wanted->queued_at = asked_at;
-		wanted->state = CLARI_LOOKUP_FLYING;
+		export->queued_at = asked_at;
+		export->state = CLARI_LOOKUP_FLYING;
 	}
-	wanted->flew = wanted->flew || wanted->state == CLARI_LOOKUP_FLYING;
+	export->flew = export->flew || export->state == CLARI_LOOKUP_FLYING;
 }
 
 static bool
@@ -146,71 +146,71 @@ serves(ClariLookup state)
 }
 
 bool
-clari_wanted_find(const ClariFreshness *freshness, ClariWanted *wanted)
+clari_export_find(const ClariFreshness *freshness, ClariExport *export)
 {
-	look_up(NULL, freshness, wanted);
-	return serves(wanted->state);
+	look_up(NULL, freshness, export);
+	return serves(export->state);
 }
 
 /* A quarter that has no rowset of its own may be the current one, exported without a period. */
 static bool
-serve_by_alias(const ClariOptions *options, const ClariFreshness *freshness, ClariWanted *wanted)
+serve_by_alias(const ClariOptions *options, const ClariFreshness *freshness, ClariExport *export)
 {
-	ClariWanted current;
+	ClariExport current;
 
-	if (wanted->request.period[0] == '\0')
+	if (export->request.period[0] == '\0')
 		return false;
-	clari_wanted_init(options, "", NULL, &current);
-	if (!clari_wanted_find(freshness, &current) || strcmp(current.version.meta.answered, wanted->request.period) != 0)
+	clari_export_init(options, "", NULL, &current);
+	if (!clari_export_find(freshness, &current) || strcmp(current.version.meta.answered, export->request.period) != 0)
 		return false;
 	if (current.state == CLARI_LOOKUP_STALE)
 		look_up(&options->transport, freshness, &current); /* to be renewed behind */
-	wanted->version = current.version;
-	wanted->error = current.error;
-	wanted->stale_if_error = current.stale_if_error;
+	export->version = current.version;
+	export->error = current.error;
+	export->stale_if_error = current.stale_if_error;
 	return serves(current.state);
 }
 
 static void
-poll_one(const ClariOptions *options, const ClariFreshness *freshness, ClariWanted *wanted)
+poll_one(const ClariOptions *options, const ClariFreshness *freshness, ClariExport *export)
 {
-	(void) clari_wanted_find(freshness, wanted);
-	if (wanted->state == CLARI_LOOKUP_ABSENT && serve_by_alias(options, freshness, wanted))
-		wanted->state = CLARI_LOOKUP_READY;
-	if (wanted->state == CLARI_LOOKUP_ABSENT || wanted->state == CLARI_LOOKUP_STALE)
-		look_up(&options->transport, freshness, wanted);
-	if (serves(wanted->state))
-		wanted->state = CLARI_LOOKUP_READY;
+	(void) clari_export_find(freshness, export);
+	if (export->state == CLARI_LOOKUP_ABSENT && serve_by_alias(options, freshness, export))
+		export->state = CLARI_LOOKUP_READY;
+	if (export->state == CLARI_LOOKUP_ABSENT || export->state == CLARI_LOOKUP_STALE)
+		look_up(&options->transport, freshness, export);
+	if (serves(export->state))
+		export->state = CLARI_LOOKUP_READY;
 }
 
 /* Neither ready nor failed. */
 static bool
-is_open(const ClariWanted *wanted)
+is_open(const ClariExport *export)
 {
-	return wanted->state != CLARI_LOOKUP_READY && wanted->state != CLARI_LOOKUP_FAILED;
+	return export->state != CLARI_LOOKUP_READY && export->state != CLARI_LOOKUP_FAILED;
 }
 
 bool
-clari_wanted_poll(const ClariOptions *options, const ClariFreshness *freshness, ClariWanted *wanted, int count)
+clari_export_poll(const ClariOptions *options, const ClariFreshness *freshness, ClariExport *exports, int count)
 {
 	bool open = false;
 
 	for (int i = 0; i < count; i++)
 	{
-		if (is_open(&wanted[i]))
-			poll_one(options, freshness, &wanted[i]);
-		open = open || is_open(&wanted[i]);
+		if (is_open(&exports[i]))
+			poll_one(options, freshness, &exports[i]);
+		open = open || is_open(&exports[i]);
 	}
 	return !open;
 }
 
 ClariPeriod
-clari_wanted_current(const ClariOptions *options)
+clari_export_known_current(const ClariOptions *options)
 {
-	ClariWanted current;
+	ClariExport current;
 	ClariPeriod period;
 
-	clari_wanted_init(options, "", NULL, &current);
+	clari_export_init(options, "", NULL, &current);
 	if (!clari_cache_peek(&current.key, &current.version) ||
 		!clari_period_parse(current.version.meta.answered, &period))
 		return CLARI_PERIOD_NONE;
@@ -218,38 +218,38 @@ clari_wanted_current(const ClariOptions *options)
 }
 
 ClariPeriod
-clari_wanted_answered(const ClariWanted *wanted)
+clari_export_told_current(const ClariExport *export)
 {
 	ClariPeriod period;
 
-	if (!clari_period_parse(wanted->version.meta.answered, &period))
+	if (!clari_period_parse(export->version.meta.answered, &period))
 		ereport(ERROR, (errcode(ERRCODE_FDW_UNABLE_TO_CREATE_REPLY),
 						errmsg("Clari did not say which fiscal quarter is the current one"),
 						errdetail("The export of forecast \"%s\" without a period holds no entry and no time period.",
-								  clari_report_text(wanted->request.forecast)),
+								  clari_report_text(export->request.forecast)),
 						errhint("Name quarters such as 2026_Q1 in option \"periods\".")));
 	return period;
 }
 
 bool
-clari_wanted_peek(const ClariOptions *options, const char *period, ClariVersion *version)
+clari_export_peek(const ClariOptions *options, const char *period, ClariVersion *version)
 {
-	ClariWanted wanted;
+	ClariExport export;
 
-	clari_wanted_init(options, period, NULL, &wanted);
-	if (clari_cache_peek(&wanted.key, version))
+	clari_export_init(options, period, NULL, &export);
+	if (clari_cache_peek(&export.key, version))
 		return true;
-	clari_wanted_init(options, "", NULL, &wanted);
-	return clari_cache_peek(&wanted.key, version) && strcmp(version->meta.answered, period) == 0;
+	clari_export_init(options, "", NULL, &export);
+	return clari_cache_peek(&export.key, version) && strcmp(version->meta.answered, period) == 0;
 }
 
 void
-clari_wanted_lose(ClariWanted *wanted)
+clari_export_lose(ClariExport *export)
 {
-	clari_cache_forget(&wanted->version.meta.key, wanted->version.meta.generation);
-	wanted->state = CLARI_LOOKUP_ABSENT;
-	wanted->flight = 0;
-	wanted->lost++;
+	clari_cache_forget(&export->version.meta.key, export->version.meta.generation);
+	export->state = CLARI_LOOKUP_ABSENT;
+	export->flight = 0;
+	export->lost++;
 }
 
 /* ------- warnings ------- */
@@ -266,11 +266,11 @@ typedef struct Remark
 #define MOST_REMARKS 4096
 
 int
-clari_wanted_level(const ClariRowsetMeta *meta, int remark)
+clari_export_warning_level(const ClariRowsetMeta *meta, int remark)
 {
 	static HTAB *remarks = NULL;
 	HASHCTL control = {.keysize = sizeof(Remark), .entrysize = sizeof(Remark)};
-	Remark wanted;
+	Remark said;
 	bool found;
 
 	if (remarks != NULL && hash_get_num_entries(remarks) >= MOST_REMARKS)
@@ -280,11 +280,11 @@ clari_wanted_level(const ClariRowsetMeta *meta, int remark)
 	}
 	if (remarks == NULL)
 		remarks = hash_create("clari_fdw warnings", 64, &control, HASH_ELEM | HASH_BLOBS);
-	memset(&wanted, 0, sizeof(wanted)); /* its bytes are compared */
-	wanted.key = meta->key;
-	wanted.generation = meta->generation;
-	wanted.remark = remark;
-	(void) hash_search(remarks, &wanted, HASH_ENTER, &found);
+	memset(&said, 0, sizeof(said)); /* its bytes are compared */
+	said.key = meta->key;
+	said.generation = meta->generation;
+	said.remark = remark;
+	(void) hash_search(remarks, &said, HASH_ENTER, &found);
 	return found ? NOTICE : WARNING;
 }
 
@@ -302,31 +302,31 @@ age_text(int64 age)
 }
 
 void
-clari_wanted_warn(const ClariWanted *wanted)
+clari_export_warn(const ClariExport *export)
 {
-	const ClariRowsetMeta *meta = &wanted->version.meta;
+	const ClariRowsetMeta *meta = &export->version.meta;
 	int level;
 
-	if (wanted->error.code == CLARI_ERROR_NONE)
+	if (export->error.code == CLARI_ERROR_NONE)
 		return;
-	if (!wanted->stale_if_error)
+	if (!export->stale_if_error)
 	{
-		clari_error_report(WARNING, &wanted->error);
+		clari_error_report(WARNING, &export->error);
 		return;
 	}
-	level = clari_wanted_level(meta, CLARI_REMARK_STALE + (int) wanted->error.code);
+	level = clari_export_warning_level(meta, CLARI_REMARK_STALE + (int) export->error.code);
 	ereport(level, (errcode(ERRCODE_WARNING),
 					errmsg("period %s of forecast \"%s\" is stale: it was exported %s ago", meta->answered,
 						   clari_report_text(meta->forecast), age_text(GetCurrentTimestamp() - meta->posted_at)),
-					errdetail("The export failed: %s. %s", clari_report_text(wanted->error.message),
-							  clari_report_text(wanted->error.detail)),
+					errdetail("The export failed: %s. %s", clari_report_text(export->error.message),
+							  clari_report_text(export->error.detail)),
 					errhint("Option \"stale_if_error\" says how long stale rows are shown instead of the error.")));
 }
 
 void
-clari_wanted_report_truncated(const ClariRowsetMeta *meta, bool allowed)
+clari_export_report_truncated(const ClariRowsetMeta *meta, bool allowed)
 {
-	int level = allowed ? clari_wanted_level(meta, CLARI_REMARK_TRUNCATED) : ERROR;
+	int level = allowed ? clari_export_warning_level(meta, CLARI_REMARK_TRUNCATED) : ERROR;
 
 	ereport(level,
 			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("Clari truncated the export of period %s", meta->answered),
@@ -351,7 +351,7 @@ keep_workers_running(ClariPatience *refused_at)
 }
 
 bool
-clari_wanted_sleep(ClariSettled settled, void *arg, long timeout_ms, ClariPatience *patience)
+clari_export_sleep(ClariSettled settled, void *arg, long timeout_ms, ClariPatience *patience)
 {
 	int64 deadline = clari_clock_now() + timeout_ms;
 	ClariPatience own = 0;
@@ -377,7 +377,7 @@ typedef struct PollArguments
 {
 	const ClariOptions *options;
 	const ClariFreshness *freshness;
-	ClariWanted *wanted;
+	ClariExport *exports;
 	int count;
 } PollArguments;
 
@@ -386,14 +386,14 @@ poll_settled(void *arg)
 {
 	PollArguments *poll = arg;
 
-	return clari_wanted_poll(poll->options, poll->freshness, poll->wanted, poll->count);
+	return clari_export_poll(poll->options, poll->freshness, poll->exports, poll->count);
 }
 
 bool
-clari_wanted_wait(const ClariOptions *options, const ClariFreshness *freshness, ClariWanted *wanted, int count,
+clari_export_wait(const ClariOptions *options, const ClariFreshness *freshness, ClariExport *exports, int count,
 				  long timeout_ms, ClariPatience *patience)
 {
-	PollArguments poll = {options, freshness, wanted, count};
+	PollArguments poll = {options, freshness, exports, count};
 
-	return poll_settled(&poll) || clari_wanted_sleep(poll_settled, &poll, timeout_ms, patience);
+	return poll_settled(&poll) || clari_export_sleep(poll_settled, &poll, timeout_ms, patience);
 }

@@ -5,8 +5,8 @@
  * Scans (fetch.c), functions and clari_sync all come through here.  Waits
  * interruptibly; knows no scan, no HTTP, no rowset's bytes.
  */
-#ifndef CLARI_WANTED_H
-#define CLARI_WANTED_H
+#ifndef CLARI_EXPORT_H
+#define CLARI_EXPORT_H
 
 #include "postgres.h"
 
@@ -26,7 +26,7 @@ extern ClariInterest *clari_interest_make(MemoryContext context);
 extern void clari_interest_keep(const ClariInterest *interest);
 
 /* One export as a session wants it. */
-typedef struct ClariWanted
+typedef struct ClariExport
 {
 	ClariRequest request;
 	ClariKey key;
@@ -34,23 +34,23 @@ typedef struct ClariWanted
 	uint64 flight;           /* what it waits for, 0: nothing */
 	bool flew;               /* it has waited for an export */
 	TimestampTz queued_at;   /* when it queued that itself, or 0 */
-	ClariLookup state;       /* after clari_wanted_poll(): ready (also when stale), failed, or still open */
+	ClariLookup state;       /* after clari_export_poll(): ready (also when stale), failed, or still open */
 	ClariVersion version;    /* when ready */
 	ClariError error;        /* when failed; when ready, with a code, what the export's waiting are to be warned of */
 	bool stale_if_error;     /* ready although the export failed, for the error's reason */
 	int lost;                /* versions that were gone or damaged when they were to be opened */
-} ClariWanted;
+} ClariExport;
 
 /*
- * Fills in wanted for a period of the options' table (text; empty: the current
+ * Describes the export of a period of the options' table (text; empty: the current
  * quarter).  Raises only if OpenSSL fails.
  */
 extern void
-clari_wanted_init(const ClariOptions *options, const char *period, ClariInterest *interest, ClariWanted *wanted);
+clari_export_init(const ClariOptions *options, const char *period, ClariInterest *interest, ClariExport *export);
 
 /* Looks each of count up that is not yet ready or failed, queueing what is missing; true if none is left open. */
 extern bool
-clari_wanted_poll(const ClariOptions *options, const ClariFreshness *freshness, ClariWanted *wanted, int count);
+clari_export_poll(const ClariOptions *options, const ClariFreshness *freshness, ClariExport *exports, int count);
 
 /*
  * How long no worker could be had by now, whoever waits in however many slices:
@@ -64,47 +64,47 @@ typedef int64 ClariPatience;
  * Raises an error when no worker can be had for ten seconds: of this call, or of
  * all those that share the patience.
  */
-extern bool clari_wanted_wait(const ClariOptions *options, const ClariFreshness *freshness, ClariWanted *wanted,
+extern bool clari_export_wait(const ClariOptions *options, const ClariFreshness *freshness, ClariExport *exports,
 							  int count, long timeout_ms, ClariPatience *patience);
 
 /*
  * What the cache holds for a quarter (text), however old, under its own name or
  * as the current one: for estimates and EXPLAIN.  Queues nothing.
  */
-extern bool clari_wanted_peek(const ClariOptions *options, const char *period, ClariVersion *version);
+extern bool clari_export_peek(const ClariOptions *options, const char *period, ClariVersion *version);
 
 /* The version that it has could not be opened: the cache forgets it, and it is to be looked up again. */
-extern void clari_wanted_lose(ClariWanted *wanted);
+extern void clari_export_lose(ClariExport *export);
 
 /* What the table's options say, for a statement that began at since. */
-extern ClariFreshness clari_wanted_freshness(const ClariOptions *options, TimestampTz since);
+extern ClariFreshness clari_export_freshness(const ClariOptions *options, TimestampTz since);
 
 /* Would the version serve such a statement without an export? */
-extern bool clari_wanted_is_fresh(const ClariOptions *options, const ClariVersion *version, TimestampTz since);
+extern bool clari_export_is_fresh(const ClariOptions *options, const ClariVersion *version, TimestampTz since);
 
 /* Looks one export up without queueing anything: is there a rowset that serves? */
-extern bool clari_wanted_find(const ClariFreshness *freshness, ClariWanted *wanted);
+extern bool clari_export_find(const ClariFreshness *freshness, ClariExport *export);
 
 /*
  * The current quarter as a rowset cached for these options tells it, however
  * old, without exporting; CLARI_PERIOD_NONE when none is cached.
  */
-extern ClariPeriod clari_wanted_current(const ClariOptions *options);
+extern ClariPeriod clari_export_known_current(const ClariOptions *options);
 
 /*
  * The quarter that a ready export without a period was answered with: the
  * current one.  Raises ERRCODE_FDW_UNABLE_TO_CREATE_REPLY if it does not tell.
  */
-extern ClariPeriod clari_wanted_answered(const ClariWanted *wanted);
+extern ClariPeriod clari_export_told_current(const ClariExport *export);
 
 /*
  * Warns of what there is to be said of a ready one: that it is stale, how old
  * and why; or that it could not be cached as it should.
  */
-extern void clari_wanted_warn(const ClariWanted *wanted);
+extern void clari_export_warn(const ClariExport *export);
 
 /* Says that Clari has truncated the export: an error, unless it is allowed. */
-extern void clari_wanted_report_truncated(const ClariRowsetMeta *meta, bool allowed);
+extern void clari_export_report_truncated(const ClariRowsetMeta *meta, bool allowed);
 
 /* What a waiting session waits for: is it there?  May queue more, may raise. */
 typedef bool (*ClariSettled)(void *arg);
@@ -113,6 +113,6 @@ typedef bool (*ClariSettled)(void *arg);
  * Sleeps until settled(arg) holds; false when timeout_ms (-1: no bound) were over
  * first.  Acts on interrupts; raises when the patience (NULL: the call's own) is over.
  */
-extern bool clari_wanted_sleep(ClariSettled settled, void *arg, long timeout_ms, ClariPatience *patience);
+extern bool clari_export_sleep(ClariSettled settled, void *arg, long timeout_ms, ClariPatience *patience);
 
-#endif /* CLARI_WANTED_H */
+#endif /* CLARI_EXPORT_H */

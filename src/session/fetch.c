@@ -20,7 +20,7 @@
 /* One export that the statement wants, however many of its scans do. */
 typedef struct Item
 {
-	ClariWanted wanted;
+	ClariExport export;
 	ClariFreshness freshness; /* the strictest of the scans that want it */
 	ClariReader *reader;      /* the version that the whole statement uses, once it is needed */
 	bool warned;              /* that it is truncated */
@@ -109,7 +109,7 @@ clari_fetch_begin(ClariStatement *statement, const ClariOptions *options, bool e
 
 	fetch->statement = statement;
 	fetch->options = options;
-	fetch->freshness = clari_wanted_freshness(options, GetCurrentStatementStartTimestamp());
+	fetch->freshness = clari_export_freshness(options, GetCurrentStatementStartTimestamp());
 	fetch->eager = eager;
 	fetch->choose = choose;
 	fetch->arg = arg;
@@ -131,8 +131,8 @@ clari_fetch_begin_handed(ClariStatement *statement, ClariReader **readers, int c
 	for (int i = 0; i < count; i++)
 	{
 		fetch->items[i] = MemoryContextAllocZero(statement->context, sizeof(Item));
-		fetch->items[i]->wanted.version = readers[i]->version;
-		fetch->items[i]->wanted.state = CLARI_LOOKUP_READY;
+		fetch->items[i]->export.version = readers[i]->version;
+		fetch->items[i]->export.state = CLARI_LOOKUP_READY;
 		fetch->items[i]->reader = readers[i];
 	}
 	fetch->next = statement->fetches;
@@ -145,12 +145,12 @@ static Item *
 find_item(ClariFetch *fetch, const char *period)
 {
 	ClariStatement *statement = fetch->statement;
-	ClariWanted wanted;
+	ClariExport export;
 	Item *item;
 
-	clari_wanted_init(fetch->options, period, statement->interest, &wanted);
+	clari_export_init(fetch->options, period, statement->interest, &export);
 	for (item = statement->items; item != NULL; item = item->next)
-		if (memcmp(&item->wanted.key, &wanted.key, sizeof(ClariKey)) == 0)
+		if (memcmp(&item->export.key, &export.key, sizeof(ClariKey)) == 0)
 		{
 			item->freshness.cache_ttl = Min(item->freshness.cache_ttl, fetch->freshness.cache_ttl);
 			item->freshness.closed_period_ttl =
@@ -161,7 +161,7 @@ find_item(ClariFetch *fetch, const char *period)
 			return item;
 		}
 	item = MemoryContextAllocZero(statement->context, sizeof(Item));
-	item->wanted = wanted;
+	item->export = export;
 	item->first = fetch;
 	item->freshness = fetch->freshness;
 	item->next = statement->items;
@@ -172,7 +172,7 @@ find_item(ClariFetch *fetch, const char *period)
 static void
 poll_item(ClariFetch *fetch, Item *item)
 {
-	(void) clari_wanted_poll(fetch->options, &item->freshness, &item->wanted, 1);
+	(void) clari_export_poll(fetch->options, &item->freshness, &item->export, 1);
 }
 
 /* ------- choosing ------- */
@@ -211,9 +211,9 @@ try_to_choose(ClariFetch *fetch)
 	if (fetch->current != NULL)
 	{
 		poll_item(fetch, fetch->current);
-		if (fetch->current->wanted.state != CLARI_LOOKUP_READY)
+		if (fetch->current->export.state != CLARI_LOOKUP_READY)
 			return;
-		current = clari_wanted_answered(&fetch->current->wanted);
+		current = clari_export_told_current(&fetch->current->export);
 	}
 	count = clari_extent_expand(&fetch->options->extent, current, periods);
 	count = fetch->choose(fetch->arg, periods, count);
@@ -254,11 +254,11 @@ advance_statement(ClariFetch *wanting)
 static void
 check_truncated(const ClariFetch *fetch, Item *item)
 {
-	const ClariRowsetMeta *meta = &item->wanted.version.meta;
+	const ClariRowsetMeta *meta = &item->export.version.meta;
 
 	/* What is handed over has been judged, and told of; else it is told once a statement, not once a rescan. */
 	if ((meta->flags & CLARI_ROWSET_TRUNCATED) && !fetch->handed && !item->warned)
-		clari_wanted_report_truncated(meta, fetch->options->transport.allow_truncated);
+		clari_export_report_truncated(meta, fetch->options->transport.allow_truncated);
 	item->warned = true;
 }
 
@@ -273,7 +273,7 @@ warn_of_missing_types(ClariStatement *statement, const ClariRowsetMeta *meta)
 	if (statement->warned_of_types != NULL && strcmp(statement->warned_of_types, meta->forecast) == 0)
 		return;
 	statement->warned_of_types = MemoryContextStrdup(statement->context, meta->forecast);
-	level = clari_wanted_level(meta, CLARI_REMARK_WITHOUT_CRM);
+	level = clari_export_warning_level(meta, CLARI_REMARK_WITHOUT_CRM);
 	ereport(level,
 			(errcode(ERRCODE_WARNING),
 			 errmsg("Clari does not export crm_total and crm_closed of forecast \"%s\" in this account",
@@ -290,7 +290,7 @@ warn_of_wrong_period(const ClariRowsetMeta *meta)
 
 	if (!(meta->flags & CLARI_ROWSET_WRONG_PERIOD))
 		return;
-	level = clari_wanted_level(meta, CLARI_REMARK_WRONG_PERIOD);
+	level = clari_export_warning_level(meta, CLARI_REMARK_WRONG_PERIOD);
 	ereport(level, (errcode(ERRCODE_NO_DATA),
 					errmsg("Clari answered period %s with period %s: no rows", meta->requested, meta->answered),
 					errdetail("Forecast \"%s\" has no data for period %s, or does not know it.",
@@ -315,9 +315,9 @@ find_opened(const ClariStatement *statement, const ClariKey *rowset)
 static void
 lose_item(Item *item, ClariError *error)
 {
-	if (error->code == CLARI_ERROR_RESOURCES || item->wanted.lost >= MOST_LOST)
+	if (error->code == CLARI_ERROR_RESOURCES || item->export.lost >= MOST_LOST)
 		clari_error_report(ERROR, error);
-	clari_wanted_lose(&item->wanted);
+	clari_export_lose(&item->export);
 	if (error->code != CLARI_ERROR_GONE)
 	{
 		clari_error_hint(error, "The file is removed, and the export downloaded again.");
@@ -326,26 +326,26 @@ lose_item(Item *item, ClariError *error)
 }
 
 static void
-warn_once(ClariStatement *statement, const ClariWanted *wanted)
+warn_once(ClariStatement *statement, const ClariExport *export)
 {
-	const char *message = wanted->error.message;
+	const char *message = export->error.message;
 
-	if (wanted->error.code == CLARI_ERROR_NONE)
+	if (export->error.code == CLARI_ERROR_NONE)
 		return;
-	if (!wanted->stale_if_error)
+	if (!export->stale_if_error)
 	{
 		if (statement->warned != NULL && strcmp(statement->warned, message) == 0)
 			return;
 		statement->warned = MemoryContextStrdup(statement->context, message);
 	}
-	clari_wanted_warn(wanted);
+	clari_export_warn(export);
 }
 
 /* Opens the item's version; false if it is gone by now, and the item is to be looked up again. */
 static bool
 open_item(ClariFetch *fetch, Item *item)
 {
-	ClariVersion *version = &item->wanted.version;
+	ClariVersion *version = &item->export.version;
 	ClariError error;
 
 	if (item->reader != NULL)
@@ -362,7 +362,7 @@ open_item(ClariFetch *fetch, Item *item)
 		lose_item(item, &error);
 		return false;
 	}
-	warn_once(fetch->statement, &item->wanted);
+	warn_once(fetch->statement, &item->export);
 	warn_of_wrong_period(&version->meta);
 	warn_of_missing_types(fetch->statement, &version->meta);
 	return true;
@@ -371,8 +371,8 @@ open_item(ClariFetch *fetch, Item *item)
 static void
 raise_failure(const Item *item)
 {
-	if (item != NULL && item->wanted.state == CLARI_LOOKUP_FAILED)
-		clari_error_report(ERROR, &item->wanted.error);
+	if (item != NULL && item->export.state == CLARI_LOOKUP_FAILED)
+		clari_error_report(ERROR, &item->export.error);
 }
 
 static void
@@ -392,7 +392,7 @@ take_ready(ClariFetch *fetch)
 	{
 		Item *item = fetch->items[i];
 
-		if (fetch->returned[i] || item->wanted.state != CLARI_LOOKUP_READY || !open_item(fetch, item))
+		if (fetch->returned[i] || item->export.state != CLARI_LOOKUP_READY || !open_item(fetch, item))
 			continue;
 		fetch->returned[i] = true;
 		note_read(fetch, item);
@@ -443,7 +443,7 @@ clari_fetch_next(ClariFetch *fetch)
 	if (next_settled(&next))
 		return next.reader;
 	INSTR_TIME_SET_CURRENT(begun);
-	(void) clari_wanted_sleep(next_settled, &next, -1, NULL);
+	(void) clari_export_sleep(next_settled, &next, -1, NULL);
 	INSTR_TIME_SET_CURRENT(ended);
 	INSTR_TIME_ACCUM_DIFF(fetch->waited, ended, begun);
 	return next.reader;
@@ -476,9 +476,9 @@ clari_fetch_rescan(ClariFetch *fetch, bool choose_again)
 static const char *
 source_of(const Item *item)
 {
-	if (item->wanted.stale_if_error)
+	if (item->export.stale_if_error)
 		return "stale";
-	if (item->wanted.flew)
+	if (item->export.flew)
 		return "export";
 	return item->reader->attached ? "memory" : "disk";
 }
@@ -499,10 +499,10 @@ clari_fetch_sources(const ClariFetch *fetch, int *count)
 	foreach (cell, fetch->read)
 	{
 		const Item *item = lfirst(cell);
-		const ClariRequest *request = &item->wanted.request;
+		const ClariRequest *request = &item->export.request;
 		ClariSource *source = &sources[(*count)++];
 
-		strlcpy(source->period, request->period[0] != '\0' ? request->period : item->wanted.version.meta.answered,
+		strlcpy(source->period, request->period[0] != '\0' ? request->period : item->export.version.meta.answered,
 				sizeof(source->period));
 		source->from = source_of(item);
 	}
@@ -517,8 +517,8 @@ clari_fetch_jobs(const ClariFetch *fetch)
 
 	for (const Item *item = fetch->statement->items; item != NULL; item = item->next)
 		/* what it queued and has by now may have taken up an older job */
-		if (item->first == fetch && item->wanted.queued_at != 0 &&
-			(item->wanted.state != CLARI_LOOKUP_READY || item->wanted.version.meta.posted_at >= item->wanted.queued_at))
+		if (item->first == fetch && item->export.queued_at != 0 &&
+			(item->export.state != CLARI_LOOKUP_READY || item->export.version.meta.posted_at >= item->export.queued_at))
 			jobs++;
 	return jobs;
 }

@@ -22,6 +22,6 @@ typedef enum ClariRemark
  * The level to say it at: WARNING, of one rowset once in a session; then
  * NOTICE, which the server's log does not get.
  */
-extern int clari_wanted_level(const ClariRowsetMeta *meta, int remark);
+extern int clari_export_warning_level(const ClariRowsetMeta *meta, int remark);
 
 #endif /* CLARI_SESSION_INTERNAL_H */

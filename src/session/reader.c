@@ -174,10 +174,10 @@ damaged(ClariError *error, const char *what)
 static bool
 check_identity(const ClariReader *reader, const ClariRowsetTrailer *trailer, ClariError *error)
 {
-	const ClariRowsetMeta *wanted = &reader->version.meta;
+	const ClariRowsetMeta *asked = &reader->version.meta;
 
-	if (memcmp(&trailer->meta.key, &wanted->key, sizeof(wanted->key)) == 0 &&
-		trailer->meta.generation == wanted->generation)
+	if (memcmp(&trailer->meta.key, &asked->key, sizeof(asked->key)) == 0 &&
+		trailer->meta.generation == asked->generation)
 		return true;
 	return damaged(error, "The rows are those of another export.");
 }
