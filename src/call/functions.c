@@ -45,10 +45,10 @@ periods_argument(FunctionCallInfo fcinfo)
 
 /* Of a function's parameters (relation regclass, periods text[]). */
 static ClariSelection *
-select_arguments(FunctionCallInfo fcinfo)
+selection_of_arguments(FunctionCallInfo fcinfo)
 {
 	clari_version_check_call(fcinfo, 2);
-	return clari_select(relation_argument(fcinfo), periods_argument(fcinfo));
+	return clari_selection_make(relation_argument(fcinfo), periods_argument(fcinfo));
 }
 
 /* The first failure, if there is one. */
@@ -68,7 +68,7 @@ raise_failure(const ClariSelection *selection)
 Datum
 clari_prefetch(PG_FUNCTION_ARGS)
 {
-	ClariSelection *selection = select_arguments(fcinfo);
+	ClariSelection *selection = selection_of_arguments(fcinfo);
 	ClariFreshness freshness = clari_export_freshness(selection->options, GetCurrentTimestamp());
 	ClariError error;
 	int64 flying = 0;
@@ -94,14 +94,14 @@ clari_prefetch(PG_FUNCTION_ARGS)
 Datum
 clari_refresh(PG_FUNCTION_ARGS)
 {
-	ClariSelection *selection = select_arguments(fcinfo);
+	ClariSelection *selection = selection_of_arguments(fcinfo);
 	ClariFreshness freshness = clari_export_freshness(selection->options, GetCurrentTimestamp());
 
 	freshness.anew = selection->anew = true;
-	(void) clari_select_learn(selection, -1, NULL);
+	(void) clari_selection_learn_current(selection, -1, NULL);
 	do
 		(void) clari_export_wait(selection->options, &freshness, selection->exports, selection->count, -1, NULL);
-	while (clari_select_roll_over(selection));
+	while (clari_selection_roll_over(selection));
 	raise_failure(selection);
 	for (int i = 0; i < selection->count; i++)
 		clari_export_warn(&selection->exports[i]);
@@ -137,7 +137,7 @@ clari_invalidate(PG_FUNCTION_ARGS)
 {
 	clari_version_check_call(fcinfo, 2);
 	if (!PG_ARGISNULL(0))
-		PG_RETURN_INT64(invalidate_selection(clari_select(PG_GETARG_OID(0), periods_argument(fcinfo))));
+		PG_RETURN_INT64(invalidate_selection(clari_selection_make(PG_GETARG_OID(0), periods_argument(fcinfo))));
 	if (!PG_ARGISNULL(1))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("argument \"periods\" needs argument \"relation\"")));
@@ -200,7 +200,7 @@ await_cancelled(Cancelled *cancelled)
 Datum
 clari_cancel(PG_FUNCTION_ARGS)
 {
-	ClariSelection *selection = select_arguments(fcinfo);
+	ClariSelection *selection = selection_of_arguments(fcinfo);
 	const char *role = GetUserNameFromId(GetUserId(), false);
 	Cancelled cancelled = {0, palloc(sizeof(uint64) * (selection->count + 1)),
 						   palloc(sizeof(ClariKey) * (selection->count + 1))};

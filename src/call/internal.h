@@ -68,11 +68,11 @@ typedef struct ClariSelection
  * and reads the periods (NULL: the table's extent; elements as option "periods"
  * takes them, within the extent).  The current quarter is taken from the cache
  * if it is there; else a relative selection holds its export alone, until
- * clari_select_learn().  palloc'd in the current context.  Raises
+ * clari_selection_learn_current().  palloc'd in the current context.  Raises
  * ERRCODE_INSUFFICIENT_PRIVILEGE, ERRCODE_INVALID_PARAMETER_VALUE, and what
  * clari_options_get() and clari_options_authenticate() raise.
  */
-extern ClariSelection *clari_select(Oid relid, ArrayType *periods);
+extern ClariSelection *clari_selection_make(Oid relid, ArrayType *periods);
 
 /* Can it be told only by the current quarter what the selection means, and whether the table shows that? */
 extern bool clari_selection_needs_current(const ClariSelection *selection);
@@ -84,14 +84,14 @@ extern bool clari_selection_needs_current(const ClariSelection *selection);
  * cached that the table would take.  Raises the export's error, and as
  * clari_export_wait() does when the patience is over.
  */
-extern bool clari_select_learn(ClariSelection *selection, long timeout_ms, ClariPatience *patience);
+extern bool clari_selection_learn_current(ClariSelection *selection, long timeout_ms, ClariPatience *patience);
 
 /*
  * After waiting: has the current quarter changed, so that what was exported
  * without a period is another quarter than selected?  Then selects anew, and the
  * caller waits for what that adds.
  */
-extern bool clari_select_roll_over(ClariSelection *selection);
+extern bool clari_selection_roll_over(ClariSelection *selection);
 
 /*
  * ------- command.c -------

@@ -82,7 +82,7 @@ clari_selection_needs_current(const ClariSelection *selection)
  * relative one, while the current quarter is not known, the current quarter's.
  */
 static void
-fill_in(ClariSelection *selection)
+list_exports(ClariSelection *selection)
 {
 	ClariPeriod current = selection->current;
 	bool known = current != CLARI_PERIOD_NONE;
@@ -106,7 +106,7 @@ fill_in(ClariSelection *selection)
 }
 
 ClariSelection *
-clari_select(Oid relid, ArrayType *periods)
+clari_selection_make(Oid relid, ArrayType *periods)
 {
 	ClariSelection *selection = palloc0(sizeof(ClariSelection));
 	ClariFreshness freshness;
@@ -130,23 +130,23 @@ clari_select(Oid relid, ArrayType *periods)
 		/* What is under way, or failed a moment ago, is for who waits to judge: clari_refresh() may not take it. */
 		clari_export_init(selection->options, "", NULL, &selection->learning);
 	selection->learning.interest = selection->interest;
-	fill_in(selection);
+	list_exports(selection);
 	return selection;
 }
 
 /* The export without a period is there: it tells the current quarter, and serves for it whatever its age. */
 static void
-learn_current(ClariSelection *selection)
+take_current(ClariSelection *selection)
 {
 	selection->current = clari_export_told_current(&selection->learning);
-	fill_in(selection);
+	list_exports(selection);
 	for (int i = 0; i < selection->count; i++)
 		if (selection->periods[i] == selection->current)
 			selection->exports[i] = selection->learning;
 }
 
 bool
-clari_select_learn(ClariSelection *selection, long timeout_ms, ClariPatience *patience)
+clari_selection_learn_current(ClariSelection *selection, long timeout_ms, ClariPatience *patience)
 {
 	ClariExport *learning = &selection->learning;
 	ClariFreshness freshness = clari_export_freshness(selection->options, GetCurrentTimestamp());
@@ -158,12 +158,12 @@ clari_select_learn(ClariSelection *selection, long timeout_ms, ClariPatience *pa
 		return false;
 	if (learning->state != CLARI_LOOKUP_READY)
 		clari_error_report(ERROR, &learning->error);
-	learn_current(selection);
+	take_current(selection);
 	return true;
 }
 
 bool
-clari_select_roll_over(ClariSelection *selection)
+clari_selection_roll_over(ClariSelection *selection)
 {
 	for (int i = 0; i < selection->count; i++)
 	{
@@ -173,7 +173,7 @@ clari_select_roll_over(ClariSelection *selection)
 			clari_export_told_current(export) == selection->periods[i])
 			continue;
 		selection->learning = *export;
-		learn_current(selection);
+		take_current(selection);
 		return true;
 	}
 	return false;

@@ -128,7 +128,7 @@ begin_sync(FunctionCallInfo fcinfo)
 	if (!(sync->max_deleted >= 0 && sync->max_deleted <= 1))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("argument \"max_deleted\" must be a share from 0 to 1")));
-	sync->selection = clari_select(sync->relation, PG_ARGISNULL(1) ? NULL : PG_GETARG_ARRAYTYPE_P(1));
+	sync->selection = clari_selection_make(sync->relation, PG_ARGISNULL(1) ? NULL : PG_GETARG_ARRAYTYPE_P(1));
 	check_relation(sync->relation, sync->selection->options);
 	sync->target = clari_merge_table(fcinfo, 2, "clari_forecasts");
 	sync->target_name = clari_merge_name(sync->target);
@@ -238,14 +238,14 @@ wait_for_exports(Sync *sync, const ClariFreshness *freshness)
 {
 	ClariSelection *selection = sync->selection;
 
-	while (!clari_select_learn(selection, PROGRESS_INTERVAL, &sync->patience))
+	while (!clari_selection_learn_current(selection, PROGRESS_INTERVAL, &sync->patience))
 		notice_progress(&selection->learning, 1, freshness->since);
 	do
 	{
 		while (!clari_export_wait(selection->options, freshness, selection->exports, selection->count,
 								  PROGRESS_INTERVAL, &sync->patience))
 			notice_progress(selection->exports, selection->count, freshness->since);
-	} while (clari_select_roll_over(selection));
+	} while (clari_selection_roll_over(selection));
 }
 
 /* ------- what came of it ------- */
