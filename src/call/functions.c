@@ -172,7 +172,7 @@ warn_of_uncancelled(const Cancelled *cancelled)
 }
 
 static bool
-cancelled_settled(void *arg)
+have_cancelled_ended(void *arg)
 {
 	const Cancelled *cancelled = arg;
 
@@ -186,7 +186,7 @@ cancelled_settled(void *arg)
 static int64
 await_cancelled(Cancelled *cancelled)
 {
-	(void) clari_export_sleep(cancelled_settled, cancelled, -1, NULL);
+	(void) clari_export_sleep(have_cancelled_ended, cancelled, -1, NULL);
 	warn_of_uncancelled(cancelled);
 	return cancelled->count;
 }

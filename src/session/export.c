@@ -351,7 +351,7 @@ keep_workers_running(ClariPatience *refused_at)
 }
 
 bool
-clari_export_sleep(ClariSettled settled, void *arg, long timeout_ms, ClariPatience *patience)
+clari_export_sleep(ClariCondition condition, void *arg, long timeout_ms, ClariPatience *patience)
 {
 	int64 deadline = clari_clock_now() + timeout_ms;
 	ClariPatience own = 0;
@@ -359,7 +359,7 @@ clari_export_sleep(ClariSettled settled, void *arg, long timeout_ms, ClariPatien
 	bool done;
 
 	clari_cache_wait_begin();
-	while (!(done = settled(arg)))
+	while (!(done = condition(arg)))
 	{
 		long left = timeout_ms < 0 ? LONGEST_SLEEP : (long) (deadline - clari_clock_now());
 
@@ -382,7 +382,7 @@ typedef struct PollArguments
 } PollArguments;
 
 static bool
-poll_settled(void *arg)
+poll_all(void *arg)
 {
 	PollArguments *poll = arg;
 
@@ -395,5 +395,5 @@ clari_export_wait(const ClariOptions *options, const ClariFreshness *freshness, 
 {
 	PollArguments poll = {options, freshness, exports, count};
 
-	return poll_settled(&poll) || clari_export_sleep(poll_settled, &poll, timeout_ms, patience);
+	return poll_all(&poll) || clari_export_sleep(poll_all, &poll, timeout_ms, patience);
 }

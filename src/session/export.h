@@ -107,12 +107,12 @@ extern void clari_export_warn(const ClariExport *export);
 extern void clari_export_report_truncated(const ClariRowsetMeta *meta, bool allowed);
 
 /* What a waiting session waits for: is it there?  May queue more, may raise. */
-typedef bool (*ClariSettled)(void *arg);
+typedef bool (*ClariCondition)(void *arg);
 
 /*
- * Sleeps until settled(arg) holds; false when timeout_ms (-1: no bound) were over
+ * Sleeps until condition(arg) holds; false when timeout_ms (-1: no bound) were over
  * first.  Acts on interrupts; raises when the patience (NULL: the call's own) is over.
  */
-extern bool clari_export_sleep(ClariSettled settled, void *arg, long timeout_ms, ClariPatience *patience);
+extern bool clari_export_sleep(ClariCondition condition, void *arg, long timeout_ms, ClariPatience *patience);
 
 #endif /* CLARI_EXPORT_H */

@@ -418,7 +418,7 @@ typedef struct NextArguments
 } NextArguments;
 
 static bool
-next_settled(void *arg)
+advance_to_next(void *arg)
 {
 	NextArguments *next = arg;
 	ClariFetch *fetch = next->fetch;
@@ -440,10 +440,10 @@ clari_fetch_next(ClariFetch *fetch)
 	instr_time begun;
 	instr_time ended;
 
-	if (next_settled(&next))
+	if (advance_to_next(&next))
 		return next.reader;
 	INSTR_TIME_SET_CURRENT(begun);
-	(void) clari_export_sleep(next_settled, &next, -1, NULL);
+	(void) clari_export_sleep(advance_to_next, &next, -1, NULL);
 	INSTR_TIME_SET_CURRENT(ended);
 	INSTR_TIME_ACCUM_DIFF(fetch->waited, ended, begun);
 	return next.reader;
