@@ -37,9 +37,6 @@ CLARI_FUNCTION(clari_sync);
 /* Of fewer rows of a quarter, all may be deleted. */
 #define MAX_DELETED_FROM 10
 
-/* An export that was replaced or evicted so often before it could be opened is not waited for again. */
-#define MOST_LOST 10
-
 /* One export. */
 typedef struct Quarter
 {
@@ -300,10 +297,7 @@ open_exports(Sync *sync)
 		if (quarter->error != NULL || quarter->reader != NULL)
 			continue;
 		quarter->error = error_text(&error);
-		if (error.code == CLARI_ERROR_RESOURCES || export->lost >= MOST_LOST)
-			continue;
-		clari_export_lose(export);
-		complete = false;
+		complete = !clari_export_look_again(export, &error) && complete;
 	}
 	return complete;
 }

@@ -24,6 +24,9 @@
 /* Sleeps end by themselves so often, to see whether a worker must be started again. */
 #define LONGEST_SLEEP 1000L /* ms */
 
+/* How many versions of an export are looked up again because they could not be opened. */
+#define MOST_FAILED_OPENINGS 10
+
 /* ------- interest ------- */
 
 struct ClariInterest
@@ -36,7 +39,7 @@ struct ClariInterest
 
 /* MemoryContextCallbackFunction */
 static void
-lose_interest(void *arg)
+leave_flights(void *arg)
 {
 	ClariInterest *interest = arg;
 
@@ -53,7 +56,7 @@ clari_interest_make(MemoryContext context)
 	interest->context = context;
 	interest->capacity = 8;
 	interest->flights = MemoryContextAlloc(context, sizeof(uint64) * interest->capacity);
-	callback->func = lose_interest;
+	callback->func = leave_flights;
 	callback->arg = interest;
 	MemoryContextRegisterResetCallback(context, callback);
 	return interest;
@@ -139,8 +142,9 @@ look_up(const ClariTransport *transport, const ClariFreshness *freshness, ClariE
 	export->flew = export->flew || export->state == CLARI_LOOKUP_FLYING;
 }
 
+/* Does the look-up's answer come with a version? */
 static bool
-serves(ClariLookup state)
+has_version(ClariLookup state)
 {
 	return state == CLARI_LOOKUP_READY || state == CLARI_LOOKUP_STALE || state == CLARI_LOOKUP_STALE_ERROR;
 }
@@ -149,12 +153,12 @@ bool
 clari_export_find(const ClariFreshness *freshness, ClariExport *export)
 {
 	look_up(NULL, freshness, export);
-	return serves(export->state);
+	return has_version(export->state);
 }
 
 /* A quarter that has no rowset of its own may be the current one, exported without a period. */
 static bool
-serve_by_alias(const ClariOptions *options, const ClariFreshness *freshness, ClariExport *export)
+find_as_current(const ClariOptions *options, const ClariFreshness *freshness, ClariExport *export)
 {
 	ClariExport current;
 
@@ -168,18 +172,18 @@ serve_by_alias(const ClariOptions *options, const ClariFreshness *freshness, Cla
 	export->version = current.version;
 	export->error = current.error;
 	export->stale_if_error = current.stale_if_error;
-	return serves(current.state);
+	return has_version(current.state);
 }
 
 static void
 poll_one(const ClariOptions *options, const ClariFreshness *freshness, ClariExport *export)
 {
 	(void) clari_export_find(freshness, export);
-	if (export->state == CLARI_LOOKUP_ABSENT && serve_by_alias(options, freshness, export))
+	if (export->state == CLARI_LOOKUP_ABSENT && find_as_current(options, freshness, export))
 		export->state = CLARI_LOOKUP_READY;
 	if (export->state == CLARI_LOOKUP_ABSENT || export->state == CLARI_LOOKUP_STALE)
 		look_up(&options->transport, freshness, export);
-	if (serves(export->state))
+	if (has_version(export->state))
 		export->state = CLARI_LOOKUP_READY;
 }
 
@@ -243,13 +247,16 @@ clari_export_peek(const ClariOptions *options, const char *period, ClariVersion 
 	return clari_cache_peek(&export.key, version) && strcmp(version->meta.answered, period) == 0;
 }
 
-void
-clari_export_lose(ClariExport *export)
+bool
+clari_export_look_again(ClariExport *export, const ClariError *error)
 {
+	if (error->code == CLARI_ERROR_RESOURCES || export->failed_openings >= MOST_FAILED_OPENINGS)
+		return false;
 	clari_cache_forget(&export->version.meta.key, export->version.meta.generation);
 	export->state = CLARI_LOOKUP_ABSENT;
 	export->flight = 0;
-	export->lost++;
+	export->failed_openings++;
+	return true;
 }
 
 /* ------- warnings ------- */

@@ -38,7 +38,7 @@ typedef struct ClariExport
 	ClariVersion version;    /* when ready */
 	ClariError error;        /* when failed; when ready, with a code, what the export's waiting are to be warned of */
 	bool stale_if_error;     /* ready although the export failed, for the error's reason */
-	int lost;                /* versions that were gone or damaged when they were to be opened */
+	int failed_openings;     /* how many versions were gone or damaged when they were to be opened */
 } ClariExport;
 
 /*
@@ -73,8 +73,15 @@ extern bool clari_export_wait(const ClariOptions *options, const ClariFreshness 
  */
 extern bool clari_export_peek(const ClariOptions *options, const char *period, ClariVersion *version);
 
-/* The version that it has could not be opened: the cache forgets it, and it is to be looked up again. */
-extern void clari_export_lose(ClariExport *export);
+/*
+ * The version that it has could not be opened, for that error: the cache drops the
+ * version, and the export is to be looked up again.  It comes from its job once
+ * more; or from a new export, if Clari has that no longer.  False, and nothing is
+ * done, where that would not help: the process has too many files open, or the
+ * version was evicted ten times in a row, which is no chance any more, but a cache
+ * too small for what the statement reads at a time.
+ */
+extern bool clari_export_look_again(ClariExport *export, const ClariError *error);
 
 /* What the table's options say, for a statement that began at since. */
 extern ClariFreshness clari_export_freshness(const ClariOptions *options, TimestampTz since);

@@ -28,13 +28,6 @@ typedef struct Item
 	struct Item *next;
 } Item;
 
-/*
- * A rowset can be evicted between look-up and opening, and is then downloaded
- * again; so often in a row is not chance any more, but a cache too small for
- * what the statement reads at a time.
- */
-#define MOST_LOST 10
-
 struct ClariStatement
 {
 	MemoryContext context;
@@ -71,7 +64,7 @@ static ClariStatement *statements = NULL;
 /* ------- statements ------- */
 
 static void
-forget_statement(void *arg)
+leave_session(void *arg)
 {
 	for (ClariStatement **link = &statements; *link != NULL; link = &(*link)->next)
 		if (*link == arg)
@@ -96,7 +89,7 @@ clari_fetch_statement(MemoryContext context)
 	statement->interest = clari_interest_make(context);
 	statement->next = statements;
 	statements = statement;
-	callback->func = forget_statement;
+	callback->func = leave_session;
 	callback->arg = statement;
 	MemoryContextRegisterResetCallback(context, callback);
 	return statement;
@@ -307,17 +300,12 @@ find_opened(const ClariStatement *statement, const ClariKey *rowset)
 	return NULL;
 }
 
-/*
- * The version could not be opened: forgets it, so that the item is looked up
- * again.  It comes from its job once more; or from a new export, if Clari has
- * that no longer.
- */
+/* The version could not be opened: has the item looked up again, or raises why not. */
 static void
-lose_item(Item *item, ClariError *error)
+look_again(Item *item, ClariError *error)
 {
-	if (error->code == CLARI_ERROR_RESOURCES || item->export.lost >= MOST_LOST)
+	if (!clari_export_look_again(&item->export, error))
 		clari_error_report(ERROR, error);
-	clari_export_lose(&item->export);
 	if (error->code != CLARI_ERROR_GONE)
 	{
 		clari_error_hint(error, "The file is removed, and the export downloaded again.");
@@ -359,7 +347,7 @@ open_item(ClariFetch *fetch, Item *item)
 	item->reader = clari_reader_open(version, fetch->statement->context, &error);
 	if (item->reader == NULL)
 	{
-		lose_item(item, &error);
+		look_again(item, &error);
 		return false;
 	}
 	warn_once(fetch->statement, &item->export);
