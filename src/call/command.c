@@ -81,14 +81,14 @@ make_plan(const ClariCommand *command, QueryEnvironment *environment)
 typedef struct Receiver
 {
 	DestReceiver head;
-	ClariAnswer *answer;
+	ClariCommandResult *result;
 	MemoryContext context;
 } Receiver;
 
 static bool
 receive_row(TupleTableSlot *slot, DestReceiver *self)
 {
-	ClariAnswer *answer = ((Receiver *) self)->answer;
+	ClariCommandResult *result = ((Receiver *) self)->result;
 	MemoryContext previous = MemoryContextSwitchTo(((Receiver *) self)->context);
 	int level = NewGUCNestLevel();
 	char **values = palloc0(sizeof(char *) * Max(slot->tts_tupleDescriptor->natts, 1));
@@ -105,9 +105,9 @@ receive_row(TupleTableSlot *slot, DestReceiver *self)
 		if (!slot->tts_isnull[i])
 			values[i] = OidOutputFunctionCall(function, slot->tts_values[i]);
 	}
-	answer->rows =
-		answer->rows == NULL ? palloc(sizeof(char **)) : repalloc(answer->rows, sizeof(char **) * (answer->nrows + 1));
-	answer->rows[answer->nrows++] = values;
+	result->rows =
+		result->rows == NULL ? palloc(sizeof(char **)) : repalloc(result->rows, sizeof(char **) * (result->nrows + 1));
+	result->rows[result->nrows++] = values;
 	AtEOXact_GUC(true, level);
 	MemoryContextSwitchTo(previous);
 	return true;
@@ -125,22 +125,22 @@ receiver_end(DestReceiver *self pg_attribute_unused())
 }
 
 static void
-execute(QueryDesc *description, ClariAnswer *answer)
+execute(QueryDesc *description, ClariCommandResult *result)
 {
 	clari_executor_run(description);
-	answer->written = (int64) description->estate->es_processed;
-	answer->command = description->estate->es_output_cid;
-	answer->counted = IsA(description->planstate, ModifyTableState);
+	result->written = (int64) description->estate->es_processed;
+	result->command = description->estate->es_output_cid;
+	result->counted = IsA(description->planstate, ModifyTableState);
 	if (description->operation == CMD_INSERT)
-		answer->inserted = answer->offered = answer->written;
-	else if (answer->counted && description->operation == CMD_MERGE)
+		result->inserted = result->offered = result->written;
+	else if (result->counted && description->operation == CMD_MERGE)
 	{
 		const ModifyTableState *state = (const ModifyTableState *) description->planstate;
 
-		answer->inserted = (int64) state->mt_merge_inserted;
-		answer->updated = (int64) state->mt_merge_updated;
+		result->inserted = (int64) state->mt_merge_inserted;
+		result->updated = (int64) state->mt_merge_updated;
 		InstrEndLoop(outerPlanState(state)->instrument);
-		answer->offered = (int64) outerPlanState(state)->instrument->ntuples;
+		result->offered = (int64) outerPlanState(state)->instrument->ntuples;
 	}
 	ExecutorFinish(description);
 }
@@ -153,12 +153,12 @@ hide_position(void *arg pg_attribute_unused())
 		errposition(0);
 }
 
-ClariAnswer
+ClariCommandResult
 clari_command_run(const ClariCommand *command)
 {
-	ClariAnswer answer = {0};
+	ClariCommandResult result = {0};
 	Receiver receiver = {
-		.head = {receive_row, receiver_startup, receiver_end, receiver_end, DestNone}, &answer, CurrentMemoryContext};
+		.head = {receive_row, receiver_startup, receiver_end, receiver_end, DestNone}, &result, CurrentMemoryContext};
 	QueryEnvironment *environment = command->handed != NULL ? clari_handed_environment(command->handed) : NULL;
 	ErrorContextCallback callback = {error_context_stack, hide_position, NULL};
 	QueryDesc *description;
@@ -172,18 +172,18 @@ clari_command_run(const ClariCommand *command)
 								  &receiver.head, NULL, environment, INSTRUMENT_ROWS);
 	ExecutorStart(description, command->only_check ? EXEC_FLAG_EXPLAIN_ONLY : 0);
 	if (!command->only_check)
-		execute(description, &answer);
+		execute(description, &result);
 	ExecutorEnd(description);
 	FreeQueryDesc(description);
 	PopActiveSnapshot();
 	error_context_stack = callback.previous;
-	return answer;
+	return result;
 }
 
 int64
-clari_answer_number(const ClariAnswer *answer, int column)
+clari_command_number(const ClariCommandResult *result, int column)
 {
-	const char *text = answer->nrows > 0 ? answer->rows[0][column] : NULL;
+	const char *text = result->nrows > 0 ? result->rows[0][column] : NULL;
 
 	return text != NULL ? strtoll(text, NULL, 10) : 0;
 }

@@ -114,7 +114,7 @@ typedef struct ClariCommand
 	bool only_check;   /* do all but carry it out, as EXPLAIN does */
 } ClariCommand;
 
-typedef struct ClariAnswer
+typedef struct ClariCommandResult
 {
 	int64 written;     /* by INSERT, UPDATE, DELETE, MERGE */
 	CommandId command; /* what these rows have for cmin */
@@ -124,17 +124,17 @@ typedef struct ClariAnswer
 	int64 offered; /* rows that it was to decide on */
 	int nrows;     /* these two of a query: its rows, as text */
 	char ***rows;
-} ClariAnswer;
+} ClariCommandResult;
 
 /*
- * The answer lives in the current context.  Raises what the statement does, with
+ * The result lives in the current context.  Raises what the statement does, with
  * neither its text nor a position in it, and
  * ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE where a name leads elsewhere.
  */
-extern ClariAnswer clari_command_run(const ClariCommand *command);
+extern ClariCommandResult clari_command_run(const ClariCommand *command);
 
-/* A number of the answer's first row; 0 where it is null. */
-extern int64 clari_answer_number(const ClariAnswer *answer, int column);
+/* A number of the first row; 0 where it is null. */
+extern int64 clari_command_number(const ClariCommandResult *result, int column);
 
 /*
  * ------- merge.c and merge_table.c -------
@@ -206,7 +206,7 @@ typedef struct ClariMerge
  * he is a member of, or (the schema) a superuser's.  Raises
  * ERRCODE_INSUFFICIENT_PRIVILEGE, ERRCODE_UNDEFINED_TABLE.
  */
-extern Oid clari_merge_table(FunctionCallInfo fcinfo, int argument, const char *name);
+extern Oid clari_table_argument(FunctionCallInfo fcinfo, int argument, const char *name);
 
 /*
  * Locks a target, as far as the caller has the rights to write to it.  Raises
@@ -236,7 +236,7 @@ extern void clari_merge_begin(ClariMerge *merge);
 extern void clari_merge_end(ClariMerge *merge);
 
 /* Counts the part's rows in the source, which holds no others, or is handed none. */
-extern void clari_merge_look(ClariMerge *merge, ClariPart *part);
+extern void clari_merge_count_source(ClariMerge *merge, ClariPart *part);
 
 /* Merges the parts, which are all that the source holds, and counts what became of each. */
 extern void clari_merge_run(ClariMerge *merge, ClariPart *parts, int count);
@@ -245,28 +245,28 @@ extern void clari_merge_run(ClariMerge *merge, ClariPart *parts, int count);
 extern int64 clari_merge_delete(ClariMerge *merge, const ClariPart *parts, int count);
 
 /* How many rows that would be; also tells in part->present how many the target has by now. */
-extern int64 clari_merge_missing(ClariMerge *merge, ClariPart *part);
+extern int64 clari_merge_count_missing(ClariMerge *merge, ClariPart *part);
 
 /* Owners of the source who share an e-mail, at most five of them, as an error's detail has them. */
-extern char *clari_merge_shared(ClariMerge *merge);
+extern char *clari_merge_shared_emails(ClariMerge *merge);
 
 /*
  * For a target that Citus distributes: the same merge from the staging table, which
  * is locked, colocated with the target, and empty, or else that is raised; to stage
  * what the source is handed, in this process or not at all; and to empty it again.
  */
-extern ClariMerge *clari_merge_open_staged(const ClariMerge *rows, const ClariOptions *options, bool deletes);
-extern void clari_merge_stage(ClariMerge *rows, const ClariMerge *merge);
+extern ClariMerge *clari_merge_open_staged(const ClariMerge *foreign, const ClariOptions *options, bool deletes);
+extern void clari_merge_stage(ClariMerge *foreign, const ClariMerge *merge);
 extern void clari_merge_unstage(const ClariMerge *merge);
 extern void clari_merge_execute(const char *text, int expected);
 extern void clari_merge_check_colocated(Oid target, Oid staging, const char *key);
 
 /* Who owns the relation; and is the owner the caller, or a role that he is a member of? */
-extern Oid clari_merge_owner(Oid relid);
-extern bool clari_merge_is_own(Oid owner);
+extern Oid clari_table_owner(Oid relid);
+extern bool clari_role_is_own(Oid owner);
 
 /* A name with its schema, quoted. */
-extern char *clari_merge_name(Oid relid);
+extern char *clari_table_name(Oid relid);
 
 /*
  * ------- syncs.c -------

@@ -40,7 +40,7 @@ command_of(ClariMerge *merge, const char *text)
  * of the parts, so that it decides nothing, but finds a quarter by the target's index.
  */
 static char *
-hint(const ClariMerge *merge, const ClariPart *parts, int count)
+parts_condition(const ClariMerge *merge, const ClariPart *parts, int count)
 {
 	StringInfoData list;
 
@@ -84,7 +84,7 @@ of_alias(char alias, const char *names)
 
 /* The rows that are merged: of those with one key the newest; the rest of the order only makes the choice the same each time. */
 static char *
-rows_of(const ClariMerge *merge, bool recur, const ClariPart *parts, int count)
+source_rows(const ClariMerge *merge, bool recur, const ClariPart *parts, int count)
 {
 	const char *list = of_alias('s', merge->columns);
 	StringInfoData expected;
@@ -122,9 +122,9 @@ joined_text(const ClariMerge *merge, bool recur, const ClariPart *parts, int cou
 					"(SELECT t.ctid AS old, %s FROM %s AS t WHERE %s) AS t ON %s WHERE CASE WHEN s.time_period IS NULL "
 					"THEN 0 WHEN t.time_period IS NULL OR %s THEN 1 ELSE 0 END = 1) AS s ON m.ctid = s.old "
 					"WHEN MATCHED AND s.allowed THEN UPDATE SET %s WHEN NOT MATCHED THEN INSERT (%s) VALUES (%s)",
-					merge->target_name, rows_of(merge, recur, parts, count), of_alias('t', merge->columns),
-					merge->target_name, hint(merge, parts, hinted ? count : 0), merge->same_key, merge->differs,
-					merge->update, merge->insert, of_alias('s', merge->insert));
+					merge->target_name, source_rows(merge, recur, parts, count), of_alias('t', merge->columns),
+					merge->target_name, parts_condition(merge, parts, hinted ? count : 0), merge->same_key,
+					merge->differs, merge->update, merge->insert, of_alias('s', merge->insert));
 }
 
 /* The plain one, for few rows, and where a ctid does not tell a row, since there are several tables. */
@@ -134,8 +134,8 @@ merge_text(const ClariMerge *merge, bool recur, const ClariPart *parts, int coun
 	return psprintf("MERGE INTO %s AS t USING (%s) AS s ON %s AND %s "
 					"WHEN MATCHED AND (%s) AND " IS_NOT_OLDER " THEN UPDATE SET %s "
 					"WHEN NOT MATCHED THEN INSERT (%s) VALUES (%s)",
-					merge->target_name, rows_of(merge, recur, parts, count), merge->same_key,
-					hint(merge, parts, hinted ? count : 0), merge->differs, merge->update, merge->insert,
+					merge->target_name, source_rows(merge, recur, parts, count), merge->same_key,
+					parts_condition(merge, parts, hinted ? count : 0), merge->differs, merge->update, merge->insert,
 					of_alias('s', merge->insert));
 }
 
@@ -149,7 +149,7 @@ missing_text(const ClariMerge *merge, const char *verb, const ClariPart *parts, 
 	appendStringInfo(&text, "%s FROM %s AS t WHERE (false", verb, merge->target_name);
 	for (int i = 0; i < count; i++)
 		appendStringInfo(&text, " OR (%s AND (t.exported_at IS NULL OR t.exported_at <= %s))",
-						 hint(merge, &parts[i], 1),
+						 parts_condition(merge, &parts[i], 1),
 						 parts[i].newest != NULL ? psprintf("'%s'::timestamptz", parts[i].newest) : "NULL");
 	appendStringInfo(&text, ") AND NOT EXISTS (SELECT FROM %s WHERE %s AND %s)", merge->from, merge->usable,
 					 merge->same_key);
@@ -193,25 +193,25 @@ count_keys(ClariMerge *merge, const char *hash, int64 *rows, int64 *usable)
 		psprintf("SELECT count(*), count(h), count(DISTINCT h) FROM (SELECT CASE WHEN %s THEN %s END AS h FROM %s "
 				 "OFFSET 0) AS s",
 				 merge->usable, hash, merge->from));
-	ClariAnswer answer = clari_command_run(&command);
+	ClariCommandResult result = clari_command_run(&command);
 
-	*rows = clari_answer_number(&answer, 0);
-	*usable = clari_answer_number(&answer, 1);
-	return clari_answer_number(&answer, 2);
+	*rows = clari_command_number(&result, 0);
+	*usable = clari_command_number(&result, 1);
+	return clari_command_number(&result, 2);
 }
 
 void
-clari_merge_look(ClariMerge *merge, ClariPart *part)
+clari_merge_count_source(ClariMerge *merge, ClariPart *part)
 {
 	ClariCommand command = command_of(merge, NULL);
-	ClariAnswer answer;
+	ClariCommandResult result;
 
 	part->keys = count_keys(merge, merge->hash, &part->rows, &part->usable);
 	if (part->keys == part->usable)
 		return;
-	command.text = psprintf("SELECT count(*) FROM (%s) AS s", rows_of(merge, true, NULL, 0));
-	answer = clari_command_run(&command);
-	part->keys = clari_answer_number(&answer, 0);
+	command.text = psprintf("SELECT count(*) FROM (%s) AS s", source_rows(merge, true, NULL, 0));
+	result = clari_command_run(&command);
+	part->keys = clari_command_number(&result, 0);
 }
 
 static ClariPart *
@@ -235,25 +235,25 @@ number(const char *text)
  * After it: what it has left undone, but for rows that it wrote and a trigger changed.
  */
 static void
-join(ClariMerge *merge, ClariPart *parts, int count, const char *written)
+count_left(ClariMerge *merge, ClariPart *parts, int count, const char *written)
 {
 	const char *text =
 		psprintf("SELECT s.time_period::text, s.forecast_name::text, count(*) FILTER (WHERE t.time_period IS NULL), "
 				 "count(*) FILTER (WHERE t.time_period IS NOT NULL AND " IS_NOT_OLDER " AND (%s)), "
 				 "count(*) FILTER (WHERE " IS_NOT_OLDER " IS NOT TRUE AND (%s)) "
 				 "FROM (%s) AS s LEFT JOIN %s AS t ON %s AND %s WHERE (%s) IS NOT TRUE GROUP BY 1, 2",
-				 merge->differs, merge->differs, rows_of(merge, true, NULL, 0), merge->target_name, merge->same_key,
-				 hint(merge, parts, count), written != NULL ? written : "false");
+				 merge->differs, merge->differs, source_rows(merge, true, NULL, 0), merge->target_name, merge->same_key,
+				 parts_condition(merge, parts, count), written != NULL ? written : "false");
 	ClariCommand command = command_of(merge, text);
-	ClariAnswer answer = clari_command_run(&command);
+	ClariCommandResult result = clari_command_run(&command);
 
-	for (int i = 0; i < answer.nrows; i++)
+	for (int i = 0; i < result.nrows; i++)
 	{
-		ClariCounts *counts = &find_part(parts, count, answer.rows[i])->counts;
-		int64 missing = number(answer.rows[i][2]);
-		int64 changed = number(answer.rows[i][3]);
+		ClariCounts *counts = &find_part(parts, count, result.rows[i])->counts;
+		int64 missing = number(result.rows[i][2]);
+		int64 changed = number(result.rows[i][3]);
 
-		counts->skipped = number(answer.rows[i][4]);
+		counts->skipped = number(result.rows[i][4]);
 		if (written != NULL)
 			counts->skipped += missing + changed;
 		else
@@ -269,11 +269,11 @@ join(ClariMerge *merge, ClariPart *parts, int count, const char *written)
  * others, the MERGE tells; else some may be if the target has any that are newer.
  */
 static bool
-refused(ClariMerge *merge, const ClariPart *parts, int count, int64 keys, const ClariAnswer *merged)
+has_refused(ClariMerge *merge, const ClariPart *parts, int count, int64 keys, const ClariCommandResult *merged)
 {
 	StringInfoData text;
 	ClariCommand command;
-	ClariAnswer answer;
+	ClariCommandResult result;
 
 	if (merged->offered < keys || merged->inserted + merged->updated == keys)
 		return merged->offered > merged->inserted + merged->updated;
@@ -284,12 +284,12 @@ refused(ClariMerge *merge, const ClariPart *parts, int count, int64 keys, const 
 		appendStringInfo(&text, ", '%s'::timestamptz", parts[i].oldest != NULL ? parts[i].oldest : "-infinity");
 	appendStringInfoString(&text, ") AND (false");
 	for (int i = 0; i < count; i++)
-		appendStringInfo(&text, " OR (%s AND t.exported_at > '%s'::timestamptz)", hint(merge, &parts[i], 1),
+		appendStringInfo(&text, " OR (%s AND t.exported_at > '%s'::timestamptz)", parts_condition(merge, &parts[i], 1),
 						 parts[i].oldest != NULL ? parts[i].oldest : "-infinity");
 	appendStringInfoString(&text, "))::int");
 	command = command_of(merge, text.data);
-	answer = clari_command_run(&command);
-	return clari_answer_number(&answer, 0) != 0;
+	result = clari_command_run(&command);
+	return clari_command_number(&result, 0) != 0;
 }
 
 /* Counts the target's rows by part, and in *total those that are written. */
@@ -298,7 +298,7 @@ count_present(ClariMerge *merge, ClariPart *parts, int count, const char *writte
 {
 	StringInfoData values;
 	ClariCommand command;
-	ClariAnswer answer;
+	ClariCommandResult result;
 
 	initStringInfo(&values);
 	for (int i = 0; i < count; i++)
@@ -312,23 +312,23 @@ count_present(ClariMerge *merge, ClariPart *parts, int count, const char *writte
 		psprintf("SELECT p.i, t.present, t.written FROM (SELECT t.time_period, t.forecast_name, count(*) AS present, "
 				 "count(*) FILTER (WHERE %s) AS written FROM %s AS t WHERE %s GROUP BY 1, 2) AS t "
 				 "JOIN (VALUES %s) AS p (i, period, name) ON %s p.period%s AND %s p.name%s",
-				 written, merge->target_name, hint(merge, parts, count), values.data, merge->period, merge->period_type,
-				 merge->name, merge->name_type));
+				 written, merge->target_name, parts_condition(merge, parts, count), values.data, merge->period,
+				 merge->period_type, merge->name, merge->name_type));
 	command.as_it_was = before;
-	answer = clari_command_run(&command);
-	for (int i = 0; i < answer.nrows; i++)
+	result = clari_command_run(&command);
+	for (int i = 0; i < result.nrows; i++)
 	{
-		ClariPart *part = &parts[number(answer.rows[i][0])];
+		ClariPart *part = &parts[number(result.rows[i][0])];
 
-		*(before ? &part->before : &part->present) = number(answer.rows[i][1]);
+		*(before ? &part->before : &part->present) = number(result.rows[i][1]);
 		if (!before)
-			part->written = number(answer.rows[i][2]);
+			part->written = number(result.rows[i][2]);
 	}
 }
 
 /* Shares out among the parts what the MERGE has written, which says of all together how much that is. */
 static void
-share_out(ClariMerge *merge, ClariPart *parts, int count, const ClariAnswer *merged, const char *written)
+share_out(ClariMerge *merge, ClariPart *parts, int count, const ClariCommandResult *merged, const char *written)
 {
 	int64 sum = 0;
 
@@ -371,7 +371,7 @@ set_merge(const ClariMerge *merge, ClariCommand *command, const ClariPart *parts
 	command->few = true;
 	if (merge->pages == 0 && !merge->distributed)
 		command->text = psprintf("INSERT INTO %s (%s) SELECT %s FROM (%s) AS s", merge->target_name, merge->insert,
-								 of_alias('s', merge->insert), rows_of(merge, recur, parts, count));
+								 of_alias('s', merge->insert), source_rows(merge, recur, parts, count));
 	else if (!few && whole && !most_are_new && !merge->composed && !merge->distributed)
 		command->text = joined_text(merge, recur, parts, count, part);
 	else
@@ -387,7 +387,7 @@ clari_merge_run(ClariMerge *merge, ClariPart *parts, int count)
 	int64 keys = 0;
 	int64 recurring = 0;
 	ClariCommand command;
-	ClariAnswer answer;
+	ClariCommandResult result;
 	char *written;
 
 	for (int i = 0; i < count; i++)
@@ -399,17 +399,17 @@ clari_merge_run(ClariMerge *merge, ClariPart *parts, int count)
 		parts[i].written = 0;
 	}
 	if (merge->distributed)
-		join(merge, parts, count, NULL);
+		count_left(merge, parts, count, NULL);
 	command = command_of(merge, NULL);
 	set_merge(merge, &command, parts, count, keys, recurring > 0);
-	answer = clari_command_run(&command);
+	result = clari_command_run(&command);
 	if (!merge->distributed)
 	{
 		/* What tells the rows that it has written from all others. */
-		written = psprintf("t.xmin = '%u'::xid AND t.cmin = '%u'::cid", GetCurrentTransactionIdIfAny(), answer.command);
-		share_out(merge, parts, count, &answer, written);
-		if (merge->swallows || refused(merge, parts, count, keys, &answer))
-			join(merge, parts, count, written);
+		written = psprintf("t.xmin = '%u'::xid AND t.cmin = '%u'::cid", GetCurrentTransactionIdIfAny(), result.command);
+		share_out(merge, parts, count, &result, written);
+		if (merge->swallows || has_refused(merge, parts, count, keys, &result))
+			count_left(merge, parts, count, written);
 	}
 	for (int i = 0; i < count; i++)
 	{
@@ -429,53 +429,54 @@ clari_merge_delete(ClariMerge *merge, const ClariPart *parts, int count)
 }
 
 int64
-clari_merge_missing(ClariMerge *merge, ClariPart *part)
+clari_merge_count_missing(ClariMerge *merge, ClariPart *part)
 {
 	ClariCommand command = command_of(merge, missing_text(merge, "SELECT count(*)", part, 1));
-	ClariAnswer answer;
+	ClariCommandResult result;
 
 	if (part->present < 0)
 		count_present(merge, part, 1, "false", false);
 	/* All of the source's keys are there by now, unless a trigger did not let them in. */
 	if (!merge->swallows)
 		return Max(part->present - part->keys, 0);
-	answer = clari_command_run(&command);
-	return clari_answer_number(&answer, 0);
+	result = clari_command_run(&command);
+	return clari_command_number(&result, 0);
 }
 
 char *
-clari_merge_shared(ClariMerge *merge)
+clari_merge_shared_emails(ClariMerge *merge)
 {
 	ClariCommand command = command_of(
 		merge, psprintf("SELECT min(s.owner_email::text), count(*), count(*) OVER () FROM %s WHERE %s GROUP BY "
 						"%s HAVING count(*) > 1 ORDER BY 1 LIMIT 5",
 						merge->from, merge->usable, merge->keys));
-	ClariAnswer answer = clari_command_run(&command);
+	ClariCommandResult result = clari_command_run(&command);
 	StringInfoData list;
 
 	initStringInfo(&list);
-	for (int i = 0; i < answer.nrows; i++)
-		appendStringInfo(&list, "%s\"%s\" (%s)", i > 0 ? ", " : "", answer.rows[i][0], answer.rows[i][1]);
-	if (answer.nrows > 0 && number(answer.rows[0][2]) > answer.nrows)
-		appendStringInfo(&list, ", and " INT64_FORMAT " more", number(answer.rows[0][2]) - answer.nrows);
+	for (int i = 0; i < result.nrows; i++)
+		appendStringInfo(&list, "%s\"%s\" (%s)", i > 0 ? ", " : "", result.rows[i][0], result.rows[i][1]);
+	if (result.nrows > 0 && number(result.rows[0][2]) > result.nrows)
+		appendStringInfo(&list, ", and " INT64_FORMAT " more", number(result.rows[0][2]) - result.nrows);
 	return list.data;
 }
 
 /* ------- by way of a staging table, for Citus ------- */
 
 void
-clari_merge_stage(ClariMerge *rows, const ClariMerge *merge)
+clari_merge_stage(ClariMerge *foreign, const ClariMerge *merge)
 {
 	ClariCommand command =
-		command_of(rows, psprintf("INSERT INTO %s (%s) SELECT %s FROM %s WHERE %s", merge->source_name, merge->insert,
-								  of_alias('s', merge->insert), rows->from, rows->usable));
+		command_of(foreign, psprintf("INSERT INTO %s (%s) SELECT %s FROM %s WHERE %s", merge->source_name,
+									 merge->insert, of_alias('s', merge->insert), foreign->from, foreign->usable));
 
 	command.tables[2] = merge->source;
-	rows->handed.read = false;
+	foreign->handed.read = false;
 	(void) clari_command_run(&command);
-	if (!rows->handed.read)
-		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-						errmsg("cannot stage the rows of %s: they were read by another process", rows->source_name)));
+	if (!foreign->handed.read)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot stage the rows of %s: they were read by another process", foreign->source_name)));
 }
 
 void
@@ -495,15 +496,15 @@ parts_of_source(ClariMerge *merge, int *count, int64 *skipped)
 						"max(s.exported_at) FILTER (WHERE %s), CASE WHEN count(*) = count(s.exported_at) THEN "
 						"min(s.exported_at) END FROM %s GROUP BY 1, 2",
 						merge->usable, merge->usable, merge->from));
-	ClariAnswer answer = clari_command_run(&command);
-	ClariPart *parts = palloc0(sizeof(ClariPart) * Max(answer.nrows, 1));
+	ClariCommandResult result = clari_command_run(&command);
+	ClariPart *parts = palloc0(sizeof(ClariPart) * Max(result.nrows, 1));
 	int64 rows;
 	int64 usable;
 
 	*count = 0;
-	for (int i = 0; i < answer.nrows; i++)
+	for (int i = 0; i < result.nrows; i++)
 	{
-		char **row = answer.rows[i];
+		char **row = result.rows[i];
 
 		if (number(row[3]) == 0)
 			*skipped += number(row[2]);
@@ -519,10 +520,10 @@ parts_of_source(ClariMerge *merge, int *count, int64 *skipped)
 	if (count_keys(merge, psprintf("hash_record_extended(ROW(%s), 0)", merge->keys), &rows, &usable) == usable)
 		return parts;
 	command.text = psprintf("SELECT s.time_period::text, s.forecast_name::text, count(*) FROM (%s) AS s GROUP BY 1, 2",
-							rows_of(merge, true, NULL, 0));
-	answer = clari_command_run(&command);
-	for (int i = 0; i < answer.nrows; i++)
-		find_part(parts, *count, answer.rows[i])->keys = number(answer.rows[i][2]);
+							source_rows(merge, true, NULL, 0));
+	result = clari_command_run(&command);
+	for (int i = 0; i < result.nrows; i++)
+		find_part(parts, *count, result.rows[i])->keys = number(result.rows[i][2]);
 	return parts;
 }
 
@@ -558,8 +559,8 @@ merge_by_hand(ClariMerge *merge, bool deletes, ClariCounts *total)
 Datum
 clari_merge(PG_FUNCTION_ARGS)
 {
-	Oid target = clari_merge_table(fcinfo, 0, "clari_forecasts");
-	Oid source = clari_merge_table(fcinfo, 1, "staging_clari");
+	Oid target = clari_table_argument(fcinfo, 0, "clari_forecasts");
+	Oid source = clari_table_argument(fcinfo, 1, "staging_clari");
 	bool deletes = !PG_ARGISNULL(2) && PG_GETARG_BOOL(2);
 	ClariCounts total = {0};
 	const char *source_name;
@@ -578,10 +579,10 @@ clari_merge(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(1) && get_rel_relkind(source) != RELKIND_RELATION &&
 		get_rel_relkind(source) != RELKIND_PARTITIONED_TABLE)
 		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
-						errmsg("cannot merge from %s: it is not a table", clari_merge_name(source)),
+						errmsg("cannot merge from %s: it is not a table", clari_table_name(source)),
 						errhint("Name it in the call if you mean it.")));
-	source_name = clari_merge_name(source);
-	clari_merge_lock(target, clari_merge_name(target), deletes);
+	source_name = clari_table_name(source);
+	clari_merge_lock(target, clari_table_name(target), deletes);
 	clari_merge_lock_source(source, source_name);
 	merge_by_hand(clari_merge_open(target, source, NULL, deletes), deletes, &total);
 	values[0] = Int64GetDatum(total.inserted);

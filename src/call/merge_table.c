@@ -63,7 +63,7 @@ static const Column columns[] = {
 /* ------- which tables ------- */
 
 char *
-clari_merge_name(Oid relid)
+clari_table_name(Oid relid)
 {
 	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)), get_rel_name(relid));
 }
@@ -83,14 +83,14 @@ owner_of(int cache, Oid object)
 }
 
 Oid
-clari_merge_owner(Oid relid)
+clari_table_owner(Oid relid)
 {
 	return owner_of(RELOID, relid);
 }
 
 /* In so many words: to a superuser every role would do, and he would run whosever triggers lie in his path. */
 bool
-clari_merge_is_own(Oid owner)
+clari_role_is_own(Oid owner)
 {
 	return owner == GetUserId() || is_member_of_role_nosuper(GetUserId(), owner);
 }
@@ -102,12 +102,12 @@ find_own_table(const char *name)
 	Oid found = RelnameGetRelid(name);
 	Oid owner = owner_of(RELOID, found);
 	Oid schema_owner = owner_of(NAMESPACEOID, get_rel_namespace(found));
-	bool own = clari_merge_is_own(owner);
+	bool own = clari_role_is_own(owner);
 
 	if (!OidIsValid(found))
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("table \"%s\" is not in the search_path", name),
 						errhint("SELECT clari_create_tables();")));
-	if (!own || !(clari_merge_is_own(schema_owner) || superuser_arg(schema_owner)))
+	if (!own || !(clari_role_is_own(schema_owner) || superuser_arg(schema_owner)))
 		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 						errmsg("%s \"%s\" is not owned by \"%s\"", own ? "the schema of table" : "table", name,
 							   GetUserNameFromId(GetUserId(), false)),
@@ -118,7 +118,7 @@ find_own_table(const char *name)
 }
 
 Oid
-clari_merge_table(FunctionCallInfo fcinfo, int argument, const char *name)
+clari_table_argument(FunctionCallInfo fcinfo, int argument, const char *name)
 {
 	Oid table = PG_ARGISNULL(argument) ? find_own_table(name) : PG_GETARG_OID(argument);
 
@@ -155,7 +155,7 @@ clari_merge_execute(const char *text, int expected)
 static void
 check_replaced(Oid table, const char *name)
 {
-	if (get_rel_name(table) == NULL || strcmp(clari_merge_name(table), name) != 0)
+	if (get_rel_name(table) == NULL || strcmp(clari_table_name(table), name) != 0)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("table %s was replaced during the call", name)));
 }
@@ -203,9 +203,9 @@ check_columns(Oid relid, bool by_user)
 	if (missing.len > 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_COLUMN),
-				 errmsg("table %s lacks columns: %s", clari_merge_name(relid), missing.data),
+				 errmsg("table %s lacks columns: %s", clari_table_name(relid), missing.data),
 				 errhint("ALTER %s %s %s;", get_rel_relkind(relid) == RELKIND_FOREIGN_TABLE ? "FOREIGN TABLE" : "TABLE",
-						 clari_merge_name(relid), additions.data)));
+						 clari_table_name(relid), additions.data)));
 }
 
 /* ------- the target's key ------- */
@@ -250,10 +250,10 @@ open_key(Relation target, bool *by_user)
 		}
 	ereport(ERROR, (errcode(ERRCODE_INVALID_TABLE_DEFINITION),
 					errmsg("table %s has no unique index on (time_period, forecast_name, owner_email)",
-						   clari_merge_name(RelationGetRelid(target))),
+						   clari_table_name(RelationGetRelid(target))),
 					errdetail("One on (time_period, forecast_name, user_id) would do, too."),
 					errhint("CREATE UNIQUE INDEX ON %s (time_period, forecast_name, owner_email);",
-							clari_merge_name(RelationGetRelid(target)))));
+							clari_table_name(RelationGetRelid(target)))));
 }
 
 /* Qualified, whether it is in the search_path or not: the statement is parsed under another. */
@@ -352,7 +352,7 @@ add_difference(StringInfo list, Oid target, const char *name)
 	if (!OidIsValid(equal))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_FUNCTION),
-				 errmsg("column \"%s\" of table %s has a type without equality", name, clari_merge_name(target))));
+				 errmsg("column \"%s\" of table %s has a type without equality", name, clari_table_name(target))));
 	appendStringInfoString(list, list->len > 0 ? " OR " : "");
 	if (is_text)
 		appendStringInfo(list, "t.%s::text IS DISTINCT FROM s.%s::%s::text COLLATE \"C\"", name, name, cast);
@@ -429,7 +429,7 @@ check_attribute(Relation target, Form_pg_attribute attribute, bool by_user)
 	if (!filled)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_TABLE_DEFINITION),
 						errmsg("column \"%s\" of table %s must not be null, and has no default",
-							   NameStr(attribute->attname), clari_merge_name(RelationGetRelid(target))),
+							   NameStr(attribute->attname), clari_table_name(RelationGetRelid(target))),
 						errdetail("A merge fills the columns of forecasts and no other.")));
 }
 
@@ -486,8 +486,8 @@ clari_merge_open(Oid target, Oid source, const ClariOptions *options, bool delet
 
 	merge->target = target;
 	merge->source = source;
-	merge->target_name = clari_merge_name(target);
-	merge->source_name = clari_merge_name(source);
+	merge->target_name = clari_table_name(target);
+	merge->source_name = clari_table_name(source);
 	merge->handed.relid = source;
 	check_columns(target, false);
 	index = open_key(relation, &merge->by_user);
@@ -539,13 +539,13 @@ clari_merge_check_colocated(Oid target, Oid staging, const char *key)
 {
 	if (!are_colocated(target, staging, key))
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("tables %s and %s are not distributed by %s and colocated", clari_merge_name(target),
-							   clari_merge_name(staging), key),
+						errmsg("tables %s and %s are not distributed by %s and colocated", clari_table_name(target),
+							   clari_table_name(staging), key),
 						errhint("SELECT create_distributed_table(..., colocate_with => ...);")));
 }
 
 ClariMerge *
-clari_merge_open_staged(const ClariMerge *rows, const ClariOptions *options, bool deletes)
+clari_merge_open_staged(const ClariMerge *foreign, const ClariOptions *options, bool deletes)
 {
 	Oid staging = find_own_table("staging_clari");
 	ClariOptions staged = *options;
@@ -553,10 +553,10 @@ clari_merge_open_staged(const ClariMerge *rows, const ClariOptions *options, boo
 	ClariCommand command;
 
 	staged.request.include_historical = false; /* the latest week is what is staged */
-	clari_merge_execute(psprintf("LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE", clari_merge_name(staging)),
+	clari_merge_execute(psprintf("LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE", clari_table_name(staging)),
 						SPI_OK_UTILITY);
-	merge = clari_merge_open(rows->target, staging, &staged, deletes);
-	clari_merge_check_colocated(rows->target, staging, columns[rows->by_user ? USER_ID : 2].name);
+	merge = clari_merge_open(foreign->target, staging, &staged, deletes);
+	clari_merge_check_colocated(foreign->target, staging, columns[foreign->by_user ? USER_ID : 2].name);
 	command = (ClariCommand){.text = psprintf("SELECT FROM %s AS s LIMIT 1", merge->source_name), .tables = {staging}};
 	if (clari_command_run(&command).nrows > 0)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),

@@ -60,8 +60,8 @@ typedef struct Sync
 	double max_deleted;
 	ClariPatience patience;
 	ClariSelection *selection;
-	ClariMerge *rows;  /* from the foreign table, whose rows it counts … */
-	ClariMerge *merge; /* … and the same, unless they are staged */
+	ClariMerge *foreign; /* from the foreign table, whose rows it counts … */
+	ClariMerge *merge;   /* … and the same, unless they are staged */
 	int count;
 	Quarter *quarters; /* as in the selection */
 } Sync;
@@ -92,7 +92,7 @@ refuse_null(FunctionCallInfo fcinfo, int argument, const char *name)
 static void
 check_relation(Oid relation, const ClariOptions *options)
 {
-	char *name = clari_merge_name(relation);
+	char *name = clari_table_name(relation);
 
 	if (options->object != CLARI_OBJECT_FORECASTS)
 		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE), errmsg("foreign table %s does not show forecasts", name),
@@ -127,8 +127,8 @@ begin_sync(FunctionCallInfo fcinfo)
 						errmsg("argument \"max_deleted\" must be a share from 0 to 1")));
 	sync->selection = clari_selection_make(sync->relation, PG_ARGISNULL(1) ? NULL : PG_GETARG_ARRAYTYPE_P(1));
 	check_relation(sync->relation, sync->selection->options);
-	sync->target = clari_merge_table(fcinfo, 2, "clari_forecasts");
-	sync->target_name = clari_merge_name(sync->target);
+	sync->target = clari_table_argument(fcinfo, 2, "clari_forecasts");
+	sync->target_name = clari_table_name(sync->target);
 	return sync;
 }
 
@@ -162,12 +162,12 @@ open_merge(Sync *sync)
 	if (get_rel_relkind(sync->relation) != RELKIND_FOREIGN_TABLE)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("the foreign table was replaced during the call")));
-	sync->rows = sync->merge = clari_merge_open(sync->target, sync->relation, options, sync->delete_missing);
+	sync->foreign = sync->merge = clari_merge_open(sync->target, sync->relation, options, sync->delete_missing);
 	sync->syncs = clari_syncs_open(sync->target);
 	if (!sync->merge->distributed)
 		return;
 	/* Citus merges from a table that is distributed alike, and from no foreign table. */
-	sync->merge = clari_merge_open_staged(sync->rows, options, sync->delete_missing);
+	sync->merge = clari_merge_open_staged(sync->foreign, options, sync->delete_missing);
 }
 
 /* The quarters that are known by now are nobody else's. */
@@ -186,11 +186,11 @@ check_sources(Sync *sync)
 		why = clari_syncs_check(sync->syncs, sync->target, &part, source, 0, &newer);
 		if (why != NULL)
 			ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-							errmsg("cannot sync %s into %s", sync->rows->source_name, sync->rows->target_name),
+							errmsg("cannot sync %s into %s", sync->foreign->source_name, sync->foreign->target_name),
 							errdetail("In period %s, %s.", period, why),
 							errhint("Give the foreign table a \"forecast_name\" of its own; or, if its rows are to "
 									"replace the others, delete these from the table, and what %s says of them.",
-									clari_merge_name(sync->syncs))));
+									clari_table_name(sync->syncs))));
 	}
 }
 
@@ -378,19 +378,20 @@ hand_over(ClariMerge *merge, Quarter **quarters, int count)
 
 /* Counts the quarter's rows, and tells of those of which only one can be merged. */
 static void
-look(Sync *sync, Quarter *quarter)
+count_rows(Sync *sync, Quarter *quarter)
 {
 	bool told = quarter->part.usable > 0;
 
-	hand_over(sync->rows, &quarter, 1);
-	clari_merge_look(sync->rows, &quarter->part);
+	hand_over(sync->foreign, &quarter, 1);
+	clari_merge_count_source(sync->foreign, &quarter->part);
 	if (quarter->part.usable == quarter->part.keys || told)
 		return;
-	ereport(WARNING, (errcode(ERRCODE_WARNING),
-					  errmsg("period %s: owners share e-mails, and of each " INT64_FORMAT " rows are left out",
-							 quarter->part.time_period, quarter->part.usable - quarter->part.keys),
-					  errdetail("The e-mails, and how many owners have them: %s.", clari_merge_shared(sync->rows)),
-					  errhint("clari_create_tables(key => 'user_id') makes tables that have room for all of them.")));
+	ereport(WARNING,
+			(errcode(ERRCODE_WARNING),
+			 errmsg("period %s: owners share e-mails, and of each " INT64_FORMAT " rows are left out",
+					quarter->part.time_period, quarter->part.usable - quarter->part.keys),
+			 errdetail("The e-mails, and how many owners have them: %s.", clari_merge_shared_emails(sync->foreign)),
+			 errhint("clari_create_tables(key => 'user_id') makes tables that have room for all of them.")));
 }
 
 /* Deletes what Clari has no more of the quarter, unless that is suspiciously much. */
@@ -407,7 +408,7 @@ delete_missing(Sync *sync, Quarter *quarter)
 		ereport(NOTICE, (errmsg("period %s: the export is empty, and nothing is deleted for it", part->time_period)));
 	if (part->keys == 0)
 		return;
-	missing = clari_merge_missing(sync->merge, part);
+	missing = clari_merge_count_missing(sync->merge, part);
 	before = part->present - part->counts.inserted;
 	if (missing == 0)
 		return;
@@ -421,7 +422,7 @@ delete_missing(Sync *sync, Quarter *quarter)
 }
 
 static void
-note(Sync *sync, const Quarter *quarter)
+note_quarter(Sync *sync, const Quarter *quarter)
 {
 	ClariSyncsRow row = {.part = unconstify(ClariPart *, &quarter->part), .error = quarter->error};
 
@@ -440,28 +441,28 @@ merge_alike(Sync *sync, Quarter **quarters, int count)
 	ConstraintsSetStmt immediate = {.type = T_ConstraintsSetStmt, .deferred = false};
 	ClariPart *parts = palloc(sizeof(ClariPart) * count);
 
-	clari_merge_begin(sync->rows);
-	sync->merge->snapshot = sync->rows->snapshot;
+	clari_merge_begin(sync->foreign);
+	sync->merge->snapshot = sync->foreign->snapshot;
 	for (int i = 0; i < count; i++)
 	{
-		look(sync, quarters[i]);
+		count_rows(sync, quarters[i]);
 		parts[i] = quarters[i]->part;
 	}
-	hand_over(sync->rows, quarters, count);
-	if (sync->merge != sync->rows)
-		clari_merge_stage(sync->rows, sync->merge);
+	hand_over(sync->foreign, quarters, count);
+	if (sync->merge != sync->foreign)
+		clari_merge_stage(sync->foreign, sync->merge);
 	clari_merge_run(sync->merge, parts, count);
 	for (int i = 0; i < count; i++)
 	{
 		quarters[i]->part = parts[i];
-		hand_over(sync->rows, &quarters[i], 1);
+		hand_over(sync->foreign, &quarters[i], 1);
 		delete_missing(sync, quarters[i]);
 		quarters[i]->merged = true;
-		note(sync, quarters[i]);
+		note_quarter(sync, quarters[i]);
 	}
-	if (sync->merge != sync->rows)
+	if (sync->merge != sync->foreign)
 		clari_merge_unstage(sync->merge);
-	clari_merge_end(sync->rows);
+	clari_merge_end(sync->foreign);
 	/* What is deferred fails here, while it can be told which quarter it was. */
 	if (!sync->atomic)
 		AfterTriggerSetState(&immediate);
@@ -486,8 +487,8 @@ merge_quarters(Sync *sync, Quarter **quarters, int count)
 			if ((quarters[i]->reader->version.meta.flags & CLARI_ROWSET_WITHOUT_CRM) == missing)
 				alike[n++] = quarters[i];
 		clari_merge_set_types(sync->merge, missing != 0 ? types & ~(uint32) CLARI_TYPES_CRM : types);
-		if (sync->merge != sync->rows)
-			clari_merge_set_types(sync->rows, missing != 0 ? types & ~(uint32) CLARI_TYPES_CRM : types);
+		if (sync->merge != sync->foreign)
+			clari_merge_set_types(sync->foreign, missing != 0 ? types & ~(uint32) CLARI_TYPES_CRM : types);
 		if (n > 0)
 			merge_alike(sync, alike, n);
 	}
@@ -592,7 +593,7 @@ merge_all(Sync *sync)
 
 /* What fails here was merged in vain. */
 static void
-commit(Sync *sync)
+commit_merged(Sync *sync)
 {
 	ErrorData *volatile error = NULL;
 
@@ -659,7 +660,7 @@ note_failures(Sync *sync)
 			continue;
 		if (sync->source == NULL)
 			sync->source = clari_syncs_source(sync->selection->options);
-		note(sync, quarter);
+		note_quarter(sync, quarter);
 		any = true;
 	}
 	if (any)
@@ -700,7 +701,7 @@ clari_sync(PG_FUNCTION_ARGS)
 		raise_failures(sync);
 	merge_all(sync);
 	if (!sync->atomic)
-		commit(sync);
+		commit_merged(sync);
 	else
 		raise_failures(sync);
 	notice_counts(sync);

@@ -126,11 +126,11 @@ clari_syncs_open(Oid target)
 		create_syncs(get_namespace_name(schema));
 		syncs = get_relname_relid("clari_syncs", schema);
 	}
-	owner = clari_merge_owner(syncs);
-	if (!clari_merge_is_own(owner) && owner != clari_merge_owner(target) && !superuser_arg(owner))
+	owner = clari_table_owner(syncs);
+	if (!clari_role_is_own(owner) && owner != clari_table_owner(target) && !superuser_arg(owner))
 		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-						errmsg("table %s is not owned by \"%s\", nor by the owner of %s", clari_merge_name(syncs),
-							   GetUserNameFromId(GetUserId(), false), clari_merge_name(target))));
+						errmsg("table %s is not owned by \"%s\", nor by the owner of %s", clari_table_name(syncs),
+							   GetUserNameFromId(GetUserId(), false), clari_table_name(target))));
 	return syncs;
 }
 
@@ -153,17 +153,17 @@ clari_syncs_check(Oid syncs, Oid target, const ClariPart *part, const char *sour
 {
 	ClariCommand command = {.text = psprintf("SELECT source, (exported_at > %s)::int FROM %s "
 											 "WHERE target = %u AND forecast_name = %s AND time_period = %s",
-											 time_literal(exported_at), clari_merge_name(syncs), target,
+											 time_literal(exported_at), clari_table_name(syncs), target,
 											 literal(part->forecast_name), literal(part->time_period)),
 							.tables = {syncs},
 							.few = true};
-	ClariAnswer answer = clari_command_run(&command);
+	ClariCommandResult result = clari_command_run(&command);
 
-	*newer = clari_answer_number(&answer, 1) != 0;
-	if (answer.nrows == 0 || is_same(answer.rows[0][0], source))
+	*newer = clari_command_number(&result, 1) != 0;
+	if (result.nrows == 0 || is_same(result.rows[0][0], source))
 		return NULL;
 	return psprintf("the rows of forecast_name \"%s\" are of another source (%s; not %s)", part->forecast_name,
-					answer.rows[0][0], source);
+					result.rows[0][0], source);
 }
 
 /* An export's values, and those of a failure, which leaves the others as they are. */
@@ -181,7 +181,7 @@ clari_syncs_note(Oid syncs, Oid target, const char *source, const ClariSyncsRow 
 		"INSERT INTO %s AS c (target, forecast_name, time_period, source, error, failed_at, job_id, "
 		"exported_at, confirmed_at, inserted, updated, unchanged, deleted, skipped) VALUES (%u, %s, %s, %s, "
 		"%s, %s, %s",
-		clari_merge_name(syncs), target, literal(row->part->forecast_name), literal(row->part->time_period),
+		clari_table_name(syncs), target, literal(row->part->forecast_name), literal(row->part->time_period),
 		literal(source), literal(row->error), row->error != NULL ? now : "NULL", literal(row->job_id));
 	if (row->job_id != NULL)
 		appendStringInfo(&text,
