@@ -306,6 +306,8 @@ open_exports(Sync *sync)
 static void
 report_exports(Sync *sync)
 {
+	bool told = false;
+
 	for (int i = 0; i < sync->count; i++)
 	{
 		const ClariExport *export = &sync->selection->exports[i];
@@ -315,6 +317,11 @@ report_exports(Sync *sync)
 			clari_export_warn(export);
 		if (quarter->error == NULL && quarter->truncated)
 			clari_export_report_truncated(&export->version.meta, true);
+		if (quarter->error == NULL && export->version.meta.flags & CLARI_ROWSET_WITHOUT_CRM && !told)
+		{
+			clari_export_report_missing_types(&export->version.meta);
+			told = true;
+		}
 		if (quarter->error != NULL)
 			quarter->part.time_period = clari_period_or_current(period_text(sync, i));
 	}

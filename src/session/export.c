@@ -341,6 +341,20 @@ clari_export_report_truncated(const ClariRowsetMeta *meta, bool allowed)
 			 allowed ? 0 : errhint("Narrow option \"scope_id\" or \"types\", or set \"allow_truncated\".")));
 }
 
+void
+clari_export_report_missing_types(const ClariRowsetMeta *meta)
+{
+	int level = clari_export_warning_level(meta, CLARI_REMARK_WITHOUT_CRM);
+
+	ereport(level,
+			(errcode(ERRCODE_WARNING),
+			 errmsg("Clari does not export crm_total and crm_closed of forecast \"%s\" in this account",
+					clari_report_text(meta->forecast)),
+			 errdetail("They are null in all of its rows."),
+			 errhint("Leave the two out of option \"types\" of the foreign table. Clari's Forecast API has these "
+					 "amounts, where the account has that.")));
+}
+
 /* ------- waiting ------- */
 
 /* Raises once no worker could be had for so long; *refused_at is when that began, or 0. */

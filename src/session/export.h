@@ -113,6 +113,9 @@ extern void clari_export_warn(const ClariExport *export);
 /* Says that Clari has truncated the export: an error, unless it is allowed. */
 extern void clari_export_report_truncated(const ClariRowsetMeta *meta, bool allowed);
 
+/* Warns of amounts that were asked for, and are null since Clari does not export them: no row tells. */
+extern void clari_export_report_missing_types(const ClariRowsetMeta *meta);
+
 /* What a waiting session waits for: is it there?  May queue more, may raise. */
 typedef bool (*ClariCondition)(void *arg);
 

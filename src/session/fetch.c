@@ -255,25 +255,16 @@ check_truncated(const ClariFetch *fetch, Item *item)
 	item->warned = true;
 }
 
-/* Amounts that were asked for, and are null since Clari does not export them: no row tells. */
+/* Once a statement of each forecast. */
 static void
 warn_of_missing_types(ClariStatement *statement, const ClariRowsetMeta *meta)
 {
-	int level;
-
 	if (!(meta->flags & CLARI_ROWSET_WITHOUT_CRM))
 		return;
 	if (statement->warned_of_types != NULL && strcmp(statement->warned_of_types, meta->forecast) == 0)
 		return;
 	statement->warned_of_types = MemoryContextStrdup(statement->context, meta->forecast);
-	level = clari_export_warning_level(meta, CLARI_REMARK_WITHOUT_CRM);
-	ereport(level,
-			(errcode(ERRCODE_WARNING),
-			 errmsg("Clari does not export crm_total and crm_closed of forecast \"%s\" in this account",
-					clari_report_text(meta->forecast)),
-			 errdetail("They are null in all of its rows."),
-			 errhint("Leave the two out of option \"types\" of the foreign table. Clari's Forecast API has these "
-					 "amounts, where the account has that.")));
+	clari_export_report_missing_types(meta);
 }
 
 static void
