@@ -2,8 +2,8 @@
  * estimate.c
  *		What the cache tells the planner of a foreign table: see estimate.h.
  *
- * Runs in sessions.  Never asks Clari, and seldom opens a rowset: the answers for the
- * last versions are kept.
+ * Runs in sessions.  Never asks Clari, and seldom opens a rowset: what the last
+ * versions have told is kept.
  */
 #include "postgres.h"
 
@@ -30,7 +30,7 @@
 #define DEFAULT_OTHERS 20
 #define DEFAULT_PERIODS 4
 
-#define KEPT 64          /* answers, of about 600 bytes */
+#define MOST_KEPT 64     /* versions, of about 600 bytes each */
 #define SORTED_ROWS 512U /* a session's first plan must not take long */
 
 static GetForeignRelSize_function our_size_function = NULL;
@@ -105,17 +105,17 @@ typedef struct ColumnStatistics
 	int32 width;     /* of a value, in bytes; 0: not known */
 } ColumnStatistics;
 
-typedef struct Answer
+typedef struct RowsetStatistics
 {
 	ClariKey key;
 	uint64 generation; /* 0: none */
 	ClariList list;
 	ColumnStatistics columns[CLARI_MAX_ATTRIBUTES];
-} Answer;
+} RowsetStatistics;
 
-/* Kept, since planning must not open a rowset each time. */
-static Answer *answers = NULL; /* KEPT of them, once the first is asked for */
-static int next_answer = 0;    /* to be replaced */
+/* Planning must not open a rowset each time. */
+static RowsetStatistics *kept = NULL; /* room for MOST_KEPT, once the first is asked for */
+static int next_kept = 0;             /* the one to be replaced next */
 
 /*
  * Rows are sorted by user, so two groups have hardly one in common; of anything
@@ -166,7 +166,7 @@ chunk_distinct(const ClariGroupIndex *group, int attribute, double *bytes)
 
 /* What the index tells of a column. */
 static void
-look_at(const ClariReader *reader, ClariList list, int attribute, ColumnStatistics *column)
+read_index(const ClariReader *reader, ClariList list, int attribute, ColumnStatistics *column)
 {
 	double values = 0;
 	double bytes = 0;
@@ -245,7 +245,7 @@ middle_group(const ClariReader *reader, ClariList list)
 
 /* What rows from the middle tell, which the index does not. */
 static void
-look_into(ClariReader *reader, ClariList list, ColumnStatistics *columns)
+read_middle(ClariReader *reader, ClariList list, ColumnStatistics *columns)
 {
 	int group = middle_group(reader, list);
 	ClariChunkBuffer buffer = {0};
@@ -264,27 +264,27 @@ look_into(ClariReader *reader, ClariList list, ColumnStatistics *columns)
 	}
 }
 
-static const Answer *
-find_answer(const ClariVersion *version, ClariList list)
+static const RowsetStatistics *
+find_kept(const ClariVersion *version, ClariList list)
 {
-	for (int i = 0; answers != NULL && i < KEPT; i++)
-		if (answers[i].generation == version->meta.generation && answers[i].list == list &&
-			memcmp(&answers[i].key, &version->meta.key, sizeof(ClariKey)) == 0)
-			return &answers[i];
+	for (int i = 0; kept != NULL && i < MOST_KEPT; i++)
+		if (kept[i].generation == version->meta.generation && kept[i].list == list &&
+			memcmp(&kept[i].key, &version->meta.key, sizeof(ClariKey)) == 0)
+			return &kept[i];
 	return NULL;
 }
 
-static Answer *
-new_answer(const ClariVersion *version, ClariList list)
+static RowsetStatistics *
+keep_new(const ClariVersion *version, ClariList list)
 {
-	Answer *answer;
+	RowsetStatistics *statistics;
 
-	if (answers == NULL)
-		answers = MemoryContextAllocZero(TopMemoryContext, sizeof(Answer) * KEPT);
-	answer = &answers[next_answer];
-	next_answer = (next_answer + 1) % KEPT;
-	*answer = (Answer){.key = version->meta.key, .generation = version->meta.generation, .list = list};
-	return answer;
+	if (kept == NULL)
+		kept = MemoryContextAllocZero(TopMemoryContext, sizeof(RowsetStatistics) * MOST_KEPT);
+	statistics = &kept[next_kept];
+	next_kept = (next_kept + 1) % MOST_KEPT;
+	*statistics = (RowsetStatistics){.key = version->meta.key, .generation = version->meta.generation, .list = list};
+	return statistics;
 }
 
 /*
@@ -296,13 +296,13 @@ new_answer(const ClariVersion *version, ClariList list)
 static const ColumnStatistics *
 rowset_statistics(const ClariVersion *version, ClariList list)
 {
-	const Answer *known = find_answer(version, list);
+	const RowsetStatistics *known = find_kept(version, list);
 	ColumnStatistics columns[CLARI_MAX_ATTRIBUTES] = {0};
 	MemoryContext context;
 	MemoryContext previous;
 	ClariReader *reader;
 	ClariError error;
-	Answer *answer;
+	RowsetStatistics *statistics;
 
 	if (known != NULL)
 		return known->columns;
@@ -311,16 +311,16 @@ rowset_statistics(const ClariVersion *version, ClariList list)
 	previous = MemoryContextSwitchTo(context);
 	reader = clari_reader_open(version, context, &error);
 	for (int i = 0; reader != NULL && i < clari_lists[list].nattributes; i++)
-		look_at(reader, list, i, &columns[i]);
+		read_index(reader, list, i, &columns[i]);
 	if (reader != NULL)
-		look_into(reader, list, columns);
+		read_middle(reader, list, columns);
 	MemoryContextSwitchTo(previous);
 	MemoryContextDelete(context);
 	if (reader == NULL)
 		return NULL;
-	answer = new_answer(version, list);
-	memcpy(answer->columns, columns, sizeof(columns));
-	return answer->columns;
+	statistics = keep_new(version, list);
+	memcpy(statistics->columns, columns, sizeof(columns));
+	return statistics->columns;
 }
 
 /* ------- columns ------- */

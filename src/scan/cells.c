@@ -67,7 +67,7 @@ struct ClariCells
 	bool recode;                  /* the database is not UTF-8 */
 	int ncells;
 	Cell *cells;
-	bool wanted[CLARI_MAX_ATTRIBUTES]; /* attributes whose chunks are needed to form rows … */
+	bool needed[CLARI_MAX_ATTRIBUTES]; /* attributes whose chunks are needed to form rows … */
 	bool shared[CLARI_MAX_ATTRIBUTES]; /* … and on which the entries of an owner must agree */
 	ClariChunkBuffer buffers[CLARI_CHUNK_COUNT];
 	ClariChunk chunks[CLARI_CHUNK_COUNT];
@@ -83,7 +83,7 @@ struct ClariCells
 	uint32 *picked;  /* with a filter: which they are */
 	uint32 npicked;  /* room there */
 	bool prepared;   /* what all of its rows have in common is in the slot */
-	bool check;      /* each run is checked whether it makes one row */
+	bool check_runs; /* each run is checked whether it makes one row */
 	bool converts;   /* a filler does, in row_context */
 	int nfillers;    /* of the columns whose values differ from row to row */
 	Filler *fillers; /* room for all cells */
@@ -116,7 +116,7 @@ prepare_cell(ClariCells *cells, Cell *cell, Form_pg_attribute attribute, const C
 	if (cell->convert)
 		prepare_conversion(cell, attribute);
 	if (column->attribute >= 0)
-		cells->wanted[column->attribute] = true;
+		cells->needed[column->attribute] = true;
 	if (column->source == CLARI_FROM_ATTRIBUTE)
 		cells->shared[column->attribute] = true;
 }
@@ -301,14 +301,14 @@ clari_cells_open(ClariCells *cells, ClariReader *reader)
 		}
 	}
 	cells->pivot = NULL;
-	cells->check = false;
+	cells->check_runs = false;
 	if (cells->options->object == CLARI_OBJECT_FORECASTS && !(meta->flags & CLARI_ROWSET_FLAT))
 		cells->pivot = open_pivot(cells);
 	MemoryContextSwitchTo(previous);
 }
 
 void
-clari_cells_limit(ClariCells *cells, int group)
+clari_cells_open_group(ClariCells *cells, int group)
 {
 	cells->group = group - 1;
 	cells->end = group + 1;
@@ -366,18 +366,18 @@ static void
 open_columns(ClariCells *cells)
 {
 	for (int i = 0; i < CLARI_MAX_ATTRIBUTES; i++)
-		if (cells->wanted[i] && (cells->filter == NULL || !clari_filter_needs(cells->filter, i)))
+		if (cells->needed[i] && (cells->filter == NULL || !clari_filter_needs(cells->filter, i)))
 			open_chunk(cells, i);
 	if (cells->pivot == NULL)
 		return;
-	if (!cells->wanted[CLARI_ENTRY_FIELD_ID])
+	if (!cells->needed[CLARI_ENTRY_FIELD_ID])
 		open_chunk(cells, CLARI_ENTRY_FIELD_ID);
 	open_chunk(cells, CLARI_RUNS_CHUNK);
 }
 
 /* The rows, by run, of the entries that the column shows; NULL without a pivot. */
 static const int32 *
-rows_of(const ClariCells *cells, const Cell *cell)
+entry_rows(const ClariCells *cells, const Cell *cell)
 {
 	if (cells->pivot == NULL)
 		return NULL;
@@ -394,7 +394,7 @@ rows_of(const ClariCells *cells, const Cell *cell)
 
 /* A row of the open group for what is the row-th without a pivot, the run with one; below 0: the owner has none. */
 static inline int32
-row_among(const int32 *rows, uint32 row)
+row_of(const int32 *rows, uint32 row)
 {
 	return rows == NULL ? (int32) row : rows[row];
 }
@@ -444,8 +444,8 @@ choose_fillers(ClariCells *cells)
 		if (cell->column.attribute < 0 || !choose_way(cells, cell, chunk, &way))
 			continue;
 		cells->converts = cells->converts || way == FILL_CONVERTED;
-		cells->fillers[cells->nfillers++] = (Filler){way,          cell->index,    rows_of(cells, cell), chunk->bytes,
-													 chunk->codes, chunk->offsets, chunk->fixed,         cell};
+		cells->fillers[cells->nfillers++] = (Filler){
+			way, cell->index, entry_rows(cells, cell), chunk->bytes, chunk->codes, chunk->offsets, chunk->fixed, cell};
 	}
 }
 
@@ -455,16 +455,16 @@ open_runs(ClariCells *cells, const ClariGroupIndex *group)
 {
 	uint32 *picked = cells->picked;
 
-	clari_pivot_group(cells->pivot, group, cells->chunks);
+	clari_pivot_open_group(cells->pivot, group, cells->chunks);
 	if (cells->filter != NULL)
 	{
-		cells->count = clari_pivot_runs(cells->pivot, picked, cells->count);
-		clari_pivot_find(cells->pivot, picked[0], picked[cells->count - 1]);
+		cells->count = clari_pivot_runs_of_rows(cells->pivot, picked, cells->count);
+		clari_pivot_find_entries(cells->pivot, picked[0], picked[cells->count - 1]);
 	}
 	else
-		clari_pivot_find(cells->pivot, 0, group->nruns - 1);
+		clari_pivot_find_entries(cells->pivot, 0, group->nruns - 1);
 	/* A few are better checked one by one. */
-	cells->check = cells->count < group->nruns / 8 || !clari_pivot_is_sound(cells->pivot);
+	cells->check_runs = cells->count < group->nruns / 8 || !clari_pivot_all_make_rows(cells->pivot);
 }
 
 /* Opens the group, if it is of the object's list and a row of it can pass. */
@@ -532,7 +532,7 @@ fill_column(const ClariCells *cells, const Filler *filler, uint32 position, Tupl
 {
 	Datum *value = &slot->tts_values[filler->index];
 	bool *isnull = &slot->tts_isnull[filler->index];
-	int32 row = row_among(filler->rows, position);
+	int32 row = row_of(filler->rows, position);
 
 	switch (filler->way)
 	{
@@ -606,8 +606,8 @@ clari_cells_next(ClariCells *cells, TupleTableSlot *slot)
 	}
 	row = cells->filter != NULL ? cells->picked[cells->position] : cells->position;
 	cells->position++;
-	if (cells->check)
-		clari_pivot_check(cells->pivot, row);
+	if (cells->check_runs)
+		clari_pivot_check_run(cells->pivot, row);
 	if (!cells->prepared)
 		prepare_slot(cells, slot);
 	fill_columns(cells, row, slot);

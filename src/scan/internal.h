@@ -51,25 +51,25 @@ extern ClariPivot *clari_pivot_open(const ClariOptions *options, ClariReader *re
  * From now on runs of this group; chunks by position, those of field_id, runs
  * and the shared attributes open.
  */
-extern void clari_pivot_group(ClariPivot *pivot, const ClariGroupIndex *group, const ClariChunk *chunks);
+extern void clari_pivot_open_group(ClariPivot *pivot, const ClariGroupIndex *group, const ClariChunk *chunks);
 
 /* Finds the entries of these runs of the open group, the last included. */
-extern void clari_pivot_find(ClariPivot *pivot, uint32 first, uint32 last);
+extern void clari_pivot_find_entries(ClariPivot *pivot, uint32 first, uint32 last);
 
 /* By run, if it was among those: the row of that entry, or -1 where the owner has none.  Valid until the next group. */
 extern const int32 *clari_pivot_rows(const ClariPivot *pivot, ClariPivotEntry entry);
 
 /* Whether every run of the open group makes one row, as far as they were found: quicker than to check each. */
-extern bool clari_pivot_is_sound(ClariPivot *pivot);
+extern bool clari_pivot_all_make_rows(ClariPivot *pivot);
 
 /*
  * Raises ERRCODE_CARDINALITY_VIOLATION when the entries of a run do not make one
  * row: two entries of one field, or an attribute that differs among them.
  */
-extern void clari_pivot_check(const ClariPivot *pivot, uint32 run);
+extern void clari_pivot_check_run(const ClariPivot *pivot, uint32 run);
 
 /* Of rows of the group, ascending, the runs that they belong to, in place; returns how many. */
-extern uint32 clari_pivot_runs(const ClariPivot *pivot, uint32 *rows, uint32 count);
+extern uint32 clari_pivot_runs_of_rows(const ClariPivot *pivot, uint32 *rows, uint32 count);
 
 /*
  * ------- cells.c -------
@@ -101,7 +101,7 @@ extern ClariCells *clari_cells_begin(const ClariOptions *options, TupleDesc tupd
 extern void clari_cells_open(ClariCells *cells, ClariReader *reader);
 
 /* From now on rows of this one of the open rowset's groups; it may be of another list, and have none. */
-extern void clari_cells_limit(ClariCells *cells, int group);
+extern void clari_cells_open_group(ClariCells *cells, int group);
 
 /*
  * Stores the next row in the slot, always the same one (a virtual tuple whose

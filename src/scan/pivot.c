@@ -35,7 +35,7 @@ struct ClariPivot
 	const ClariChunk *chunks;
 	const uint32 *begins;             /* by run, its first row */
 	int32 *rows[CLARI_PIVOT_ENTRIES]; /* by run, the entry's row; not CLARI_PIVOT_FIRST's, which are begins */
-	bool several;                     /* a run has several entries of one field */
+	bool has_several;                 /* a run has several entries of one field */
 	uint32 *list;                     /* of rows */
 	uint32 room;                      /* there and in rows */
 };
@@ -227,7 +227,7 @@ list_entries(const Field *field, const ClariChunk *ids, uint32 begin, uint32 end
 
 /* Gives the runs, the last included, the row of their entry of the field, or -1. */
 static void
-deal_entries(ClariPivot *pivot, const Field *field, uint32 first, uint32 last, int32 *rows)
+assign_entries(ClariPivot *pivot, const Field *field, uint32 first, uint32 last, int32 *rows)
 {
 	const ClariChunk *ids = &pivot->chunks[CLARI_ENTRY_FIELD_ID];
 	const uint32 *begins = pivot->begins;
@@ -246,7 +246,7 @@ deal_entries(ClariPivot *pivot, const Field *field, uint32 first, uint32 last, i
 		if (*list < end)
 			rows[run] = (int32) *list++;
 		for (; *list < end; list++)
-			pivot->several = true;
+			pivot->has_several = true;
 	}
 }
 
@@ -263,7 +263,7 @@ make_room(ClariPivot *pivot, uint32 nrows)
 }
 
 void
-clari_pivot_group(ClariPivot *pivot, const ClariGroupIndex *group, const ClariChunk *chunks)
+clari_pivot_open_group(ClariPivot *pivot, const ClariGroupIndex *group, const ClariChunk *chunks)
 {
 	pivot->group = group;
 	pivot->chunks = chunks;
@@ -272,11 +272,11 @@ clari_pivot_group(ClariPivot *pivot, const ClariGroupIndex *group, const ClariCh
 }
 
 void
-clari_pivot_find(ClariPivot *pivot, uint32 first, uint32 last)
+clari_pivot_find_entries(ClariPivot *pivot, uint32 first, uint32 last)
 {
-	pivot->several = false;
-	deal_entries(pivot, &pivot->forecast, first, last, pivot->rows[CLARI_PIVOT_FORECAST]);
-	deal_entries(pivot, &pivot->quota, first, last, pivot->rows[CLARI_PIVOT_QUOTA]);
+	pivot->has_several = false;
+	assign_entries(pivot, &pivot->forecast, first, last, pivot->rows[CLARI_PIVOT_FORECAST]);
+	assign_entries(pivot, &pivot->quota, first, last, pivot->rows[CLARI_PIVOT_QUOTA]);
 }
 
 const int32 *
@@ -333,7 +333,7 @@ check_shared(const ClariPivot *pivot, int attribute, uint32 run)
 }
 
 void
-clari_pivot_check(const ClariPivot *pivot, uint32 run)
+clari_pivot_check_run(const ClariPivot *pivot, uint32 run)
 {
 	check_several(pivot, &pivot->forecast, run, "several are of the forecast field");
 	check_several(pivot, &pivot->quota, run, "several are of the quota field");
@@ -355,7 +355,7 @@ list_followers(ClariPivot *pivot)
 
 /* Do the rows all have the cells of those before them? */
 static bool
-agree(const ClariChunk *chunk, const uint32 *rows, uint32 count)
+all_as_before(const ClariChunk *chunk, const uint32 *rows, uint32 count)
 {
 	bool differ = false;
 
@@ -374,17 +374,17 @@ agree(const ClariChunk *chunk, const uint32 *rows, uint32 count)
 }
 
 bool
-clari_pivot_is_sound(ClariPivot *pivot)
+clari_pivot_all_make_rows(ClariPivot *pivot)
 {
 	uint32 count;
 
-	if (pivot->several)
+	if (pivot->has_several)
 		return false;
 	if (pivot->nshared == 0)
 		return true;
 	count = list_followers(pivot);
 	for (int i = 0; i < pivot->nshared; i++)
-		if (!agree(&pivot->chunks[pivot->shared[i]], pivot->list, count))
+		if (!all_as_before(&pivot->chunks[pivot->shared[i]], pivot->list, count))
 			return false;
 	return true;
 }
@@ -392,7 +392,7 @@ clari_pivot_is_sound(ClariPivot *pivot)
 /* ------- with a filter ------- */
 
 uint32
-clari_pivot_runs(const ClariPivot *pivot, uint32 *rows, uint32 count)
+clari_pivot_runs_of_rows(const ClariPivot *pivot, uint32 *rows, uint32 count)
 {
 	uint32 nruns = 0;
 	uint32 run = 0;

@@ -168,7 +168,7 @@ clariBeginForeignScan(ForeignScanState *node, int eflags)
 
 /* The rowset, opened by this process; it is the leader's version, or an error. */
 static ClariReader *
-shared_reader(ClariScanState *state, int rowset)
+participant_reader(ClariScanState *state, int rowset)
 {
 	ClariError error;
 
@@ -204,9 +204,9 @@ open_claimed(ClariScanState *state)
 	if (!clari_parallel_claim(state->parallel, &rowset, &group))
 		return false;
 	if (rowset != state->rowset)
-		clari_cells_open(state->cells, shared_reader(state, rowset));
+		clari_cells_open(state->cells, participant_reader(state, rowset));
 	state->rowset = rowset;
-	clari_cells_limit(state->cells, group);
+	clari_cells_open_group(state->cells, group);
 	return true;
 }
 
@@ -268,7 +268,7 @@ clariEndForeignScan(ForeignScanState *node)
 
 /* Waits for all rowsets, and opens them; not the first time when a LIMIT above is rescanned. */
 static void
-open_all(ClariScanState *state)
+collect_readers(ClariScanState *state)
 {
 	ClariReader *reader;
 
@@ -303,7 +303,7 @@ clariEstimateDSMForeignScan(ForeignScanState *node, ParallelContext *pcxt pg_att
 	ClariScanState *state = node->fdw_state;
 
 	make_readers(state);
-	open_all(state);
+	collect_readers(state);
 	return clari_parallel_size(parallel_capacity(state));
 }
 
@@ -322,7 +322,7 @@ clariReInitializeDSMForeignScan(ForeignScanState *node, ParallelContext *pcxt pg
 {
 	ClariScanState *state = node->fdw_state;
 
-	open_all(state);
+	collect_readers(state);
 	clari_parallel_offer(coordinate, state->readers, state->nreaders);
 }
 
@@ -336,7 +336,7 @@ clariInitializeWorkerForeignScan(ForeignScanState *node, shm_toc *toc pg_attribu
 	/* At once, before others may have been evicted.  What the leader has in memory stays there. */
 	for (int i = 0; i < clari_parallel_rowsets(state->parallel); i++)
 		if (clari_parallel_version(state->parallel, i)->segment == DSM_HANDLE_INVALID)
-			(void) shared_reader(state, i);
+			(void) participant_reader(state, i);
 }
 
 void
