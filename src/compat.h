@@ -98,4 +98,11 @@ extern PGDLLEXPORT void _PG_init(void);
 CLARI_DEFINE_WAIT_EVENT(clari_wait_event_export, "ClariFdwExport")
 CLARI_DEFINE_WAIT_EVENT(clari_wait_event_worker, "ClariFdwWorker")
 
+/* From 16 on, to be a member of a role is not yet to be allowed to act as it. */
+#if PG_VERSION_NUM >= 160000
+#define clari_may_set_role(member, role) member_can_set_role(member, role)
+#else
+#define clari_may_set_role(member, role) true
+#endif
+
 #endif /* CLARI_COMPAT_H */

@@ -164,6 +164,11 @@ clari_merge_check(const ClariMerge *merge, bool deletes)
 
 	command.only_check = true;
 	(void) clari_command_run(&command);
+	command.text = merge_text(merge, true, NULL, 0, false);
+	(void) clari_command_run(&command);
+	command.text = joined_text(merge, true, NULL, 0, false);
+	if (!merge->composed && !merge->distributed)
+		(void) clari_command_run(&command);
 	command.text = missing_text(merge, "DELETE", NULL, 0);
 	if (deletes)
 		(void) clari_command_run(&command);
@@ -415,7 +420,8 @@ clari_merge_run(ClariMerge *merge, ClariPart *parts, int count)
 	{
 		ClariCounts *counts = &parts[i].counts;
 
-		counts->unchanged = parts[i].keys - counts->inserted - counts->updated - counts->skipped;
+		/* Not less than none, whatever triggers did. */
+		counts->unchanged = Max(parts[i].keys - counts->inserted - counts->updated - counts->skipped, 0);
 		counts->skipped += parts[i].rows - parts[i].keys;
 	}
 }
@@ -436,9 +442,9 @@ clari_merge_count_missing(ClariMerge *merge, ClariPart *part)
 
 	if (part->present < 0)
 		count_present(merge, part, 1, "false", false);
-	/* All of the source's keys are there by now, unless a trigger did not let them in. */
-	if (!merge->swallows)
-		return Max(part->present - part->keys, 0);
+	/* All of the source's keys are there by now, and nothing else is, unless a trigger saw to that. */
+	if (!merge->swallows && part->present == part->keys)
+		return 0;
 	result = clari_command_run(&command);
 	return clari_command_number(&result, 0);
 }

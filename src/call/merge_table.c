@@ -7,6 +7,8 @@
  */
 #include "postgres.h"
 
+#include "compat.h"
+
 #include "call/internal.h"
 
 #include "access/genam.h"
@@ -65,7 +67,14 @@ static const Column columns[] = {
 char *
 clari_table_name(Oid relid)
 {
-	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)), get_rel_name(relid));
+	const char *name = get_rel_name(relid);
+	const char *schema = name != NULL ? get_namespace_name(get_rel_namespace(relid)) : NULL;
+
+	/* A trigger of the caller's may drop what the call has locked. */
+	if (schema == NULL)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("table with OID %u was dropped during the call", relid)));
+	return quote_qualified_identifier(schema, name);
 }
 
 static Oid
@@ -92,7 +101,8 @@ clari_table_owner(Oid relid)
 bool
 clari_role_is_own(Oid owner)
 {
-	return owner == GetUserId() || is_member_of_role_nosuper(GetUserId(), owner);
+	return owner == GetUserId() ||
+		   (is_member_of_role_nosuper(GetUserId(), owner) && clari_may_set_role(GetUserId(), owner));
 }
 
 /* By the search_path, if it is nobody else's. */
@@ -416,28 +426,30 @@ refuses_null(Oid type)
 	return refuses;
 }
 
-/* A column that no INSERT of ours fills, and that must not stay empty. */
+/* A column that no INSERT of ours fills, since it is none of ours or of a type that is not exported, and that must not stay empty. */
 static void
-check_attribute(Relation target, Form_pg_attribute attribute, bool by_user)
+check_attribute(Relation target, Form_pg_attribute attribute, bool by_user, uint32 types)
 {
 	bool filled = attribute->attisdropped || attribute->atthasdef || attribute->attidentity != '\0' ||
 				  get_typdefault(attribute->atttypid) != NULL ||
 				  !(attribute->attnotnull || refuses_null(attribute->atttypid));
 
 	for (int i = 0; i < (by_user ? USER_ID + 1 : USER_ID); i++)
-		filled = filled || strcmp(columns[i].name, NameStr(attribute->attname)) == 0;
+		filled = filled || ((columns[i].export_type == 0 || (columns[i].export_type & types) != 0) &&
+							strcmp(columns[i].name, NameStr(attribute->attname)) == 0);
 	if (!filled)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_TABLE_DEFINITION),
-						errmsg("column \"%s\" of table %s must not be null, and has no default",
-							   NameStr(attribute->attname), clari_table_name(RelationGetRelid(target))),
-						errdetail("A merge fills the columns of forecasts and no other.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TABLE_DEFINITION),
+				 errmsg("column \"%s\" of table %s must not be null, and has no default", NameStr(attribute->attname),
+						clari_table_name(RelationGetRelid(target))),
+				 errdetail("A merge fills the columns of forecasts, of the types that are exported, and no other.")));
 }
 
 /* The target and its partitions: can they be written to, and will triggers interfere? */
 static void
 check_members(ClariMerge *merge, bool deletes)
 {
-	List *members = find_all_inheritors(merge->target, RowExclusiveLock, NULL);
+	List *members = find_all_inheritors(merge->target, ShareRowExclusiveLock, NULL);
 	ListCell *cell;
 
 	merge->composed = list_length(members) > 1 || get_rel_relkind(merge->target) == RELKIND_PARTITIONED_TABLE;
@@ -460,7 +472,7 @@ check_members(ClariMerge *merge, bool deletes)
 }
 
 static void
-check_target(ClariMerge *merge, Relation target, bool deletes)
+check_target(ClariMerge *merge, Relation target, uint32 types, bool deletes)
 {
 	if (target->rd_rules != NULL)
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
@@ -470,7 +482,7 @@ check_target(ClariMerge *merge, Relation target, bool deletes)
 						errmsg("cannot merge into %s: row security hides rows of it", merge->target_name),
 						errhint("Merge as a role that its policies are not for, such as its owner.")));
 	for (int i = 0; i < RelationGetNumberOfAttributes(target); i++)
-		check_attribute(target, TupleDescAttr(RelationGetDescr(target), i), merge->by_user);
+		check_attribute(target, TupleDescAttr(RelationGetDescr(target), i), merge->by_user, types);
 	check_members(merge, deletes);
 }
 
@@ -479,6 +491,8 @@ check_target(ClariMerge *merge, Relation target, bool deletes)
 ClariMerge *
 clari_merge_open(Oid target, Oid source, const ClariOptions *options, bool deletes)
 {
+	uint32 types = options != NULL ? options->request.types : CLARI_TYPES_ALL;
+	const char *only = options != NULL ? "ONLY " : "";
 	ClariMerge *merge = palloc0(sizeof(ClariMerge));
 	Relation relation = table_open(target, NoLock);
 	StringInfoData texts[3];
@@ -500,15 +514,16 @@ clari_merge_open(Oid target, Oid source, const ClariOptions *options, bool delet
 	merge->keys = texts[1].data;
 	merge->usable = texts[2].data;
 	merge->hash = hash_of(index, merge);
-	clari_merge_set_types(merge, options != NULL ? options->request.types : CLARI_TYPES_ALL);
-	merge->from = psprintf("%s AS s", merge->source_name);
+	clari_merge_set_types(merge, types);
+	/* What is handed over is the foreign table's own; of children nothing is known. */
+	merge->from = psprintf("%s%s AS s", only, merge->source_name);
 	if (options != NULL && options->request.include_historical)
 		/* An owner's rows differ in their week; a file without weeks has none to tell apart. */
 		merge->from =
-			psprintf("%s AS s JOIN (SELECT w.time_period, max(w.week_start) AS week_start FROM %s AS w GROUP BY 1) "
+			psprintf("%s%s AS s JOIN (SELECT w.time_period, max(w.week_start) AS week_start FROM %s%s AS w GROUP BY 1) "
 					 "AS w ON w.time_period = s.time_period AND (w.week_start = s.week_start OR w.week_start IS NULL)",
-					 merge->source_name, merge->source_name);
-	check_target(merge, relation, deletes);
+					 only, merge->source_name, only, merge->source_name);
+	check_target(merge, relation, types, deletes);
 	merge->distributed = is_distributed(target);
 	index_close(index, NoLock);
 	table_close(relation, NoLock);

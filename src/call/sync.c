@@ -44,6 +44,7 @@ typedef struct Quarter
 	ClariPart part;
 	bool truncated;    /* Clari has, and the table allows it: no reason to delete */
 	bool merged;       /* and to be committed */
+	bool others;       /* rows of it are another source's, which knows how it stands */
 	const char *error; /* why it is bad, or NULL */
 } Quarter;
 
@@ -151,6 +152,33 @@ period_text(const Sync *sync, int i)
 	return text;
 }
 
+static bool
+is_same_text(const char *a, const char *b)
+{
+	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+/* What was exported, and judged, is what the options said at the beginning. */
+static void
+check_options(const Sync *sync)
+{
+	const ClariOptions *then = sync->selection->options;
+	const ClariOptions *now = clari_options_get(sync->relation);
+	const ClariRequest *a = &then->request;
+	const ClariRequest *b = &now->request;
+
+	if (then->serverid != now->serverid || then->object != now->object ||
+		!is_same_text(then->forecast_name, now->forecast_name) ||
+		!is_same_text(then->forecast_field, now->forecast_field) ||
+		!is_same_text(then->quota_field, now->quota_field) || strcmp(a->base_url, b->base_url) != 0 ||
+		strcmp(a->forecast, b->forecast) != 0 || strcmp(a->currency, b->currency) != 0 ||
+		strcmp(a->scope_id, b->scope_id) != 0 || a->types != b->types || a->include_historical != b->include_historical)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("options of foreign table %s were changed during the call", clari_table_name(sync->relation)),
+				 errhint("Call clari_sync again.")));
+}
+
 /* Locks the tables, and finds out how to merge; the target first, so that two blocks follow one another. */
 static void
 open_merge(Sync *sync)
@@ -162,6 +190,7 @@ open_merge(Sync *sync)
 	if (get_rel_relkind(sync->relation) != RELKIND_FOREIGN_TABLE)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("the foreign table was replaced during the call")));
+	check_options(sync);
 	sync->foreign = sync->merge = clari_merge_open(sync->target, sync->relation, options, sync->delete_missing);
 	sync->syncs = clari_syncs_open(sync->target);
 	if (!sync->merge->distributed)
@@ -185,12 +214,16 @@ check_sources(Sync *sync)
 
 		why = clari_syncs_check(sync->syncs, sync->target, &part, source, 0, &newer);
 		if (why != NULL)
-			ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-							errmsg("cannot sync %s into %s", sync->foreign->source_name, sync->foreign->target_name),
-							errdetail("In period %s, %s.", period, why),
-							errhint("Give the foreign table a \"forecast_name\" of its own; or, if its rows are to "
-									"replace the others, delete these from the table, and what %s says of them.",
-									clari_table_name(sync->syncs))));
+			ereport(
+				ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("cannot sync %s into %s", sync->foreign->source_name, sync->foreign->target_name),
+				 errdetail("In period %s, %s.", period, why),
+				 errhint(
+					 "Give the foreign table a \"forecast_name\" of its own. If it is the same source under another name, "
+					 "UPDATE column \"source\" of %s; if its rows are to replace the others, delete these and what is said "
+					 "of them there.",
+					 clari_table_name(sync->syncs))));
 	}
 }
 
@@ -367,6 +400,7 @@ check_quarters(Sync *sync)
 			continue;
 		quarter->reader = NULL;
 		quarter->error = why;
+		quarter->others = why != NULL;
 		if (why == NULL)
 			ereport(NOTICE, (errmsg("period %s: a newer export is merged already", quarter->part.time_period)));
 	}
@@ -395,7 +429,7 @@ count_rows(Sync *sync, Quarter *quarter)
 		return;
 	ereport(WARNING,
 			(errcode(ERRCODE_WARNING),
-			 errmsg("period %s: owners share e-mails, and of each " INT64_FORMAT " rows are left out",
+			 errmsg("period %s: owners share e-mails, and " INT64_FORMAT " rows are left out",
 					quarter->part.time_period, quarter->part.usable - quarter->part.keys),
 			 errdetail("The e-mails, and how many owners have them: %s.", clari_merge_shared_emails(sync->foreign)),
 			 errhint("clari_create_tables(key => 'user_id') makes tables that have room for all of them.")));
@@ -653,46 +687,62 @@ notice_counts(const Sync *sync)
 							sum.deleted, sum.skipped)));
 }
 
-/* In a transaction of its own, what is bad. */
 static void
-note_failures(Sync *sync)
+write_failures(Sync *sync)
 {
-	bool any = false;
-
 	for (int i = 0; i < sync->count; i++)
 	{
 		const Quarter *quarter = &sync->quarters[i];
 
-		if (quarter->error == NULL || quarter->merged || sync->selection->periods[i] == CLARI_PERIOD_NONE)
+		if (quarter->error == NULL || quarter->merged || quarter->others ||
+			sync->selection->periods[i] == CLARI_PERIOD_NONE)
 			continue;
 		if (sync->source == NULL)
 			sync->source = clari_syncs_source(sync->selection->options);
 		note_quarter(sync, quarter);
-		any = true;
 	}
-	if (any)
-		SPI_commit();
+}
+
+/* What is bad is noted in a transaction of its own; that this fails, too, must not hide why it is bad. */
+static void
+note_failures(Sync *sync)
+{
+	ResourceOwner owner = CurrentResourceOwner;
+	ErrorData *volatile error = NULL;
+
+	BeginInternalSubTransaction(NULL);
+	PG_TRY();
+	{
+		MemoryContextSwitchTo(sync->context);
+		write_failures(sync);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		error = take_error(sync);
+		RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(sync->context);
+	CurrentResourceOwner = owner;
+	if (error != NULL && ends_the_call(error))
+		ReThrowError(error);
+	if (error != NULL)
+		ereport(WARNING, (errcode(error->sqlerrcode), errmsg("could not note in clari_syncs what has failed"),
+						  errdetail("%s", failure_text(error))));
+	SPI_commit();
 	MemoryContextSwitchTo(sync->context);
 }
 
 /* ------- the procedure ------- */
 
-/* SQL clari_sync(relation, periods, target, delete_missing, max_age, max_deleted): see doc/clari_fdw.md. */
-Datum
-clari_sync(PG_FUNCTION_ARGS)
+/* All of the call, in its context. */
+static void
+run_sync(FunctionCallInfo fcinfo, MemoryContext context)
 {
-	MemoryContext context = AllocSetContextCreate(PortalContext != NULL ? PortalContext : CurrentMemoryContext,
-												  "clari_sync", ALLOCSET_DEFAULT_SIZES);
-	MemoryContext previous = MemoryContextSwitchTo(context);
-	ClariFreshness freshness;
-	Sync *sync;
+	Sync *sync = begin_sync(fcinfo);
+	ClariFreshness freshness = clari_export_freshness(sync->selection->options, GetCurrentTimestamp());
 
-	clari_version_check_call(fcinfo, 6);
-	/* Refused before anything is exported. */
-	PreventCommandIfReadOnly("CALL clari_sync()");
-	PreventCommandDuringRecovery("CALL clari_sync()");
-	sync = begin_sync(fcinfo);
-	freshness = clari_export_freshness(sync->selection->options, GetCurrentTimestamp());
 	freshness.max_age = interval_microseconds(PG_GETARG_INTERVAL_P(4));
 	SPI_connect_ext(sync->atomic ? 0 : SPI_OPT_NONATOMIC);
 	MemoryContextSwitchTo(context);
@@ -716,7 +766,30 @@ clari_sync(PG_FUNCTION_ARGS)
 		note_failures(sync);
 	raise_failures(sync);
 	SPI_finish();
-	MemoryContextSwitchTo(previous);
-	MemoryContextDelete(context);
+}
+
+/* SQL clari_sync(relation, periods, target, delete_missing, max_age, max_deleted): see doc/clari_fdw.md. */
+Datum
+clari_sync(PG_FUNCTION_ARGS)
+{
+	MemoryContext context = AllocSetContextCreate(PortalContext != NULL ? PortalContext : CurrentMemoryContext,
+												  "clari_sync", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext previous = MemoryContextSwitchTo(context);
+
+	clari_version_check_call(fcinfo, 6);
+	/* Refused before anything is exported. */
+	PreventCommandIfReadOnly("CALL clari_sync()");
+	PreventCommandDuringRecovery("CALL clari_sync()");
+	PG_TRY();
+	{
+		run_sync(fcinfo, context);
+	}
+	PG_FINALLY();
+	{
+		/* Also where the error is caught: the files that are open go with it. */
+		MemoryContextSwitchTo(previous);
+		MemoryContextDelete(context);
+	}
+	PG_END_TRY();
 	PG_RETURN_VOID();
 }

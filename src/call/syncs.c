@@ -126,6 +126,12 @@ clari_syncs_open(Oid target)
 		create_syncs(get_namespace_name(schema));
 		syncs = get_relname_relid("clari_syncs", schema);
 	}
+	/* So that only the call's own triggers can drop it; an event trigger may have moved it already. */
+	if (OidIsValid(syncs))
+		LockRelationOid(syncs, RowExclusiveLock);
+	if (get_rel_relkind(syncs) != RELKIND_RELATION)
+		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
+						errmsg("there is no table \"clari_syncs\" beside %s", clari_table_name(target))));
 	owner = clari_table_owner(syncs);
 	if (!clari_role_is_own(owner) && owner != clari_table_owner(target) && !superuser_arg(owner))
 		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
@@ -151,12 +157,13 @@ char *
 clari_syncs_check(Oid syncs, Oid target, const ClariPart *part, const char *source, TimestampTz exported_at,
 				  bool *newer)
 {
-	ClariCommand command = {.text = psprintf("SELECT source, (exported_at > %s)::int FROM %s "
-											 "WHERE target = %u AND forecast_name = %s AND time_period = %s",
-											 time_literal(exported_at), clari_table_name(syncs), target,
-											 literal(part->forecast_name), literal(part->time_period)),
-							.tables = {syncs},
-							.few = true};
+	ClariCommand command = {
+		.text = psprintf("SELECT source, (exported_at > %s)::int FROM %s "
+						 "WHERE exported_at IS NOT NULL AND target = %u AND forecast_name = %s AND time_period = %s",
+						 time_literal(exported_at), clari_table_name(syncs), target, literal(part->forecast_name),
+						 literal(part->time_period)),
+		.tables = {syncs},
+		.few = true};
 	ClariCommandResult result = clari_command_run(&command);
 
 	*newer = clari_command_number(&result, 1) != 0;
@@ -193,10 +200,13 @@ clari_syncs_note(Oid syncs, Oid target, const char *source, const ClariSyncsRow 
 		appendStringInfoString(&text, ", NULL, NULL, NULL, NULL, NULL, NULL, NULL)");
 	appendStringInfoString(&text,
 						   " ON CONFLICT (target, forecast_name, time_period) DO UPDATE SET error = excluded.error, "
-						   "failed_at = excluded.failed_at");
-	if (row->job_id != NULL)
+						   "failed_at = excluded.failed_at, source = ");
+	/* Who has failed to bring rows has no claim to them. */
+	if (row->job_id == NULL)
+		appendStringInfoString(&text, "CASE WHEN c.exported_at IS NULL THEN excluded.source ELSE c.source END");
+	else
 		appendStringInfoString(
-			&text, ", source = excluded.source, job_id = excluded.job_id, exported_at = excluded.exported_at, "
+			&text, "excluded.source, job_id = excluded.job_id, exported_at = excluded.exported_at, "
 				   "confirmed_at = coalesce(excluded.confirmed_at, c.confirmed_at), "
 				   "inserted = excluded.inserted, updated = excluded.updated, "
 				   "unchanged = excluded.unchanged, deleted = excluded.deleted, skipped = excluded.skipped");

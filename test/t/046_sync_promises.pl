@@ -377,6 +377,57 @@ subtest 'a temporary target, and first syncs at once' => sub {
 	done($boss, 'DROP TABLE one, two');
 };
 
+# ------- what others do in the midst of it -------
+
+subtest 'clari_syncs is dropped by a trigger of the target' => sub {
+	start_over();
+	done($boss, q{CREATE FUNCTION drops() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN DROP TABLE IF EXISTS public.clari_syncs; RETURN NULL; END';
+		CREATE TRIGGER drops AFTER INSERT ON clari_forecasts EXECUTE FUNCTION drops()});
+	my $said = $session->query(sync([ 1 ]));
+	like($said, qr/^ERROR:  (?:HV000|55000|55006): /m, 'is an error');
+	is($session->query('SELECT count(*) FROM clari_forecasts'), 0, 'nothing is merged');
+	done($boss, 'DROP TRIGGER drops ON clari_forecasts; DROP FUNCTION drops()');
+	like($session->query(sync([ 1 ])), qr/ 50 inserted/, 'and the server is well');
+};
+
+subtest 'the options of the foreign table are changed while a sync waits' => sub {
+	start_over();
+	done($session, sync([ 1 ]));
+	sim_set({ job_seconds => 'hold' }, period => '2026_Q1');
+	$session->start(sync([ 1 ], 'delete_missing => true'));
+	wait_until('the job runs', sub { sim_seen('periods.2026_Q1.post') == 2 });
+	done($boss, "ALTER FOREIGN TABLE clari.forecasts OPTIONS (ADD forecast_name 'renamed')");
+	sim_release();
+	like($session->finish, qr/^ERROR:  55000: options of foreign table clari.forecasts were changed/m, 'it is told so');
+	is($boss->query("SELECT count(*) || ' ' || min(forecast_name) FROM clari_forecasts"), '50 net_arr', 'nothing is merged or deleted');
+	done($boss, 'ALTER FOREIGN TABLE clari.forecasts OPTIONS (DROP forecast_name)');
+};
+
+subtest 'children of the foreign table' => sub {
+	start_over();
+	done($boss, "CREATE TABLE clari.planted () INHERITS (clari.forecasts);
+		INSERT INTO clari.planted (owner_email, time_period, forecast_name, exported_at) VALUES ('x', '2026_Q1', 'net_arr', '2099-01-01')");
+	like($session->query(sync([ 1 ])), qr/ 50 inserted/, 'are not merged');
+	is(sim_posts(), 1, 'nor exported');
+	done($boss, 'DROP TABLE clari.planted');
+};
+
+subtest 'a first sync that fails claims nothing' => sub {
+	start_over();
+	sim_fault({ status => 400, json => { code => 'bad_request', message => 'No.' } }, step => 'post', times => 1);
+	like($session->query("CALL clari_sync('euros.forecasts', '{2026_Q1}')"), qr/^ERROR:  HV000: /m, 'one fails');
+	like($session->query(sync([ 1 ])), qr/ 50 inserted/, 'that of another source does not');
+	like($session->query("CALL clari_sync('euros.forecasts', '{2026_Q1}')"), qr/^ERROR:  55000: /m, 'now they are its');
+	is($session->query('SELECT error FROM clari_syncs'), '', 'which the other does not spoil');
+};
+
+subtest 'rows that are newer than the export do not count as missing' => sub {
+	start_over();
+	done($session, sync([ 1 ]));
+	done($boss, "UPDATE clari_forecasts SET owner_email = 'new ' || owner_email, exported_at = '2099-01-01' WHERE owner_email < (SELECT max(owner_email) FROM clari_forecasts)");
+	like($session->query(sync([ 1 ], 'delete_missing => true')), qr/ 49 inserted, 0 updated, 1 unchanged, 0 deleted/, 'and stay');
+};
+
 subtest 'amounts that Clari does not export stay as they are' => sub {
 	start_over();
 	done($session, sync([ 1, 2 ]));
