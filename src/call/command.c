@@ -50,7 +50,7 @@ check_names(Node *node, void *context)
 	return expression_tree_walker(node, check_names, context);
 }
 
-/* Under settings that hold for this alone. */
+/* Plans the statement under settings that hold for that alone. */
 static PlannedStmt *
 make_plan(const ClariCommand *command, QueryEnvironment *environment)
 {
@@ -130,10 +130,9 @@ execute(QueryDesc *description, ClariCommandResult *result)
 	clari_executor_run(description);
 	result->written = (int64) description->estate->es_processed;
 	result->command = description->estate->es_output_cid;
-	result->counted = IsA(description->planstate, ModifyTableState);
 	if (description->operation == CMD_INSERT)
 		result->inserted = result->offered = result->written;
-	else if (result->counted && description->operation == CMD_MERGE)
+	else if (description->operation == CMD_MERGE && IsA(description->planstate, ModifyTableState))
 	{
 		const ModifyTableState *state = (const ModifyTableState *) description->planstate;
 

@@ -150,11 +150,11 @@ clari_invalidate(PG_FUNCTION_ARGS)
 typedef struct Cancelled
 {
 	int count;
-	uint64 *flights; /* count */
-	ClariKey *keys;  /* of them */
+	uint64 *flights; /* count flights that were cancelled */
+	ClariKey *keys;  /* the key of each */
 } Cancelled;
 
-/* Whoever has cancelled is to know where Clari did not. */
+/* Warns whoever has cancelled of jobs that Clari did not cancel. */
 static void
 warn_of_uncancelled(const Cancelled *cancelled)
 {

@@ -52,7 +52,7 @@ extern void clari_version_check_row(FunctionCallInfo fcinfo, TupleDesc row, cons
 /* Exports of one foreign table, by period. */
 typedef struct ClariSelection
 {
-	ClariOptions *options; /* authenticated as the current user */
+	ClariOptions *options; /* with the API key of the current user */
 	ClariInterest *interest;
 	ClariExtent asked;    /* the periods argument, or the table's extent */
 	ClariPeriod current;  /* CLARI_PERIOD_NONE: not needed, or not known yet */
@@ -106,24 +106,23 @@ extern bool clari_selection_roll_over(ClariSelection *selection);
 typedef struct ClariCommand
 {
 	const char *text;
-	Oid tables[3];       /* all that it may name; InvalidOid: none */
-	ClariHanded *handed; /* or NULL */
-	Snapshot snapshot; /* a registered one to read by, with what this transaction has written since; NULL: a new one */
-	bool as_it_was;    /* without what it has written since */
-	bool few;          /* as rows go: an index look-up for each may pay */
-	bool only_check;   /* do all but carry it out, as EXPLAIN does */
+	Oid tables[3];       /* the only tables that it may name; unused ones are InvalidOid */
+	ClariHanded *handed; /* the versions that are handed over with it; NULL: none are */
+	Snapshot snapshot;   /* what it reads by, registered; NULL: a new one */
+	bool as_it_was;      /* it does not see what this transaction has written since the snapshot */
+	bool few;            /* it is about so few rows that an index look-up for each may pay */
+	bool only_check;     /* it is parsed, checked and planned, and not carried out */
 } ClariCommand;
 
 typedef struct ClariCommandResult
 {
-	int64 written;     /* by INSERT, UPDATE, DELETE, MERGE */
-	CommandId command; /* what these rows have for cmin */
-	bool counted;      /* the next two hold: a MERGE that was not planned by another extension */
-	int64 inserted;
+	int64 written;     /* how many rows INSERT, UPDATE, DELETE or MERGE has written */
+	CommandId command; /* the cmin of these rows */
+	int64 inserted;    /* these three: of an INSERT, or of a MERGE that no other extension has planned; else 0 */
 	int64 updated;
-	int64 offered; /* rows that it was to decide on */
-	int nrows;     /* these two of a query: its rows, as text */
-	char ***rows;
+	int64 offered; /* how many rows a MERGE had to decide on */
+	int nrows;     /* how many rows a query has returned */
+	char ***rows;  /* these rows: of each its values as text, NULL for a null */
 } ClariCommandResult;
 
 /*
@@ -161,12 +160,12 @@ typedef struct ClariPart
 	const char *forecast_name;
 	const char *newest; /* exported_at of the newest row; NULL: none is known */
 	const char *oldest; /* of the oldest; NULL: one is not known */
-	int64 rows;         /* of the source … */
-	int64 usable;       /* … that have a key … */
-	int64 keys;         /* … of which so many differ */
-	int64 before;  /* rows of the target, before and after the MERGE, and that it wrote; as far as they were counted */
-	int64 present; /* -1: not counted */
-	int64 written;
+	int64 rows;         /* how many rows the source has */
+	int64 usable;       /* how many of these have a key */
+	int64 keys;         /* how many different keys these have */
+	int64 before;       /* how many rows the target had before the MERGE, if it was counted */
+	int64 present;      /* how many it has after the MERGE; -1: not counted */
+	int64 written;      /* how many of these the MERGE has written, if it was counted */
 	ClariCounts counts;
 } ClariPart;
 
@@ -176,25 +175,25 @@ typedef struct ClariMerge
 	Oid source;
 	const char *target_name; /* qualified, quoted */
 	const char *source_name;
-	bool by_user;       /* the key has user_id in place of owner_email */
-	bool distributed;   /* by Citus, which counts nothing */
-	bool swallows;      /* triggers may keep rows from being written */
-	bool composed;      /* of partitions or other children */
-	int64 pages;        /* of the target */
-	ClariHanded handed; /* for the source, if that has readers */
-	Snapshot snapshot;  /* all is read by it; NULL: not begun */
+	bool by_user;       /* the target's key has user_id in place of owner_email */
+	bool distributed;   /* the target is distributed by Citus, whose MERGE does not tell what it has written */
+	bool swallows;      /* triggers of the target may keep rows from being written */
+	bool composed;      /* the target consists of partitions or other children */
+	int64 pages;        /* the target's size, in pages */
+	ClariHanded handed; /* the versions that are handed over for the source, if it has readers */
+	Snapshot snapshot;  /* what all statements read by; NULL: the merge has not begun */
 
-	/* parts of the statements, in which t is the target and s the source */
+	/* Parts of the statements, in which t is the target and s the source. */
 	const char *from;
 	const char *usable;
-	const char *keys; /* those of s as t compares them */
-	const char *hash; /* of s's owner as t compares it */
+	const char *keys; /* the key's columns of s, cast to what t compares */
+	const char *hash; /* a hash of s's owner_email or user_id, the same for what the target's key takes for equal */
 	const char *same_key;
 	const char *differs;
 	const char *columns;
 	const char *insert;
 	const char *update;
-	const char *period; /* "t.time_period = ", and what a text must be cast to */
+	const char *period; /* "t.time_period = ", and below it the cast that a text needs behind that */
 	const char *period_type;
 	const char *name;
 	const char *name_type;

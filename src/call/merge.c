@@ -102,7 +102,7 @@ source_rows(const ClariMerge *merge, bool recur, const ClariPart *parts, int cou
 					merge->keys, list, merge->from, merge->usable, merge->keys);
 }
 
-/* A target's rows of a page, by and large. */
+/* How many rows a page of the target has, by and large; and how many it can have. */
 #define ROWS_OF_PAGE 50
 #define MOST_ROWS_OF_PAGE 400
 
@@ -189,7 +189,10 @@ clari_merge_end(ClariMerge *merge)
 	merge->snapshot = NULL;
 }
 
-/* As many hashes as rows: no key is there twice.  OFFSET keeps Citus from counting them roughly. */
+/*
+ * Counts different hashes of the source's keys: if there are as many as there are
+ * rows, no key is there twice.  OFFSET keeps Citus from counting them roughly.
+ */
 static int64
 count_keys(ClariMerge *merge, const char *hash, int64 *rows, int64 *usable)
 {

@@ -31,10 +31,10 @@
 
 CLARI_FUNCTION(clari_sync);
 
-/* A notice about the exports that are still to come, so often. */
+/* How often a notice tells which exports are still to come. */
 #define PROGRESS_INTERVAL 5000 /* ms */
 
-/* Of fewer rows of a quarter, all may be deleted. */
+/* Argument "max_deleted" counts from so many rows of a quarter on; of fewer all may be deleted. */
 #define MAX_DELETED_FROM 10
 
 /* One export. */
@@ -42,8 +42,8 @@ typedef struct Quarter
 {
 	ClariReader *reader; /* NULL: it is not to be merged */
 	ClariPart part;
-	bool truncated;    /* Clari has, and the table allows it: no reason to delete */
-	bool merged;       /* and to be committed */
+	bool truncated;    /* Clari has truncated the export: what is not in it is no reason to delete rows */
+	bool merged;       /* its rows are in the target, and stay there if the commit succeeds */
 	bool others;       /* rows of it are another source's, which knows how it stands */
 	const char *error; /* why it is bad, or NULL */
 } Quarter;
@@ -51,7 +51,7 @@ typedef struct Quarter
 typedef struct Sync
 {
 	MemoryContext context; /* survives the commits; goes with the call's portal */
-	bool atomic;           /* in a transaction block: cannot commit */
+	bool atomic;           /* it is called in a transaction block, and cannot commit */
 	Oid relation;
 	Oid target;
 	const char *target_name; /* as it was at the beginning */
@@ -61,10 +61,10 @@ typedef struct Sync
 	double max_deleted;
 	ClariPatience patience;
 	ClariSelection *selection;
-	ClariMerge *foreign; /* from the foreign table, whose rows it counts … */
-	ClariMerge *merge;   /* … and the same, unless they are staged */
+	ClariMerge *foreign; /* the merge from the foreign table, by which its rows are counted, too */
+	ClariMerge *merge;   /* the same one; or if Citus distributes the target, the merge from the staging table */
 	int count;
-	Quarter *quarters; /* as in the selection */
+	Quarter *quarters; /* count of them, in the order of the selection */
 } Sync;
 
 /* ------- before anything is exported ------- */
@@ -199,7 +199,7 @@ open_merge(Sync *sync)
 	sync->merge = clari_merge_open_staged(sync->foreign, options, sync->delete_missing);
 }
 
-/* The quarters that are known by now are nobody else's. */
+/* Raises an error if the target has rows of another source in one of the quarters, as far as these are known. */
 static void
 check_sources(Sync *sync)
 {
@@ -262,7 +262,7 @@ notice_progress(const ClariExport *exports, int count, TimestampTz since)
 	pfree(flights);
 }
 
-/* Holding no snapshot, where the caller allows to commit. */
+/* Waits for all of them: outside of a transaction block without a snapshot and a transaction ID. */
 static void
 wait_for_exports(Sync *sync, const ClariFreshness *freshness)
 {
@@ -286,7 +286,7 @@ error_text(const ClariError *error)
 	return psprintf("%s. %s", clari_report_text(error->message), clari_report_text(error->detail));
 }
 
-/* Says what is wrong with it, if anything is; the texts are the sync's. */
+/* Sets quarter->error if the export cannot be merged; the texts live as long as the sync. */
 static void
 judge(const Sync *sync, const ClariExport *export, Quarter *quarter)
 {
@@ -335,7 +335,7 @@ open_exports(Sync *sync)
 	return complete;
 }
 
-/* Tells of what there is to be told of the good ones, and finds the bad ones their names. */
+/* Warns of the good ones what there is to warn of, and names the periods of the bad ones. */
 static void
 report_exports(Sync *sync)
 {
@@ -360,7 +360,7 @@ report_exports(Sync *sync)
 	}
 }
 
-/* Lists the bad ones. */
+/* Raises an error that lists the bad ones, if there are any. */
 static void
 raise_failures(const Sync *sync)
 {
@@ -599,7 +599,7 @@ try_to_merge(Sync *sync, Quarter **quarters, int count)
 	return failure_text(error);
 }
 
-/* All at once; if that fails, one by one, so that a bad one does not cost the others. */
+/* Merges all quarters at once; if that fails, one by one, so that a bad one does not cost the others. */
 static void
 merge_all(Sync *sync)
 {
@@ -632,7 +632,7 @@ merge_all(Sync *sync)
 	}
 }
 
-/* What fails here was merged in vain. */
+/* Commits what is merged; if that fails, nothing is, and its quarters are bad. */
 static void
 commit_merged(Sync *sync)
 {
@@ -687,6 +687,7 @@ notice_counts(const Sync *sync)
 							sum.deleted, sum.skipped)));
 }
 
+/* Notes in clari_syncs which quarters are bad, and why. */
 static void
 write_failures(Sync *sync)
 {

@@ -254,7 +254,7 @@ read_middle(ClariReader *reader, ClariList list, ColumnStatistics *columns)
 	{
 		ClariChunk chunk;
 
-		/* Which is an error for those who read it. */
+		/* To open such a chunk is an error, which is for queries that need the column. */
 		if (reader->groups[group].chunks[i].encoding == CLARI_ENCODING_UNEXPECTED)
 			continue;
 		clari_reader_chunk(reader, group, i, &buffer, &chunk);

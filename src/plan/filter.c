@@ -31,7 +31,7 @@
 
 typedef enum TestKind
 {
-	TEST_EQUAL, /* to one of the values */
+	TEST_EQUAL, /* equal to one of the values */
 	TEST_NULL,
 	TEST_NOT_NULL
 } TestKind;
@@ -41,7 +41,7 @@ typedef struct Clause
 {
 	TestKind kind;
 	AttrNumber attnum;
-	Expr *compared; /* with what: a text, or an array of texts */
+	Expr *compared; /* what the column is compared with, a text or an array of texts; NULL for IS [NOT] NULL */
 } Clause;
 
 /* One of the texts that a column is compared with. */
@@ -57,18 +57,18 @@ typedef struct Test
 	TestKind kind;
 	int attribute;
 	ExprState *compared;
-	Oid type; /* of what it is compared with */
+	Oid type; /* the type of what it is compared with, text or text[] */
 	int nvalues;
-	Value *values; /* sorted */
+	Value *values; /* ascending by length, then by bytes */
 } Test;
 
 struct ClariFilter
 {
 	int ntests;
 	Test *tests;
-	MemoryContext context; /* of the tests' values */
-	bool *passing;         /* by code, for the group and test at hand */
-	uint32 npassing;       /* room in it */
+	MemoryContext context; /* holds the tests' values */
+	bool *passing;         /* by dictionary code, whether the value passes the test that is under way */
+	uint32 npassing;       /* how many elements passing has room for */
 };
 
 /* ------- selecting ------- */
@@ -81,7 +81,7 @@ strip_relabels(Node *node)
 	return node;
 }
 
-/* A column's number, or InvalidAttrNumber for what is no column of the relation; relid 0: any. */
+/* The number of the relation's column that the node is, or InvalidAttrNumber; with relid 0, of whatever relation. */
 static AttrNumber
 column_number(Node *node, Index relid)
 {
@@ -102,7 +102,7 @@ take_comparison(List *args, Index relid, Clause *clause)
 	return clause->attnum != InvalidAttrNumber;
 }
 
-/* Takes a clause of one of our forms apart; false for another. */
+/* Takes a clause apart if it is = or IN on a column, or IS [NOT] NULL; false if it is anything else. */
 static bool
 take_apart(Node *node, Index relid, Clause *clause)
 {
@@ -130,7 +130,7 @@ take_apart(Node *node, Index relid, Clause *clause)
 	return false;
 }
 
-/* Does the column's text lie in a chunk as the clause sees it? */
+/* Are the texts that the clause sees in the column the very bytes that lie in a chunk? */
 static bool
 is_stored_text(AttrNumber attnum, TupleDesc tupdesc, const ClariColumn *columns)
 {
@@ -160,7 +160,7 @@ clari_filter_select(List *restrictinfos, Index relid, TupleDesc tupdesc, const C
 	List *selected = NIL;
 	ListCell *cell;
 
-	/* Stored texts are UTF-8. */
+	/* Stored texts are UTF-8, and in another encoding equal texts would be other bytes. */
 	if (GetDatabaseEncoding() != PG_UTF8 && GetDatabaseEncoding() != PG_SQL_ASCII)
 		return NIL;
 	foreach (cell, restrictinfos)
@@ -235,7 +235,7 @@ add_array(Test *test, Datum datum)
 
 	deconstruct_array(array, ARR_ELEMTYPE(array), -1, false, TYPALIGN_INT, &elements, &nulls, &count);
 	test->values = palloc(sizeof(Value) * Max(count, 1));
-	/* A NULL among them makes the answer NULL where it would be false: the row does not pass either way. */
+	/* With a NULL in the array, = ANY is NULL where it would be false; the row does not pass either way. */
 	for (int i = 0; i < count; i++)
 		if (!nulls[i])
 			add_value(test, elements[i]);
@@ -283,7 +283,7 @@ clari_filter_needs(const ClariFilter *filter, int attribute)
 
 /* ------- testing ------- */
 
-/* Does a stored value, or a NULL, pass?  A stored one has a four-byte header. */
+/* Does a value pass?  NULL stands for a null; a stored text always has a four-byte header. */
 static inline bool
 passes(const Test *test, const char *varlena)
 {
@@ -300,7 +300,7 @@ passes(const Test *test, const char *varlena)
 	return bsearch(&value, test->values, test->nvalues, sizeof(Value), compare_values) != NULL;
 }
 
-/* Which codes of a dictionary pass; false if none does. */
+/* Finds out which codes of the chunk's dictionary pass, code 0 being that of NULL; false if none does. */
 static bool
 test_dictionary(ClariFilter *filter, const Test *test, const ClariChunk *chunk)
 {
@@ -322,7 +322,10 @@ test_dictionary(ClariFilter *filter, const Test *test, const ClariChunk *chunk)
 	return any;
 }
 
-/* Of nrows rows, all of the group's or those that are picked, picks those that pass the test; how many they are. */
+/*
+ * Picks the rows that pass the test: of the group's nrows rows if all is true, else
+ * of the nrows that are picked already.  Returns how many.
+ */
 static uint32
 test_rows(ClariFilter *filter, const Test *test, const ClariChunk *chunk, uint32 nrows, bool all, uint32 *picked)
 {
@@ -352,7 +355,7 @@ has_hash(const ClariChunk *hashes, uint16 hash)
 {
 	bool found = false;
 
-	/* Mostly it is not there: a way out would be a branch for each. */
+	/* Mostly the hash is not there, so that the loop runs to its end in any case, and faster without a way out. */
 	for (uint32 i = 0; i < hashes->ndistinct; i++)
 		found |= hashes->codes[i] == hash;
 	return found;

@@ -24,16 +24,16 @@
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 
-static bool enable_pruning = true; /* setting */
+static bool enable_pruning = true; /* the setting clari_fdw.enable_pruning */
 
 struct ClariPrune
 {
-	TupleTableSlot *slot; /* one row of NULLs but for the period, and the forecast's name */
-	List *periods;        /* numbers of the columns that show the one … */
-	List *names;          /* … and the other */
-	Datum name;
-	ExprState *qual; /* NULL: nothing to check */
-	List *asked;     /* ExprState of each right-hand side of = and IN */
+	TupleTableSlot *slot; /* a row with the period and the forecast's name, and else with NULLs */
+	List *periods;        /* the numbers of the columns that show the period */
+	List *names;          /* the numbers of the columns that show the forecast's name */
+	Datum name;           /* the forecast's name, a text */
+	ExprState *qual;      /* all expressions together; NULL: there are none */
+	List *asked;          /* an ExprState for each value that = or IN compare the period with */
 };
 
 void
@@ -46,7 +46,7 @@ clari_prune_init(void)
 
 /* ------- selecting clauses ------- */
 
-/* A text that is the same for a whole rowset, shown as it is and compared byte by byte. */
+/* Does the column show a text of up to so many bytes as it is, and compare it byte by byte? */
 static bool
 shows_text(Form_pg_attribute attribute, int longest)
 {
@@ -75,7 +75,7 @@ typedef struct SelectContext
 {
 	Index relid;
 	List *attnums;
-	bool found; /* a Var of one of them */
+	bool found; /* the expression refers to one of these columns */
 } SelectContext;
 
 /* A text of some kind, or an array of them. */
@@ -122,7 +122,7 @@ is_for_rows_only(Oid function, void *context pg_attribute_unused())
 		   !(takes_string(function) && (result == BOOLOID || result == INT4OID || is_string(result)));
 }
 
-/* Nodes that are what their arguments and functions are. */
+/* Does the value of such a node follow from its arguments and its functions, so that it suffices to look at these? */
 static bool
 is_transparent(Node *node)
 {
@@ -154,7 +154,7 @@ is_transparent(Node *node)
 		case T_List:
 			return true;
 		case T_SubscriptingRef:
-			/* Of an array: whatever the subscript, a value or NULL. */
+			/* An array's element: no subscript raises an error, one that is out of range gives NULL. */
 			return OidIsValid(get_element_type(((SubscriptingRef *) node)->refcontainertype)) &&
 				   ((SubscriptingRef *) node)->refassgnexpr == NULL;
 		default:
@@ -165,12 +165,15 @@ is_transparent(Node *node)
 typedef struct VaryContext
 {
 	Index relid;
-	bool tests; /* a CaseTestExpr stands for something that was looked at */
+	bool tests; /* a CaseTestExpr stands for an expression that was looked at already */
 } VaryContext;
 
 static bool varies(Node *node, VaryContext *context);
 
-/* Conditions of a CASE, or what an array's elements are cast by, speak of its argument as a CaseTestExpr. */
+/*
+ * The same of what has a CaseTestExpr in the argument's place: the conditions of a
+ * CASE with an argument, and the cast of an array's elements.
+ */
 static bool
 tests_vary(Node *node, const VaryContext *context)
 {
@@ -236,7 +239,7 @@ varies(Node *node, VaryContext *context)
 	}
 }
 
-/* True when the expression depends on the row in a way that cannot be evaluated for a quarter alone. */
+/* Does the expression depend on more of a row than its quarter and forecast's name, or must it be left to the rows? */
 static bool
 cannot_prune(Node *node, SelectContext *context)
 {
@@ -249,9 +252,10 @@ cannot_prune(Node *node, SelectContext *context)
 		context->found = true;
 		return ((Var *) node)->varlevelsup != 0 || !list_member_int(context->attnums, ((Var *) node)->varattno);
 	}
-	/* A Param that varies is one of those that no scan sees; what a CaseTestExpr stands for was looked at. */
+	/* What the CaseTestExpr stands for is looked at where it is the argument. */
 	if (IsA(node, CaseTestExpr))
 		return false;
+	/* A Param that varies is of a kind that no scan can evaluate. */
 	return IsA(node, Param) || !is_transparent(node) || check_functions_in_node(node, is_for_rows_only, NULL) ||
 		   expression_tree_walker(node, cannot_prune, (void *) context);
 }
@@ -264,13 +268,14 @@ has_collation(Node *node, void *context)
 	return OidIsValid(exprCollation(node));
 }
 
+/* Is the collation enough to compare the expression by?  There must be one, unless its type has none. */
 static bool
 compares_with(Oid collation, Node *node)
 {
 	return OidIsValid(collation) || !has_collation(node, NULL);
 }
 
-/* Do collations of the node's own arguments contradict each other? */
+/* Do the collations of the node's arguments contradict each other, so that it has none to compare by? */
 static bool
 is_collation_conflict(Node *node)
 {
@@ -297,7 +302,10 @@ is_collation_conflict(Node *node)
 	}
 }
 
-/* Most functions raise an error when they are called with such texts: that is for a row to do. */
+/*
+ * The same of the node and all below it.  Most functions raise an error when they
+ * are called without the collation that they need, and only a row may bring that about.
+ */
 static bool
 has_collation_conflict(Node *node, void *context)
 {
@@ -306,7 +314,7 @@ has_collation_conflict(Node *node, void *context)
 	return is_collation_conflict(node) || expression_tree_walker(node, has_collation_conflict, context);
 }
 
-/* Can the expression be evaluated for a quarter?  context->found: it depends on which. */
+/* Can the expression be evaluated for a quarter, without a row?  Sets context->found if its value depends on which. */
 static bool
 is_decidable(Node *node, SelectContext *context)
 {
@@ -316,7 +324,7 @@ is_decidable(Node *node, SelectContext *context)
 
 static Node *implied_by(Node *node, SelectContext *context);
 
-/* What the arms imply: of an AND as many as do, of an OR all or nothing. */
+/* What the arms of an AND or OR imply.  Of an AND every arm that implies anything counts; of an OR all must. */
 static Node *
 implied_by_arms(BoolExpr *expression, SelectContext *context)
 {
@@ -337,7 +345,7 @@ implied_by_arms(BoolExpr *expression, SelectContext *context)
 	return (Node *) makeBoolExpr(expression->boolop, implied, -1);
 }
 
-/* What the expression, when true, says of the quarter, and of values that the rows share, alone; NULL: nothing. */
+/* A condition on the quarter, and on what all rows share, that holds where the expression is true; NULL: there is none. */
 static Node *
 implied_by(Node *node, SelectContext *context)
 {
@@ -400,8 +408,8 @@ clari_prune_has_params(Node *expression, bool executor_only)
 
 typedef struct Takes
 {
-	bool text; /* or what could be anything */
-	bool time;
+	bool text; /* a text, or a type that can be anything */
+	bool time; /* a date, a time, a timestamp or an interval; or nothing at all, as now() */
 } Takes;
 
 static Oid
@@ -467,7 +475,7 @@ clari_prune_is_safe(Node *expression)
 
 /* ------- evaluating ------- */
 
-/* Is one side the period itself, and the other what whoever wrote the statement asks for? */
+/* Is one side the period itself, and the other a constant or a parameter of the statement? */
 static bool
 is_asked_for(Node *column, Node *value, const ClariPrune *prune)
 {
@@ -477,7 +485,7 @@ is_asked_for(Node *column, Node *value, const ClariPrune *prune)
 		   (IsA(value, Const) || (IsA(value, Param) && ((Param *) value)->paramkind == PARAM_EXTERN));
 }
 
-/* What a comparison of the period for equality compares it with, if that is a constant or a parameter; or NULL. */
+/* What a condition asks the period to be equal to, if that is a constant or a parameter; else NULL. */
 static Expr *
 asked_argument(Node *node, const ClariPrune *prune)
 {
@@ -494,7 +502,7 @@ asked_argument(Node *node, const ClariPrune *prune)
 		equality = ((ScalarArrayOpExpr *) node)->opno;
 		args = ((ScalarArrayOpExpr *) node)->args;
 	}
-	/* Where the comparison's collation is not byte by byte, what looks like another text may be a quarter. */
+	/* Where texts are not compared byte by byte, "2026_q1" may well be equal to a quarter. */
 	if (equality != TextEqualOperator || !clari_columns_is_bytewise(exprInputCollation(node)))
 		return NULL;
 	if (is_asked_for(linitial(args), lsecond(args), prune))
@@ -504,7 +512,7 @@ asked_argument(Node *node, const ClariPrune *prune)
 	return NULL;
 }
 
-/* The same of each expression, and of the arms of an OR. */
+/* The same of each expression, and of the arms of AND and OR, ready to be evaluated. */
 static List *
 asked_expressions(List *expressions, const ClariPrune *prune, PlanState *parent)
 {
@@ -524,7 +532,7 @@ asked_expressions(List *expressions, const ClariPrune *prune, PlanState *parent)
 	return asked;
 }
 
-/* In a plan's scan, a PlaceHolderVar has become its expression; while planning it has not yet. */
+/* The executor knows no PlaceHolderVar: in a plan its expression stands there, and while planning we put it there. */
 static Node *
 without_placeholders(Node *node, void *context)
 {

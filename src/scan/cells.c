@@ -23,34 +23,37 @@
 /* One needed column of the table. */
 typedef struct Cell
 {
-	int index; /* in the slot */
+	int index; /* of the column in the slot, from 0 */
 	const char *name;
 	ClariColumn column;
-	bool convert; /* to the declared type */
+	bool convert; /* the declared type is not the stored one */
 	FmgrInfo output;
 	FmgrInfo input;
 	Oid ioparam;
 	int32 typmod;
-	Datum constant; /* of a column that is the same for the whole rowset */
+	Datum constant; /* the value, where it comes from no attribute, but is the same for the whole rowset */
 } Cell;
 
 /* How the rows of the open group get a column's values. */
 typedef enum FillWay
 {
-	FILL_BY_CODE,  /* a row has the code of its value in a dictionary; 0 is NULL's */
-	FILL_BY_ROW,   /* a row has its own value; offset 0 is NULL's */
-	FILL_FIXED,    /* a row has its own number, which is the Datum */
-	FILL_CONSTANT, /* all entries have the same value, which owners lack who have no such entry */
-	FILL_CONVERTED /* whatever the encoding: the value is converted to the declared type or the database's encoding */
+	FILL_BY_CODE,  /* each row has the code of its value in the chunk's dictionary; code 0 is NULL */
+	FILL_BY_ROW,   /* each row has a value of its own, at an offset in the chunk; offset 0 is NULL */
+	FILL_FIXED,    /* each row has a number, which is the Datum */
+	FILL_CONSTANT, /* all entries have the same value; an owner who has no such entry gets NULL */
+	FILL_CONVERTED /* the value is converted, to the declared type or to the database's encoding; any chunk will do */
 } FillWay;
 
-/* A column of the open group: all that is needed for each row, and small, for the inner loop goes through it. */
+/*
+ * A column whose values differ from row to row of the open group.  It has all that
+ * the inner loop needs, copied together, so that this reads little memory per row.
+ */
 typedef struct Filler
 {
 	FillWay way;
-	int index;         /* in the slot */
-	const int32 *rows; /* by run, the row with its value; NULL without a pivot: runs are rows */
-	const char *bytes; /* these four are the chunk's */
+	int index;         /* of the column in the slot, from 0 */
+	const int32 *rows; /* with a pivot: for each run, the row that has the value, or -1; without one NULL */
+	const char *bytes; /* this and the next three: as the chunk has them */
 	const uint16 *codes;
 	const uint32 *offsets;
 	const int64 *fixed;
@@ -62,31 +65,31 @@ struct ClariCells
 	const ClariOptions *options;
 	ClariFilter *filter;
 	MemoryContext context;
-	MemoryContext rowset_context; /* constants of the open rowset */
-	MemoryContext row_context;    /* converted values of one row */
-	bool recode;                  /* the database is not UTF-8 */
+	MemoryContext rowset_context; /* holds the constants and the pivot of the open rowset */
+	MemoryContext row_context;    /* holds the converted values of one row */
+	bool recode;                  /* texts are converted, since the database's encoding is not UTF-8 */
 	int ncells;
 	Cell *cells;
-	bool needed[CLARI_MAX_ATTRIBUTES]; /* attributes whose chunks are needed to form rows … */
-	bool shared[CLARI_MAX_ATTRIBUTES]; /* … and on which the entries of an owner must agree */
+	bool needed[CLARI_MAX_ATTRIBUTES]; /* by attribute: its chunk is needed to form rows */
+	bool shared[CLARI_MAX_ATTRIBUTES]; /* by attribute: all entries of an owner must agree on it */
 	ClariChunkBuffer buffers[CLARI_CHUNK_COUNT];
 	ClariChunk chunks[CLARI_CHUNK_COUNT];
 	ClariPivot *pivot; /* NULL: each row is one of the rowset's */
 	ClariReader *reader;
 	ClariList list;
 
-	/* the open group, or the last one that was looked at */
+	/* These are of the open group, or of the last one that was looked at. */
 	int group;
-	int end;         /* the group at which to stop */
-	uint32 position; /* of the next row */
-	uint32 count;    /* of rows: runs in the pivot, picked ones with a filter */
-	uint32 *picked;  /* with a filter: which they are */
-	uint32 npicked;  /* room there */
-	bool prepared;   /* what all of its rows have in common is in the slot */
-	bool check_runs; /* each run is checked whether it makes one row */
-	bool converts;   /* a filler does, in row_context */
-	int nfillers;    /* of the columns whose values differ from row to row */
-	Filler *fillers; /* room for all cells */
+	int end;         /* the number of the first group that is not to be read any more */
+	uint32 position; /* of the next row, from 0 to count */
+	uint32 count;    /* how many rows it makes: with a pivot, one for each run; with a filter, those that pass */
+	uint32 *picked;  /* with a filter: the numbers of the rows, or of the runs, that pass */
+	uint32 npicked;  /* how many the array picked has room for */
+	bool prepared;   /* what all of its rows have in common has been put into the slot */
+	bool check_runs; /* each run is checked when it becomes a row: do its entries make one? */
+	bool converts;   /* one of the fillers is FILL_CONVERTED */
+	int nfillers;
+	Filler *fillers; /* has room for all cells */
 
 	ClariCellsUse use;
 };
@@ -199,7 +202,7 @@ convert_value(Cell *cell, Datum value)
 	return input_value(cell, OutputFunctionCall(&cell->output, value));
 }
 
-/* A domain must see its NULLs too: its input function checks NOT NULL. */
+/* The input function of a domain is called for NULL, too, since it is what checks NOT NULL. */
 static void
 fill_null(Cell *cell, TupleTableSlot *slot)
 {
@@ -324,7 +327,7 @@ open_chunk(ClariCells *cells, int position)
 	cells->use.bytes += cells->reader->groups[cells->group].chunks[position].length;
 }
 
-/* Do hashes say already that no row of the group passes? */
+/* Do the hashes that lie beside some chunks suffice to say that no row of the group passes the filter? */
 static bool
 is_ruled_out(ClariCells *cells, const ClariGroupIndex *group)
 {
@@ -375,7 +378,7 @@ open_columns(ClariCells *cells)
 	open_chunk(cells, CLARI_RUNS_CHUNK);
 }
 
-/* The rows, by run, of the entries that the column shows; NULL without a pivot. */
+/* With a pivot: for each run, the row of the entry that the column shows, or -1; without one NULL. */
 static const int32 *
 entry_rows(const ClariCells *cells, const Cell *cell)
 {
@@ -392,7 +395,11 @@ entry_rows(const ClariCells *cells, const Cell *cell)
 	}
 }
 
-/* A row of the open group for what is the row-th without a pivot, the run with one; below 0: the owner has none. */
+/*
+ * The row of the open group from which a row of the table gets a column: without a
+ * pivot the row of that number; with one, what rows has for the run of that number,
+ * where -1 says that the owner has no such entry.
+ */
 static inline int32
 row_of(const int32 *rows, uint32 row)
 {
@@ -449,7 +456,7 @@ choose_fillers(ClariCells *cells)
 	}
 }
 
-/* From rows to runs: those that were picked, or all. */
+/* With a pivot, makes runs of the rows that were picked, or of all, and finds what each run shows. */
 static void
 open_runs(ClariCells *cells, const ClariGroupIndex *group)
 {
@@ -463,7 +470,7 @@ open_runs(ClariCells *cells, const ClariGroupIndex *group)
 	}
 	else
 		clari_pivot_find_entries(cells->pivot, 0, group->nruns - 1);
-	/* A few are better checked one by one. */
+	/* To look through the whole group pays only where much of it is read; a few runs are checked one by one. */
 	cells->check_runs = cells->count < group->nruns / 8 || !clari_pivot_all_make_rows(cells->pivot);
 }
 
@@ -558,7 +565,7 @@ fill_column(const ClariCells *cells, const Filler *filler, uint32 position, Tupl
 			int64 fixed = row < 0 ? CLARI_FIXED_NULL : filler->fixed[row];
 
 			*isnull = fixed == CLARI_FIXED_NULL;
-			*value = Int64GetDatum(fixed); /* a date's or a boolean's Datum is its number's, too */
+			*value = Int64GetDatum(fixed); /* the Datum of a date or a boolean is that of its number, too */
 			break;
 		}
 		case FILL_CONSTANT:
@@ -573,7 +580,7 @@ fill_column(const ClariCells *cells, const Filler *filler, uint32 position, Tupl
 	}
 }
 
-/* Converted values live until the next row. */
+/* Converted values live in row_context, until the next row. */
 static void
 fill_columns(ClariCells *cells, uint32 position, TupleTableSlot *slot)
 {
@@ -598,7 +605,11 @@ clari_cells_next(ClariCells *cells, TupleTableSlot *slot)
 	while (cells->position >= cells->count)
 		if (!next_group(cells))
 			return false;
-	/* A slot that was materialized has forgotten what it was given before; any other has its values overwritten. */
+	/*
+	 * Whoever materialized the slot has put a copy of the row in place of what was
+	 * prepared.  Otherwise this is still there, and the values beside it are
+	 * overwritten.
+	 */
 	if (TTS_SHOULDFREE(slot))
 	{
 		cells->prepared = false;

@@ -73,7 +73,10 @@ typedef struct Lists
 	StringInfoData identities;
 } Lists;
 
-/* What the view clari_cache shows of the export that serves, or would: of the current quarter there may be two. */
+/*
+ * Adds the identity that the view clari_cache shows of the export whose rows are
+ * read.  The current quarter may be there twice: exported by its name, and without.
+ */
 static void
 append_identity(StringInfo list, const char *period, const ClariKey *key)
 {
@@ -83,7 +86,7 @@ append_identity(StringInfo list, const char *period, const ClariKey *key)
 	append_item(list, psprintf("%s (%s)", period, identity));
 }
 
-/* "2026_Q1 (memory, 500 entries)" to one of the lists. */
+/* Adds the period, as "2026_Q1 (memory, 500 entries)", to the list that it belongs to. */
 static void
 describe_period(const ClariOptions *options, const char *period, bool authenticated, Lists *lists)
 {
@@ -130,7 +133,7 @@ show_cached(ForeignScanState *node, const ClariPeriod *periods, int count, Expla
 	}
 	if (es->verbose)
 		show_list("Identities", &lists.identities, es);
-	/* After the scan its sources say more. */
+	/* After a scan "Sources" says more than these would. */
 	if (es->analyze)
 		return;
 	show_list("Cached", &lists.cached, es);

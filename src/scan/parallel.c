@@ -14,15 +14,15 @@
 typedef struct Offer
 {
 	ClariVersion version;
-	int first; /* its first group's number among those of all rowsets */
+	int first; /* the number of its first group, when the groups of all rowsets are counted through, from 0 */
 } Offer;
 
 struct ClariParallel
 {
 	int capacity;
-	int count;             /* of rowsets */
-	int ngroups;           /* of all of them */
-	pg_atomic_uint32 next; /* group to be claimed */
+	int count;             /* how many rowsets are offered */
+	int ngroups;           /* how many groups these have together */
+	pg_atomic_uint32 next; /* the number of the group that is claimed next */
 	pg_atomic_uint64 bytes;
 	pg_atomic_uint64 skipped;
 	Offer offers[FLEXIBLE_ARRAY_MEMBER];
@@ -64,7 +64,7 @@ clari_parallel_claim(ClariParallel *parallel, int *rowset, int *group)
 {
 	uint32 claimed;
 
-	/* Whoever has read everything asks again and again: the counter must not come round. */
+	/* Participants may ask any number of times after the last group: the counter must not wrap around to 0. */
 	if (pg_atomic_read_u32(&parallel->next) >= (uint32) parallel->ngroups)
 		return false;
 	claimed = pg_atomic_fetch_add_u32(&parallel->next, 1);

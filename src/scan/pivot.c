@@ -14,11 +14,11 @@
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
 
-/* One of the two fields. */
+/* One of the two fields whose entries an owner's row shows. */
 typedef struct Field
 {
-	const char *id; /* varlena, in the pivot's context; NULL: no entry is of it */
-	bool needed;
+	const char *id; /* a text Datum in the pivot's context; NULL: the file has no such field */
+	bool needed;    /* a column shows it */
 } Field;
 
 struct ClariPivot
@@ -30,14 +30,14 @@ struct ClariPivot
 	int shared[CLARI_MAX_ATTRIBUTES];
 	const ClariRowsetMeta *meta;
 
-	/* the open group */
+	/* These are of the open group. */
 	const ClariGroupIndex *group;
 	const ClariChunk *chunks;
-	const uint32 *begins;             /* by run, its first row */
-	int32 *rows[CLARI_PIVOT_ENTRIES]; /* by run, the entry's row; not CLARI_PIVOT_FIRST's, which are begins */
+	const uint32 *begins;             /* for each run, its first row */
+	int32 *rows[CLARI_PIVOT_ENTRIES]; /* for each run, the row of that entry, or -1; unused for CLARI_PIVOT_FIRST */
 	bool has_several;                 /* a run has several entries of one field */
-	uint32 *list;                     /* of rows */
-	uint32 room;                      /* there and in rows */
+	uint32 *list;                     /* rows that are looked for, while they are */
+	uint32 room;                      /* how many elements list and rows have room for */
 };
 
 /* ------- which fields ------- */
@@ -198,7 +198,7 @@ find_code(const Field *field, const ClariChunk *ids)
 	return 0;
 }
 
-/* Lists, ascending, which of the rows are the field's, in loops that do no more than they must; returns how many. */
+/* Lists, ascending, which of the rows from begin to before end are entries of the field; returns how many. */
 static uint32
 list_entries(const Field *field, const ClariChunk *ids, uint32 begin, uint32 end, uint32 *list)
 {
@@ -225,7 +225,7 @@ list_entries(const Field *field, const ClariChunk *ids, uint32 begin, uint32 end
 	return count;
 }
 
-/* Gives the runs, the last included, the row of their entry of the field, or -1. */
+/* Sets rows[run] for the runs from first to last to the row of the run's entry of the field, or to -1. */
 static void
 assign_entries(ClariPivot *pivot, const Field *field, uint32 first, uint32 last, int32 *rows)
 {
@@ -242,7 +242,10 @@ assign_entries(ClariPivot *pivot, const Field *field, uint32 first, uint32 last,
 		uint32 end = run < last ? begins[run + 1] : last_end;
 
 		rows[run] = -1;
-		/* A branch, which is foreseen: without one, each run would wait for where the list is after the last. */
+		/*
+		 * A branch, because the processor foresees it.  With arithmetic in its place
+		 * each turn would have to wait until the last one has moved list on.
+		 */
 		if (*list < end)
 			rows[run] = (int32) *list++;
 		for (; *list < end; list++)
@@ -250,7 +253,7 @@ assign_entries(ClariPivot *pivot, const Field *field, uint32 first, uint32 last,
 	}
 }
 
-/* Room for what is found out about a group. */
+/* Sees to it that list and rows have room for a group of so many rows, and one more. */
 static void
 make_room(ClariPivot *pivot, uint32 nrows)
 {
@@ -353,7 +356,7 @@ list_followers(ClariPivot *pivot)
 	return count;
 }
 
-/* Do the rows all have the cells of those before them? */
+/* Has each of the rows the same value as the row before it? */
 static bool
 all_as_before(const ClariChunk *chunk, const uint32 *rows, uint32 count)
 {
@@ -363,7 +366,7 @@ all_as_before(const ClariChunk *chunk, const uint32 *rows, uint32 count)
 		return true;
 	if (chunk->encoding == CLARI_ENCODING_DICTIONARY)
 	{
-		/* Branches would cost more than they save. */
+		/* It does not stop at the first difference: a branch for each row would cost more than that saves. */
 		for (uint32 i = 0; i < count; i++)
 			differ |= chunk->codes[rows[i]] != chunk->codes[rows[i] - 1];
 		return !differ;

@@ -31,31 +31,31 @@ typedef struct ClariScanState
 	ForeignScanState *node;
 	ClariOptions *options;
 	ClariPrune *prune;
-	ClariFilter *filter; /* or NULL */
-	bool authenticated;
-	bool depends;      /* the periods depend on values that execution sets */
-	bool safe;         /* choosing them cannot fail */
-	bool noticed;      /* constants outside of the extent were reported, or need not be */
-	bool evaluated;    /* the filter knows its values */
-	ClariFetch *fetch; /* NULL under EXPLAIN, and in a parallel worker */
+	ClariFilter *filter; /* NULL: nothing is to be tested before a row is formed */
+	bool authenticated;  /* the user mapping has an API key */
+	bool depends;        /* which periods it reads depends on values that execution sets */
+	bool safe;           /* choosing the periods cannot raise an error */
+	bool noticed;        /* constants outside of the extent were reported, or must not be */
+	bool evaluated;      /* the filter has its values, and parameters have not changed since */
+	ClariFetch *fetch;   /* NULL under EXPLAIN, and in a parallel worker */
 	ClariCells *cells;
 	bool reading; /* a rowset, or in a parallel scan a group of one, is open */
 	bool done;
 
-	/* what was chosen, if that does not depend on the execution */
-	ClariPeriod *chosen; /* NULL: nothing yet */
+	/* The periods that were chosen, if that does not depend on what execution sets. */
+	ClariPeriod *chosen; /* NULL: none were chosen yet */
 	int nchosen;
 
-	/* a parallel scan's */
-	ClariParallel *parallel; /* NULL: not one */
+	/* These are of a parallel scan. */
+	ClariParallel *parallel; /* NULL: it is none, or over */
 	ClariReader **readers;   /* of the rowsets that are offered, as far as this process has opened them */
 	int nreaders;
-	int rowset;            /* the open one, or -1 */
-	ClariCellsUse counted; /* what others know that we have done */
-	ClariCellsUse total;   /* of all participants, once they are through */
+	int rowset;            /* the number of the open one, or -1 */
+	ClariCellsUse counted; /* what of our own use is in the shared counters by now */
+	ClariCellsUse total;   /* the use of all participants, once they are through */
 } ClariScanState;
 
-/* For EXPLAIN ANALYZE, which must not call functions once the query is over. */
+/* Keeps the periods for EXPLAIN ANALYZE, which must not evaluate conditions once the query is over. */
 static void
 remember_chosen(ClariScanState *state, const ClariPeriod *periods, int count)
 {
@@ -109,7 +109,7 @@ statement_context(ForeignScanState *node)
 	return estate->es_query_cxt;
 }
 
-/* Splits fdw_exprs up: clari_plan lists first what prunes. */
+/* Splits the plan's fdw_exprs up: clariGetForeignPlan() puts the expressions that prune before those that filter. */
 static void
 begin_quals(ClariScanState *state, TupleDesc tupdesc)
 {
@@ -126,7 +126,7 @@ begin_quals(ClariScanState *state, TupleDesc tupdesc)
 	state->filter = clari_filter_begin(list_copy_tail(plan->fdw_exprs, npruning), parent, columns);
 }
 
-/* The statement has the versions with it, or they are for the cache to tell. */
+/* The versions to read are handed over with the statement, or else the cache tells which they are. */
 static ClariFetch *
 begin_fetch(ClariScanState *state)
 {
@@ -166,7 +166,7 @@ clariBeginForeignScan(ForeignScanState *node, int eflags)
 
 /* ------- rows ------- */
 
-/* The rowset, opened by this process; it is the leader's version, or an error. */
+/* The rowset, opened by this process: the version that the leader has, or an error if that is gone. */
 static ClariReader *
 participant_reader(ClariScanState *state, int rowset)
 {
@@ -266,7 +266,7 @@ clariEndForeignScan(ForeignScanState *node)
 
 /* ------- parallel scans ------- */
 
-/* Waits for all rowsets, and opens them; not the first time when a LIMIT above is rescanned. */
+/* Waits for all rowsets, and opens them.  It begins as a rescan, since it may be called again, for a LIMIT above. */
 static void
 collect_readers(ClariScanState *state)
 {
@@ -290,7 +290,7 @@ make_readers(ClariScanState *state)
 												sizeof(ClariReader *) * CLARI_EXTENT_MAX_PERIODS);
 }
 
-/* A rescan may choose other periods, but not more of them than there are. */
+/* How many rowsets there must be room for: a rescan may choose other periods, but no more than an extent has. */
 static int
 parallel_capacity(const ClariScanState *state)
 {
@@ -333,7 +333,7 @@ clariInitializeWorkerForeignScan(ForeignScanState *node, shm_toc *toc pg_attribu
 
 	state->parallel = coordinate;
 	make_readers(state);
-	/* At once, before others may have been evicted.  What the leader has in memory stays there. */
+	/* Files are opened at once, before they can be evicted.  A segment stays, as the leader has it attached. */
 	for (int i = 0; i < clari_parallel_rowsets(state->parallel); i++)
 		if (clari_parallel_version(state->parallel, i)->segment == DSM_HANDLE_INVALID)
 			(void) participant_reader(state, i);
@@ -348,7 +348,7 @@ clariShutdownForeignScan(ForeignScanState *node)
 	if (state->parallel == NULL)
 		return;
 	count_use(state);
-	/* The memory goes before EXPLAIN asks. */
+	/* The shared memory is gone by the time when EXPLAIN asks for this. */
 	use = clari_parallel_use(state->parallel);
 	state->total.bytes += use.bytes;
 	state->total.skipped += use.skipped;
@@ -386,7 +386,10 @@ clari_scan_periods(ForeignScanState *node, ClariPeriod *periods)
 			return -1;
 	}
 	count = clari_extent_expand(&state->options->extent, current, periods);
-	/* Values that execution sets are not there to be asked for; and what may fail is for scans that take place. */
+	/*
+	 * Values that execution sets are not known here.  And a condition that may raise
+	 * an error must raise it only where the scan takes place.
+	 */
 	if (!state->depends && state->safe)
 		count = clari_prune_periods(state->prune, node->ss.ps.ps_ExprContext, periods, count);
 	return count;

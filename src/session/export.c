@@ -70,8 +70,8 @@ clari_interest_keep(const ClariInterest *interest)
 }
 
 /*
- * A place for one more, as there must be before a flight is joined; 0 until then.
- * It is counted before, since a look-up can raise after it has joined.
+ * Room for one more flight, made and counted before the flight is joined, since a
+ * look-up can raise an error after it has joined; 0 until then.
  */
 static uint64 *
 add_interest(ClariInterest *interest)
@@ -120,7 +120,7 @@ clari_export_is_fresh(const ClariOptions *options, const ClariVersion *version, 
 	return version->meta.posted_at > since - clari_freshness_age(&version->meta, &freshness);
 }
 
-/* Looks it up, without a transport without queueing anything. */
+/* Looks the export up; without a transport it is not queued. */
 static void
 look_up(const ClariTransport *transport, const ClariFreshness *freshness, ClariExport *export)
 {
@@ -261,7 +261,7 @@ clari_export_look_again(ClariExport *export, const ClariError *error)
 
 /* ------- warnings ------- */
 
-/* What the session was warned of. */
+/* What the session was warned of, of one version. */
 typedef struct Remark
 {
 	ClariKey key;
@@ -269,7 +269,7 @@ typedef struct Remark
 	uint64 generation;
 } Remark;
 
-/* Beyond so many, all are forgotten, and said once more. */
+/* Beyond so many, all are forgotten, and the session is warned once more. */
 #define MOST_REMARKS 4096
 
 int

@@ -22,7 +22,7 @@ typedef struct ClariInterest ClariInterest;
 
 extern ClariInterest *clari_interest_make(MemoryContext context);
 
-/* They go on although nobody wants them any more. */
+/* From now on these flights go on although nobody wants them any more. */
 extern void clari_interest_keep(const ClariInterest *interest);
 
 /* One export as a session wants it. */
@@ -30,14 +30,14 @@ typedef struct ClariExport
 {
 	ClariRequest request;
 	ClariKey key;
-	ClariInterest *interest; /* which its flight joins; NULL: none, for who does not wait */
-	uint64 flight;           /* what it waits for, 0: nothing */
-	bool flew;               /* it has waited for an export */
-	TimestampTz queued_at;   /* when it queued that itself, or 0 */
+	ClariInterest *interest; /* counts its flight as wanted; NULL: nobody waits for it */
+	uint64 flight;           /* the flight that is waited for, or was last; 0: none */
+	bool flew;               /* it was not there at once: a flight was waited for */
+	TimestampTz queued_at;   /* when this session queued it; 0: others did, or nobody */
 	ClariLookup state;       /* after clari_export_poll(): ready (also when stale), failed, or still open */
 	ClariVersion version;    /* when ready */
-	ClariError error;        /* when failed; when ready, with a code, what the export's waiting are to be warned of */
-	bool stale_if_error;     /* ready although the export failed, for the error's reason */
+	ClariError error;        /* why it failed; when ready, what is to be warned of, if it has a code */
+	bool stale_if_error;     /* it is ready with stale rows, because the export failed for that error */
 	int failed_openings;     /* how many versions were gone or damaged when they were to be opened */
 } ClariExport;
 
@@ -48,13 +48,14 @@ typedef struct ClariExport
 extern void
 clari_export_init(const ClariOptions *options, const char *period, ClariInterest *interest, ClariExport *export);
 
-/* Looks each of count up that is not yet ready or failed, queueing what is missing; true if none is left open. */
+/* Looks up each of the exports that is not ready or failed yet, and queues what is missing; true if none is left open. */
 extern bool
 clari_export_poll(const ClariOptions *options, const ClariFreshness *freshness, ClariExport *exports, int count);
 
 /*
- * How long no worker could be had by now, whoever waits in however many slices:
- * zero at first, and the caller's for as long as it is one wait.
+ * Since when no worker can be had (milliseconds of clari_clock_now()); 0: one can.
+ * Who waits in several calls keeps it from one to the next, beginning with 0, so that
+ * they have one time-out together.
  */
 typedef int64 ClariPatience;
 

@@ -23,8 +23,8 @@ typedef struct Item
 	ClariExport export;
 	ClariFreshness freshness; /* the strictest of the scans that want it */
 	ClariReader *reader;      /* the version that the whole statement uses, once it is needed */
-	bool warned;              /* that it is truncated */
-	const ClariFetch *first;  /* the scan that wanted it before the others */
+	bool warned;              /* the session was told that the export is truncated, if it is */
+	const ClariFetch *first;  /* the scan that was the first to want it */
 	struct Item *next;
 } Item;
 
@@ -34,9 +34,9 @@ struct ClariStatement
 	ClariInterest *interest;
 	Item *items;
 	ClariFetch *fetches;
-	const char *warned_of_types; /* the last forecast of which that was said, or NULL */
-	char *warned;                /* of what could not be cached, or NULL: once is enough, also for many periods */
-	ClariStatement *next;        /* of the session's statements */
+	const char *warned_of_types; /* the last forecast of which it was said that amounts are missing, or NULL */
+	char *warned;                /* the last warning, which is not repeated for each period, or NULL */
+	ClariStatement *next;        /* in the list of the session's statements */
 };
 
 struct ClariFetch
@@ -47,14 +47,14 @@ struct ClariFetch
 	bool eager;
 	ClariChooser choose;
 	void *arg;
-	Item *current; /* a relative extent's current quarter */
+	Item *current; /* the export that tells a relative extent's current quarter, or NULL */
 	bool chosen;
 	int nitems;
-	int capacity;   /* of the two arrays, which rescans use again */
+	int capacity;   /* how many items the two arrays have room for; rescans use them again */
 	Item **items;   /* ascending by period */
-	bool *returned; /* of each item */
-	List *read;     /* items that were ever returned */
-	bool handed;    /* the items are the caller's rowsets, and there is nothing to choose or to look up */
+	bool *returned; /* for each item, whether the scan has got its reader */
+	List *read;     /* the items that the scan has ever got */
+	bool handed;    /* the items are rowsets that were handed over: nothing is chosen or looked up */
 	instr_time waited;
 	ClariFetch *next;
 };
@@ -281,7 +281,7 @@ warn_of_wrong_period(const ClariRowsetMeta *meta)
 							  clari_report_text(meta->forecast), meta->requested)));
 }
 
-/* The same rowset, opened for another item: the current quarter goes by two names, and has one version for both. */
+/* The reader that another item has of the rowset: the current quarter has two names, and one version for both. */
 static ClariReader *
 find_opened(const ClariStatement *statement, const ClariKey *rowset)
 {

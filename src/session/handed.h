@@ -22,7 +22,7 @@ typedef struct ClariHanded
 	Oid relid;
 	int count;
 	ClariReader **readers; /* open as long as the statement runs */
-	bool read;             /* by a scan in this process */
+	bool read;             /* a scan in this process has read them */
 } ClariHanded;
 
 /* What a scan of the table is handed, if its statement has it for that table; else NULL. */

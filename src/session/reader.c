@@ -217,7 +217,7 @@ typedef struct CheckedFile
 } CheckedFile;
 
 static CheckedFile checked_files[256];
-static int next_checked = 0; /* to be replaced */
+static int next_checked = 0; /* the one to be replaced next */
 
 static CheckedFile
 describe_file(const ClariReader *reader)
@@ -350,7 +350,7 @@ read_chunk(ClariReader *reader, const ClariGroupIndex *group, const ClariChunkIn
 	return buffer->bytes;
 }
 
-/* A value that came is none of the column's type: better an error than a NULL for it. */
+/* Clari has sent a value that is not of the column's type: an error, since a NULL in its place would be wrong. */
 static void
 raise_unexpected(const ClariReader *reader, const ClariGroupIndex *group, int position, const ClariChunk *chunk)
 {

@@ -18,9 +18,9 @@ typedef struct ClariReader
 {
 	ClariVersion version;
 	const char *base; /* the rowset's bytes, in a shared segment or kept from its file; or NULL */
-	bool attached;    /* base is in the segment */
-	int fd;           /* of the file, if it is read chunk by chunk; or -1 */
-	bool counted;     /* among the descriptors of the process, also while it is opened */
+	bool attached;    /* base is in a shared segment, to which this process is attached */
+	int fd;           /* the file's descriptor, if it is read chunk by chunk; or -1 */
+	bool counted;     /* fd counts among PostgreSQL's external descriptors, and so it does while it is opened */
 	int ngroups;
 	const ClariGroupIndex *groups;
 } ClariReader;
