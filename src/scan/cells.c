@@ -204,25 +204,23 @@ convert_value(Cell *cell, Datum value)
 
 /* The input function of a domain is called for NULL, too, since it is what checks NOT NULL. */
 static void
-fill_null(Cell *cell, TupleTableSlot *slot)
+fill_null(Cell *cell, bool *isnull)
 {
-	slot->tts_isnull[cell->index] = true;
+	*isnull = true;
 	if (cell->convert && !cell->input.fn_strict)
 		(void) input_value(cell, NULL);
 }
 
 static void
-fill_value(Cell *cell, Datum value, TupleTableSlot *slot)
+fill_value(Cell *cell, Datum stored, Datum *value, bool *isnull)
 {
-	if (cell->convert)
-		value = convert_value(cell, value);
-	slot->tts_values[cell->index] = value;
-	slot->tts_isnull[cell->index] = false;
+	*value = cell->convert ? convert_value(cell, stored) : stored;
+	*isnull = false;
 }
 
 /* Fills a cell from its chunk's row, whatever the chunk's encoding, and converts the value where that must be. */
 static void
-fill_converted(const ClariCells *cells, Cell *cell, uint32 row, TupleTableSlot *slot)
+convert_row(const ClariCells *cells, Cell *cell, uint32 row, Datum *value, bool *isnull)
 {
 	const ClariChunk *chunk = &cells->chunks[cell->column.attribute];
 
@@ -231,25 +229,38 @@ fill_converted(const ClariCells *cells, Cell *cell, uint32 row, TupleTableSlot *
 		const char *varlena = clari_chunk_varlena(chunk, row);
 
 		if (varlena == NULL)
-			fill_null(cell, slot);
+			fill_null(cell, isnull);
 		else if (cells->recode && cell->column.type == CLARI_TEXT)
-			fill_value(cell, recode_text(varlena), slot);
+			fill_value(cell, recode_text(varlena), value, isnull);
 		else
-			fill_value(cell, PointerGetDatum(varlena), slot);
+			fill_value(cell, PointerGetDatum(varlena), value, isnull);
 	}
 	else
 	{
 		int64 fixed = clari_chunk_fixed(chunk, row);
 
 		if (fixed == CLARI_FIXED_NULL)
-			fill_null(cell, slot);
+			fill_null(cell, isnull);
 		else if (cell->column.type == CLARI_TIMESTAMP)
-			fill_value(cell, Int64GetDatum(fixed), slot);
+			fill_value(cell, Int64GetDatum(fixed), value, isnull);
 		else if (cell->column.type == CLARI_DATE)
-			fill_value(cell, Int32GetDatum((int32) fixed), slot);
+			fill_value(cell, Int32GetDatum((int32) fixed), value, isnull);
 		else
-			fill_value(cell, BoolGetDatum(fixed != 0), slot);
+			fill_value(cell, BoolGetDatum(fixed != 0), value, isnull);
 	}
+}
+
+/* The same in row_context, where the value lives until the next row; a row below 0 has no value. */
+static void
+fill_converted(const ClariCells *cells, Cell *cell, int32 row, Datum *value, bool *isnull)
+{
+	MemoryContext previous = MemoryContextSwitchTo(cells->row_context);
+
+	if (row < 0)
+		fill_null(cell, isnull);
+	else
+		convert_row(cells, cell, (uint32) row, value, isnull);
+	MemoryContextSwitchTo(previous);
 }
 
 /* ------- rowsets ------- */
@@ -534,13 +545,10 @@ prepare_slot(ClariCells *cells, TupleTableSlot *slot)
 	cells->prepared = true;
 }
 
+/* Fills a column from the row of the open group; below 0: the owner has no such entry. */
 static inline void
-fill_column(const ClariCells *cells, const Filler *filler, uint32 position, TupleTableSlot *slot)
+fill_column(const ClariCells *cells, const Filler *filler, int32 row, Datum *value, bool *isnull)
 {
-	Datum *value = &slot->tts_values[filler->index];
-	bool *isnull = &slot->tts_isnull[filler->index];
-	int32 row = row_of(filler->rows, position);
-
 	switch (filler->way)
 	{
 		case FILL_BY_CODE:
@@ -572,29 +580,22 @@ fill_column(const ClariCells *cells, const Filler *filler, uint32 position, Tupl
 			*isnull = row < 0;
 			break;
 		case FILL_CONVERTED:
-			if (row < 0)
-				fill_null(filler->cell, slot);
-			else
-				fill_converted(cells, filler->cell, (uint32) row, slot);
+			fill_converted(cells, filler->cell, row, value, isnull);
 			break;
 	}
 }
 
-/* Converted values live in row_context, until the next row. */
 static void
 fill_columns(ClariCells *cells, uint32 position, TupleTableSlot *slot)
 {
 	const Filler *end = cells->fillers + cells->nfillers;
-	MemoryContext previous = CurrentMemoryContext;
+	Datum *values = slot->tts_values; /* kept at hand, as the compiler would read it from the slot for each column */
+	bool *nulls = slot->tts_isnull;
 
 	if (cells->converts)
-	{
 		MemoryContextReset(cells->row_context);
-		MemoryContextSwitchTo(cells->row_context);
-	}
 	for (const Filler *filler = cells->fillers; filler < end; filler++)
-		fill_column(cells, filler, position, slot);
-	MemoryContextSwitchTo(previous);
+		fill_column(cells, filler, row_of(filler->rows, position), &values[filler->index], &nulls[filler->index]);
 }
 
 bool
