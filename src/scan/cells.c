@@ -250,8 +250,8 @@ convert_row(const ClariCells *cells, Cell *cell, uint32 row, Datum *value, bool 
 	}
 }
 
-/* The same in row_context, where the value lives until the next row; a row below 0 has no value. */
-static void
+/* The same in row_context, where the value lives until the next row; a row below 0 has no value.  Not inlined, as next_group(). */
+static pg_noinline void
 fill_converted(const ClariCells *cells, Cell *cell, int32 row, Datum *value, bool *isnull)
 {
 	MemoryContext previous = MemoryContextSwitchTo(cells->row_context);
@@ -512,8 +512,11 @@ open_group(ClariCells *cells)
 	return true;
 }
 
-/* The next group with rows; false after the last. */
-static bool
+/*
+ * The next group with rows; false after the last.  Not inlined, so that rows do
+ * not pay for the stack that this needs.
+ */
+static pg_noinline bool
 next_group(ClariCells *cells)
 {
 	MemoryContext previous = MemoryContextSwitchTo(cells->context);
