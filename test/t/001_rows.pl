@@ -16,8 +16,6 @@ my $node = start_node('rows');
 # A file that is bad stays so: it need not be fetched again and again.
 create_server($node, max_concurrent_exports => 8, max_retries => 0);
 
-sub sql { return $node->safe_psql('postgres', shift); }
-
 # Runs a statement that must succeed; returns what psql wrote to stderr (notices, warnings).
 sub messages
 {

@@ -13,8 +13,6 @@ start_sim(job_seconds => 0, owners => 60, monthly_quota => 100_000, forecasts =>
 my $node = start_node('plans');
 create_server($node, max_concurrent_exports => 8);
 
-sub sql { return $node->safe_psql('postgres', shift); }
-
 # Two schemas of the same tables: foreign ones, and the heap that they are to be like.
 import_tables($node, periods => '2026_Q1..2026_Q4', schema => 'remote');
 sql(q{CREATE SCHEMA heap});

@@ -13,8 +13,6 @@ start_sim(job_seconds => 0, owners => 7, monthly_quota => 100_000, forecasts => 
 my $node = start_node('pruning');
 create_server($node, max_concurrent_exports => 8);
 
-sub sql { return $node->safe_psql('postgres', shift); }
-
 # Tables of the same eight quarters that declare time_period in different ways, and what they hold as a heap.
 my %types = (
 	f => 'text',

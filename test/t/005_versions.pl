@@ -16,8 +16,6 @@ my $node = start_node('versions');
 create_server($node, max_concurrent_exports => 8);
 import_tables($node, periods => '2026_Q1..2026_Q2');
 
-sub sql { return $node->safe_psql('postgres', shift); }
-
 my $sum = q{SELECT sum(forecast_amount) FROM clari.forecasts WHERE time_period = '2026_Q1'};
 my $version = 0;
 

@@ -16,24 +16,7 @@ import_tables($node);
 $node->safe_psql('postgres', "IMPORT FOREIGN SCHEMA bookings FROM SERVER clari INTO clari
 	OPTIONS (periods '2026_Q1..2026_Q4', table_prefix 'bookings_')");
 
-sub sql { return $node->safe_psql('postgres', $_[0]); }
-
 # Everything forgotten on both sides; nothing is under way any more.
-sub start_over
-{
-	my (%settings) = @_;
-	sim_release();
-	wait_until('nothing is in flight', sub {
-		sim_release();
-		sql('SELECT count(*) FROM clari_exports') eq '0';
-	});
-	sql('SELECT clari_invalidate()');
-	sim_reset();
-	sim_set({ job_seconds => 'hold', %settings });
-	return;
-}
-
-sub posts { return sim_seen('total.post'); }
 
 sub flights_in
 {
@@ -46,38 +29,38 @@ my $digest = 'SELECT count(*), md5(string_agg(t::text, E\'\n\' ORDER BY t::text 
 subtest 'twenty sessions on four cold periods make four exports' => sub {
 	my @sessions = map { ClariSession->new($node)->start($digest) } 1 .. 20;
 	wait_until('all wait for all', sub { sql('SELECT count(*), sum(waiters) FROM clari_exports') eq '4|80' });
-	wait_until('all are posted', sub { posts() == 4 });
+	wait_until('all are posted', sub { sim_posts() == 4 });
 	sim_release();
 	my %answers = map { $_->finish => 1 } @sessions;
 	is(scalar keys %answers, 1, 'all get the same rows');
 	like((keys %answers)[0], qr/^2000\|/, 'of four periods');
-	is(posts(), 4, 'four POSTs');
+	is(sim_posts(), 4, 'four POSTs');
 	is(sim_seen("periods.2026_Q$_.post"), 1, "one of them for 2026_Q$_") for 1 .. 4;
 	is(sql('SELECT count(*) FROM clari_exports'), 0, 'nothing is left in flight');
 };
 
 subtest 'max_concurrent_exports holds for the cluster' => sub {
-	start_over();
+	start_over($node);
 	sql('ALTER SERVER clari OPTIONS (SET max_concurrent_exports \'2\')');
 	my @sessions = map { ClariSession->new($node)->start("$digest WHERE $_") }
 		"time_period <= '2026_Q2'", "time_period >= '2026_Q3'", 'true';
-	wait_until('two are under way', sub { posts() == 2 });
+	wait_until('two are under way', sub { sim_posts() == 2 });
 	wait_until('two are queued', sub { flights_in("'queued'") == 2 });
 	for my $left (3, 4)
 	{
 		my ($running) = split /\n/, sql("SELECT time_period FROM clari_exports WHERE phase <> 'queued'");
 		sim_release(period => $running);
-		wait_until('the next one goes', sub { posts() == $left });
+		wait_until('the next one goes', sub { sim_posts() == $left });
 	}
 	sim_release();
 	$_->finish for @sessions;
-	is(posts(), 4, 'all are made in turn');
+	is(sim_posts(), 4, 'all are made in turn');
 	is(sim_seen('most_jobs_at_once'), 2, 'never more than two at once');
 	is($sessions[0]->query('SELECT count(*) FROM clari.forecasts'), 2000, 'and all are there');
 };
 
 subtest 'two servers of one account obey their own numbers' => sub {
-	start_over();
+	start_over($node);
 	my $base_url = sql(q{SELECT substring(o from 'base_url=(.*)') FROM pg_foreign_server, unnest(srvoptions) o
 		WHERE srvname = 'clari' AND o LIKE 'base_url=%'});
 	sql("CREATE SERVER wide FOREIGN DATA WRAPPER clari_fdw
@@ -86,9 +69,9 @@ subtest 'two servers of one account obey their own numbers' => sub {
 		IMPORT FOREIGN SCHEMA bookings FROM SERVER wide INTO clari
 			OPTIONS (periods '2026_Q1..2026_Q2', table_prefix 'wide_')");
 	my $narrow = ClariSession->new($node)->start('SELECT count(*) FROM clari.forecasts');
-	wait_until('two of the narrow server are under way', sub { posts() == 2 });
+	wait_until('two of the narrow server are under way', sub { sim_posts() == 2 });
 	my $wide = ClariSession->new($node)->start('SELECT count(*) FROM clari.wide_forecasts');
-	wait_until('one more of the wide server', sub { posts() == 3 });
+	wait_until('one more of the wide server', sub { sim_posts() == 3 });
 	wait_until('the others are queued', sub { flights_in("'queued'") == 3 });
 	is(sim_seen('forecasts.bookings.post'), 1, 'the wide server passes the narrow one by, up to its own number');
 	sim_release(forecast => 'net_arr');
@@ -101,7 +84,7 @@ subtest 'two servers of one account obey their own numbers' => sub {
 };
 
 subtest 'what fetches nothing asks for nothing' => sub {
-	start_over();
+	start_over($node);
 	my $session = ClariSession->new($node);
 	$session->query($_) for
 		'EXPLAIN SELECT * FROM clari.forecasts',
@@ -117,11 +100,11 @@ subtest 'what fetches nothing asks for nothing' => sub {
 		'SELECT count(*) FROM clari_cache';
 	my $outside = $session->query("SELECT count(*) FROM clari.forecasts WHERE time_period = '2019_Q1'");
 	like($outside, qr/NOTICE: .*2019_Q1.*^0$/ms, 'a constant outside of the extent: a notice and no rows');
-	is(posts(), 0, 'no POST');
+	is(sim_posts(), 0, 'no POST');
 	is(sql('SELECT count(*) FROM clari_exports'), 0, 'nothing queued');
 	# DECLARE that is open but never fetched, at the time of the check
 	$session->query('BEGIN; DECLARE c CURSOR FOR SELECT * FROM clari.forecasts');
-	is(posts(), 0, 'nor for an unfetched cursor');
+	is(sim_posts(), 0, 'nor for an unfetched cursor');
 	$session->query('COMMIT');
 };
 
@@ -143,24 +126,24 @@ for my $what (sort keys %overlapping)
 	my ($query, $count) = @{ $overlapping{$what} };
 	for my $settings ('', 'SET enable_hashjoin = off; SET enable_mergejoin = off;', 'SET plan_cache_mode = force_generic_plan;')
 	{
-		start_over();
+		start_over($node);
 		my $session = ClariSession->new($node);
 		$session->query($settings);
 		$session->start("SELECT count(*) FROM ($query) q");
-		wait_until("all four periods of $what are posted before the first is there", sub { posts() == 4 });
+		wait_until("all four periods of $what are posted before the first is there", sub { sim_posts() == 4 });
 		ok(!$session->is_finished, "$what overlaps its exports ($settings)");
 		sim_release();
 		is($session->finish, $count, "rows of $what");
-		is(posts(), 4, 'one export per period');
+		is(sim_posts(), 4, 'one export per period');
 	}
 }
 
 subtest 'the first row comes with the fastest period' => sub {
-	start_over();
+	start_over($node);
 	my $session = ClariSession->new($node);
 	$session->query('BEGIN; DECLARE c CURSOR FOR SELECT time_period FROM clari.forecasts');
 	$session->start('FETCH 1 FROM c');
-	wait_until('all are posted', sub { posts() == 4 });
+	wait_until('all are posted', sub { sim_posts() == 4 });
 	sim_release(period => '2026_Q3');
 	is($session->finish, '2026_Q3', 'FETCH 1 returns while the others run');
 	is(flights_in("'waiting', 'polling'"), 3, 'which they do');
@@ -173,7 +156,7 @@ subtest 'the first row comes with the fastest period' => sub {
 };
 
 subtest 'time to live' => sub {
-	start_over(job_seconds => 0, current_quarter => '2099_Q4', known_periods => [ '2020_Q1', '2099_Q1' ]);
+	start_over($node, job_seconds => 0, current_quarter => '2099_Q4', known_periods => [ '2020_Q1', '2099_Q1' ]);
 	my $session = ClariSession->new($node);
 	my $table = sub {
 		my ($name, $options) = @_;
@@ -182,9 +165,9 @@ subtest 'time to live' => sub {
 	};
 	my $new_posts = sub {
 		my ($query) = @_;
-		my $before = posts();
+		my $before = sim_posts();
 		$session->query($query);
-		return posts() - $before;
+		return sim_posts() - $before;
 	};
 	my $open = "SELECT count(*) FROM clari.ttl WHERE time_period = '2099_Q1'";
 	my $closed = "SELECT count(*) FROM clari.ttl WHERE time_period = '2020_Q1'";
@@ -213,26 +196,26 @@ subtest 'time to live' => sub {
 
 	sim_set({ job_seconds => 'hold' });
 	$table->('ttl', ", cache_ttl '0'");
-	my $before = posts();
+	my $before = sim_posts();
 	my @sessions = map { ClariSession->new($node)->start($open) } 1 .. 3;
 	wait_until('three wait together', sub { sql('SELECT sum(waiters) FROM clari_exports') eq '3' });
-	wait_until('for one that is posted', sub { posts() == $before + 1 });
+	wait_until('for one that is posted', sub { sim_posts() == $before + 1 });
 	sim_release();
 	is($_->finish, 500, 'rows for each') for @sessions;
-	is(posts(), $before + 1, "cache_ttl '0': those who wait together share an export");
+	is(sim_posts(), $before + 1, "cache_ttl '0': those who wait together share an export");
 	sim_set({ current_quarter => '2026_Q4', known_periods => undef });
 };
 
 subtest 'prefetch, refresh, invalidate' => sub {
-	start_over();
+	start_over($node);
 	my $session = ClariSession->new($node);
 	is($session->query("SELECT clari_prefetch('clari.forecasts')"), 4, 'clari_prefetch queues and returns');
 	is($session->query("SELECT clari_prefetch('clari.forecasts', '{2026_Q1..2026_Q2}')"), 2, 'and counts what is under way');
-	wait_until('the exports are posted', sub { posts() == 4 });
+	wait_until('the exports are posted', sub { sim_posts() == 4 });
 	sim_release();
 	is($session->query('SELECT count(*) FROM clari.forecasts'), 2000, 'a query waits for them');
 	is($session->query("SELECT clari_prefetch('clari.forecasts')"), 0, 'nothing to do for what is fresh');
-	is(posts(), 4, 'no POST more');
+	is(sim_posts(), 4, 'no POST more');
 
 	$session->start("SELECT clari_refresh('clari.forecasts', '{2026_Q4}')");
 	wait_until('clari_refresh exports anew', sub { sim_seen('periods.2026_Q4.post') == 2 });
@@ -241,17 +224,17 @@ subtest 'prefetch, refresh, invalidate' => sub {
 	sim_set({ version => 1 });
 	sim_release();
 	is($session->finish, 1, 'and returns how many');
-	is(posts(), 5, 'one POST');
+	is(sim_posts(), 5, 'one POST');
 
 	is($session->query("SELECT clari_invalidate('clari.forecasts', '{2026_Q1,2026_Q2}')"), 2, 'clari_invalidate counts');
 	is($session->query("SELECT count(*) FROM clari.forecasts WHERE time_period > '2026_Q2'"), 1000, 'the others stay');
-	is(posts(), 5, 'without a POST');
+	is(sim_posts(), 5, 'without a POST');
 	sim_set({ job_seconds => 0 });
 	is($session->query('SELECT count(*) FROM clari.forecasts'), 2000, 'what was invalidated');
-	is(posts(), 7, 'is exported again');
+	is(sim_posts(), 7, 'is exported again');
 	like($session->query("SELECT clari_refresh('clari.forecasts', '{2019_Q1}')"),
 		qr/ERROR:  22023: .*2019_Q1/, 'a period outside of the extent is refused');
-	is(posts(), 7, 'before it is exported');
+	is(sim_posts(), 7, 'before it is exported');
 };
 
 subtest 'the current quarter by function, before it is known' => sub {
@@ -266,11 +249,11 @@ subtest 'the current quarter by function, before it is known' => sub {
 		"clari_refresh('moving.forecasts', '{2031_Q1}')" => qr/ERROR:  22023: .*2031_Q1/);
 	for my $call (sort keys %answers)
 	{
-		start_over(job_seconds => 0);
+		start_over($node, job_seconds => 0);
 		like($session->query("SELECT $call"), $answers{$call}, $call);
 		ok(!sim_seen('periods.2027_Q1.post') && !sim_seen('periods.2031_Q1.post'), '… exports nothing that is not shown');
 	}
-	start_over(job_seconds => 0);
+	start_over($node, job_seconds => 0);
 	is($session->query("SELECT clari_prefetch('moving.forecasts', '{2031_Q1}')"), 1, 'clari_prefetch asks which it is');
 	is($session->query('SELECT count(*) > 0 FROM moving.users'), 't', 'and a query');
 	is(sim_seen('periods.2031_Q1.post') // 0, 0, 'but not for one that may not be shown');
@@ -281,19 +264,19 @@ subtest 'clari_refresh asks again at once after a failure' => sub {
 	for my $call ("clari_refresh('moving.forecasts')", "clari_refresh('moving.forecasts', '{current}')",
 		"clari_refresh('moving.forecasts', '{2026_Q3}')", "clari_refresh('clari.forecasts', '{2026_Q4}')")
 	{
-		start_over(job_seconds => 0);
+		start_over($node, job_seconds => 0);
 		sim_fault({ status => 401 }, step => 'post', times => 1);
 		like($session->query("SELECT $call"), qr/ERROR:  28000: /, "$call fails");
-		my $posts = posts();
+		my $posts = sim_posts();
 		# Of one quarter: the others of the table might be exported before the error ends the query.
 		my $query = 'SELECT count(*) FROM ' . ($call =~ /'(\S+)'/)[0] . ($call =~ /2026_Q4/ ? " WHERE time_period = '2026_Q4'" : '');
 		like($session->query($query), qr/ERROR:  28000: /, 'a query is given the remembered failure');
-		is(posts(), $posts, 'at no POST');
+		is(sim_posts(), $posts, 'at no POST');
 		like($session->query("SELECT $call"), qr/^[12]$/, 'the next call succeeds');
-		cmp_ok(posts(), '>', $posts, 'by an export of its own');
+		cmp_ok(sim_posts(), '>', $posts, 'by an export of its own');
 	}
 	# Nor does a stale row stand for the new one.
-	start_over(job_seconds => 0);
+	start_over($node, job_seconds => 0);
 	sql(q{ALTER FOREIGN TABLE moving.forecasts OPTIONS (ADD stale_if_error '1h', ADD cache_ttl '0', ADD closed_period_ttl '0')});
 	$session->query('SELECT count(*) FROM moving.forecasts');
 	sim_fault({ status => 500 }, step => 'post', times => 100);
@@ -305,7 +288,7 @@ subtest 'clari_refresh asks again at once after a failure' => sub {
 };
 
 subtest 'rights' => sub {
-	start_over(job_seconds => 0);
+	start_over($node, job_seconds => 0);
 	sql(q{CREATE ROLE reader LOGIN; CREATE ROLE other LOGIN; GRANT USAGE ON SCHEMA clari TO reader, other;
 		GRANT SELECT ON clari.forecasts TO other});
 	my $as = sub {
@@ -326,25 +309,25 @@ subtest 'rights' => sub {
 	like($as->('reader', 'SELECT clari_invalidate()'), qr/ERROR:  42501: /, 'the whole cache is for superusers');
 	like($as->('reader', "SELECT * FROM $_"), qr/ERROR:  42501: /, "$_ is for members of pg_monitor")
 		for qw(clari_cache clari_exports);
-	is(posts(), 0, 'no POST for any of these');
+	is(sim_posts(), 0, 'no POST for any of these');
 
 	sql(q{CREATE USER MAPPING FOR other SERVER clari OPTIONS (api_key 'other-key')});
 	my $digest_of = "SELECT md5(string_agg(forecast_amount::text, ',')) FROM clari.forecasts WHERE time_period = '2026_Q1'";
 	my $mine = sql("/* mine */ $digest_of");
-	is(posts(), 1, 'one POST with the one key');
+	is(sim_posts(), 1, 'one POST with the one key');
 	my $others = $as->('other', $digest_of);
-	is(posts(), 2, 'one with the other');
+	is(sim_posts(), 2, 'one with the other');
 	is(sim_seen('periods.2026_Q1.post'), 2, 'for the same period');
 	$others =~ s/\s+$//;
 	isnt($others, $mine, 'a rowset never serves another key');
 	is(sql($digest_of), $mine, 'nor then the first');
 	is($as->('other', "SELECT clari_invalidate('clari.forecasts', '{2026_Q1}')"), 1, 'invalidating concerns the own key');
 	sql($digest_of);
-	is(posts(), 2, 'alone');
+	is(sim_posts(), 2, 'alone');
 };
 
 subtest 'shared_cache_size holds, and the least recently used goes first' => sub {
-	start_over(job_seconds => 0, owners => 200);
+	start_over($node, job_seconds => 0, owners => 200);
 	$node->append_conf('postgresql.conf', "clari_fdw.shared_cache_size = '1MB'");
 	$node->restart;
 	sql("CREATE SCHEMA many");
@@ -381,7 +364,7 @@ subtest 'shared_cache_size holds, and the least recently used goes first' => sub
 	is($session->query("SELECT tier FROM clari_cache WHERE forecast = 'renewals' AND time_period = '2026_Q4'"), 'memory',
 		'what came last is there');
 	is($read->(@$_), $rows{"@$_"}, "@$_ reads the same again") for @all;
-	is(posts(), 36, 'without a second export');
+	is(sim_posts(), 36, 'without a second export');
 };
 
 done_testing();

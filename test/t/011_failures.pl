@@ -21,18 +21,8 @@ import_tables($node);
 my $session = ClariSession->new($node);
 
 sub query { return $session->query($_[0]); }
-sub posts { return sim_seen('total.post'); }
-sub requests { my $total = decode_json(sim_seen('total')); my $sum = 0; $sum += $_ for values %$total; return $sum; }
 
 sub logged_warnings { return scalar(() = slurp_file($node->logfile) =~ /WARNING:  /g); }
-
-sub start_over
-{
-	sim_reset();
-	sim_set({ %defaults, @_ });
-	query('SELECT clari_invalidate()');
-	return;
-}
 
 my $one = "SELECT count(*) FROM clari.forecasts WHERE time_period = '2026_Q1'";
 my %reply = (code => 'some_code', message => 'Some message.', errorId => 'error-42', namespace => 'exports', orgId => 101);
@@ -92,17 +82,17 @@ for my $failure (@failures)
 {
 	my ($what, $arrange, $sqlstate, $patterns, $posts) = @$failure;
 	subtest $what => sub {
-		start_over();
+		start_over($node);
 		$arrange->();
 		my $error = query($one);
 		like($error, qr/^ERROR:  /m, 'an error');
 		like($error, qr/^ERROR:  \Q$sqlstate\E: /m, "SQLSTATE $sqlstate") if defined $sqlstate;
 		like($error, qr/2026_Q1/, 'which names the period');
 		like($error, $_, "and tells $_") for @$patterns;
-		is(posts(), $posts, "POSTs");
-		my $requests = requests();
+		is(sim_posts(), $posts, "POSTs");
+		my $requests = sim_requests();
 		is(query($one), $error, 'the same again');
-		is(requests(), $requests, 'without asking Clari');
+		is(sim_requests(), $requests, 'without asking Clari');
 		is(query("SELECT state, error IS NOT NULL FROM clari_cache"), 'failed|t', 'clari_cache shows it');
 		is(query('SELECT count(*) FROM clari_exports'), 0, 'nothing is left in flight');
 		sim_reset();
@@ -127,19 +117,19 @@ my @recovered = (
 for my $case (@recovered)
 {
 	my ($what, $fault, $step, $times) = @$case;
-	start_over();
+	start_over($node);
 	sim_fault($fault, step => $step, times => 1);
 	my $begin = time;
 	is(query($one), 500, "$what passes");
 	cmp_ok(time - $begin, '>=', 0.9, 'not before the time that Clari asked for') if $fault->{headers};
 	cmp_ok(sim_seen("total.$step"), '>=', $times, "$step is repeated");
-	is(posts(), $step eq 'post' ? $times : 1, 'the export is made once');
+	is(sim_posts(), $step eq 'post' ? $times : 1, 'the export is made once');
 }
 
 subtest 'too many exports at once pass by waiting' => sub {
-	start_over(concurrent_limit => 0);
+	start_over($node, concurrent_limit => 0);
 	$session->start($one);
-	wait_until('Clari has refused', sub { posts() >= 1 });
+	wait_until('Clari has refused', sub { sim_posts() >= 1 });
 	wait_until('it will be tried again', sub {
 		$node->safe_psql('postgres', "SELECT phase FROM clari_exports WHERE next_try_at IS NOT NULL") eq 'waiting for a slot' });
 	sim_set({ concurrent_limit => 8 });
@@ -147,7 +137,7 @@ subtest 'too many exports at once pass by waiting' => sub {
 };
 
 subtest 'a job that never ends' => sub {
-	start_over();
+	start_over($node);
 	query("ALTER SERVER clari OPTIONS (ADD export_timeout '300ms')");
 	sim_fault({ job => { never => JSON::PP::true } }, step => 'post');
 	my $error = query($one);
@@ -157,23 +147,23 @@ subtest 'a job that never ends' => sub {
 	sim_fault({ delay_before => 'hold' }, step => 'post');
 	query('SELECT clari_invalidate()');
 	like(query($one), qr/ERROR:  HV00L: .*may have started an export/s, 'as does a POST that is not answered');
-	is(posts(), 1, 'which is not repeated');
+	is(sim_posts(), 1, 'which is not repeated');
 	sim_release();
 	query("ALTER SERVER clari OPTIONS (DROP export_timeout)");
 };
 
 subtest 'a download that stalls' => sub {
-	start_over();
+	start_over($node);
 	query("ALTER SERVER clari OPTIONS (ADD request_timeout '300ms')");
 	sim_fault({ stall_after => 20000 }, step => 'results', times => 1);
 	is(query($one), 500, 'is made again');
-	is(posts(), 1, 'without a second export');
+	is(sim_posts(), 1, 'without a second export');
 	query("ALTER SERVER clari OPTIONS (DROP request_timeout)");
 	sim_release();
 };
 
 subtest 'nobody listens' => sub {
-	start_over();
+	start_over($node);
 	query("CREATE SERVER nobody FOREIGN DATA WRAPPER clari_fdw OPTIONS (base_url 'http://127.0.0.1:1', max_retries '1')");
 	query("CREATE USER MAPPING FOR CURRENT_USER SERVER nobody OPTIONS (api_key 'test-key')");
 	query("CREATE FOREIGN TABLE nobody (owner_name text) SERVER nobody OPTIONS (forecast 'f', periods '2026_Q1')");
@@ -181,23 +171,23 @@ subtest 'nobody listens' => sub {
 };
 
 subtest 'the wrong quarter has no rows' => sub {
-	start_over(known_periods => [ '2026_Q2', '2026_Q3', '2026_Q4' ]);
+	start_over($node, known_periods => [ '2026_Q2', '2026_Q3', '2026_Q4' ]);
 	my $both = qr/02000: .*2026_Q1.*2026_Q4/;
 	my $warnings = logged_warnings();
 	like(query($one), qr/WARNING:  $both.*^0$/ms, 'a warning that names both quarters');
 	like(query($one), qr/NOTICE:  $both.*^0$/ms, 'a notice each time after that');
-	is(posts(), 1, 'but remembered');
+	is(sim_posts(), 1, 'but remembered');
 	like(query('SELECT count(*) FROM clari.forecasts'), qr/NOTICE:  $both.*^1500$/ms, 'the other periods have theirs');
 	is(logged_warnings() - $warnings, 1, 'one warning for the log, whatever a session asks');
 	like(ClariSession->new($node)->query($one), qr/WARNING:  $both.*^0$/ms, 'another session is warned once, too');
 	query("SELECT clari_refresh('clari.forecasts', '{2026_Q1}')");
 	like(query($one), qr/WARNING:  $both.*^0$/ms, 'as a session is of another export');
-	start_over(known_periods => [ '2026_Q2', '2026_Q3', '2026_Q4' ]);
+	start_over($node, known_periods => [ '2026_Q2', '2026_Q3', '2026_Q4' ]);
 	query('SELECT count(*) FROM clari.forecasts');
-	is(posts(), 4, 'one POST each');
+	is(sim_posts(), 4, 'one POST each');
 	is(query("SELECT clari_invalidate('clari.forecasts', '{2026_Q1}')"), 1, 'it can be forgotten');
 	query($one);
-	is(posts(), 5, 'then it is asked for again');
+	is(sim_posts(), 5, 'then it is asked for again');
 	query('SELECT clari_create_tables()');
 	like(query("CALL clari_sync('clari.forecasts')"), qr/ERROR: .*1 of 4 periods.*2026_Q1.*2026_Q4/s,
 		'clari_sync counts it as failed');
@@ -205,7 +195,7 @@ subtest 'the wrong quarter has no rows' => sub {
 };
 
 subtest 'a truncated export, if allowed' => sub {
-	start_over(cells_truncated => JSON::PP::true);
+	start_over($node, cells_truncated => JSON::PP::true);
 	query("ALTER FOREIGN TABLE clari.forecasts OPTIONS (ADD allow_truncated 'true')");
 	my $warnings = logged_warnings();
 	like(query($one), qr/WARNING:  54000: .*truncated.*2026_Q1.*^500$/ms, 'a warning and rows');
@@ -216,26 +206,26 @@ subtest 'a truncated export, if allowed' => sub {
 };
 
 subtest 'one bad period of four' => sub {
-	start_over();
+	start_over($node);
 	sim_fault({ job => { end_state => 'FAILED' } }, step => 'post', period => '2026_Q3');
 	like(query('SELECT count(*) FROM clari.forecasts'), qr/ERROR: .*2026_Q3/, 'fails the query');
 	wait_until('the others are through', sub { query('SELECT count(*) FROM clari_exports') eq '0' });
 	is(query("SELECT count(*) FROM clari.forecasts WHERE time_period <> '2026_Q3'"), 1500, 'the others are cached');
-	is(posts(), 4, 'each exported once');
+	is(sim_posts(), 4, 'each exported once');
 };
 
 subtest 'a failure is remembered for ten seconds' => sub {
-	start_over();
+	start_over($node);
 	sim_fault({ status => 400 }, step => 'post', times => 1);
 	like(query($one), qr/ERROR/, 'a failure');
 	my $begin = time;
 	wait_until('it is forgotten', sub { query($one) eq '500' });
 	cmp_ok(time - $begin, '>=', 9, 'not much earlier');
-	is(posts(), 2, 'and then exported again');
+	is(sim_posts(), 2, 'and then exported again');
 };
 
 subtest 'the key is nowhere' => sub {
-	start_over();
+	start_over($node);
 	query('SELECT count(*) FROM clari.entries');
 	my $log = slurp_file($node->logfile);
 	unlike($log, qr/test-key/, 'the server log');

@@ -43,15 +43,10 @@ my %phases = (
 		return qr/^downloading$/;
 	});
 
-sub start_over
+sub start_over_unlimited
 {
-	wait_until('nothing is in flight', sub {
-		sim_release();
-		$boss->query('SELECT count(*) FROM clari_exports') eq '0';
-	});
-	$boss->query('SELECT clari_invalidate(); ALTER SERVER clari OPTIONS (DROP max_concurrent_exports)');
-	sim_reset();
-	sim_set({ job_seconds => 'hold' });
+	start_over($node);
+	$boss->query('ALTER SERVER clari OPTIONS (DROP max_concurrent_exports)');
 	return;
 }
 
@@ -80,7 +75,7 @@ sub is_interrupted
 for my $name (sort keys %phases)
 {
 	subtest "while $name" => sub {
-		start_over();
+		start_over_unlimited();
 		my $phase = $phases{$name}->();
 		my $session = ClariSession->new($node);
 		is_interrupted($session, $phase, 'pg_cancel_backend', qr/57014/) for 1 .. $times;
@@ -112,7 +107,7 @@ for my $name (sort keys %phases)
 for my $statement ("SELECT clari_refresh('clari.forecasts', '{2026_Q1}')", "CALL clari_sync('clari.forecasts', '{2026_Q1}')",
 	"BEGIN; CALL clari_sync('clari.forecasts', '{2026_Q1}'); ROLLBACK")
 {
-	start_over();
+	start_over_unlimited();
 	$boss->query('SET client_min_messages = warning; SELECT clari_create_tables()');
 	my $session = ClariSession->new($node);
 	is_interrupted($session, qr/^(waiting|polling)$/, 'pg_cancel_backend', qr/57014/, $statement) for 1 .. $times;
@@ -140,7 +135,7 @@ sub shuts_down
 subtest 'fast shutdown' => sub {
 	for my $name (sort keys %phases)
 	{
-		start_over();
+		start_over_unlimited();
 		my $phase = $phases{$name}->();
 		my $session = ClariSession->new($node)->start($query);
 		wait_until('the session waits', sub { is_waiting($phase) });
@@ -153,7 +148,7 @@ subtest 'fast shutdown while decoding' => sub {
 	# 0: before the worker has told of any, as it is deep in the first bytes; they come faster than it decodes.
 	for my $share (0, 0.01, 0.4, 0.8, 0.95, 1)
 	{
-		start_over();
+		start_over_unlimited();
 		sim_set({ job_seconds => 0 });
 		sim_set({ owners => $owners }, period => '2026_Q1');
 		my $session = ClariSession->new($node)->start($query);
@@ -168,7 +163,7 @@ subtest 'fast shutdown while decoding' => sub {
 };
 
 subtest 'nothing leaks' => sub {
-	start_over();
+	start_over_unlimited();
 	sim_set({ job_seconds => 0 });
 	sim_set({ owners => 100 }, period => '2026_Q1');     # in memory
 	sim_set({ owners => 3000 }, period => '2026_Q2');    # on disk

@@ -15,7 +15,6 @@ start_sim(job_seconds => 0.05, concurrent_limit => 100);
 my $one = "SELECT count(*) FROM clari.forecasts WHERE time_period = '2026_Q1'";
 my $worker = "SELECT string_agg(pid::text, ',') FROM pg_stat_activity WHERE backend_type = 'clari_fdw worker'";
 
-sub posts { return sim_seen('total.post'); }
 
 sub set_up
 {
@@ -31,12 +30,12 @@ sub check_server
 	my ($node) = @_;
 	sim_reset();
 	is($node->safe_psql('postgres', $one), 500, 'a query works');
-	is(posts(), 1, 'by an export');
+	is(sim_posts(), 1, 'by an export');
 	$node->safe_psql('postgres', 'CREATE DATABASE second');
 	$node->safe_psql('second', 'CREATE EXTENSION clari_fdw');
 	set_up($node, 'second');
 	is($node->safe_psql('second', $one), 500, 'another database has the same rows');
-	is(posts(), 1, 'from the same cache');
+	is(sim_posts(), 1, 'from the same cache');
 	is($node->safe_psql('second', 'SELECT hits > 0 FROM clari_cache'), 't', 'and sees it');
 
 	my $pids = $node->safe_psql('postgres', $worker);
@@ -45,7 +44,7 @@ sub check_server
 		'connected to no database');
 	sim_set({ job_seconds => 'hold' });
 	$node->safe_psql('second', "SELECT clari_prefetch('clari.forecasts')");
-	wait_until('exports are under way', sub { posts() == 4 });
+	wait_until('exports are under way', sub { sim_posts() == 4 });
 	my $session = ClariSession->new($node);
 	$session->query("SET statement_timeout = '20s'");
 	unlike($session->query('DROP DATABASE second'), qr/ERROR/, 'DROP DATABASE is not blocked');
@@ -55,7 +54,7 @@ sub check_server
 	unlike($session->query('CREATE EXTENSION clari_fdw'), qr/ERROR/, 'and it can be created again');
 	set_up($node, 'postgres');
 	is($session->query('SELECT count(*) FROM clari.forecasts'), 2000, 'what was under way');
-	is(posts(), 4, 'has come into the cache');
+	is(sim_posts(), 4, 'has come into the cache');
 	return;
 }
 
@@ -133,22 +132,22 @@ subtest 'hot standby' => sub {
 	$standby->start;
 	$primary->wait_for_catchup($standby, 'replay', $primary->lsn('write'));
 
-	is(posts(), 1, 'one POST so far');
+	is(sim_posts(), 1, 'one POST so far');
 	my ($sqlstate, $error) = query_error($standby, "CALL clari_sync('clari.forecasts')");
 	is($sqlstate, '25006', 'clari_sync is refused on a standby');
-	is(posts(), 1, 'before it has exported anything');
+	is(sim_posts(), 1, 'before it has exported anything');
 	is($standby->safe_psql('postgres', $one), 500, 'but a query works there');
-	is(posts(), 2, 'by an export of its own');
+	is(sim_posts(), 2, 'by an export of its own');
 	is($standby->safe_psql('postgres', 'SELECT count(*) FROM clari.forecasts'), 2000, 'and so do more');
-	is(posts(), 5, 'as many as are missing');
+	is(sim_posts(), 5, 'as many as are missing');
 	is($standby->safe_psql('postgres', "SELECT clari_refresh('clari.forecasts', '{2026_Q1}')"), 1, 'clari_refresh too');
 	like($standby->safe_psql('postgres', $worker), qr/^\d+/, 'by its own worker');
 	$standby->promote;
 	is($standby->safe_psql('postgres', 'SELECT count(*) FROM clari.forecasts'), 2000, 'promoted, it keeps its cache');
-	is(posts(), 6, 'without a POST');
+	is(sim_posts(), 6, 'without a POST');
 	is($standby->safe_psql('postgres', "CALL clari_sync('clari.forecasts', max_age => '1 day');
 		SELECT count(*) > 1900 FROM clari_forecasts"), 't', 'and clari_sync works');
-	is(posts(), 6, 'with what is cached');
+	is(sim_posts(), 6, 'with what is cached');
 };
 
 done_testing();

@@ -25,8 +25,6 @@ import_tables($node);
 my @periods = map { "2026_Q$_" } 1 .. 4;
 my $query = digest_of('clari.forecasts', "time_period = '2026_Q1'");
 
-sub sql { return $node->safe_psql('postgres', $_[0]); }
-
 # The ways in which a server may end; each leaves it running again.
 my %ends = (
 	'a fast restart' => sub { $node->restart },
@@ -67,7 +65,7 @@ sub let_go { sim_set({ job_seconds => 0 }); return sim_release(); }
 for my $end (sort keys %ends)
 {
 	subtest "rowsets outlive $end" => sub {
-		forget_all($node, job_seconds => 0);
+		start_over($node, job_seconds => 0);
 		is_as_generated($node, 'clari.forecasts', 'forecasts', $_) for @periods;
 		my $cached = 'SELECT time_period, state, rows, exported_at, job_id FROM clari_cache ORDER BY time_period';
 		my $before = sql($cached);
@@ -81,7 +79,7 @@ for my $end (sort keys %ends)
 	for my $phase (sort keys %phases)
 	{
 		subtest "a job that is $phase outlives $end" => sub {
-			forget_all($node, job_seconds => 0);
+			start_over($node, job_seconds => 0);
 			my $session = waiting_session($phase);
 			$ends{$end}->($session);
 			my $next = ClariSession->new($node)->start($query);
@@ -98,7 +96,7 @@ for my $end (sort keys %ends)
 for my $phase (sort keys %phases)
 {
 	subtest "a worker that is terminated while a job is $phase" => sub {
-		forget_all($node, job_seconds => 0);
+		start_over($node, job_seconds => 0);
 		my @sessions = waiting_session($phase);
 		push @sessions, map { ClariSession->new($node)->start($query) } 1 .. 2;
 		wait_until('all wait', sub { sql('SELECT sum(waiters) FROM clari_exports') eq '3' });
@@ -113,7 +111,7 @@ for my $phase (sort keys %phases)
 }
 
 subtest 'a worker that is terminated with exports queued' => sub {
-	forget_all($node, job_seconds => 'hold');
+	start_over($node, job_seconds => 'hold');
 	sql("ALTER SERVER clari OPTIONS (SET max_concurrent_exports '2')");
 	my $session = ClariSession->new($node)->start('SELECT count(*) FROM clari.forecasts');
 	wait_until('two run', sub { sql("SELECT count(*) FROM clari_exports WHERE job_id <> ''") eq '2' });
@@ -126,7 +124,7 @@ subtest 'a worker that is terminated with exports queued' => sub {
 
 # Thrice, so that it is not taken for a file that kills who decodes it.
 subtest 'a worker that is terminated while it decodes a large export' => sub {
-	forget_all($node, job_seconds => 0);
+	start_over($node, job_seconds => 0);
 	terminate_workers($node);    # or an idle one would begin, too, before it is its turn to be told
 	sim_set({ owners => 100_000 }, period => '2026_Q3');
 	sim_fault({ stall_after => 1_000_000 }, step => 'results', period => '2026_Q3', times => 3);    # or it might be through
@@ -150,7 +148,7 @@ for my $phase (sort keys %phases)
 	for my $when (sort keys %between)
 	{
 		subtest "an export that is invalidated while it is $phase, $when" => sub {
-			forget_all($node, job_seconds => 0, version => 0);
+			start_over($node, job_seconds => 0, version => 0);
 			my $session = waiting_session($phase);
 			sql("SELECT clari_invalidate('clari.forecasts', '{2026_Q1}')");
 			sim_set({ version => 1 });
@@ -170,7 +168,7 @@ sql('SELECT clari_create_tables()');
 for my $call ("CALL clari_sync('clari.forecasts', '{2026_Q1}')", "SELECT clari_refresh('clari.forecasts', '{2026_Q1}')")
 {
 	subtest "a download that fails for good under $call" => sub {
-		forget_all($node, job_seconds => 0);
+		start_over($node, job_seconds => 0);
 		sql("ALTER SERVER clari OPTIONS (ADD max_retries '0')");
 		sim_fault({ reset_after => 5000 }, step => 'results', times => 1);
 		my $session = ClariSession->new($node);
@@ -194,7 +192,7 @@ for my $what (sort keys %gone)
 {
 	subtest "a job that $what meanwhile" => sub {
 		my ($happen, $fault) = @{ $gone{$what} };
-		forget_all($node, job_seconds => 'hold');
+		start_over($node, job_seconds => 'hold');
 		sim_fault($fault, step => 'post', times => 1) if $fault;
 		my $session = waiting_session('running');
 		kill_postmaster($node);
@@ -217,7 +215,7 @@ for my $loss (@losses)
 {
 	my ($what, $files, $restart, $posts) = @$loss;
 	subtest "a rowset $what" => sub {
-		forget_all($node, job_seconds => 0);
+		start_over($node, job_seconds => 0);
 		is_as_generated($node, 'clari.forecasts', 'forecasts', '2026_Q2');
 		my $deleted = unlink cache_files($node, $files);
 		is($deleted > 0, 1, "$deleted deleted");
@@ -235,7 +233,7 @@ my @spoilt = ({ status => 500 }, { reset => JSON::PP::true }, { reset_after => 5
 for my $faults ([ @spoilt[ 0 .. 3 ] ], [ @spoilt[ 4 .. 7 ] ])
 {
 	subtest 'downloads that go wrong twice: ' . join(', ', map { keys %$_ } @$faults) => sub {
-		forget_all($node, job_seconds => 0);
+		start_over($node, job_seconds => 0);
 		sim_fault($faults->[$_], step => 'results', period => $periods[$_], times => 2) for 0 .. 3;
 		my $start = time;
 		is(sql('SELECT count(*) FROM clari.forecasts'), 4100, 'all rows come');
@@ -251,7 +249,7 @@ for my $case (map { my $victim = $_; map { [ $victim, $_ ] } qw(clari_invalidate
 {
 	my ($victim, $remedy) = @$case;
 	subtest "a file that kills $victim, until $remedy" => sub {
-		forget_all($node, job_seconds => 0);
+		start_over($node, job_seconds => 0);
 		for my $time (1, 2)
 		{
 			my $session = waiting_session('being downloaded');
@@ -272,7 +270,7 @@ for my $case (map { my $victim = $_; map { [ $victim, $_ ] } qw(clari_invalidate
 }
 
 subtest 'a key has its own rows, after a restart too' => sub {
-	forget_all($node, job_seconds => 0);
+	start_over($node, job_seconds => 0);
 	my $digest = 'SELECT md5(string_agg(forecast_amount::text, \',\')) FROM clari.forecasts WHERE time_period = \'2026_Q1\'';
 	my $mine = sql($digest);
 	my $use_key = sub { sql("ALTER USER MAPPING FOR CURRENT_USER SERVER clari OPTIONS (SET api_key '$_[0]')") };
@@ -307,7 +305,7 @@ subtest 'a key has its own rows, after a restart too' => sub {
 };
 
 subtest 'no file tells a key' => sub {
-	forget_all($node, job_seconds => 'hold');
+	start_over($node, job_seconds => 'hold');
 	sim_set({ job_seconds => 0 }, period => '2026_Q2');
 	my $session = ClariSession->new($node)->start('SELECT count(*) FROM clari.forecasts');
 	wait_until('three jobs run and one is done', sub {
@@ -325,7 +323,7 @@ subtest 'kill points' => sub {
 	my @fresh = @quarters[ 0 .. $kill_points - 1 ];
 	sql("IMPORT FOREIGN SCHEMA bookings LIMIT TO (kills_forecasts) FROM SERVER clari INTO clari
 		OPTIONS (periods '2010_Q1..2025_Q4', table_prefix 'kills_')");
-	forget_all($node, job_seconds => 0);
+	start_over($node, job_seconds => 0);
 	sim_set({ owners => 200, job_seconds => 0.2 }, forecast => 'bookings');
 	srand(42);
 	my (%posts, @phases);

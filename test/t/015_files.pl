@@ -94,7 +94,7 @@ sub fill
 sub check_unwritable
 {
 	my ($server, $where, $cause, $break, $repair) = @_;
-	forget_all($server, job_seconds => 0);
+	start_over($server, job_seconds => 0);
 	$break->();
 	my $session = ClariSession->new($server);
 	my $answer = $session->query(count_of('2026_Q1'));
@@ -139,7 +139,7 @@ subtest 'a file where the directory should be' => sub {
 };
 
 subtest 'invalidating what cannot be removed' => sub {
-	forget_all($node, job_seconds => 0, version => 0);
+	start_over($node, job_seconds => 0, version => 0);
 	my $session = ClariSession->new($node);
 	$session->query(count_of('2026_Q1'));
 	chmod 0500, $directory or die $!;
@@ -179,7 +179,7 @@ my %readable = (
 for my $what (sort keys %readable)
 {
 	subtest "a directory that cannot be read when the server starts $what when it can" => sub {
-		forget_all($node, job_seconds => 0);
+		start_over($node, job_seconds => 0);
 		$node->safe_psql('postgres', count_of('2026_Q2'));
 		my ($answer, $session) = start_with(0000, $directory);
 		like($answer, qr/WARNING: .*Permission denied.*^0$/ms, 'its first session warns');
@@ -192,7 +192,7 @@ for my $what (sort keys %readable)
 }
 
 subtest 'files that cannot be read when the server starts' => sub {
-	forget_all($node, job_seconds => 0);
+	start_over($node, job_seconds => 0);
 	$node->safe_psql('postgres', count_of('2026_Q2'));
 	my @files = cache_files($node, qr/\.(rowset|job)$/);
 	my ($answer, $session) = start_with(0000, @files);
@@ -220,7 +220,7 @@ SKIP:
 		check_unwritable($server, "$small/cache", qr/No space left on device/, sub { fill($small, 0) }, sub { unlink "$small/ballast" });
 	};
 	subtest '/dev/shm that is full' => sub {
-		forget_all($server, job_seconds => 0);
+		start_over($server, job_seconds => 0);
 		my $session = ClariSession->new($server);
 		$session->query('SELECT * FROM clari_cache');
 		my $ballast = fill('/dev/shm', 0);
@@ -243,7 +243,7 @@ SKIP:
 }
 
 subtest 'a directory that is deleted' => sub {
-	forget_all($node, job_seconds => 0);
+	start_over($node, job_seconds => 0);
 	my $session = ClariSession->new($node);
 	is($session->query(count_of('2026_Q1')), 200, 'a rowset in memory');
 	is($session->query(count_of('2026_Q2')), 3000, 'and one on disk');
@@ -256,7 +256,7 @@ subtest 'a directory that is deleted' => sub {
 };
 
 subtest 'leftovers and strangers' => sub {
-	forget_all($node, job_seconds => 0);
+	start_over($node, job_seconds => 0);
 	$node->safe_psql('postgres', count_of('2026_Q1'));
 	my ($rowset) = cache_files($node, qr/\.rowset$/);
 	my $odd = '0' x 64;
@@ -322,7 +322,7 @@ my @damages = (
 		write_at($_[0]{j}, $at, substr($bytes, $at, 1) ^ "\x01") }, 1 ]);
 
 subtest 'damage that a restart finds' => sub {
-	forget_all($node, job_seconds => 0);
+	start_over($node, job_seconds => 0);
 	my @periods = map { my $year = $_; map { "${year}_Q$_" } 1 .. 4 } 2024 .. 2026;
 	my (%files, %before, %known);
 	for my $period (@periods)
@@ -358,7 +358,7 @@ for my $case ([ 600, $places ], [ 6000, int($places / 24) ])
 {
 	my ($owners, $times) = @$case;
 	subtest "$times damaged places in the rowset of $owners owners" => sub {
-		forget_all($node, job_seconds => 0);
+		start_over($node, job_seconds => 0);
 		sim_set({ owners => $owners }, period => '2025_Q4');
 		my $session = ClariSession->new($node);
 		my $query = all_of('2025_Q4');

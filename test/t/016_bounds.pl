@@ -20,8 +20,6 @@ sql("IMPORT FOREIGN SCHEMA $_->[1] FROM SERVER clari INTO public
 	for [ 'wide', 'net_arr' ], [ 'many', 'bookings' ], [ 'late', 'renewals' ];
 my $boss = ClariSession->new($node);
 
-sub sql { return $node->safe_psql('postgres', $_[0]); }
-
 # Settings of the server.
 sub configure
 {
@@ -84,7 +82,7 @@ sub check_bound
 {
 	my ($what, $measure, $bound, $settings) = @_;
 	subtest "$what holds" => sub {
-		forget_all($node, job_seconds => 0);
+		start_over($node, job_seconds => 0);
 		configure(%$settings);
 		my ($first, $most) = most_during($wide, $measure);
 		is(scalar(my @lines = $first =~ /^\d{4}_Q\d\|1900\|\w{32}$/mg), 40, 'every period has its rows');
@@ -132,7 +130,7 @@ subtest 'a smaller disk_cache_size takes effect at the next use' => sub {
 };
 
 subtest 'the bounds hold after a restart that found more' => sub {
-	forget_all($node, job_seconds => 0);
+	start_over($node, job_seconds => 0);
 	configure(disk_cache_size => '1GB');
 	sql("SELECT count(*) FROM wide_forecasts WHERE time_period < '2017_Q1'");
 	cmp_ok(on_disk(), '>', 8 * MB, 'more is there');
@@ -145,7 +143,7 @@ subtest 'the bounds hold after a restart that found more' => sub {
 };
 
 subtest 'at most 128 segments' => sub {
-	forget_all($node, job_seconds => 0, owners => 3);
+	start_over($node, job_seconds => 0, owners => 3);
 	configure(shared_cache_size => '8MB', disk_cache_size => '1GB');
 	my $count = 'SELECT count(*), count(DISTINCT time_period) FROM many_forecasts';
 	my ($answer, $most) = most_during($count, \&segments);
@@ -159,7 +157,7 @@ subtest 'at most 128 segments' => sub {
 };
 
 subtest 'what has expired goes before what is fresh' => sub {
-	forget_all($node, job_seconds => 0, owners => 180);    # 95 kB: eleven fit into 1 MB
+	start_over($node, job_seconds => 0, owners => 180);    # 95 kB: eleven fit into 1 MB
 	sim_set({ owners => 180 }, forecast => 'net_arr');
 	configure(shared_cache_size => '1MB');
 	sql("ALTER FOREIGN TABLE many_forecasts OPTIONS (SET cache_ttl '300ms', SET closed_period_ttl '300ms')");
@@ -181,7 +179,7 @@ subtest 'what has expired goes before what is fresh' => sub {
 for my $owners (200, 1900)
 {
 	subtest "a cursor on $owners owners reads on what is evicted" => sub {
-		forget_all($node, job_seconds => 0, owners => 200);
+		start_over($node, job_seconds => 0, owners => 200);
 		sim_set({ owners => 1900 }, forecast => 'net_arr');
 		sim_set({ owners => $owners }, forecast => 'renewals');
 		configure(shared_cache_size => '1MB', disk_cache_size => '2MB');
@@ -212,7 +210,7 @@ for my $owners (200, 1900)
 }
 
 subtest 'an export larger than disk_cache_size' => sub {
-	forget_all($node, job_seconds => 0);
+	start_over($node, job_seconds => 0);
 	sim_set({ owners => 5000 }, forecast => 'net_arr');    # 2.4 MB
 	sim_set({ owners => 1000 }, forecast => 'renewals');    # 0.5 MB
 	configure(shared_cache_size => '8MB', disk_cache_size => '1MB');

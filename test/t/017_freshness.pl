@@ -10,15 +10,13 @@ use JSON::PP;
 use Test::More;
 
 # Every quarter that is known is closed by its date; the tables give both TTLs, so it makes no difference.
-my %defaults = (job_seconds => 0, keys => { 'test-key' => {} }, known_periods => [ map { "2026_Q$_" } 1, 2, 4 ]);
-start_sim(%defaults, concurrent_limit => 100, monthly_quota => 100_000, owners => 100, null_emails => 0);
+start_sim(job_seconds => 0, keys => { 'test-key' => {} }, known_periods => [ map { "2026_Q$_" } 1, 2, 4 ],
+	concurrent_limit => 100, monthly_quota => 100_000, owners => 100, null_emails => 0);
 my $node = start_node('freshness');
 create_server($node, max_retries => 0);
 import_tables($node, cache_ttl => '1h', closed_period_ttl => '1h');
 my $session = ClariSession->new($node);
 my $only = "time_period = '2026_Q1'";
-
-sub sql { return $node->safe_psql('postgres', $_[0]); }
 
 # A session's answer, messages included.
 sub query { return $session->query($_[0]); }
@@ -79,7 +77,7 @@ sub wait_until_old
 sub make_old
 {
 	my ($held) = @_;
-	forget_all($node, %defaults, version => $held);
+	start_over($node, version => $held);
 	query("SELECT count(*) FROM clari.forecasts WHERE $only");
 	sim_set({ version => $held + 1 });
 	wait_until_old();
@@ -208,7 +206,7 @@ for my $what (sort keys %nothing)
 {
 	subtest "$what is remembered" => sub {
 		my ($period, $expected) = @{ $nothing{$what} };
-		forget_all($node, %defaults, version => 0);
+		start_over($node, version => 0);
 		sim_set({ owners => 0 }, period => '2026_Q2');
 		my $count = "SELECT count(*) FROM clari.forecasts WHERE time_period = '$period'";
 		like(query($count), $expected, 'there are no rows');
@@ -233,7 +231,7 @@ my %failures = (
 for my $what (sort keys %failures)
 {
 	subtest "$what is remembered for ten seconds" => sub {
-		forget_all($node, %defaults, version => 0);
+		start_over($node, version => 0);
 		$failures{$what}->();
 		my $error = query(rows_query('clari.forecasts'));
 		like($error, qr/^ERROR: /m, 'an error');

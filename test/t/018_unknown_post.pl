@@ -36,8 +36,6 @@ my %tables = (
 sql("IMPORT FOREIGN SCHEMA net_arr FROM SERVER clari INTO clari
 	OPTIONS (periods '2026_Q1..2026_Q4', table_prefix '$_', $tables{$_}[0])") for keys %tables;
 
-sub sql { return $node->safe_psql('postgres', $_[0]); }
-
 my $number = 0;
 
 # A case begins: a key that was never used before.
@@ -45,7 +43,7 @@ sub new_tenant
 {
 	my (%settings) = @_;
 	die 'too few keys' if ++$number > $cases;
-	forget_all($node, job_seconds => 0, %settings);
+	start_over($node, job_seconds => 0, %settings);
 	sql("ALTER USER MAPPING FOR CURRENT_USER SERVER clari OPTIONS (SET api_key 'key-$number')");
 	return;
 }

@@ -11,8 +11,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my ($true, $false) = (JSON::PP::true, JSON::PP::false);
-my %defaults = (job_seconds => 0, owners => 200);
-start_sim(%defaults, concurrent_limit => 100, monthly_quota => 100_000,
+start_sim(job_seconds => 0, owners => 200, concurrent_limit => 100, monthly_quota => 100_000,
 	known_periods => [ map { ("2025_Q$_", "2026_Q$_") } 1 .. 4 ],
 	keys => { 'test-key' => {}, 'other-key' => { user => 'other', tenant => 'org-2', seed => 2 } });
 my $node = start_node('steering', "clari_fdw.shared_cache_size = '1MB'");
@@ -27,8 +26,6 @@ sql(q{CREATE ROLE canceller LOGIN; CREATE ROLE nobody LOGIN; CREATE ROLE other L
 	CREATE USER MAPPING FOR canceller SERVER clari OPTIONS (api_key 'test-key');
 	GRANT EXECUTE ON FUNCTION clari_cancel(regclass, text[]) TO canceller});
 my $canceller = ClariSession->new($node, user => 'canceller');
-
-sub sql { return $node->safe_psql('postgres', $_[0]); }
 
 # So many sessions that wait for 2026_Q1, and the phases that it may be in.
 sub waiting_sessions
@@ -67,7 +64,7 @@ sub works_again
 }
 
 subtest 'cancelling a job that runs' => sub {
-	forget_all($node, %defaults, job_seconds => 'hold');
+	start_over($node, job_seconds => 'hold');
 	my @sessions = waiting_sessions(2, 'waiting|polling');
 	is($canceller->query($cancel), 1, 'concerns one export');
 	are_cancelled(@sessions);
@@ -80,7 +77,7 @@ subtest 'cancelling a job that runs' => sub {
 };
 
 subtest 'cancelling what is queued' => sub {
-	forget_all($node, %defaults, job_seconds => 'hold');
+	start_over($node, job_seconds => 'hold');
 	sql("ALTER SERVER clari OPTIONS (SET max_concurrent_exports '1')");
 	sql("SELECT clari_prefetch('clari.forecasts', '{2026_Q4}')");
 	wait_until('another export runs', sub { sim_posts() == 1 });
@@ -98,7 +95,7 @@ subtest 'cancelling what is queued' => sub {
 };
 
 subtest 'cancelling several' => sub {
-	forget_all($node, %defaults, job_seconds => 'hold');
+	start_over($node, job_seconds => 'hold');
 	is($canceller->query("SELECT clari_cancel('clari.forecasts')"), 0, 'nothing is in flight');
 	my $session = ClariSession->new($node)->start("SELECT count(*) FROM clari.forecasts WHERE time_period >= '2026_Q1'");
 	wait_until('four run', sub { $boss->query("SELECT count(*) FROM clari_exports WHERE job_id <> ''") eq '4' });
@@ -122,7 +119,7 @@ for my $what (sort keys %late)
 {
 	subtest "cancelling $what" => sub {
 		my ($arrange, $phase, $posts) = @{ $late{$what} };
-		forget_all($node, %defaults);
+		start_over($node);
 		$arrange->();
 		my @sessions = waiting_sessions(2, $phase);
 		$canceller->start($cancel);
@@ -140,7 +137,7 @@ subtest 'cancelling when Clari does not answer well' => sub {
 	for my $fault ({ status => 500 }, { reset => $true },
 		{ status => 400, json => { code => 'export_failed_to_cancel' } }, { status => 404 })
 	{
-		forget_all($node, %defaults, job_seconds => 'hold');
+		start_over($node, job_seconds => 'hold');
 		sim_fault($fault, step => 'patch');
 		my @sessions = waiting_sessions(1, 'waiting|polling');
 		my $answer = $canceller->query($cancel);
@@ -156,7 +153,7 @@ subtest 'cancelling when Clari does not answer well' => sub {
 };
 
 subtest 'cancelling, and the worker is terminated before Clari answers' => sub {
-	forget_all($node, %defaults, job_seconds => 'hold');
+	start_over($node, job_seconds => 'hold');
 	sim_fault({ delay_before => 'hold' }, step => 'patch', times => 1);
 	my @sessions = waiting_sessions(2, 'waiting|polling');
 	$canceller->start($cancel);
@@ -171,7 +168,7 @@ subtest 'cancelling, and the worker is terminated before Clari answers' => sub {
 };
 
 subtest 'a superuser cancels what others have queued' => sub {
-	forget_all($node, %defaults, job_seconds => 'hold');
+	start_over($node, job_seconds => 'hold');
 	sql("ALTER SERVER clari OPTIONS (SET max_concurrent_exports '1')");
 	my $others = ClariSession->new($node, user => 'canceller')->start($query);
 	wait_until('one runs', sub { $boss->query("SELECT count(*) FROM clari_exports WHERE job_id <> ''") eq '1' });
@@ -194,7 +191,7 @@ subtest 'a superuser cancels what others have queued' => sub {
 };
 
 subtest 'who may cancel' => sub {
-	forget_all($node, %defaults, job_seconds => 'hold');
+	start_over($node, job_seconds => 'hold');
 	my ($session) = waiting_sessions(1, 'waiting|polling');
 	my $as = sub { my ($role) = @_; my $one = ClariSession->new($node, user => $role); return $one->query($cancel) };
 	like($as->('nobody'), qr/ERROR:  42501: permission denied for function/, 'not PUBLIC');
@@ -244,7 +241,7 @@ sub counts
 }
 
 subtest 'clari_stats' => sub {
-	forget_all($node, %defaults);
+	start_over($node);
 	my @columns = split /\n/, sql("SELECT attname FROM pg_attribute WHERE attrelid = 'clari_stats'::regclass AND attnum > 0");
 	my %columns = map { $_ => 1 } @columns;
 	ok($columns{$_}, "column $_") for qw(hits stale_hits misses exports taken_up downloads retries failures cancellations
@@ -276,7 +273,7 @@ subtest 'clari_stats' => sub {
 		$node->psql('postgres', q{SELECT count(*) FROM clari.forecasts WHERE time_period = '2026_Q3'});
 	}, misses => 1, failures => 1, downloaded => 0);
 	counts('a cancellation', sub {
-		forget_all($node, %defaults, job_seconds => 'hold');
+		start_over($node, job_seconds => 'hold');
 		my ($session) = waiting_sessions(1, 'waiting|polling');
 		$canceller->query($cancel);
 		$session->finish;
@@ -284,7 +281,7 @@ subtest 'clari_stats' => sub {
 		wait_until('it is through', sub { sim_seen('running_jobs') == 0 });
 	}, misses => 1, exports => 1, cancellations => 1, downloaded => 0);
 
-	forget_all($node, %defaults, owners => 240);    # 120 kB each, of 1 MB
+	start_over($node, owners => 240);    # 120 kB each, of 1 MB
 	my $evictions = stats()->{memory_evictions};
 	sql('SELECT count(*) FROM clari.forecasts');
 	is(stats()->{memory_evictions}, $evictions, 'eight fit into memory');
@@ -318,7 +315,7 @@ subtest 'clari_stats' => sub {
 };
 
 subtest 'pg_stat_activity shows what the worker does' => sub {
-	forget_all($node, %defaults, job_seconds => 'hold');
+	start_over($node, job_seconds => 'hold');
 	my $activity = "SELECT string_agg(query, E'\\n') FROM pg_stat_activity
 		WHERE backend_type = 'clari_fdw worker' AND state = 'active'";
 	sql("SELECT clari_prefetch('clari.forecasts', '{2026_Q1}')");
@@ -332,7 +329,7 @@ subtest 'pg_stat_activity shows what the worker does' => sub {
 };
 
 subtest 'an idle worker goes, a busy one does not' => sub {
-	forget_all($node, %defaults);
+	start_over($node);
 	sim_set({ job_seconds => 'hold' }, period => '2026_Q1');
 	$node->append_conf('postgresql.conf', "clari_fdw.worker_idle_timeout = '100ms'\nclari_fdw.max_workers = 1\n");
 	$node->reload;

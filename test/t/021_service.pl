@@ -25,7 +25,7 @@ create_server($node, %usual);
 import_tables($node, periods => "$periods[0]..$periods[-1]");
 my ($asking, $other, $boss) = map { ClariSession->new($node) } 1 .. 3;
 
-my $columns = join(', ', split ' ', $ClariTest::columns{entries});
+my $columns = join(', ', split ' ', $ClariCluster::columns{entries});
 sub rows_of { return "SELECT $columns FROM clari.entries WHERE time_period = '$_[0]'"; }
 
 sub digest_query
@@ -46,16 +46,15 @@ my $place = qr/at byte \d+/;
 my (%hints, @rows);
 my $seen = '';
 
-sub start_over
+# As start_over, where exports may be held in a way that releasing does not end.
+sub cancel_and_start_over
 {
-	wait_until('nothing is in flight', sub {
+	wait_until('all is cancelled', sub {
 		sim_release();
 		$boss->query("SELECT clari_cancel('clari.entries')") if $boss->query('SELECT count(*) FROM clari_exports') ne '0';
 		$boss->query('SELECT count(*) FROM clari_exports') eq '0';
 	});
-	sim_reset();
-	sim_set({ %defaults, @_ });
-	$boss->query('SELECT clari_invalidate()');
+	start_over($node, @_);
 	return;
 }
 
@@ -140,7 +139,7 @@ sub leave
 sub run_together
 {
 	my (@rows) = @_;
-	start_over(%{ $rows[0]{settings} // {} });
+	cancel_and_start_over(%{ $rows[0]{settings} // {} });
 	while (@asking < @rows)
 	{
 		push @asking, ClariSession->new($node);
@@ -296,7 +295,7 @@ sub limits_asked { return sim_seen('total.limits'); }
 # One job of somebody else's takes the only slot.
 sub take_the_slot
 {
-	start_over(concurrent_limit => 1, job_seconds => 'hold');
+	cancel_and_start_over(concurrent_limit => 1, job_seconds => 'hold');
 	foreign_post('test-key', '2026_Q4');
 	sim_set({ job_seconds => 0.05 });
 	return;
@@ -340,7 +339,7 @@ for my $case (
 {
 	my ($what, $fault, $tells) = @$case;
 	subtest "the quota is spent, and the question for the limits $what" => sub {
-		start_over(monthly_quota => 7, monthly_used => 7);
+		cancel_and_start_over(monthly_quota => 7, monthly_used => 7);
 		sim_fault($fault, step => 'limits') if $fault;
 		sim_fault({ status => 400, json => { %reply, code => 'monthly_quota_exceeded' } }, step => 'post') if $fault;
 		with_options({ request_timeout => '500ms' }, sub {
@@ -352,7 +351,7 @@ for my $case (
 }
 
 subtest 'a limit whose name the answer does not tell' => sub {
-	start_over(monthly_quota => 7, monthly_used => 7);
+	cancel_and_start_over(monthly_quota => 7, monthly_used => 7);
 	sim_fault({ status => 400, json => { %reply, code => 'export_limit_reached', message => 'A limit is reached.' } }, step => 'post');
 	is_error($asking->query(rows_of('2026_Q1')), '2026_Q1', { sqlstate => '53400', like => [qr/\b7\b/] }, look());
 };
@@ -373,7 +372,7 @@ for my $limit (qw(rows cells))
 	check("a file of which Clari has cut $limit", 'poll', { merge => { "${limit}Truncated" => $true } }, sqlstate => '54000',
 		like => [ qr/${limit}Truncated/, qr/HINT:  .*scope_id.*types.*allow_truncated/ ], calls => undef);
 	subtest "a file of which Clari has cut $limit, and allow_truncated" => sub {
-		start_over();
+		cancel_and_start_over();
 		sim_set({ "${limit}_truncated" => $true }, period => '2026_Q1');
 		$boss->query("ALTER FOREIGN TABLE clari.entries OPTIONS (ADD allow_truncated 'true')");
 		my $answer = $other->query(digest_query('2026_Q1'));
@@ -406,7 +405,7 @@ check("a gzip stream that is $_", 'results', { gzip => $_ }, sqlstate => qr/HV00
 
 run_rows();
 subtest 'a trickle' => sub {
-	start_over();
+	cancel_and_start_over();
 	with_options({ request_timeout => '300ms' }, sub {
 		sim_fault({ trickle => [ 200, 0.01 ] }, step => 'results', period => '2026_Q1');
 		is($asking->query(digest_query('2026_Q1')), $digest{'2026_Q1'}, 'is waited for as long as bytes come');
@@ -486,7 +485,7 @@ for my $case (@kept)
 {
 	my ($what, $json, $shown) = @$case;
 	subtest "$what is kept exactly" => sub {
-		start_over();
+		cancel_and_start_over();
 		sim_fault(replaced($value, "$value$json,\"x\":"), step => 'results', period => '2026_Q1');
 		is($other->query("SELECT count(*) FROM clari.entries WHERE time_period = '2026_Q1' AND forecast_value::text = '$shown'"), 1,
 			'to the last digit');
@@ -494,7 +493,7 @@ for my $case (@kept)
 	};
 }
 subtest 'what nobody asks for is not looked at' => sub {
-	start_over();
+	cancel_and_start_over();
 	sim_fault(replaced($value, '"x":{"y":[1,{"z":"\\ud83d\\ude00"}]},"w":1e999,' . $value), step => 'results', period => '2026_Q1');
 	is($other->query(digest_query('2026_Q1')), $digest{'2026_Q1'}, 'the rows come');
 };
@@ -528,7 +527,7 @@ for my $case (@floods)
 {
 	my ($what, $flood, $sqlstate, $tells, $options) = @$case;
 	subtest $what => sub {
-		start_over();
+		cancel_and_start_over();
 		with_options($options // {}, sub {
 			sim_fault({ flood => $flood }, step => 'results', period => '2026_Q1');
 			$asking->start(rows_of('2026_Q1'));
@@ -554,7 +553,7 @@ for my $case (@floods)
 	};
 }
 subtest 'a file that is larger than max_export_size' => sub {
-	start_over(owners => 20);
+	cancel_and_start_over(owners => 20);
 	sim_set({ owners => 400 }, period => '2026_Q1');
 	with_options({ max_export_size => '60kB' }, sub {
 		is_error($asking->query(rows_of('2026_Q1')), '2026_Q1', { sqlstate => '54000', step => 'results', calls => 1,
@@ -585,7 +584,7 @@ for my $case (@midst)
 {
 	my ($what, @faults) = @$case;
 	subtest "cancel acts while $what" => sub {
-		start_over();
+		cancel_and_start_over();
 		with_options({ max_export_size => '1000GB', export_timeout => '10min' }, sub {
 			for my $fault (@faults)
 			{
@@ -612,14 +611,14 @@ for my $case (@midst)
 			my $most = $step eq 'limits' ? 1 + int((time - $begin) / 5) : 1;
 			cmp_ok(sim_seen('periods.2026_Q1.post'), '<=', $most, 'no second export');
 		});
-		start_over();
+		cancel_and_start_over();
 	};
 }
 
 # ---- after all that ----
 
 subtest 'the key is nowhere, and the server is well' => sub {
-	start_over();
+	cancel_and_start_over();
 	is($other->query(digest_query($_)), $digest{$_}, "$_ comes") for @periods[ 0 .. 3 ];
 	$seen .= $boss->query("SELECT * FROM clari_cache; SELECT * FROM clari_exports; SELECT * FROM clari_stats;
 		SELECT * FROM pg_stat_activity WHERE query !~ 'pg_stat_activity'; EXPLAIN (ANALYZE, VERBOSE) SELECT * FROM clari.entries");

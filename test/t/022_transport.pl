@@ -91,7 +91,7 @@ my $node;
 }
 my ($session, $other, $boss) = map { ClariSession->new($node) } 1 .. 3;
 
-my $columns = join(', ', split ' ', $ClariTest::columns{entries});
+my $columns = join(', ', split ' ', $ClariCluster::columns{entries});
 my ($servers, $table) = (0);
 
 # A new server, and its table, which rows() and error() read; nothing of it is cached.
@@ -121,14 +121,6 @@ sub error
 	$session->start(query());
 	like($other->start(query())->cancel($boss), qr/^ERROR:  (57014|HV00N): /m, 'who is cancelled in the midst of it is gone');
 	return $session->finish;
-}
-
-sub start_over
-{
-	sim_reset();
-	wait_until('nothing is in flight', sub { $boss->query('SELECT count(*) FROM clari_exports') eq '0' });
-	$boss->query('SELECT clari_invalidate()');
-	return;
 }
 
 # ---- not getting there ----
@@ -190,7 +182,7 @@ for my $case (@unreachable)
 {
 	my ($what, $base_url, $options, $tells, $again) = @$case;
 	subtest $what => sub {
-		start_over();
+		start_over($node);
 		new_server($base_url, %$options);
 		my $error = error();
 		like($error, qr/^ERROR:  HV00N: /m, 'an error with SQLSTATE HV00N');
@@ -210,7 +202,7 @@ SKIP:
 {
 	skip 'no resolver of our own: "unshare -Urmn" or "ip link set lo up" in it does not work here', 1 unless $own_network;
 	subtest 'a name for which no answer comes' => sub {
-		start_over();
+		start_over($node);
 		# The resolver itself waits for minutes, too: whoever waits for it hangs.
 		my $slow = new_server('https://slow.invalid/v4', connect_timeout => '1h', export_timeout => '1h');
 		$session->start(query());
@@ -242,7 +234,7 @@ SKIP:
 sub headers_at { my ($step) = @_; return map { $_->{headers} } grep { $_->{kind} eq $step } sim_last(); }
 
 subtest 'a private authority that ca_file names' => sub {
-	start_over();
+	start_over($node);
 	new_server("https://localhost:$tls/v4", ca_file => "$dir/ca.crt");
 	rows_come('the rows come');
 	is(scalar(grep { $_->{port} != $tls } sim_last()), 0, 'from there');
@@ -252,14 +244,14 @@ subtest 'a private authority that ca_file names' => sub {
 };
 
 subtest 'IPv6' => sub {
-	start_over();
+	start_over($node);
 	new_server("http://[::1]:$ipv6/v4");
 	rows_come('the rows come');
 	is(scalar(grep { $_->{port} != $ipv6 } sim_last()), 0, 'from there');
 };
 
 subtest 'a proxy, to https' => sub {
-	start_over();
+	start_over($node);
 	new_server("https://localhost:$tls/v4", ca_file => "$dir/ca.crt", proxy => "http://127.0.0.1:$proxy");
 	rows_come('the rows come');
 	my $log = slurp_file($proxy_log);
@@ -268,14 +260,14 @@ subtest 'a proxy, to https' => sub {
 };
 
 subtest 'a proxy, to http' => sub {
-	start_over();
+	start_over($node);
 	new_server("http://127.0.0.1:$plain_port/v4", proxy => "http://127.0.0.1:$proxy");
 	rows_come('the rows come');
 	like(slurp_file($proxy_log), qr{^POST http://127\.0\.0\.1:$plain_port/v4/export/forecast/net_arr HTTP}m, 'through the proxy');
 };
 
 subtest 'many periods, one connection' => sub {
-	start_over();
+	start_over($node);
 	new_server("https://localhost:$tls/v4", ca_file => "$dir/ca.crt", max_concurrent_exports => 1);
 	is($session->query("SELECT count(DISTINCT time_period) FROM $table"), 12, 'twelve periods come');
 	my @requests = sim_last();
@@ -288,7 +280,7 @@ subtest 'many periods, one connection' => sub {
 };
 
 subtest 'a server that offers HTTP/2, too' => sub {
-	start_over();
+	start_over($node);
 	new_server("https://localhost:$both/v4", ca_file => "$dir/ca.crt");
 	rows_come('the rows come');
 	is(sim_posts(), 1, 'of one export');
@@ -297,7 +289,7 @@ subtest 'a server that offers HTTP/2, too' => sub {
 };
 
 subtest 'a proxy that offers HTTP/2, too' => sub {
-	start_over();
+	start_over($node);
 	new_server("https://localhost:$tls/v4", ca_file => "$dir/ca.crt", proxy => "https://localhost:$tls_proxy");
 	rows_come('the rows come');
 	is(sim_posts(), 1, 'of one export');
@@ -328,11 +320,11 @@ sub keep_connections
 {
 	my ($request_timeout) = @_;
 	terminate_workers($node);
-	start_over();
+	start_over($node);
 	new_server("https://localhost:$relay/v4", ca_file => "$dir/ca.crt", request_timeout => $request_timeout, max_retries => 5,
 		max_concurrent_exports => 4);
 	like($session->query(year_query('2024')), qr/\|4$/, 'with rows of four quarters');
-	start_over();
+	start_over($node);
 	$boss->query('SELECT clari_stats_reset()');
 	return;
 }
@@ -453,7 +445,7 @@ for my $case (@redirects)
 		my $rows = $step eq 'results' ? $at_results : $at_call;
 		next unless defined $rows;
 		subtest "a redirect $what at the $step" => sub {
-			start_over();
+			start_over($node);
 			new_server("https://$home/v4", ca_file => "$dir/ca.crt");
 			sim_fault({ redirect => $step eq 'results' ? $file : $location, status => $status }, step => $step, $rows ? (times => 1) : ());
 			if ($rows)
@@ -477,7 +469,7 @@ for my $case (@redirects)
 for my $step (qw(post poll results))
 {
 	subtest "redirects in a circle at the $step" => sub {
-		start_over();
+		start_over($node);
 		new_server("https://$home/v4", ca_file => "$dir/ca.crt");
 		sim_fault({ redirect => '?again', status => 307 }, step => $step);
 		my ($error) = error();
@@ -489,7 +481,7 @@ for my $step (qw(post poll results))
 for my $status (301, 302, 303)
 {
 	subtest "a POST that is answered with $status" => sub {
-		start_over();
+		start_over($node);
 		new_server("https://$home/v4", ca_file => "$dir/ca.crt");
 		sim_fault({ redirect => '?again', status => $status }, step => 'post');
 		my ($error) = error();
@@ -503,7 +495,7 @@ for my $case ([ "https://127.0.0.1:$other_tls/download/{job}", 2 ], [ "https://l
 {
 	my ($url, $rows) = @$case;
 	subtest "a downloadUrl $url" => sub {
-		start_over();
+		start_over($node);
 		new_server("https://$home/v4", ca_file => "$dir/ca.crt");
 		sim_fault({ job => { download_url => $url } }, step => 'post');
 		if ($rows)
@@ -558,7 +550,7 @@ subtest 'what is in a file that an option names is never told' => sub {
 	append_to_file($files{'a long line'}, 'SeCrEt' x 100_000);
 	append_to_file($files{'nothing'}, '');
 	append_to_file($files{'binary'}, "SeCrEt\0\xff\x01SeCrEt");
-	start_over();
+	start_over($node);
 	for my $what (sort keys %files)
 	{
 		my $made = $boss->query("DROP SERVER IF EXISTS filed CASCADE;
@@ -576,7 +568,7 @@ subtest 'what is in a file that an option names is never told' => sub {
 	}
 	$boss->query('DROP SERVER filed CASCADE');
 	append_to_file("$dir/key", "test-key\n");
-	start_over();
+	start_over($node);
 	new_server("http://127.0.0.1:$plain_port/v4");
 	$boss->query("ALTER USER MAPPING FOR CURRENT_USER SERVER s$servers OPTIONS (DROP api_key, ADD api_key_file '$dir/key')");
 	rows_come('the key in a good one is used');
@@ -622,7 +614,7 @@ SKIP:
 	my $afresh = sub {
 		my (%settings) = @_;
 		set_clock(0);
-		forget_all($off, job_seconds => 0.05, %settings);
+		start_over($off, job_seconds => 0.05, %settings);
 		return;
 	};
 	for my $jump (86400, -86400)

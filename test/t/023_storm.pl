@@ -28,7 +28,7 @@ import_tables($node, periods => "$periods[0]..$periods[-1]");
 my $boss = ClariSession->new($node);
 
 # What a query of some periods must answer.
-my $columns = join(', ', split ' ', $ClariTest::columns{entries});
+my $columns = join(', ', split ' ', $ClariCluster::columns{entries});
 sub digest_query
 {
 	my $list = join(', ', map { "'$_'" } @_);

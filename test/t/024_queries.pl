@@ -22,8 +22,6 @@ sim_set({ shape => 'flat' }, forecast => 'bookings');
 my $node = start_node('queries', 'client_min_messages = warning', q{timezone = 'UTC'}, 'jit = off');
 create_server($node, max_concurrent_exports => 8);
 
-sub sql { return $node->safe_psql('postgres', shift); }
-
 #
 # The tables, in schemas remote and heap: three as imported; one of the flat shape; one with weeks, other types and a list
 # of quarters; one that is partitioned.  quarters and owners are local everywhere.

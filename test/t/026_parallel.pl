@@ -18,8 +18,6 @@ sim_set({ owners => 3 }, forecast => 'odd');
 my $node = start_node('parallel');
 create_server($node, max_concurrent_exports => 8);
 
-sub sql { return $node->safe_psql('postgres', shift); }
-
 my %extents = (net_arr => '2026_Q1..2026_Q4', large => '2026_Q1..2026_Q2', odd => '2026_Q1..2026_Q2');
 for my $forecast (sort keys %extents)
 {

@@ -16,8 +16,6 @@ sim_set({ owners => 4400 }, forecast => 'large');
 my $node = start_node('explain', "clari_fdw.shared_cache_size = '1MB'");
 create_server($node, max_concurrent_exports => 8);
 
-sub sql { return $node->safe_psql('postgres', shift); }
-
 sql("ALTER USER MAPPING FOR CURRENT_USER SERVER clari OPTIONS (SET api_key '$keys[0]')");
 import_tables($node);
 sql(q{CREATE SCHEMA large; IMPORT FOREIGN SCHEMA large FROM SERVER clari INTO large OPTIONS (periods '2026_Q1..2026_Q2')});

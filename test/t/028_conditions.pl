@@ -10,24 +10,7 @@ use ClariSession;
 use ClariTest;
 use Test::More;
 
-start_sim(job_seconds => 0, owners => 60, monthly_quota => 100_000, concurrent_limit => 100,
-	keys => { 'test-key' => {}, 'other-key' => { user => 'other', tenant => 'org-2', seed => 2 } });
-my $node = start_node('conditions');
-create_server($node, max_concurrent_exports => 8);
-
-sub sql { return $node->safe_psql('postgres', shift); }
-
-# Two schemas of the same tables: foreign ones, and the heap that they are to be like.  What is exported again has
-# another exported_at, so the tables do without: a dropped column among the others.
-import_tables($node, schema => 'remote');
-sql('CREATE SCHEMA heap');
-for my $table (qw(forecasts entries users))
-{
-	sql("ALTER FOREIGN TABLE remote.$table DROP COLUMN exported_at; CREATE TABLE heap.$table AS SELECT * FROM remote.$table");
-	is_as_generated($node, "heap.$table", $table, "2026_Q$_") for 1, 4;
-}
-sql(q{CREATE TABLE quarters (q text, n int);
-	INSERT INTO quarters VALUES ('2026_Q2', 1), ('2026_Q3', 2), ('2026_Q2', 3), (NULL, 4), ('2026_Q5', 5), ('no', 6); ANALYZE quarters});
+my $node = start_heap_node('conditions');
 
 sub in_remote { my ($query) = @_; return rows_in($node, 'remote', $query); }
 sub as_heap { my ($query, @settings) = @_; return same_rows($node, 'remote', 'heap', $query, '', @settings); }

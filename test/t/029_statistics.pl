@@ -12,7 +12,6 @@ start_sim(job_seconds => 0, owners => 500, monthly_quota => 100_000);
 my $node = start_node('statistics');
 create_server($node, max_concurrent_exports => 8);
 import_tables($node);
-sub sql { return $node->safe_psql('postgres', shift); }
 sub rows { return sql("SELECT count(*) FROM $_[0]"); }
 
 sql(q{CREATE SCHEMA heap; SET search_path = clari;

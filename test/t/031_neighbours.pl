@@ -32,11 +32,7 @@ import_tables($node, periods => '1927_Q1..2026_Q4');
 $node->safe_psql('postgres', q{IMPORT FOREIGN SCHEMA bookings LIMIT TO (bookings_forecasts) FROM SERVER clari INTO clari
 	OPTIONS (periods '1927_Q1..2026_Q4', table_prefix 'bookings_')});
 
-sub sql { return $node->safe_psql('postgres', $_[0]); }
-
 sub one { my ($period, $table) = @_; return 'SELECT count(*) FROM clari.' . ($table // 'forecasts') . " WHERE time_period = '$period'"; }
-
-sub start_over { my (%settings) = @_; return forget_all($node, %usual, %settings); }
 
 sub in_memory { return sql("SELECT count(*) FROM clari_cache WHERE tier = 'memory'"); }
 
@@ -88,7 +84,7 @@ for my $report (sort keys %reports)
 	for my $how (sort keys %raising)
 	{
 		subtest "$report, in a session that $how" => sub {
-			start_over();
+			start_over($node);
 			$arrange->();
 			my $answer = $raising{$how}->($statement);
 			note($answer);
@@ -105,7 +101,7 @@ for my $report (sort keys %reports)
 # ---- what nobody wants any more ----
 
 subtest 'a wide query that is cancelled' => sub {
-	start_over(job_seconds => 'hold');
+	start_over($node, job_seconds => 'hold');
 	my ($wide, $boss) = map { ClariSession->new($node) } 1 .. 2;
 	$wide->start("SELECT count(*) FROM clari.forecasts WHERE time_period > '2017'");
 	wait_until('four are POSTed, the others queued', sub { sim_posts() == 4 && flying() == 40 });
@@ -126,7 +122,7 @@ subtest 'a wide query that is cancelled' => sub {
 };
 
 subtest 'a query that ends without some of its periods' => sub {
-	start_over(job_seconds => 'hold');
+	start_over($node, job_seconds => 'hold');
 	sim_set({ %usual }, period => '2020_Q1');
 	my $session = ClariSession->new($node);
 	is($session->query("SELECT count(*) FROM (SELECT * FROM clari.forecasts WHERE time_period BETWEEN '2020' AND '2025' LIMIT 10) AS few"), 10,
@@ -135,7 +131,7 @@ subtest 'a query that ends without some of its periods' => sub {
 };
 
 subtest 'a POST that Clari has refused for now is not sent again for nobody' => sub {
-	start_over(job_seconds => 'hold', concurrent_limit => 2);
+	start_over($node, job_seconds => 'hold', concurrent_limit => 2);
 	my ($session, $boss) = map { ClariSession->new($node) } 1 .. 2;
 	$session->start("SELECT count(*) FROM clari.forecasts WHERE time_period > '2026'");
 	wait_until('two are accepted, two refused', sub {
@@ -146,7 +142,7 @@ subtest 'a POST that Clari has refused for now is not sent again for nobody' => 
 };
 
 subtest 'a look-up that raises wants nothing afterwards' => sub {
-	start_over();
+	start_over($node);
 	is(sql("SELECT count(*) FROM clari.forecasts WHERE time_period BETWEEN '2000' AND '2003_Q4'"), 3200, 'more than a megabyte is cached');
 	sim_set({ job_seconds => 'hold' });
 	my ($wide, $boss) = map { ClariSession->new($node) } 1 .. 2;
@@ -179,7 +175,7 @@ sql(q{CREATE ROLE greedy LOGIN; CREATE ROLE modest LOGIN; GRANT USAGE ON SCHEMA 
 	CREATE USER MAPPING FOR modest SERVER clari OPTIONS (api_key 'other-key')});
 
 subtest 'four hundred quarters of one role, and one of another' => sub {
-	start_over();
+	start_over($node);
 	is(sql(one('2026_Q1', 'bookings_forecasts')), 200, 'something is cached');
 	sim_set({ job_seconds => 'hold' });
 	sim_set({ job_seconds => 0 }, forecast => 'bookings');
@@ -195,7 +191,7 @@ subtest 'four hundred quarters of one role, and one of another' => sub {
 };
 
 subtest 'roles take turns' => sub {
-	start_over(job_seconds => 'hold');
+	start_over($node, job_seconds => 'hold');
 	sql("ALTER SERVER clari OPTIONS (SET max_concurrent_exports '1'); DROP USER MAPPING FOR modest SERVER clari;
 		CREATE USER MAPPING FOR modest SERVER clari OPTIONS (api_key 'test-key')");
 	my $greedy = ClariSession->new($node, user => 'greedy')->start("SELECT count(*) FROM clari.forecasts WHERE time_period > '2025'");
@@ -211,7 +207,7 @@ subtest 'roles take turns' => sub {
 };
 
 subtest 'many exports of another key do not put a role behind' => sub {
-	start_over(job_seconds => 'hold');
+	start_over($node, job_seconds => 'hold');
 	sim_set({ job_seconds => 0 }, forecast => 'bookings');
 	sql("ALTER SERVER clari OPTIONS (SET max_concurrent_exports '1'); DROP USER MAPPING FOR modest SERVER clari;
 		CREATE USER MAPPING FOR modest SERVER clari OPTIONS (api_key 'other-key')");
@@ -237,7 +233,7 @@ subtest 'many exports of another key do not put a role behind' => sub {
 sub fill { my ($first, $last) = @_; sql(one($_)) for @quarters[ $first .. $last ]; return; }
 
 subtest 'memory that is read is not dropped for nothing' => sub {
-	start_over();
+	start_over($node);
 	my $session = ClariSession->new($node);
 	fill(0, 25);
 	my $held = in_memory();
@@ -258,7 +254,7 @@ subtest 'memory that is read is not dropped for nothing' => sub {
 };
 
 subtest 'what is read often is put into memory again' => sub {
-	start_over();
+	start_over($node);
 	fill(0, 25);
 	my ($period) = split /\n/, sql("SELECT time_period FROM clari_cache WHERE tier = 'disk' ORDER BY time_period");
 	sql("SELECT clari_invalidate('clari.forecasts', '{$quarters[24],$quarters[25]}')");
@@ -270,7 +266,7 @@ subtest 'what is read often is put into memory again' => sub {
 };
 
 subtest 'another directory, and the first one again' => sub {
-	start_over();
+	start_over($node);
 	fill(0, 5);
 	my $elsewhere = "$temporary/clari_cache_elsewhere";
 	for my $name ($elsewhere, $directory, $elsewhere, $directory)
@@ -288,7 +284,7 @@ subtest 'another directory, and the first one again' => sub {
 };
 
 subtest 'failures push out no rowset' => sub {
-	start_over();
+	start_over($node);
 	fill(0, 5);
 	sim_fault({ status => 400 }, step => 'post', forecast => 'bookings');
 	sql(q{ALTER SERVER clari OPTIONS (SET max_concurrent_exports '64')});
@@ -308,7 +304,7 @@ subtest 'failures push out no rowset' => sub {
 };
 
 subtest 'eviction takes from the role that has most' => sub {
-	start_over();
+	start_over($node);
 	sql(one($_, 'bookings_forecasts')) for @quarters[ 0 .. 2 ];
 	my $greedy = ClariSession->new($node, user => 'greedy');
 	$greedy->query(one($_)) for @quarters[ 0 .. 40 ];
@@ -318,7 +314,7 @@ subtest 'eviction takes from the role that has most' => sub {
 # ---- stale-while-revalidate ----
 
 subtest 'stale queries leave the worker alone while an export is under way' => sub {
-	start_over();
+	start_over($node);
 	is(sql(one('2026_Q4')), 200, 'cached');
 	sim_set({ job_seconds => 'hold' });
 	my $session = ClariSession->new($node);
@@ -338,7 +334,7 @@ subtest 'stale queries leave the worker alone while an export is under way' => s
 # ---- many accounts ----
 
 subtest 'whom Clari takes a key for is known of more than sixty-four keys' => sub {
-	start_over();
+	start_over($node);
 	sim_set({ keys => { '*' => {} } });
 	my $url = sql(q{SELECT substring(o FROM 10) FROM pg_foreign_server, unnest(srvoptions) AS o WHERE srvname = 'clari' AND o ~ '^base_url='});
 	sql(join(';', map { "CREATE SERVER s$_ FOREIGN DATA WRAPPER clari_fdw OPTIONS (base_url '$url', poll_interval '20ms');
@@ -360,7 +356,7 @@ sql(q{SELECT clari_create_tables(); ALTER FOREIGN TABLE clari.forecasts OPTIONS 
 for my $call ("SELECT clari_refresh('clari.forecasts', '{2026_Q4}')", "CALL clari_sync('clari.forecasts', '{2026_Q4}')")
 {
 	subtest "$call takes nothing that was POSTed before it" => sub {
-		start_over(job_seconds => 'hold', version => 0);
+		start_over($node, job_seconds => 'hold', version => 0);
 		my $plain = ClariSession->new($node)->start(one('2026_Q4'));
 		wait_until('its job runs', sub { sim_seen('total.poll') > 0 });
 		# What the job holds is settled; then somebody corrects an amount.

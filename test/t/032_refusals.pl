@@ -13,13 +13,13 @@ use Test::More;
 
 my ($true, $false) = (JSON::PP::true, JSON::PP::false);
 my @periods = map { my $year = $_; map { "${year}_Q$_" } 1 .. 4 } 2016 .. 2026;
-my %defaults = (job_seconds => 0.05, owners => 60, concurrent_limit => 100, monthly_quota => 100_000, known_periods => \@periods);
 
 # Over TLS, since a link to another host must be.
 my $dir = PostgreSQL::Test::Utils::tempdir();
 system('openssl', qw(req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=clari_fdw), '-addext',
 	'subjectAltName=DNS:localhost,IP:127.0.0.1', '-keyout', "$dir/tls.key", '-out', "$dir/tls.crt") == 0 or die 'openssl';
-start_sim(%defaults, also => [ [ '127.0.0.1', "$dir/tls.crt", "$dir/tls.key" ] ]);
+start_sim(job_seconds => 0.05, owners => 60, concurrent_limit => 100, monthly_quota => 100_000, known_periods => \@periods,
+	also => [ [ '127.0.0.1', "$dir/tls.crt", "$dir/tls.key" ] ]);
 my ($port) = sim_other_ports();
 my $node = start_node('refusals', 'clari_fdw.max_workers = 1', 'max_connections = 60');
 my %usual = (max_retries => 2, max_concurrent_exports => 40, export_timeout => '20s');
@@ -34,12 +34,6 @@ sub rows_of { my ($period) = @_; return digest_of('clari.entries', "time_period 
 $boss->query("SELECT clari_refresh('clari.entries')");
 my %digest = map { $_ => $boss->query(rows_of($_)) } @periods;
 is_as_generated($node, 'clari.entries', 'entries', $_) for $last, $clean;
-
-sub start_over
-{
-	forget_all($node, %defaults, @_);
-	return;
-}
 
 # [name, faults ([fault, step, times]), POSTs, the error (SQLSTATE and what it tells; none: the rows come), what it must not tell]
 my @cases;
@@ -77,7 +71,7 @@ sub run_cases
 	my (%settings) = @_;
 	while (my @now = splice @cases, 0, 30)
 	{
-		start_over(%settings);
+		start_over($node, %settings);
 		my $other = ClariSession->new($node);
 		my @sessions;
 		for my $i (0 .. $#now)
@@ -189,12 +183,12 @@ cmp_ok(sim_seen('total.download'), '>=', 16, 'the links were followed');
 my $either = refusal(400, code => 'export_monthly_quota_reached', source => 'Export',
 	message => 'The monthly quota limit of 30 or concurrent limit of 1 has been reached.');
 subtest 'one code for both limits, and they cannot be read' => sub {
-	start_over();
+	start_over($node);
 	sim_fault({ status => 403 }, step => 'limits');
 	sim_fault($either, step => 'post', times => 2);
 	is($boss->query(rows_of($last)), $digest{$last}, 'it is waited for as for the one that passes');
 	is(sim_posts(), 3, 'POSTs');
-	start_over();
+	start_over($node);
 	$boss->query("ALTER SERVER clari OPTIONS (SET export_timeout '1500ms')");
 	sim_fault({ status => 403 }, step => 'limits');
 	sim_fault($either, step => 'post');
@@ -205,7 +199,7 @@ subtest 'one code for both limits, and they cannot be read' => sub {
 	$boss->query("ALTER SERVER clari OPTIONS (SET export_timeout '$usual{export_timeout}')");
 };
 subtest 'one code for both limits, and there is no quota left' => sub {
-	start_over(monthly_quota => 5, monthly_used => 5);
+	start_over($node, monthly_quota => 5, monthly_used => 5);
 	my $error = $boss->query(rows_of($last));
 	like($error, qr/^ERROR:  53400: /m, 'an error');
 	is(sim_posts(), 1, 'at once');
@@ -216,7 +210,7 @@ subtest 'one code for both limits, and there is no quota left' => sub {
 # The states of the period's jobs, the first one first.
 sub states { return join(' ', map { $_->{status} } grep { $_->{period} eq $last } @{ decode_json(sim_seen('jobs')) }); }
 
-my $held = sub { start_over(job_seconds => 'hold'); $boss->query("ALTER SERVER clari OPTIONS (SET export_timeout '700ms')"); };
+my $held = sub { start_over($node, job_seconds => 'hold'); $boss->query("ALTER SERVER clari OPTIONS (SET export_timeout '700ms')"); };
 my $free = sub { $boss->query("ALTER SERVER clari OPTIONS (SET export_timeout '$usual{export_timeout}')"); };
 
 subtest 'a time-out cancels nothing, and the next request takes the job up' => sub {
@@ -274,7 +268,7 @@ for my $answer ({ json => { status => 'CANCELLED', successful => $false } }, { j
 	{ json => { status => 'STARTED' } }, { body => '<html>hello' })
 {
 subtest 'no cancellation: ' . encode_json($answer) => sub {
-	start_over(job_seconds => 'hold');
+	start_over($node, job_seconds => 'hold');
 	sim_fault({ %$answer, status => 200 }, step => 'patch', times => 1);
 	my $session = ClariSession->new($node)->start(rows_of($last));
 	wait_until('the job runs', sub { sim_seen("periods.$last.poll") > 0 });
@@ -299,7 +293,7 @@ subtest 'a time-out while the older job is being cancelled' => sub {
 	unlike((split ' ', states())[-1], qr/CANCELLED|ABORTED/, 'cancels nothing that can be taken up');
 };
 subtest 'what Clari had said stays in the error that ends the wait' => sub {
-	start_over();
+	start_over($node);
 	sim_fault({ status => 503, json => { code => 'grey', message => 'The sky is grey.' }, headers => { 'Retry-After' => '15' } }, step => 'poll');
 	my $session = ClariSession->new($node)->start(rows_of($last));
 	wait_until('Clari asks to wait', sub { sim_seen("periods.$last.poll") > 0 });
@@ -312,7 +306,7 @@ subtest 'what Clari had said stays in the error that ends the wait' => sub {
 # ---- whose it is ----
 
 subtest 'a poll about another job tells nothing of our account' => sub {
-	start_over();
+	start_over($node);
 	sim_fault({ merge => { jobId => 'another', userId => 777, currency => 'XXX' } }, step => 'poll', times => 1);
 	is($boss->query(rows_of($last)), $digest{$last}, 'the rows come');
 	foreign_post('test-key', $periods[0], currency => 'EUR', typesToExport => [qw(forecast)]);
@@ -321,7 +315,7 @@ subtest 'a poll about another job tells nothing of our account' => sub {
 	is(sim_seen("periods.$clean.post"), 1, 'POSTs');
 };
 subtest '403 to every poll' => sub {
-	start_over();
+	start_over($node);
 	sim_fault(refusal(403, message => 'No.'), step => 'poll', period => $last);
 	for (1 .. 3)
 	{
@@ -340,7 +334,7 @@ subtest '403 to every poll' => sub {
 for my $lost ('the job', 'the file')
 {
 	subtest "a job from before a restart, and Clari has lost $lost" => sub {
-		start_over(job_seconds => 'hold');
+		start_over($node, job_seconds => 'hold');
 		my $session = ClariSession->new($node)->start(rows_of($last));
 		wait_until('the job runs', sub { sim_seen("periods.$last.poll") > 0 });
 		$session->quit;
@@ -356,7 +350,7 @@ for my $lost ('the job', 'the file')
 	};
 }
 subtest 'a rowset that is gone, and Clari has no file of it any more' => sub {
-	start_over();
+	start_over($node);
 	is($boss->query(rows_of($last)), $digest{$last}, 'the rows come');
 	$boss->quit;
 	$node->stop;
@@ -373,7 +367,7 @@ subtest 'a rowset that is gone, and Clari has no file of it any more' => sub {
 for my $restart (0, 1)
 {
 	subtest 'the job of a lost answer is found by the currency that Clari lists' . ($restart ? ', after a restart' : '') => sub {
-		start_over();
+		start_over($node);
 		if ($restart)
 		{
 			$boss->query(rows_of($periods[1]));    # whose record tells of the account
@@ -399,7 +393,7 @@ for my $restart (0, 1)
 # ---- types that Clari does not export: remembered, so this comes last ----
 
 subtest 'crm_total and crm_closed are not exported' => sub {
-	start_over(crm_exports => $false);
+	start_over($node, crm_exports => $false);
 	my $session = ClariSession->new($node);
 	my $expected = sim_expected("period=$last&object=entries&types=forecast,quota,forecast_updated,adjustment&order_by=user_id,field_id");
 	my $answer = $session->query("SELECT count(*), count(crm_total), count(forecast_value) > 0 FROM clari.entries WHERE time_period = '$last'");

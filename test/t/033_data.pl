@@ -13,24 +13,17 @@ use JSON::PP;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my %defaults = (job_seconds => 0.05, owners => 30, concurrent_limit => 100, monthly_quota => 100_000, transfer => 'chunked');
-start_sim(%defaults);
+start_sim(job_seconds => 0.05, owners => 30, concurrent_limit => 100, monthly_quota => 100_000, transfer => 'chunked');
 my $node = start_node('data', "clari_fdw.worker_idle_timeout = '10min'", 'clari_fdw.max_workers = 1');
 create_server($node, max_retries => 1, export_timeout => '20s');
 import_tables($node);
 my $session = ClariSession->new($node);
 
-sub start_over
-{
-	forget_all($node, %defaults, @_);
-	return;
-}
-
 # The quarter's file, with the first of one text replaced by another.
 sub with_file
 {
 	my ($from, $to) = @_;
-	start_over();
+	start_over($node);
 	sim_fault({ replace => [ $from, $to ] }, step => 'results', period => '2026_Q1');
 	return;
 }
@@ -39,7 +32,7 @@ sub with_file
 sub with_body
 {
 	my ($body) = @_;
-	start_over();
+	start_over($node);
 	sim_fault({ status => 200, body => $body, carry_out => JSON::PP::true }, step => 'results', period => '2026_Q1');
 	return;
 }
@@ -86,14 +79,14 @@ sub is_failed
 
 my $bom = "\x{feff}";
 subtest 'a byte order mark before every answer' => sub {
-	start_over();
+	start_over($node);
 	sim_fault({ replace => [ '{', "$bom\{" ] }, step => $_) for qw(post poll results limits);
 	sim_fault({ replace => [ '[', "$bom\[" ] }, step => 'list');
 	is_as_generated($node, "clari.$_", $_, '2026_Q1') for qw(entries forecasts users fields time_periods time_frames);
 	is_one_export();
 };
 subtest 'a byte order mark before a refusal' => sub {
-	start_over();
+	start_over($node);
 	sim_fault({ status => 400, body => "$bom" . '{"code":"no_such_thing","message":"No such thing."}' }, step => 'post');
 	like(answer("SELECT * FROM clari.entries WHERE time_period = '2026_Q1'"), qr/code "no_such_thing", message "No such thing\."/,
 		'what it says is read');
@@ -191,9 +184,9 @@ sub all_but
 {
 	my (%but) = @_;
 	my @digests;
-	for my $object (sort keys %ClariTest::columns)
+	for my $object (sort keys %ClariCluster::columns)
 	{
-		my $columns = join(', ', grep { !$but{"$object.$_"} } split ' ', $ClariTest::columns{$object});
+		my $columns = join(', ', grep { !$but{"$object.$_"} } split ' ', $ClariCluster::columns{$object});
 		push @digests, answer(qq{SELECT count(*) || ' ' || md5(string_agg(t::text, ';' ORDER BY t::text COLLATE "C"))
 			FROM (SELECT $columns FROM clari.$object WHERE $q1) t});
 	}
@@ -206,7 +199,7 @@ for my $case (@unexpected)
 	subtest $what => sub {
 		# A day is joined into entries, too.
 		my %but = ("$object.$column" => 1, $to =~ /2025/ ? ('time_frames.start_date' => 1, 'entries.week_start' => 1) : ());
-		start_over();
+		start_over($node);
 		my $right = all_but(%but);
 		with_file($from, $to);
 		is(all_but(%but), $right, 'all others come');
@@ -310,13 +303,13 @@ for my $periods ("$listed,$further", "$further,$listed", "$month,$listed")
 	};
 }
 subtest 'the current quarter' => sub {
-	start_over();
+	start_over($node);
 	answer("ALTER FOREIGN TABLE clari.entries OPTIONS (SET periods 'current')");
 	my @current = (step => 'results', period => 'current');
 	my %file = (status => 200, carry_out => JSON::PP::true);
 	sim_fault({ %file, body => small_file(entries => [ { forecastValue => 7 } ], timePeriods => "$further,$listed") }, @current);
 	is(answer('SELECT time_period, forecast_value FROM clari.entries'), '2026_Q1|7', 'is that of the entries');
-	start_over();
+	start_over($node);
 	sim_fault({ %file, body => small_file(entries => [], timePeriods => "$further,$listed") }, @current);
 	is_refused('SELECT count(*) FROM clari.entries', qr/does not tell which fiscal quarter it is of/,
 		qr/no entries, and both "2026_Q2" and "2026_Q1" in list "timePeriods"/);

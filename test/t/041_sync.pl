@@ -5,35 +5,22 @@ use warnings FATAL => 'all';
 use FindBin;
 use lib $FindBin::RealBin;
 use ClariSession;
+use ClariSync;
 use ClariTest;
 use Test::More;
 use Time::HiRes qw(sleep time);
 
-my %defaults = (job_seconds => 0, owners => 50, null_emails => 0, version => 0, rows_truncated => 0,
-	known_periods => [ map { "2026_Q$_" } 1 .. 4 ], current_quarter => '2026_Q4');
-start_sim(%defaults, concurrent_limit => 100, monthly_quota => 100_000);
-my $node = start_node('sync', "deadlock_timeout = '200ms'");
-create_server($node, max_concurrent_exports => 8);
-import_tables($node, closed_period_ttl => '0');
+my $node = start_sync_node('sync', "deadlock_timeout = '200ms'");
 import_tables($node, schema => 'relative', periods => 'current-1..current', closed_period_ttl => '0');
 $node->safe_psql('postgres', 'SELECT clari_create_tables()');
 my $boss = ClariSession->new($node);
 my @sessions = map { ClariSession->new($node) } 1 .. 2;
 
-# What a session answers; it must not be an error.
-sub done
-{
-	my ($session, $statements) = @_;
-	my $answer = $session->query($statements);
-	die "$statements\n$answer" if $answer =~ /^ERROR/m;
-	return $answer;
-}
-
-sub start_over
+# All forgotten, and nothing merged.
+sub begin_with_empty_tables
 {
 	my (%settings) = @_;
-	forget_all($node, %defaults, %settings);
-	sim_set({ %defaults, %settings }, period => "2026_Q$_") for 1 .. 4;
+	start_over_with_quarters($node, %settings);
 	done($boss, 'TRUNCATE clari_forecasts, staging_clari');
 	return;
 }
@@ -101,7 +88,7 @@ for my $which (sort keys %blocks)
 	{
 		my $name = join(' and ', map { join(',', @$_) } @$periods);
 		subtest "two syncs of quarters $name at once, $which" => sub {
-			start_over(job_seconds => 'hold');
+			begin_with_empty_tables(job_seconds => 'hold');
 			occupy_places($node, 1);
 			my %end;
 			for my $i (0, 1)
@@ -134,7 +121,7 @@ for my $which (sort keys %blocks)
 }
 
 subtest 'a sync that is rolled back after another has begun to wait for it' => sub {
-	start_over();
+	begin_with_empty_tables();
 	my ($first, $second) = @sessions;
 	$first->query('BEGIN');
 	is(told('inserted', $first->query(call(1))), 50, 'the first has inserted');
@@ -146,7 +133,7 @@ subtest 'a sync that is rolled back after another has begun to wait for it' => s
 };
 
 subtest 'many at once, and others who invalidate and refresh' => sub {
-	start_over();
+	begin_with_empty_tables();
 	my @crowd = (@sessions, map { ClariSession->new($node) } 1 .. 4);
 	my @does = (call(1, 2), call(2, 3), "BEGIN; @{[ call(1, 3) ]}; COMMIT", "BEGIN; @{[ call(3, 1) ]}; COMMIT",
 		q{SELECT clari_invalidate('clari.forecasts')}, q{SELECT clari_refresh('clari.forecasts', '{2026_Q2}')});
@@ -164,7 +151,7 @@ subtest 'many at once, and others who invalidate and refresh' => sub {
 };
 
 subtest 'transactions that see one snapshot throughout' => sub {
-	start_over();
+	begin_with_empty_tables();
 	for my $level ('repeatable read', 'serializable')
 	{
 		my $session = ClariSession->new($node);
@@ -177,7 +164,7 @@ subtest 'transactions that see one snapshot throughout' => sub {
 };
 
 subtest 'an older export never undoes a newer one' => sub {
-	start_over();
+	begin_with_empty_tables();
 	sim_set({ job_seconds => 'hold' }, period => '2026_Q2');
 	my ($slow, $quick) = @sessions;
 	$slow->start(call(1, 2));
@@ -203,7 +190,7 @@ my %flows = (
 for my $flow (sort keys %flows)
 {
 	subtest "a sync and a transaction that $flow" => sub {
-		start_over();
+		begin_with_empty_tables();
 		my ($sync, $other) = @sessions;
 		done($other, "INSERT INTO staging_clari $row") if $flow =~ /^merges/;
 		done($other, "BEGIN; $flows{$flow}[0]");
@@ -230,7 +217,7 @@ for my $what (sort keys %changes)
 {
 	my ($statement, $version) = @{ $changes{$what} };
 	subtest "$what while a sync waits for another quarter" => sub {
-		start_over();
+		begin_with_empty_tables();
 		sim_set({ job_seconds => 'hold' }, period => '2026_Q2');
 		$sessions[0]->start(call(1, 2));
 		wait_until('it waits', sub { (waiters(2) || 0) == 1
@@ -246,7 +233,7 @@ for my $what (sort keys %changes)
 	};
 
 	subtest "$what between the exports and the merge" => sub {
-		start_over();
+		begin_with_empty_tables();
 		sim_set({ job_seconds => 'hold' }, period => '2026_Q1');
 		$sessions[0]->start(call(1));
 		wait_until('it waits for the export', sub { (waiters(1) || 0) == 1 });
@@ -266,8 +253,8 @@ for my $what (sort keys %changes)
 sub is_one_version
 {
 	my ($quarter, @versions) = @_;
-	my $got = table_csv($node, 'clari_forecasts', $ClariTest::columns{forecasts}, "time_period = '2026_Q$quarter'");
-	my $query = "object=forecasts&period=2026_Q$quarter&order_by=" . join(',', split(' ', $ClariTest::columns{forecasts}));
+	my $got = table_csv($node, 'clari_forecasts', $ClariCluster::columns{forecasts}, "time_period = '2026_Q$quarter'");
+	my $query = "object=forecasts&period=2026_Q$quarter&order_by=" . join(',', split(' ', $ClariCluster::columns{forecasts}));
 	my $is_one = 0;
 	for my $version (@versions ? @versions : (0, 1))
 	{
@@ -358,7 +345,7 @@ for my $when (sort keys %phases)
 	for my $begin ('', 'BEGIN; ')
 	{
 		subtest 'a sync ' . ($begin ? 'in a transaction block ' : '') . "that is cancelled $when" => sub {
-			start_over();
+			begin_with_empty_tables();
 			done($boss, call(1) . '; SELECT clari_invalidate()');
 			sim_reset();
 			done($boss, "INSERT INTO clari_forecasts (owner_email, time_period, forecast_name) VALUES ('gone\@x', '2026_Q1', 'net_arr');

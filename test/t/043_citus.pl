@@ -87,7 +87,7 @@ subtest 'clari_sync' => sub {
 	like($said, qr/4 periods synced: 780 inserted, 0 updated, 0 unchanged, 0 deleted, 20 skipped/,
 		'merges, without the owners that have no e-mail');
 	# One table at a time: plain queries are all that this takes of Citus.
-	my ($merged, $shown) = map { table_csv($node, $_, $ClariTest::columns{forecasts}, 'owner_email IS NOT NULL') }
+	my ($merged, $shown) = map { table_csv($node, $_, $ClariCluster::columns{forecasts}, 'owner_email IS NOT NULL') }
 	  qw(clari_forecasts clari.forecasts);
 	same_csv($merged, $shown, 'what the foreign table shows');
 	is(query('SELECT count(*) FROM staging_clari'), 0, 'nothing is left staged');

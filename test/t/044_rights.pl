@@ -5,6 +5,7 @@ use warnings FATAL => 'all';
 use FindBin;
 use lib $FindBin::RealBin;
 use ClariSession;
+use ClariSync;
 use ClariTest;
 use Test::More;
 
@@ -12,8 +13,6 @@ start_sim(job_seconds => 0, owners => 20, null_emails => 0, concurrent_limit => 
 my $node = start_node('rights');
 create_server($node);
 import_tables($node, periods => '2026_Q1..2026_Q2', closed_period_ttl => '0');
-
-sub sql { return $node->safe_psql('postgres', $_[0]); }
 
 # The attacker's traps count, past any rollback, how often they were sprung with the victim's rights.
 sql(q{
@@ -35,15 +34,6 @@ sql(q{
 my $attacker = ClariSession->new($node, user => 'attacker');
 my $victim = ClariSession->new($node, user => 'victim');
 my $boss = ClariSession->new($node);
-
-# What a session answers; it must not be an error.
-sub done
-{
-	my ($session, $statements) = @_;
-	my $answer = $session->query($statements);
-	die "$statements\n$answer" if $answer =~ /^ERROR/m;
-	return $answer;
-}
 
 done($attacker, q{
 	CREATE SEQUENCE trap.sprung;
@@ -238,7 +228,7 @@ my %swaps = (
 for my $what (sort keys %swaps)
 {
 	subtest "$what is replaced while a sync waits" => sub {
-		forget_all($node, job_seconds => 'hold');
+		start_over($node, job_seconds => 'hold');
 		$victim->query('SET client_min_messages = warning; SET search_path = shared, public; DROP TABLE IF EXISTS clari_forecasts, staging_clari,
 			clari_syncs; DROP FOREIGN TABLE IF EXISTS forecasts');
 		done($victim, "SELECT clari_create_tables(); IMPORT FOREIGN SCHEMA net_arr LIMIT TO (forecasts) FROM SERVER clari INTO shared
@@ -264,7 +254,7 @@ my $swap = 'ALTER SCHEMA shared RENAME TO away; CREATE SCHEMA shared; GRANT USAG
 done($boss, 'GRANT CREATE ON DATABASE postgres TO attacker');
 
 subtest 'a schema is renamed while a sync waits' => sub {
-	forget_all($node, job_seconds => 'hold');
+	start_over($node, job_seconds => 'hold');
 	done($victim, 'SET search_path = shared, public; SELECT clari_create_tables()');
 	$victim->start(q{CALL clari_sync('clari.forecasts', target => 'shared.clari_forecasts')});
 	wait_until('it waits', sub { $boss->query('SELECT min(waiters) FROM clari_exports') eq '1' });

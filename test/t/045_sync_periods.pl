@@ -5,45 +5,26 @@ use warnings FATAL => 'all';
 use FindBin;
 use lib $FindBin::RealBin;
 use ClariSession;
+use ClariSync;
 use ClariTest;
 use Test::More;
 use Time::HiRes qw(sleep time);
 
-my %defaults = (job_seconds => 0, owners => 50, null_emails => 0, version => 0, rows_truncated => 0, weeks => undef,
-	known_periods => [ map { "2026_Q$_" } 1 .. 4 ], current_quarter => '2026_Q4');
-start_sim(%defaults, concurrent_limit => 100, monthly_quota => 100_000);
-my $node = start_node('sync_periods');
-create_server($node, max_concurrent_exports => 8);
-import_tables($node, closed_period_ttl => '0');
+my $node = start_sync_node('sync_periods');
 import_tables($node, schema => 'lenient', closed_period_ttl => '0', allow_truncated => 'true');
 import_tables($node, schema => 'historical', closed_period_ttl => '0', include_historical => 'true');
 $node->safe_psql('postgres', 'SELECT clari_create_tables()');
 my $boss = ClariSession->new($node);
 my $session = ClariSession->new($node);
 
-# What a session answers; it must not be an error.
-sub done
-{
-	my ($in, $statements) = @_;
-	my $answer = $in->query($statements);
-	die "$statements\n$answer" if $answer =~ /^ERROR/m;
-	return $answer;
-}
-
-sub start_over
+# All forgotten, and nothing merged.
+sub begin_with_empty_tables
 {
 	my (%settings) = @_;
 	$session->query('ROLLBACK');
-	forget_all($node, %defaults, %settings);
-	sim_set({ %defaults, %settings }, period => "2026_Q$_") for 1 .. 4;
+	start_over_with_quarters($node, %settings);
 	done($boss, 'TRUNCATE clari_forecasts, staging_clari');
 	return;
-}
-
-sub row_counts
-{
-	return $boss->query(q{SELECT string_agg(n, ' ' ORDER BY n) FROM (
-		SELECT right(time_period, 2) || ':' || count(*) AS n FROM clari_forecasts GROUP BY time_period) AS c});
 }
 
 # ------- what is left out -------
@@ -53,7 +34,7 @@ my $call = q{CALL clari_sync('clari.forecasts', delete_missing => true)};
 # All four quarters with 50 owners are merged; then Clari has 40.
 sub ten_are_missing
 {
-	start_over();
+	begin_with_empty_tables();
 	done($boss, $call);
 	is(row_counts(), 'Q1:50 Q2:50 Q3:50 Q4:50', 'there are four quarters');
 	sim_set({ owners => 40 }, period => "2026_Q$_") for 1 .. 4;
@@ -130,7 +111,7 @@ subtest 'a truncated export that the table allows' => sub {
 subtest 'with include_historical the latest week is merged' => sub {
 	for my $shape ('v4', 'flat')
 	{
-		start_over(shape => $shape, entry_order => 'shuffled');
+		begin_with_empty_tables(shape => $shape, entry_order => 'shuffled');
 		sim_set({ weeks => 3 }, period => '2026_Q2');
 		sim_set({ weeks => 1 }, period => '2026_Q3');
 		my $shown = $boss->query('SELECT count(*) FROM historical.forecasts');
@@ -146,7 +127,7 @@ subtest 'with include_historical the latest week is merged' => sub {
 };
 
 subtest 'owners who share an e-mail' => sub {
-	start_over(duplicate_emails => 5, shape => 'v4');
+	begin_with_empty_tables(duplicate_emails => 5, shape => 'v4');
 	my $said = $session->query(q{CALL clari_sync('clari.forecasts', '{2026_Q1}')});
 	like($said, qr/ 40 inserted, 0 updated, 0 unchanged, 0 deleted, 10 skipped/, 'make one row');
 	like($said, qr/^WARNING: [^\n]*period 2026_Q1: owners share e-mails, and 10 rows are left out/m, 'which a warning tells of');
@@ -198,7 +179,7 @@ my %blocks = (
 	'one of several statements in a string' => "SELECT 1\\; $held");
 
 subtest 'a sync that waits for more than five seconds' => sub {
-	start_over(job_seconds => 'hold');
+	begin_with_empty_tables(job_seconds => 'hold');
 	# Another is being downloaded, and is large enough that some of it has been read.
 	sim_set({ owners => 3000, job_seconds => 0 }, period => '2026_Q1');
 	sim_fault({ stall_after => 100_000 }, step => 'results', period => '2026_Q1', times => 1);
@@ -250,12 +231,12 @@ subtest 'a sync that waits for more than five seconds' => sub {
 for my $name (sort keys %blocks)
 {
 	subtest "from $name" => sub {
-		start_over();
+		begin_with_empty_tables();
 		like($session->query($blocks{$name}), qr/1 period synced: 50 inserted/, 'it merges');
 		$session->query('COMMIT');
 		is(row_counts(), 'Q2:50', 'and that stays');
 	
-		start_over();
+		begin_with_empty_tables();
 		sim_fault({ status => 400, body => 'x' }, step => 'post', period => '2026_Q2');
 		my $said = $session->query($blocks{$name});
 		like($said, qr/could not sync 1 of 1 periods?/, 'when it fails, it says so');
@@ -266,7 +247,7 @@ for my $name (sort keys %blocks)
 }
 
 subtest 'rolled back' => sub {
-	start_over();
+	begin_with_empty_tables();
 	done($session, "BEGIN; $held; ROLLBACK");
 	is(row_counts(), '', 'nothing is there');
 	done($session, "BEGIN; SAVEPOINT s; $held; ROLLBACK TO s; COMMIT");
@@ -278,7 +259,7 @@ subtest 'rolled back' => sub {
 # ------- refused before anything is exported -------
 
 subtest 'refused before anything is exported' => sub {
-	start_over();
+	begin_with_empty_tables();
 	done($boss, q{
 		CREATE VIEW shown AS TABLE clari_forecasts;
 		CREATE ROLE reader LOGIN; CREATE SCHEMA reader AUTHORIZATION reader;

@@ -6,16 +6,12 @@ use warnings FATAL => 'all';
 use FindBin;
 use lib $FindBin::RealBin;
 use ClariSession;
+use ClariSync;
 use ClariTest;
 use JSON::PP;
 use Test::More;
 
-my %defaults = (job_seconds => 0, crm_exports => JSON::PP::true, owners => 50, null_emails => 0, version => 0, rows_truncated => 0, weeks => undef,
-	known_periods => [ map { "2026_Q$_" } 1 .. 4 ], current_quarter => '2026_Q4');
-start_sim(%defaults, concurrent_limit => 100, monthly_quota => 100_000);
-my $node = start_node('promises', "wal_level = logical\ndeadlock_timeout = '200ms'");
-create_server($node, max_concurrent_exports => 8);
-import_tables($node, closed_period_ttl => '0');
+my $node = start_sync_node('promises', "wal_level = logical\ndeadlock_timeout = '200ms'");
 import_tables($node, schema => 'euros', closed_period_ttl => '0', currency => 'EUR');
 import_tables($node, schema => 'mine', closed_period_ttl => '0', forecast_name => "Ärger''s %s");
 import_tables($node, schema => 'lenient', closed_period_ttl => '0', allow_truncated => 'true');
@@ -27,34 +23,18 @@ my $ten = 'owner_name text, owner_email text, forecast_amount numeric, quota_amo
 	crm_closed numeric, adjustment_amount numeric, time_period text, exported_at timestamptz, forecast_name text';
 my $primary = 'PRIMARY KEY (time_period, forecast_name, owner_email)';
 
-# What a session answers; it must not be an error.
-sub done
-{
-	my ($in, $statements) = @_;
-	my $answer = $in->query($statements);
-	die "$statements\n$answer" if $answer =~ /^ERROR/m;
-	return $answer;
-}
-
 # The default tables anew, and all forgotten.
-sub start_over
+sub begin_with_new_tables
 {
 	my (%settings) = @_;
 	$session->query('ROLLBACK; RESET ALL');
-	forget_all($node, %defaults, %settings);
-	sim_set({ %defaults, %settings }, period => "2026_Q$_") for 1 .. 4;
+	start_over_with_quarters($node, %settings);
 	done($boss, "SET client_min_messages = warning; DROP TABLE IF EXISTS clari_forecasts, staging_clari, clari_syncs CASCADE;
 		SELECT clari_create_tables(); SET client_min_messages = notice");
 	return;
 }
 
 sub sync { my ($quarters, @more) = @_; return "CALL clari_sync('clari.forecasts', '{" . join(',', map { "2026_Q$_" } @$quarters) . "}'" . join('', map { ", $_" } @more) . ')'; }
-
-sub row_counts
-{
-	return $boss->query(q{SELECT string_agg(n, ' ' ORDER BY n) FROM (
-		SELECT right(time_period, 2) || ':' || count(*) AS n FROM clari_forecasts GROUP BY time_period) AS c});
-}
 
 # ------- 1: an error is an error, and no more -------
 
@@ -71,7 +51,7 @@ for my $what (sort keys %failures)
 {
 	my ($make, $message, $bad) = @{ $failures{$what} };
 	subtest "$what fails a quarter" => sub {
-		start_over();
+		begin_with_new_tables();
 		done($boss, $make);
 		my $said = $session->query(sync([ 1 .. 4 ]));
 		if ($bad)
@@ -101,7 +81,7 @@ for my $what (sort keys %failures)
 }
 
 subtest 'a commit that fails' => sub {
-	start_over();
+	begin_with_new_tables();
 	done($boss, q{CREATE FUNCTION late() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN SET CONSTRAINTS ALL DEFERRED; RETURN NULL; END$$;
 		CREATE FUNCTION never() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE EXCEPTION 'not to be committed'; END$$;
 		CREATE TABLE other (n int);
@@ -118,7 +98,7 @@ subtest 'a commit that fails' => sub {
 };
 
 subtest 'lock_timeout and statement_timeout' => sub {
-	start_over();
+	begin_with_new_tables();
 	done($boss, 'BEGIN; LOCK TABLE clari_forecasts');
 	like($session->query("SET lock_timeout = '100ms'; " . sync([ 1 ])), qr/^ERROR:  55P03: /m, 'a lock that is not to be had ends the call');
 	like($session->query("SET lock_timeout = 0; SET statement_timeout = '100ms'; " . sync([ 1 ])), qr/^ERROR:  57014: /m, 'so does the time');
@@ -130,7 +110,7 @@ subtest 'lock_timeout and statement_timeout' => sub {
 # ------- 2: staging_clari is the hands' own -------
 
 subtest 'what others have staged' => sub {
-	start_over();
+	begin_with_new_tables();
 	done($boss, q{CREATE ROLE stager LOGIN; GRANT INSERT ON staging_clari TO stager;
 		INSERT INTO clari_forecasts (owner_email, time_period, forecast_name) SELECT 'o' || i, '2026_Q1', 'other' FROM generate_series(1, 99) AS i});
 	my $stager = ClariSession->new($node, user => 'stager');
@@ -146,7 +126,7 @@ subtest 'what others have staged' => sub {
 # ------- 3: one source for a row -------
 
 subtest 'another currency into the same rows' => sub {
-	start_over();
+	begin_with_new_tables();
 	like($session->query(sync([ 1, 2 ])), qr/ 100 inserted/, 'the first source');
 	my $posts = sim_posts();
 	my $said = $session->query(q{CALL clari_sync('euros.forecasts', '{2026_Q2,2026_Q3}')});
@@ -162,7 +142,7 @@ subtest 'another currency into the same rows' => sub {
 };
 
 subtest 'the option forecast_name' => sub {
-	start_over();
+	begin_with_new_tables();
 	is($boss->query('SELECT DISTINCT forecast_name FROM mine.forecasts'), "Ärger's %s", 'is what the column shows');
 	is($boss->query(q{SELECT count(*) FROM mine.forecasts WHERE forecast_name = 'net_arr'}), 0, 'and what conditions see');
 	is($boss->query('SELECT count(*) FROM clari.forecasts'), 200, 'the tables share');
@@ -175,7 +155,7 @@ subtest 'the option forecast_name' => sub {
 # ------- 4, 13: what is read is what was judged -------
 
 subtest "a trigger's own query sees all weeks" => sub {
-	start_over(weeks => 3);
+	begin_with_new_tables(weeks => 3);
 	done($boss, q{CREATE TABLE seen (n bigint);
 		CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN INSERT INTO seen SELECT count(*) FROM weekly.forecasts; RETURN NULL; END$$;
 		CREATE TRIGGER see AFTER INSERT ON clari_forecasts EXECUTE FUNCTION see();
@@ -204,7 +184,7 @@ for my $case ([ 'a truncated export', { rows_truncated => 1, owners => 10 } ], [
 {
 	my ($what, $settings) = @$case;
 	subtest "$what comes between judgement and merge" => sub {
-		start_over();
+		begin_with_new_tables();
 		done($session, q{CALL clari_sync('lenient.forecasts', '{2026_Q1}')});
 		sim_set({ job_seconds => 'hold' }, period => '2026_Q1');
 		$session->start(q{CALL clari_sync('lenient.forecasts', '{2026_Q1}', delete_missing => true)});
@@ -244,7 +224,7 @@ for my $what (sort keys %targets)
 {
 	subtest "a target with $what" => sub {
 		my ($make, $state) = @{ $targets{$what} };
-		start_over();
+		begin_with_new_tables();
 		done($boss, $make);
 		my $caller = ClariSession->new($node, user => $what eq 'row security' ? 'owner' : 'postgres');
 		like($caller->query(sync([ 1 ], "target => 'clari_forecasts'")), qr/^ERROR:  $state: /m, 'is refused');
@@ -255,7 +235,7 @@ for my $what (sort keys %targets)
 }
 
 subtest 'a column that has a default, and collations that differ' => sub {
-	start_over();
+	begin_with_new_tables();
 	done($boss, q{CREATE COLLATION other (PROVIDER = libc, LOCALE = 'C'); ALTER TABLE clari_forecasts ADD note text NOT NULL DEFAULT 'x',
 		ADD line bigint GENERATED ALWAYS AS IDENTITY, ALTER owner_name TYPE text COLLATE other, ALTER owner_email TYPE text COLLATE "POSIX"});
 	like($session->query(sync([ 1 ])), qr/ 50 inserted, 0 updated, 0 unchanged/, 'are nothing to refuse');
@@ -266,7 +246,7 @@ subtest 'a column that has a default, and collations that differ' => sub {
 # ------- 7: counts -------
 
 subtest 'a trigger that swallows rows' => sub {
-	start_over();
+	begin_with_new_tables();
 	done($boss, q{CREATE FUNCTION swallow() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN
 		RETURN CASE WHEN NEW.owner_email ~ '[02468]@' THEN NEW END; END$$;
 		CREATE TRIGGER swallow BEFORE INSERT ON clari_forecasts FOR EACH ROW EXECUTE FUNCTION swallow()});
@@ -282,7 +262,7 @@ subtest 'a trigger that swallows rows' => sub {
 };
 
 subtest 'counts by quarter' => sub {
-	start_over();
+	begin_with_new_tables();
 	done($session, sync([ 1, 2, 3 ]));
 	done($boss, q{DELETE FROM clari_forecasts WHERE time_period = '2026_Q1' AND owner_email ~ '[0-4]@'; UPDATE clari_forecasts SET crm_total = -1
 		WHERE time_period = '2026_Q2' AND owner_email ~ '7@'; DELETE FROM clari_forecasts WHERE time_period = '2026_Q2' AND owner_email ~ '8@'});
@@ -294,7 +274,7 @@ subtest 'counts by quarter' => sub {
 };
 
 subtest 'an older export than the last' => sub {
-	start_over();
+	begin_with_new_tables();
 	done($session, sync([ 1 ]));
 	done($session, sync([ 1 ]));    # confirmed: nothing is written, and yet it is newer
 	done($boss, q{UPDATE clari_syncs SET exported_at = now() + interval '1 hour'});
@@ -315,7 +295,7 @@ subtest 'an older export than the last' => sub {
 # ------- the rest -------
 
 subtest 'max_deleted' => sub {
-	start_over();
+	begin_with_new_tables();
 	done($session, sync([ 1, 2 ]));
 	sim_set({ owners => 20, version => 1 }, period => '2026_Q1');
 	my $said = $session->query(sync([ 1, 2 ], 'delete_missing => true'));
@@ -335,7 +315,7 @@ subtest 'max_deleted' => sub {
 };
 
 subtest 'types that are not exported' => sub {
-	start_over();
+	begin_with_new_tables();
 	done($session, sync([ 1 ]));
 	my $before = $boss->query(digest_of('clari_forecasts', 'quota_amount IS NOT NULL') =~ s/t::text/(owner_email, quota_amount, crm_closed)::text/gr);
 	done($boss, q{DELETE FROM clari_syncs; UPDATE clari_forecasts SET forecast_amount = -1 WHERE owner_email ~ '5@'});
@@ -344,14 +324,14 @@ subtest 'types that are not exported' => sub {
 };
 
 subtest 'max_age beyond all time' => sub {
-	start_over();
+	begin_with_new_tables();
 	done($session, sync([ 1 ]));
 	like($session->query("CALL clari_sync('clari.forecasts', '{2026_Q1}', max_age => '$_')"), qr/ 50 unchanged/, $_)
 	  for '200000 years', '178000000 years', '2147483647 days', '9223372036854 s';
 };
 
 subtest 'tables of a group' => sub {
-	start_over();
+	begin_with_new_tables();
 	done($boss, q{CREATE ROLE team; GRANT team TO owner; CREATE SCHEMA team AUTHORIZATION team; GRANT EXECUTE ON FUNCTION clari_merge TO owner;
 		SET ROLE team; SET search_path = team, public; SELECT clari_create_tables(); RESET ROLE; RESET search_path});
 	my $member = ClariSession->new($node, user => 'owner');
@@ -363,7 +343,7 @@ subtest 'tables of a group' => sub {
 };
 
 subtest 'a temporary target, and first syncs at once' => sub {
-	start_over();
+	begin_with_new_tables();
 	done($session, "CREATE TEMP TABLE passing ($ten, $primary)");
 	like($session->query(sync([ 1 ], "target => 'passing'")), qr/ 50 inserted/, 'is synced');
 	like($session->query(sync([ 1 ], "target => 'passing'")), qr/ 50 unchanged/, 'and again');
@@ -429,7 +409,7 @@ subtest 'rows that are newer than the export do not count as missing' => sub {
 };
 
 subtest 'amounts that Clari does not export stay as they are' => sub {
-	start_over();
+	begin_with_new_tables();
 	done($session, sync([ 1, 2 ]));
 	my $kept = digest_of('(SELECT owner_email, time_period, crm_total, crm_closed FROM clari_forecasts)');
 	my $before = $boss->query($kept);
@@ -443,7 +423,7 @@ subtest 'amounts that Clari does not export stay as they are' => sub {
 };
 
 subtest 'without a worker' => sub {
-	start_over();
+	begin_with_new_tables();
 	$node->append_conf('postgresql.conf', 'max_worker_processes = 1');
 	$node->restart;
 	$_ = ClariSession->new($node) for $boss, $session;

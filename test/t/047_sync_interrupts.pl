@@ -6,12 +6,13 @@ use warnings FATAL => 'all';
 use FindBin;
 use lib $FindBin::RealBin;
 use ClariSession;
+use ClariSync;
 use ClariTest;
 use Test::More;
 use Time::HiRes qw(sleep time);
 
-my %defaults = (job_seconds => 0.02, owners => 2000, null_emails => 0, current_quarter => '2026_Q4', known_periods => [ map { "2026_Q$_" } 1 .. 4 ]);
-start_sim(%defaults, concurrent_limit => 100, monthly_quota => 1_000_000);
+start_sim(job_seconds => 0.02, owners => 2000, null_emails => 0, current_quarter => '2026_Q4',
+	known_periods => [ map { "2026_Q$_" } 1 .. 4 ], concurrent_limit => 100, monthly_quota => 1_000_000);
 my $node = start_node('interrupts', "deadlock_timeout = '200ms'");
 create_server($node, max_concurrent_exports => 8);
 import_tables($node, closed_period_ttl => '0');
@@ -19,15 +20,6 @@ $node->safe_psql('postgres', 'SELECT clari_create_tables(); CREATE TABLE kept (n
 my ($boss, $session, $locker) = map { ClariSession->new($node) } 1 .. 3;
 my $seed = $ENV{CLARI_SEED} // 16;
 srand($seed);
-
-# What a session answers; it must not be an error.
-sub done
-{
-	my ($in, $statements) = @_;
-	my $answer = $in->query($statements);
-	die "$statements\n$answer" if $answer =~ /^ERROR/m;
-	return $answer;
-}
 
 sub one_of { return $_[ int rand @_ ]; }
 

@@ -51,7 +51,7 @@ subtest 'a sync' => sub {
 	my $said = query(q{BEGIN; CALL clari_sync('clari.forecasts', '{2026_Q1,2026_Q2}', delete_missing => true); COMMIT});
 	like($said, qr/2 periods synced: 0 inserted, \d+ updated, \d+ unchanged, 18 deleted, 8 skipped/, 'changed, and deleted');
 	is(query(q{SELECT sum(updated) > 0 AND sum(updated + unchanged) = 172 FROM clari_syncs WHERE time_period < '2026_Q3'}), 't', 'as clari_syncs has it');
-	my ($merged, $shown) = map { table_csv($node, $_, $ClariTest::columns{forecasts}, q{owner_email IS NOT NULL AND time_period < '2026_Q3'}) }
+	my ($merged, $shown) = map { table_csv($node, $_, $ClariCluster::columns{forecasts}, q{owner_email IS NOT NULL AND time_period < '2026_Q3'}) }
 	  qw(clari_forecasts clari.forecasts);
 	same_csv($merged, $shown, 'what the foreign table shows');
 	query('TRUNCATE clari_forecasts, clari_syncs');

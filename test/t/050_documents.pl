@@ -257,8 +257,6 @@ my $node = start_node('reference');
 create_server($node);
 import_tables($node);
 
-sub sql { return $node->safe_psql('postgres', $_[0]); }
-
 # Names that a hint lists.
 sub hinted
 {

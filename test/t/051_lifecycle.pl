@@ -38,7 +38,6 @@ my $node = start_node('life', 'jit = off');
 plan skip_all => 'this PostgreSQL does not find its files when it is moved'
   unless $node->safe_psql('postgres', "SELECT setting FROM pg_config WHERE name = 'SHAREDIR'") eq $copy{sharedir};
 
-sub sql { return $node->safe_psql($_[1] // 'postgres', $_[0]); }
 sub write_script { my ($name, $text) = @_; my $path = "$copy{sharedir}/extension/clari_fdw--$name.sql";
 	unlink $path; append_to_file($path, $text); return; }
 

@@ -29,14 +29,14 @@ $standby->init_from_backup($primary, 'base', has_streaming => 1);
 $standby->start;
 $primary->wait_for_catchup($standby);
 
-sub sql { return $standby->safe_psql('postgres', $_[0]); }
-is(sql('SELECT pg_is_in_recovery()'), 't', 'the other server is a standby');
+sub on_standby { return $standby->safe_psql('postgres', $_[0]); }
+is(on_standby('SELECT pg_is_in_recovery()'), 't', 'the other server is a standby');
 
 subtest 'cache files are each server\'s own' => sub {
 	my @copied = cache_files($standby, qr/./);
 	is(scalar cache_files($primary, qr/\.rowset$/), 4, 'four rowsets on the primary');
 	is("@copied", '', 'none came with the base backup');
-	is(sql('SELECT count(*) FROM clari_cache'), 0, 'and the standby knows of none');
+	is(on_standby('SELECT count(*) FROM clari_cache'), 0, 'and the standby knows of none');
 };
 
 subtest 'queries' => sub {
@@ -50,19 +50,19 @@ subtest 'queries' => sub {
 	$standby->restart;
 	is_as_generated($standby, 'clari.forecasts', 'forecasts', '2026_Q1');
 	is(sim_posts(), 4, 'and outlives a restart');
-	is(sql("SELECT count(*) FROM clari.forecasts f JOIN clari_forecasts t USING (owner_email, time_period)"), 200,
+	is(on_standby("SELECT count(*) FROM clari.forecasts f JOIN clari_forecasts t USING (owner_email, time_period)"), 200,
 		'they join what is replicated');
-	like(sql('EXPLAIN SELECT * FROM clari.forecasts'), qr/Foreign Scan/, 'EXPLAIN works');
+	like(on_standby('EXPLAIN SELECT * FROM clari.forecasts'), qr/Foreign Scan/, 'EXPLAIN works');
 };
 
 subtest 'the functions that write nothing' => sub {
 	sim_reset();
-	is(sql(q{SELECT clari_invalidate('clari.forecasts', '{2026_Q1}')}), 1, 'clari_invalidate');
-	is(sql(q{SELECT clari_prefetch('clari.forecasts', '{2026_Q1}')}), 1, 'clari_prefetch');
-	is(sql(q{SELECT clari_refresh('clari.forecasts', '{2026_Q2}')}), 1, 'clari_refresh');
-	wait_until('both are there', sub { sql("SELECT count(*) FROM clari_cache WHERE state = 'ready'") eq '4' });
+	is(on_standby(q{SELECT clari_invalidate('clari.forecasts', '{2026_Q1}')}), 1, 'clari_invalidate');
+	is(on_standby(q{SELECT clari_prefetch('clari.forecasts', '{2026_Q1}')}), 1, 'clari_prefetch');
+	is(on_standby(q{SELECT clari_refresh('clari.forecasts', '{2026_Q2}')}), 1, 'clari_refresh');
+	wait_until('both are there', sub { on_standby("SELECT count(*) FROM clari_cache WHERE state = 'ready'") eq '4' });
 	is(sim_posts(), 2, 'each by one POST');
-	is(sql('SELECT exports FROM clari_stats'), 2, 'clari_stats counts');
+	is(on_standby('SELECT exports FROM clari_stats'), 2, 'clari_stats counts');
 };
 
 # Where the cache is empty, so that a query would export; each once on the standby and once in a read-only transaction.
@@ -95,7 +95,7 @@ subtest 'a query that replay cancels' => sub {
 	sim_reset();
 	sim_set({ job_seconds => 'hold' });
 	my $session = ClariSession->new($standby)->start(digest_of('clari.forecasts', "time_period = '2026_Q3'"));
-	wait_until('a job runs', sub { sql("SELECT count(*) FROM clari_exports WHERE job_id <> ''") eq '1' });
+	wait_until('a job runs', sub { on_standby("SELECT count(*) FROM clari_exports WHERE job_id <> ''") eq '1' });
 	$primary->safe_psql('postgres', "ALTER FOREIGN TABLE clari.forecasts OPTIONS (SET closed_period_ttl '2d')");
 	like($session->finish, qr/ERROR:  40001: .*conflict with recovery/, 'ends with PostgreSQL\'s error');
 	sim_set({ job_seconds => 0 });
@@ -110,10 +110,10 @@ subtest 'promotion in mid-export' => sub {
 	my $query = digest_of('clari.forecasts', "time_period IN ('2026_Q1', '2026_Q2')");
 	my @sessions = map { ClariSession->new($standby)->start($query) } 1 .. 2;
 	wait_until('two jobs run, for both', sub {
-		sql("SELECT count(*), min(waiters) FROM clari_exports WHERE job_id <> ''") eq '2|2' });
+		on_standby("SELECT count(*), min(waiters) FROM clari_exports WHERE job_id <> ''") eq '2|2' });
 	my ($worker) = children($standby, qr/clari_fdw worker/);
 	$standby->promote;
-	is(sql('SELECT pg_is_in_recovery()'), 'f', 'the standby is a primary now');
+	is(on_standby('SELECT pg_is_in_recovery()'), 'f', 'the standby is a primary now');
 	ok(!$_->is_finished, 'a query waits on') for @sessions;
 	sim_set({ job_seconds => 0 });
 	sim_release();
@@ -121,7 +121,7 @@ subtest 'promotion in mid-export' => sub {
 	is_as_generated($standby, 'clari.forecasts', 'forecasts', $_) for qw(2026_Q1 2026_Q2);
 	is(sim_posts(), 2, 'of one POST for each period');
 	ok((grep { $_ == $worker } children($standby, qr/clari_fdw worker/)), 'by the same worker');
-	sql(q{TRUNCATE clari_forecasts, staging_clari; CALL clari_sync('clari.forecasts', '{2026_Q1,2026_Q2}', max_age => '1d')});
+	on_standby(q{TRUNCATE clari_forecasts, staging_clari; CALL clari_sync('clari.forecasts', '{2026_Q1,2026_Q2}', max_age => '1d')});
 	is_as_generated($standby, 'clari_forecasts', 'forecasts', '2026_Q1', name => 'what waited can be synced');
 	is(sim_posts(), 2, 'from the cache');
 	ok(-s $_, 'a file of the cache') for cache_files($standby, qr/\.rowset$/);

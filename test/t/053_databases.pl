@@ -15,7 +15,6 @@ my $node = start_node('databases');
 create_server($node);
 import_tables($node);
 
-sub sql { return $node->safe_psql($_[1] // 'postgres', $_[0]); }
 my $count = "SELECT count(*) FROM clari.forecasts WHERE time_period = '2026_Q1'";
 my $digest = digest_of('clari.forecasts', "time_period = '2026_Q1'");
 
@@ -41,7 +40,7 @@ sub equip
 sub waiting
 {
 	my ($database, $statement) = @_;
-	forget_all($node, job_seconds => 'hold');
+	start_over($node, job_seconds => 'hold');
 	my $session = ClariSession->new($node, database => $database)->start($statement // $count);
 	wait_until('a job runs', sub { sql("SELECT count(*) FROM clari_exports WHERE job_id <> '' AND waiters = 1") eq '1' });
 	return $session;
@@ -61,7 +60,7 @@ sub waits_for_lock
 
 make('second');
 subtest 'the same key in another database' => sub {
-	forget_all($node, job_seconds => 0);
+	start_over($node, job_seconds => 0);
 	my $rows = sql($digest);
 	is(sql($digest, 'second'), $rows, 'gets the same rows');
 	is(sim_posts(), 1, 'of one export');
@@ -76,7 +75,7 @@ subtest 'the same key in another database' => sub {
 };
 
 subtest 'another key in another database' => sub {
-	forget_all($node, job_seconds => 0);
+	start_over($node, job_seconds => 0);
 	my $rows = sql($digest);
 	sql("ALTER USER MAPPING FOR CURRENT_USER SERVER clari OPTIONS (SET api_key 'other-key')", 'second');
 	isnt(sql($digest, 'second'), $rows, 'gets rows of its own');
@@ -88,7 +87,7 @@ subtest 'another key in another database' => sub {
 };
 
 subtest 'rights are each database\'s own' => sub {
-	forget_all($node, job_seconds => 0);
+	start_over($node, job_seconds => 0);
 	sql($count);
 	sql('CREATE ROLE guest LOGIN; GRANT USAGE ON SCHEMA clari TO guest; GRANT SELECT ON clari.forecasts TO guest', 'second');
 	my $guest = ClariSession->new($node, database => 'second', user => 'guest');
@@ -108,7 +107,7 @@ subtest 'rights are each database\'s own' => sub {
 # ------- any schema -------
 
 subtest 'any schema' => sub {
-	forget_all($node, job_seconds => 0);
+	start_over($node, job_seconds => 0);
 	sql('CREATE DATABASE odd');
 	sql(q{CREATE SCHEMA "Odd, Ünd (so)"; CREATE EXTENSION clari_fdw SCHEMA "Odd, Ünd (so)"}, 'odd');
 	create_server($node, database => 'odd');
@@ -187,7 +186,7 @@ subtest 'DROP DATABASE in mid-export' => sub {
 	is(sim_posts(), 1, 'of that export');
 
 	make('doomed');
-	forget_all($node, job_seconds => 'hold');
+	start_over($node, job_seconds => 'hold');
 	sql("SELECT clari_prefetch('clari.forecasts', '{2026_Q1}')", 'doomed');
 	wait_until('a job runs', sub { sql("SELECT count(*) FROM clari_exports WHERE job_id <> ''") eq '1' });
 	sql("DROP DATABASE doomed");
