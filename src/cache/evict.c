@@ -14,6 +14,7 @@
  */
 #include "postgres.h"
 
+#include "base/report.h"
 #include "cache/internal.h"
 #include "store/store.h"
 
@@ -25,7 +26,7 @@
 
 /* Of /dev/shm this much stays free for parallel queries: a quarter, at most. */
 #define SHM_SHARE 4
-#define SHM_ENOUGH (64 * 1024 * 1024)
+#define SHM_ENOUGH ((uint64) 64 * 1024 * 1024)
 
 /* A rowset that was read from its file so often is put into memory again, when there is room. */
 #define POPULAR 3
@@ -211,6 +212,27 @@ remove_files(const ClariDropped *dropped, int *cause)
 	return left;
 }
 
+/* For the server's log: the names of the files, and the sizes of the segments, whose names nobody can look up. */
+static void
+log_dropped(const ClariDropped *dropped)
+{
+	if (!message_level_is_interesting(DEBUG1))
+		return;
+	for (int i = 0; i < dropped->nfiles; i++)
+	{
+		ClariError error = {.code = CLARI_ERROR_NONE};
+
+		if (dropped->files[i].generation != 0)
+			clari_store_name_file(&dropped->files[i].key, dropped->files[i].generation, &error);
+		ereport(DEBUG1,
+				(errmsg_internal("rowset cache: let %s go", error.detail[0] != '\0' ? "a file" : "a job's record"),
+				 error.detail[0] != '\0' ? errdetail_internal("%s", error.detail) : 0));
+	}
+	for (int i = 0; i < dropped->nsegments; i++)
+		ereport(DEBUG1, (errmsg_internal("rowset cache: let a segment of " UINT64_FORMAT " bytes go",
+										 (uint64) dropped->segments[i].bytes)));
+}
+
 int
 clari_dropped_release(const ClariDropped *dropped)
 {
@@ -227,6 +249,7 @@ clari_dropped_release(const ClariDropped *dropped)
 		ereport(LOG, (errcode(ERRCODE_IO_ERROR),
 					  errmsg("could not remove %d files of the rowset cache: %s", left, strerror(cause)),
 					  errdetail("They are in directory \"%s\".", clari_store_directory())));
+	log_dropped(dropped);
 	return left;
 }
 
@@ -427,12 +450,22 @@ take_a_segment(ClariVersion *version)
 	return victim != NULL;
 }
 
+/* For the server's log. */
+static void
+log_version(const ClariVersion *version, const char *what)
+{
+	ereport(DEBUG1, (errmsg_internal("rowset cache: %s %s, " UINT64_FORMAT " bytes, %s",
+									 clari_report_text(version->meta.forecast), version->meta.answered,
+									 (uint64) version->bytes, what)));
+}
+
 /* Makes room by one segment, and puts it back if it is read; false: there are no more to try. */
 static bool
 evict_a_segment(void)
 {
 	ClariVersion version;
 	SegmentTask task = {0};
+	bool gone = true;
 
 	if (!take_a_segment(&version))
 		return false;
@@ -444,9 +477,13 @@ evict_a_segment(void)
 		release_memory(version.bytes);
 		clari_cache_count(CLARI_COUNT_MEMORY_EVICTIONS, 1);
 	}
-	else if (!put_back(&version))
+	else if (put_back(&version))
+		gone = false;
+	else
 		clari_cache_discard_segment(version.segment, version.bytes);
 	RESUME_INTERRUPTS();
+	if (gone)
+		log_version(&version, "had to leave shared memory");
 	return true;
 }
 
@@ -529,6 +566,7 @@ clari_cache_promote(const ClariVersion *version, const void *bytes)
 {
 	SegmentTask task = {.bytes = bytes, .length = version->bytes};
 	ClariEntryShared *entry;
+	bool promoted = false;
 
 	if (!reserve_memory(version->bytes, false))
 	{
@@ -547,8 +585,11 @@ clari_cache_promote(const ClariVersion *version, const void *bytes)
 		clari_cache_unlock();
 		if (entry == NULL)
 			clari_cache_discard_segment(task.handle, version->bytes);
+		promoted = entry != NULL;
 	}
 	RESUME_INTERRUPTS();
+	if (promoted)
+		log_version(version, "is in shared memory again");
 }
 
 bool

@@ -116,6 +116,18 @@ insert_locked(const ClariStoreFound *found, ClariDropped *dropped)
 	return true;
 }
 
+/* For the server's log. */
+static void
+log_loaded(const ClariStoreFound *found)
+{
+	const char *forecast = found->is_record ? found->record.forecast : found->meta.forecast;
+	const char *period = found->is_record ? found->record.period : found->meta.answered;
+
+	ereport(DEBUG1, (errmsg_internal("rowset cache: loaded the %s of %s %s, " UINT64_FORMAT " bytes",
+									 found->is_record ? "job's record" : "file", clari_report_text(forecast),
+									 period[0] != '\0' ? period : "current", found->bytes)));
+}
+
 static void
 load_one(const ClariStoreFound *found)
 {
@@ -133,6 +145,8 @@ load_one(const ClariStoreFound *found)
 	if (!wanted)
 		remove_found(found);
 	clari_dropped_release(&dropped);
+	if (found->good && wanted)
+		log_loaded(found);
 	if (!found->good)
 		warn_of_damage(found);
 }

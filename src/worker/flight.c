@@ -253,6 +253,39 @@ clari_flight_tell(const ClariFlight *flight)
 	clari_cache_progress(flight->order.index, &progress);
 }
 
+/* Why a step changed the job's state, for the server's log; UTF-8. */
+static const char *
+reason(const ClariJobEvent *event)
+{
+	switch (event->kind)
+	{
+		case CLARI_EVENT_TICK:
+			return "it is time";
+		case CLARI_EVENT_REPLY:
+			return psprintf("answered with HTTP status %d", event->status);
+		case CLARI_EVENT_LISTED:
+			return "the list of jobs came";
+		case CLARI_EVENT_DECODED:
+			return "the file is good";
+		case CLARI_EVENT_BROKEN:
+		case CLARI_EVENT_REFUSED:
+		case CLARI_EVENT_CANCEL:
+			return event->error->message;
+	}
+	return "unknown";
+}
+
+static void
+log_transition(const ClariFlight *flight, ClariJobState before, const ClariJobEvent *event)
+{
+	ClariJobState after = flight->job.state;
+
+	if (after != before)
+		ereport(DEBUG1, (errmsg_internal("export %s: from %s to %s (%s)", clari_report_text(clari_flight_name(flight)),
+										 clari_job_state_name(before), clari_job_state_name(after),
+										 clari_report_text(reason(event)))));
+}
+
 /* ------- the end of a flight ------- */
 
 static void
@@ -614,6 +647,7 @@ step(ClariFlight *flight, const ClariJobEvent *event)
 {
 	int32 retries = flight->job.total_retries;
 	bool without_crm = flight->job.without_crm;
+	ClariJobState before = flight->job.state;
 	ClariJobAction action;
 
 	flight->doubt = flight->job.doubt;
@@ -627,6 +661,7 @@ step(ClariFlight *flight, const ClariJobEvent *event)
 		abandon_calls(flight);
 	if (action != CLARI_ACTION_PUBLISH && action != CLARI_ACTION_FAIL)
 		clari_flight_tell(flight);
+	log_transition(flight, before, event);
 	carry_out(flight, action);
 }
 
