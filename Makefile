@@ -41,7 +41,7 @@ build/unit/%.o: src/%.c $(PURE_HEADERS)
 build/unit/%: test/unit/%.c $(PURE:%=build/unit/%.o)
 	$(CC) $(PURE_CFLAGS) -o $@ $^ $(PURE_LIBS)
 
-unit: $(UNIT)
+unit: $(UNIT) ## unit tests of the pure rooms, with sanitizers
 	prove --exec '' $(UNIT)
 
 # Each fuzzer for some seconds, on a copy of its corpus; fuzz_json.c makes two.  Needs clang with libFuzzer.
@@ -64,15 +64,44 @@ $(FUZZ:%=fuzz-%): fuzz-%: build/fuzz/%
 	$< -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=build/fuzz/crash-$*- \
 		$(addprefix -dict=,$(wildcard test/fuzz/$*.dict)) build/corpus/$*
 
-fuzz: $(FUZZ:%=fuzz-%)
+fuzz: $(FUZZ:%=fuzz-%) ## all fuzzers, each for FUZZ_SECONDS; one is fuzz-NAME
 
 # What PGXN wants: the last commit, as a zip file whose name has the version of META.json.
 DISTVERSION = $(shell sed -n 's/^   "version": "\(.*\)",$$/\1/p' META.json)
 
-dist:
+dist: ## the archive for PGXN, of the last commit
 	@case '$(DISTVERSION)' in '$(EXTVERSION)'.*) ;; *) echo 'META.json is of $(DISTVERSION), clari_fdw.control of $(EXTVERSION)' >&2; exit 1;; esac
 	git archive --format zip --prefix $(EXTENSION)-$(DISTVERSION)/ --output $(EXTENSION)-$(DISTVERSION).zip HEAD
 
+# Which lines of the pure rooms the unit tests run: a line for each file, and the files themselves in build/coverage/*.gcov.
+build/coverage/%.o: src/%.c $(PURE_HEADERS)
+	@mkdir -p $(@D)
+	$(CC) $(PURE_CFLAGS) --coverage -c -o $@ $<
+
+build/coverage/%: test/unit/%.c $(PURE:%=build/coverage/%.o)
+	$(CC) $(PURE_CFLAGS) --coverage -o $@ $^ $(PURE_LIBS)
+
+coverage: $(UNIT:build/unit/%=build/coverage/%) ## lines of the pure rooms that the unit tests run
+	@find build/coverage -name '*.gcda' -delete
+	@for test in $^; do $$test >build/coverage/log || { cat build/coverage/log; exit 1; }; done
+	@gcov -r -p $(PURE:%=build/coverage/%.gcda) | sed -n "/^File 'src.*c'$$/ { s/File '\(.*\)'/\1/; h; n; s/Lines executed:\(.*\)/\1/; G; s/\n/  /p; }"
+	@mv *.gcov build/coverage
+
+FORMATTED = clari_fdw.c $(wildcard src/*.h src/*/*.[ch] test/unit/*.[ch] test/fuzz/*.c)
+
+format: ## clang-format on all of the C code
+	clang-format -i $(FORMATTED)
+
+lint: ## clang-tidy by .clang-tidy
+	printf '%s\n' clari_fdw.c $(wildcard src/*/*.c) | xargs -P 2 -I{} clang-tidy --quiet {} -- -std=gnu11 $(PG_CPPFLAGS)
+
+help: ## this list
+	@echo 'all              the extension (PG_CONFIG: for which PostgreSQL)'
+	@echo 'install          it, for that PostgreSQL; uninstall'
+	@echo 'installcheck     tests on what is installed (bash test/check.sh runs all tests, and installs nothing)'
+	@echo 'clean            removes what was built'
+	@sed -n 's/^\([a-z]*\):.* ## \(.*\)/\1 \2/p' $(firstword $(MAKEFILE_LIST)) | while read -r target what; do printf '%-16s %s\n' $$target "$$what"; done
+
 EXTRA_CLEAN = build $(EXTENSION)-*.zip
 
-.PHONY: unit fuzz $(FUZZ:%=fuzz-%) dist
+.PHONY: unit fuzz $(FUZZ:%=fuzz-%) coverage format lint help dist

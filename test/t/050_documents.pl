@@ -30,6 +30,8 @@ my $config = $ENV{PG_CONFIG} // 'pg_config';
 chomp(my $libraries = qx{$config --pkglibdir});
 my $has_cron = -e "$libraries/pg_cron.so";
 my @documents = ("$top/README.md", sort glob "$top/doc/*.md");
+# Nothing in these runs; but what they lead to is there.
+my @others = map { "$top/$_" } qw(CONTRIBUTING.md SECURITY.md test/t/README.md);
 my %known = map { $_ => 1 } ('', qw(sql conf sh text));
 
 # The current quarter's last export was on this day, whatever the clock says: that quarter is open, the others are closed.
@@ -237,7 +239,7 @@ sub anchors_of
 }
 
 subtest 'links' => sub {
-	for my $document (@documents)
+	for my $document (@documents, @others)
 	{
 		for my $link (grep { !/^https?:/ } slurp_file($document) =~ /\]\(([^)\s]+)\)/g)
 		{
@@ -246,6 +248,16 @@ subtest 'links' => sub {
 			ok(-f $file && (!defined $anchor || grep { $_ eq $anchor } anchors_of($file)), basename($document) . " leads to $link");
 		}
 	}
+};
+
+subtest 'scripts and tests that are named' => sub {
+	for my $document (@others)
+	{
+		my $text = slurp_file($document);
+		ok(-f "$top/$_", basename($document) . " names $_") for $text =~ /\b((?:test|src|doc|sql)\/[\w\/.]+\.(?:sh|py|pl|md))\b/g;
+	}
+	my @listed = slurp_file("$top/test/t/README.md") =~ /^\| .* \| `(\w+\.pl)` \|$/mg;
+	is(join(' ', sort @listed), join(' ', map { basename($_) } sort glob "$top/test/t/*.pl"), 'test/t/README.md lists every test');
 };
 
 # ------- what the reference has to name -------

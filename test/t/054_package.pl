@@ -70,8 +70,9 @@ subtest 'make dist' => sub {
 	cmp_ok(scalar @names, '>', 100, "and makes $name.zip");
 	is(join(' ', grep { !/^$name\// } @names), '', 'with all files in one directory');
 	my %there = map { $_ => 1 } @names;
-	ok($there{"$name/$_"}, "among them $_") for qw(META.json Makefile README.md LICENSE clari_fdw.control clari_fdw.c test/check.sh),
+	ok($there{"$name/$_"}, "among them $_") for qw(META.json Makefile README.md LICENSE CONTRIBUTING.md SECURITY.md clari_fdw.control clari_fdw.c test/check.sh),
 	  map { $meta->{provides}{clari_fdw}{$_} } qw(file docfile);
+	is(join(' ', grep { /^$name\/\.(?:ci|github)\// } @names), '', 'but nothing for machines that run tests');
 	system('sed', '-i', 's/^default_version.*/default_version = \'7.7\'/', "$temporary/dist/clari_fdw.control");
 	isnt(system("make -s -C $temporary/dist dist 2>$temporary/error"), 0, 'where the versions disagree, it fails');
 	like(slurp_file("$temporary/error"), qr/META.json is of \Q$meta->{version}\E, clari_fdw.control of 7.7/, 'and says so');
