@@ -11,6 +11,7 @@
 #include "session/reader.h"
 
 #include "base/report.h"
+#include "compat.h"
 #include "store/store.h"
 
 #include "storage/fd.h"
