@@ -360,7 +360,7 @@ subtest 'a temporary target, and first syncs at once' => sub {
 # ------- what others do in the midst of it -------
 
 subtest 'clari_syncs is dropped by a trigger of the target' => sub {
-	start_over();
+	begin_with_new_tables();
 	done($boss, q{CREATE FUNCTION drops() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN DROP TABLE IF EXISTS public.clari_syncs; RETURN NULL; END';
 		CREATE TRIGGER drops AFTER INSERT ON clari_forecasts EXECUTE FUNCTION drops()});
 	my $said = $session->query(sync([ 1 ]));
@@ -371,7 +371,7 @@ subtest 'clari_syncs is dropped by a trigger of the target' => sub {
 };
 
 subtest 'the options of the foreign table are changed while a sync waits' => sub {
-	start_over();
+	begin_with_new_tables();
 	done($session, sync([ 1 ]));
 	sim_set({ job_seconds => 'hold' }, period => '2026_Q1');
 	$session->start(sync([ 1 ], 'delete_missing => true'));
@@ -384,7 +384,7 @@ subtest 'the options of the foreign table are changed while a sync waits' => sub
 };
 
 subtest 'children of the foreign table' => sub {
-	start_over();
+	begin_with_new_tables();
 	done($boss, "CREATE TABLE clari.planted () INHERITS (clari.forecasts);
 		INSERT INTO clari.planted (owner_email, time_period, forecast_name, exported_at) VALUES ('x', '2026_Q1', 'net_arr', '2099-01-01')");
 	like($session->query(sync([ 1 ])), qr/ 50 inserted/, 'are not merged');
@@ -393,7 +393,7 @@ subtest 'children of the foreign table' => sub {
 };
 
 subtest 'a first sync that fails claims nothing' => sub {
-	start_over();
+	begin_with_new_tables();
 	sim_fault({ status => 400, json => { code => 'bad_request', message => 'No.' } }, step => 'post', times => 1);
 	like($session->query("CALL clari_sync('euros.forecasts', '{2026_Q1}')"), qr/^ERROR:  HV000: /m, 'one fails');
 	like($session->query(sync([ 1 ])), qr/ 50 inserted/, 'that of another source does not');
@@ -402,7 +402,7 @@ subtest 'a first sync that fails claims nothing' => sub {
 };
 
 subtest 'rows that are newer than the export do not count as missing' => sub {
-	start_over();
+	begin_with_new_tables();
 	done($session, sync([ 1 ]));
 	done($boss, "UPDATE clari_forecasts SET owner_email = 'new ' || owner_email, exported_at = '2099-01-01' WHERE owner_email < (SELECT max(owner_email) FROM clari_forecasts)");
 	like($session->query(sync([ 1 ], 'delete_missing => true')), qr/ 49 inserted, 0 updated, 1 unchanged, 0 deleted/, 'and stay');
