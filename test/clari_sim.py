@@ -1566,7 +1566,7 @@ class Server:
         self.url = f"{'https' if tls else 'http'}://{f'[{host}]' if ':' in host else self.host}:{self.port}"
 
     def serve_forever(self):
-        threading.stack_size(512 * 1024)
+        threading.stack_size(16 * 1024 * 1024)   # a deep JSON body takes as much from Python 3.12 on
         while True:
             try:
                 sock, _ = self.listener.accept()
