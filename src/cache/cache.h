@@ -52,31 +52,31 @@ typedef struct ClariVersion
 
 typedef enum ClariLookup
 {
-	CLARI_LOOKUP_READY,       /* *version serves; with an error code, *error is a warning from its export */
-	CLARI_LOOKUP_STALE,       /* the same, but it is to be exported anew: stale-while-revalidate */
-	CLARI_LOOKUP_STALE_ERROR, /* *version serves, as the export failed: *error says why; stale-if-error */
-	CLARI_LOOKUP_FLYING,      /* an export is under way or queued: *flight tells which */
-	CLARI_LOOKUP_QUEUED,      /* the same, and it was this look-up that queued it */
-	CLARI_LOOKUP_FAILED,      /* *error says why, now or within the last ten seconds */
-	CLARI_LOOKUP_ABSENT,      /* nothing serves, and nothing was queued because that was not wanted */
-	CLARI_LOOKUP_LATER        /* no room in the queue, or what is under way is too old: ask again later */
+	CLARI_LOOKUP_READY,  /* *version serves; with an error code, *error is a warning from its export */
+	CLARI_LOOKUP_STALE,  /* *version serves as RFC 5861 allows; *error says why its renewal failed, if it has a code */
+	CLARI_LOOKUP_FLYING, /* an export is under way or queued: *flight tells which */
+	CLARI_LOOKUP_QUEUED, /* the same, and it was this look-up that queued it */
+	CLARI_LOOKUP_FAILED, /* *error says why, now or within the last ten seconds */
+	CLARI_LOOKUP_ABSENT  /* nothing serves yet; where a transport was given, the caller asks again later */
 } ClariLookup;
 
 /* What is looked up. */
 typedef struct ClariInquiry
 {
-	const ClariKey *key;
-	const ClariRequest *request;     /* of an export to be queued */
-	const ClariTransport *transport; /* of the same; NULL: none is to be queued */
+	const ClariRequest *request;
+	const ClariKey *key;             /* the request's: clari_request_key() */
+	const ClariTransport *transport; /* of an export to be queued; NULL: none is to be queued */
 	uint64 *joined;                  /* the flight is wanted until clari_cache_leave(); NULL: it is not */
 } ClariInquiry;
 
 /*
- * Looks the key up.  flight is in and out: 0, or the flight that the caller has
- * waited for, which serves (or fails) whatever its age, unless the caller is
- * strict (anew, max_age).  With a transport, an export is queued where nothing
- * serves (CLARI_LOOKUP_QUEUED) or something stale does, and workers are started
- * for it; without one, the answer is CLARI_LOOKUP_ABSENT where nothing serves.
+ * Looks an export up.  A quarter that has no rows of its own is served by those of
+ * the export without a period, if Clari answered that with this very quarter.
+ * flight is in and out: 0, or the flight that the caller has waited for, which
+ * serves (or fails) whatever its age, unless the caller is strict (anew, max_age).
+ * With a transport, an export is queued where nothing serves (CLARI_LOOKUP_QUEUED)
+ * or something stale does, and workers are started for it; but not if the queue is
+ * full, or what is under way was POSTed too early for a strict caller.
  * Who joins is counted as wanting the flight that it gets: once, when *flight
  * changes to it; *joined is that flight then, even if this raises, and else stays
  * as it is.  The first look-up after a start loads what is on disk, acting on

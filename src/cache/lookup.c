@@ -26,6 +26,8 @@ typedef struct Question
 {
 	const ClariInquiry *inquiry;
 	const ClariFreshness *freshness;
+	ClariRequest current; /* the same export without a period … */
+	ClariKey current_key; /* … and its key */
 	ClariKey account;
 	Oid role;
 	uint64 *flight;        /* in and out, as the three below: see clari_cache_lookup() */
@@ -43,7 +45,8 @@ is_strict(const ClariFreshness *freshness)
 }
 
 static void
-fill_flight_locked(ClariFlightShared *flight, ClariEntryShared *entry, const Question *question)
+fill_flight_locked(ClariFlightShared *flight, const ClariEntryShared *entry, const ClariRequest *request,
+				   const Question *question)
 {
 	const ClariFreshness *freshness = question->freshness;
 	const ClariTransport *transport = question->inquiry->transport;
@@ -66,19 +69,18 @@ fill_flight_locked(ClariFlightShared *flight, ClariEntryShared *entry, const Que
 			Max(Min(flight->fresh_since, freshness->since - (int64) transport->export_timeout * 1000), invalidated_at);
 	flight->cache_ttl = freshness->cache_ttl;
 	flight->closed_period_ttl = freshness->closed_period_ttl;
-	flight->request = *question->inquiry->request;
+	flight->request = *request;
 	flight->transport = *transport;
 	flight->used = true;
 }
 
 /*
- * Queues an export, in a new entry if there is none yet; NULL: no room, and
- * nothing was dropped for it.
+ * Queues the request's export; in a new entry, of the inquiry's key, if there is
+ * none yet.  NULL: there is no room, and nothing was dropped for it.
  */
 static ClariFlightShared *
-queue_locked(ClariEntryShared *entry, Question *question)
+queue_locked(ClariEntryShared *entry, const ClariRequest *request, Question *question)
 {
-	const ClariRequest *request = question->inquiry->request;
 	ClariFlightShared *flight = free_flight_locked();
 
 	if (flight == NULL && clari_flight_displace_locked(question->role, &question->account))
@@ -88,7 +90,7 @@ queue_locked(ClariEntryShared *entry, Question *question)
 	if (entry == NULL && (entry = clari_entry_insert_locked(question->inquiry->key, &question->dropped)) == NULL)
 		return NULL;
 	clari_entry_describe_locked(entry, request->base_url, request->forecast, request->period);
-	fill_flight_locked(flight, entry, question);
+	fill_flight_locked(flight, entry, request, question);
 	entry->flight = (int) (flight - clari_control->flights);
 	entry->role = question->role;
 	entry->used_at = ++clari_control->clock;
@@ -98,7 +100,7 @@ queue_locked(ClariEntryShared *entry, Question *question)
 }
 
 static ClariLookup
-serve_locked(ClariEntryShared *entry, const Question *question, bool waited, ClariLookup how)
+serve_locked(ClariEntryShared *entry, const Question *question, ClariLookup how)
 {
 	const ClariFreshness *freshness = question->freshness;
 
@@ -107,10 +109,8 @@ serve_locked(ClariEntryShared *entry, const Question *question, bool waited, Cla
 	entry->file_reads += entry->version.segment == DSM_HANDLE_INVALID;
 	entry->ttl = clari_rowset_ttl(&entry->version.meta, freshness->cache_ttl, freshness->closed_period_ttl);
 	entry->used_at = ++clari_control->clock;
-	entry->hits += how != CLARI_LOOKUP_STALE; /* which is looked up once more, to be renewed */
-	if (how == CLARI_LOOKUP_READY && !waited)
-		clari_control->stats.counts[CLARI_COUNT_HITS]++;
-	else if (how == CLARI_LOOKUP_STALE_ERROR)
+	entry->hits++;
+	if (how == CLARI_LOOKUP_STALE)
 		clari_control->stats.counts[CLARI_COUNT_STALE_HITS]++;
 	*question->version = entry->version;
 	return how;
@@ -126,8 +126,9 @@ serves_stale_locked(const ClariEntryShared *entry, const ClariFreshness *freshne
 }
 
 /*
- * May stale rows be shown in place of the error?  Not of one that says that the
- * caller may not see them, or has asked for them wrongly; nor of a cancellation.
+ * May stale rows be shown in place of an error with this code?  Not of one that
+ * says that the caller may not see them, or has asked for them wrongly; nor of a
+ * cancellation.
  */
 static bool
 is_masked(ClariErrorCode code)
@@ -136,15 +137,20 @@ is_masked(ClariErrorCode code)
 		   !clari_error_is_cancel(code);
 }
 
+/* Are the entry's stale rows shown in place of its error? */
+static bool
+masks_failure_locked(const ClariEntryShared *entry, const ClariFreshness *freshness)
+{
+	return is_masked(entry->error.code) && serves_stale_locked(entry, freshness, freshness->stale_if_error);
+}
+
 static ClariLookup
 failed_locked(ClariEntryShared *entry, const Question *question)
 {
-	const ClariFreshness *freshness = question->freshness;
-
 	*question->error = entry->error;
-	if (!is_masked(entry->error.code) || !serves_stale_locked(entry, freshness, freshness->stale_if_error))
+	if (!masks_failure_locked(entry, question->freshness))
 		return CLARI_LOOKUP_FAILED;
-	return serve_locked(entry, question, false, CLARI_LOOKUP_STALE_ERROR);
+	return serve_locked(entry, question, CLARI_LOOKUP_STALE);
 }
 
 /*
@@ -184,7 +190,7 @@ waited_for_locked(ClariEntryShared *entry, const Question *question)
 			return CLARI_LOOKUP_ABSENT;
 		if (entry->warned_flight == entry->version.meta.generation)
 			*question->error = entry->error;
-		return serve_locked(entry, question, true, CLARI_LOOKUP_READY);
+		return serve_locked(entry, question, CLARI_LOOKUP_READY);
 	}
 	if (entry->flight != CLARI_NO_INDEX && clari_control->flights[entry->flight].generation == flight)
 		return CLARI_LOOKUP_FLYING;
@@ -230,73 +236,98 @@ join_locked(ClariFlightShared *flight, const Question *question, ClariLookup how
 	return how;
 }
 
+/* Queues the export that renews what is stale; unless one is under way, or has failed a moment ago. */
+static void
+renew_locked(ClariEntryShared *entry, const ClariRequest *request, Question *question)
+{
+	ClariFlightShared *flight;
+
+	if (question->inquiry->transport == NULL || entry->flight != CLARI_NO_INDEX || failed_just_now_locked(entry))
+		return;
+	flight = queue_locked(entry, request, question);
+	if (flight != NULL)
+		flight->kept = true;
+}
+
+/* Serves what is fresh; or what is stale, and then its export, which is the request's, is renewed. */
 static ClariLookup
-lookup_locked(ClariEntryShared *entry, const Question *question)
+find_rowset_locked(ClariEntryShared *entry, const ClariRequest *request, Question *question)
 {
 	const ClariFreshness *freshness = question->freshness;
 
+	if (clari_entry_is_younger(entry, freshness, clari_freshness_age(&entry->version.meta, freshness)))
+	{
+		clari_control->stats.counts[CLARI_COUNT_HITS]++;
+		return serve_locked(entry, question, CLARI_LOOKUP_READY);
+	}
+	if (!serves_stale_locked(entry, freshness, freshness->stale_while_revalidate) ||
+		(entry->failed_flight != 0 && !is_masked(entry->error.code)))
+		return CLARI_LOOKUP_ABSENT;
+	if (entry->failed_flight != 0)
+		*question->error = entry->error; /* the export that was to renew it: told, as with stale-if-error */
+	(void) serve_locked(entry, question, CLARI_LOOKUP_STALE);
+	renew_locked(entry, request, question);
+	return CLARI_LOOKUP_STALE;
+}
+
+/* What the export's own entry has for the caller; ABSENT: nothing. */
+static ClariLookup
+find_own_locked(ClariEntryShared *entry, Question *question)
+{
+	const ClariFreshness *freshness = question->freshness;
+	ClariLookup result;
+
 	if (*question->flight != 0)
 	{
-		ClariLookup waited = waited_for_locked(entry, question);
-
-		if (waited != CLARI_LOOKUP_ABSENT)
-			return waited;
+		result = waited_for_locked(entry, question);
+		if (result != CLARI_LOOKUP_ABSENT)
+			return result;
 		*question->flight = 0;
 	}
-	if (clari_entry_is_younger(entry, freshness, clari_freshness_age(&entry->version.meta, freshness)))
-		return serve_locked(entry, question, false, CLARI_LOOKUP_READY);
-	if (serves_stale_locked(entry, freshness, freshness->stale_while_revalidate) &&
-		(entry->failed_flight == 0 || is_masked(entry->error.code)))
-	{
-		if (entry->failed_flight != 0)
-			*question->error = entry->error; /* the export that was to renew it: told, as with stale-if-error */
-		return serve_locked(entry, question, false, CLARI_LOOKUP_STALE);
-	}
+	result = find_rowset_locked(entry, question->inquiry->request, question);
+	if (result != CLARI_LOOKUP_ABSENT)
+		return result;
 	if (entry->flight != CLARI_NO_INDEX)
-	{
-		if (!flight_serves_locked(entry, freshness))
-			return CLARI_LOOKUP_LATER;
-		return join_locked(&clari_control->flights[entry->flight], question, CLARI_LOOKUP_FLYING);
-	}
+		return flight_serves_locked(entry, freshness)
+				   ? join_locked(&clari_control->flights[entry->flight], question, CLARI_LOOKUP_FLYING)
+				   : CLARI_LOOKUP_ABSENT;
 	if (!freshness->anew && failed_just_now_locked(entry))
 		return failed_locked(entry, question);
 	return CLARI_LOOKUP_ABSENT;
 }
 
-/* Queues the export that renews what was served stale; unless one is under way, or has failed a moment ago. */
-static void
-revalidate_locked(ClariEntryShared *entry, Question *question)
+/* A quarter that has no rowset of its own may be the current one, exported without a period; ABSENT: it is not. */
+static ClariLookup
+find_as_current_locked(Question *question)
 {
-	ClariFlightShared *flight;
+	const char *period = question->inquiry->request->period;
+	ClariEntryShared *entry = period[0] != '\0' ? clari_entry_find_locked(&question->current_key) : NULL;
+	ClariLookup result;
 
-	entry->hits++;
-	clari_control->stats.counts[CLARI_COUNT_STALE_HITS]++;
-	if (entry->flight != CLARI_NO_INDEX || failed_just_now_locked(entry))
-		return;
-	flight = queue_locked(entry, question);
-	if (flight != NULL)
-		flight->kept = true;
+	if (entry == NULL || strcmp(entry->version.meta.answered, period) != 0)
+		return CLARI_LOOKUP_ABSENT;
+	result = find_rowset_locked(entry, &question->current, question);
+	if (result == CLARI_LOOKUP_ABSENT && entry->flight == CLARI_NO_INDEX && failed_just_now_locked(entry) &&
+		masks_failure_locked(entry, question->freshness))
+		return failed_locked(entry, question);
+	return result;
 }
 
 static ClariLookup
 answer_locked(Question *question)
 {
-	ClariEntryShared *entry = clari_entry_find_locked(question->inquiry->key);
-	ClariLookup result = CLARI_LOOKUP_ABSENT;
+	const ClariInquiry *inquiry = question->inquiry;
+	ClariEntryShared *entry = clari_entry_find_locked(inquiry->key);
+	ClariLookup result = entry != NULL ? find_own_locked(entry, question) : CLARI_LOOKUP_ABSENT;
 	ClariFlightShared *flight;
 
-	if (entry != NULL)
-		result = lookup_locked(entry, question);
-	if (question->inquiry->transport == NULL)
+	if (result == CLARI_LOOKUP_ABSENT)
+		result = find_as_current_locked(question);
+	if (result != CLARI_LOOKUP_ABSENT || inquiry->transport == NULL ||
+		(entry != NULL && entry->flight != CLARI_NO_INDEX))
 		return result;
-	if (result == CLARI_LOOKUP_STALE)
-		revalidate_locked(entry, question);
-	if (result != CLARI_LOOKUP_ABSENT)
-		return result;
-	flight = queue_locked(entry, question);
-	if (flight == NULL)
-		return CLARI_LOOKUP_LATER;
-	return join_locked(flight, question, CLARI_LOOKUP_QUEUED);
+	flight = queue_locked(entry, inquiry->request, question);
+	return flight != NULL ? join_locked(flight, question, CLARI_LOOKUP_QUEUED) : CLARI_LOOKUP_ABSENT;
 }
 
 ClariLookup
@@ -308,7 +339,10 @@ clari_cache_lookup(const ClariInquiry *inquiry, const ClariFreshness *freshness,
 	ClariError refused;
 
 	error->code = CLARI_ERROR_NONE;
-	if (inquiry->transport != NULL && !clari_request_account(inquiry->request, &question.account, error))
+	question.current = *inquiry->request;
+	question.current.period[0] = '\0';
+	if (!clari_request_key(&question.current, &question.current_key, error) ||
+		!clari_request_account(inquiry->request, &question.account, error))
 		return CLARI_LOOKUP_FAILED;
 	question.inquiry = inquiry;
 	question.freshness = freshness;

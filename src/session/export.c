@@ -125,7 +125,7 @@ static void
 look_up(const ClariTransport *transport, const ClariFreshness *freshness, ClariExport *export)
 {
 	ClariInterest *interest = export->interest;
-	ClariInquiry inquiry = {&export->key, &export->request, transport, NULL};
+	ClariInquiry inquiry = {&export->request, &export->key, transport, NULL};
 	TimestampTz asked_at = GetCurrentTimestamp(); /* before any worker can POST for it */
 
 	if (interest != NULL)
@@ -133,8 +133,10 @@ look_up(const ClariTransport *transport, const ClariFreshness *freshness, ClariE
 	export->state = clari_cache_lookup(&inquiry, freshness, &export->flight, &export->version, &export->error);
 	if (interest != NULL && *inquiry.joined == 0)
 		interest->count--;
-	export->stale_if_error = export->state == CLARI_LOOKUP_STALE_ERROR || export->state == CLARI_LOOKUP_STALE;
-	if (export->state == CLARI_LOOKUP_QUEUED)
+	export->stale = export->state == CLARI_LOOKUP_STALE;
+	if (export->stale)
+		export->state = CLARI_LOOKUP_READY;
+	else if (export->state == CLARI_LOOKUP_QUEUED)
 	{
 		export->queued_at = asked_at;
 		export->state = CLARI_LOOKUP_FLYING;
@@ -142,49 +144,11 @@ look_up(const ClariTransport *transport, const ClariFreshness *freshness, ClariE
 	export->flew = export->flew || export->state == CLARI_LOOKUP_FLYING;
 }
 
-/* Does the look-up's answer come with a version? */
-static bool
-has_version(ClariLookup state)
-{
-	return state == CLARI_LOOKUP_READY || state == CLARI_LOOKUP_STALE || state == CLARI_LOOKUP_STALE_ERROR;
-}
-
 bool
 clari_export_find(const ClariFreshness *freshness, ClariExport *export)
 {
 	look_up(NULL, freshness, export);
-	return has_version(export->state);
-}
-
-/* A quarter that has no rowset of its own may be the current one, exported without a period. */
-static bool
-find_as_current(const ClariOptions *options, const ClariFreshness *freshness, ClariExport *export)
-{
-	ClariExport current;
-
-	if (export->request.period[0] == '\0')
-		return false;
-	clari_export_init(options, "", NULL, &current);
-	if (!clari_export_find(freshness, &current) || strcmp(current.version.meta.answered, export->request.period) != 0)
-		return false;
-	if (current.state == CLARI_LOOKUP_STALE)
-		look_up(&options->transport, freshness, &current); /* to be renewed behind */
-	export->version = current.version;
-	export->error = current.error;
-	export->stale_if_error = current.stale_if_error;
-	return has_version(current.state);
-}
-
-static void
-poll_one(const ClariOptions *options, const ClariFreshness *freshness, ClariExport *export)
-{
-	(void) clari_export_find(freshness, export);
-	if (export->state == CLARI_LOOKUP_ABSENT && find_as_current(options, freshness, export))
-		export->state = CLARI_LOOKUP_READY;
-	if (export->state == CLARI_LOOKUP_ABSENT || export->state == CLARI_LOOKUP_STALE)
-		look_up(&options->transport, freshness, export);
-	if (has_version(export->state))
-		export->state = CLARI_LOOKUP_READY;
+	return export->state == CLARI_LOOKUP_READY;
 }
 
 /* Neither ready nor failed. */
@@ -202,7 +166,7 @@ clari_export_poll(const ClariOptions *options, const ClariFreshness *freshness, 
 	for (int i = 0; i < count; i++)
 	{
 		if (is_open(&exports[i]))
-			poll_one(options, freshness, &exports[i]);
+			look_up(&options->transport, freshness, &exports[i]);
 		open = open || is_open(&exports[i]);
 	}
 	return !open;
@@ -316,7 +280,7 @@ clari_export_warn(const ClariExport *export)
 
 	if (export->error.code == CLARI_ERROR_NONE)
 		return;
-	if (!export->stale_if_error)
+	if (!export->stale)
 	{
 		clari_error_report(WARNING, &export->error);
 		return;

@@ -37,7 +37,7 @@ typedef struct ClariExport
 	ClariLookup state;       /* after clari_export_poll(): ready (also when stale), failed, or still open */
 	ClariVersion version;    /* when ready */
 	ClariError error;        /* why it failed; when ready, what is to be warned of, if it has a code */
-	bool stale_if_error;     /* it is ready with stale rows, because the export failed for that error */
+	bool stale;              /* it is ready with stale rows; the error says why they could not be renewed */
 	int failed_openings;     /* how many versions were gone or damaged when they were to be opened */
 } ClariExport;
 

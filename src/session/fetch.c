@@ -311,7 +311,7 @@ warn_once(ClariStatement *statement, const ClariExport *export)
 
 	if (export->error.code == CLARI_ERROR_NONE)
 		return;
-	if (!export->stale_if_error)
+	if (!export->stale)
 	{
 		if (statement->warned != NULL && strcmp(statement->warned, message) == 0)
 			return;
@@ -455,7 +455,7 @@ clari_fetch_rescan(ClariFetch *fetch, bool choose_again)
 static const char *
 source_of(const Item *item)
 {
-	if (item->export.stale_if_error)
+	if (item->export.stale)
 		return "stale";
 	if (item->export.flew)
 		return "export";
