@@ -3,7 +3,7 @@
  *		What the jobs of an account have told of it: whose key it is, its
  *		organization and currency, and what Clari does not export for it.
  *
- * Runs in sessions and workers.  A bounded memory: the oldest go first.
+ * Runs in sessions and workers.  Its memory is bounded: the oldest facts go first.
  */
 #include "postgres.h"
 

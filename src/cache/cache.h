@@ -2,7 +2,7 @@
  * cache.h
  *		The entry table: which rowsets there are, and which are on their way.
  *
- * Cache and queue are one fixed array of entries in a control segment, under
+ * Cache and queue are one fixed array of slots in a control segment, under
  * one LWLock.  Find-or-insert under that lock is the single flight; one
  * condition variable wakes whoever waits.  This is what sessions ask; what
  * workers take and give back is in worker.h.
@@ -31,12 +31,12 @@ extern void clari_cache_init(void);
 typedef struct ClariFreshness
 {
 	TimestampTz since;            /* the statement's start */
-	int64 cache_ttl;              /* a rowset serves if its POST was sent after since - ttl */
-	int64 closed_period_ttl;      /* instead, for a quarter that was over when it was exported */
-	int64 stale_while_revalidate; /* so much older serves at once, and is exported anew behind (RFC 5861) */
-	int64 stale_if_error;         /* so much older serves if the export fails */
-	int64 max_age;                /* of a quarter that is not closed; negative: its TTL decides */
-	bool anew;                    /* whatever is cached, and even if it failed a moment ago */
+	int64 cache_ttl;              /* a rowset serves if its POST was sent after since - cache_ttl */
+	int64 closed_period_ttl;      /* in its place, for a quarter that was over when it was exported */
+	int64 stale_while_revalidate; /* a rowset too old by up to this serves, while it is renewed (RFC 5861) */
+	int64 stale_if_error;         /* a rowset too old by up to this serves, if its export fails (RFC 5861) */
+	int64 max_age;                /* in place of cache_ttl, for a quarter that was not over; negative: not given */
+	bool anew; /* only what is POSTed after since serves, and a failure of a moment ago does not count */
 } ClariFreshness;
 
 /* How old a rowset with these metadata may be at the statement's start. */
@@ -55,7 +55,7 @@ typedef enum ClariLookup
 	CLARI_LOOKUP_READY,  /* *version serves; with an error code, *error is a warning from its export */
 	CLARI_LOOKUP_STALE,  /* *version serves as RFC 5861 allows; *error says why its renewal failed, if it has a code */
 	CLARI_LOOKUP_FLYING, /* an export is under way or queued: *flight tells which */
-	CLARI_LOOKUP_QUEUED, /* the same, and it was this look-up that queued it */
+	CLARI_LOOKUP_QUEUED, /* this look-up has queued an export: *flight tells which */
 	CLARI_LOOKUP_FAILED, /* *error says why, now or within the last ten seconds */
 	CLARI_LOOKUP_ABSENT  /* nothing serves yet; where a transport was given, the caller asks again later */
 } ClariLookup;
@@ -86,25 +86,30 @@ extern ClariLookup clari_cache_lookup(const ClariInquiry *inquiry, const ClariFr
 									  ClariVersion *version, ClariError *error);
 
 /*
- * Who had joined the flight does not want it any more: one that is still queued,
- * and that nobody else wants, is dropped.  And: it goes on although nobody does.
+ * Who had joined the flight does not want it any more: a flight that is still
+ * queued, and that nobody else wants, ends.  A flight that is kept goes on
+ * although nobody wants it.
  */
 extern void clari_cache_leave(uint64 flight);
 extern void clari_cache_keep(uint64 flight);
 
-/* Has the version's file been read so often that it is worth memory, for which there is room?  Then its bytes go there. */
+/*
+ * Has the version's file been read so often that its rows should be in shared
+ * memory again, and is there room for them?  Then clari_cache_promote() puts its
+ * bytes there.
+ */
 extern bool clari_cache_is_popular(const ClariVersion *version);
 extern void clari_cache_promote(const ClariVersion *version, const void *bytes);
 
 /*
  * What the cache holds for the key, however old: for estimates and EXPLAIN.
- * Counts no hit, queues nothing.  False: nothing.
+ * False: it holds nothing.  Counts no hit, queues nothing.
  */
 extern bool clari_cache_peek(const ClariKey *key, ClariVersion *version);
 
 /*
  * Sees to it that workers run, and are awake, for what is queued.  False with
- * CLARI_ERROR_RESOURCES when no worker slot could be had: keep asking.
+ * CLARI_ERROR_RESOURCES when no background worker could be had: keep asking.
  */
 extern bool clari_cache_start_workers(ClariError *error);
 
@@ -118,12 +123,12 @@ extern void clari_cache_sleep(long timeout_ms);
 extern void clari_cache_wait_end(void);
 
 /*
- * The version turned out to be damaged, or not to be there: forgets it, unless a
- * newer one has come.  It can be had again from its job.
+ * Drops the version of this generation, which turned out to be damaged or not to
+ * be there; a newer one stays.  It can be had again from its job.
  */
-extern void clari_cache_forget(const ClariKey *key, uint64 generation);
+extern void clari_cache_drop_version(const ClariKey *key, uint64 generation);
 
-/* Forgets rowset, job and remembered failure of the key, or of every key (NULL); returns how many had one. */
+/* Drops rowset, job and remembered failure of the key, or of every key (NULL); returns how many keys had any. */
 extern int64 clari_cache_invalidate(const ClariKey *key);
 
 /*
@@ -133,13 +138,16 @@ extern int64 clari_cache_invalidate(const ClariKey *key);
  */
 extern uint64 clari_cache_cancel(const ClariKey *key, const char *role);
 
-/* The same for a flight, whoever it is for; its export is told in *key.  False: it has ended, or never was. */
+/*
+ * Cancels a flight, whoever it is for, and tells the key of its export.  False:
+ * it has ended, or there never was such a flight.
+ */
 extern bool clari_cache_cancel_flight(uint64 flight, const char *role, ClariKey *key);
 
-/* The error with which the key's flight ended, if it did and was its last. */
+/* Was this the key's last flight, and did it fail?  Then *error says why. */
 extern bool clari_cache_failure(const ClariKey *key, uint64 flight, ClariError *error);
 
-/* What the account's jobs have told of it; each empty: not known. */
+/* What the account's jobs have told of it; a fact that is not known is empty. */
 typedef struct ClariAccountFacts
 {
 	char user_id[CLARI_ID_SIZE]; /* whom Clari takes its key for */
@@ -187,19 +195,19 @@ typedef struct ClariFlightInfo
 typedef enum ClariCounter
 {
 	CLARI_COUNT_HITS,             /* look-ups that a fresh rowset served at once */
-	CLARI_COUNT_STALE_HITS,       /* … that a stale one did */
-	CLARI_COUNT_MISSES,           /* … that queued an export */
+	CLARI_COUNT_STALE_HITS,       /* look-ups that a stale rowset served */
+	CLARI_COUNT_MISSES,           /* look-ups that queued an export */
 	CLARI_COUNT_EXPORTS,          /* POSTs that Clari accepted: quota */
-	CLARI_COUNT_TAKEN_UP,         /* jobs that an earlier export had made */
-	CLARI_COUNT_DOWNLOADS,        /* begun */
-	CLARI_COUNT_RETRIES,          /* of any step */
+	CLARI_COUNT_TAKEN_UP,         /* jobs that were taken up in place of a POST */
+	CLARI_COUNT_DOWNLOADS,        /* downloads that have begun */
+	CLARI_COUNT_RETRIES,          /* retries of any step */
 	CLARI_COUNT_FAILURES,         /* exports that ended with an error */
-	CLARI_COUNT_CANCELLATIONS,    /* … by clari_cancel() */
-	CLARI_COUNT_BYTES,            /* decoded, of downloads that came into the cache */
-	CLARI_COUNT_ENTRIES,          /* of the same */
+	CLARI_COUNT_CANCELLATIONS,    /* exports that somebody cancelled */
+	CLARI_COUNT_BYTES,            /* decoded bytes of downloads that came into the cache */
+	CLARI_COUNT_ENTRIES,          /* entries of these downloads */
 	CLARI_COUNT_MEMORY_EVICTIONS, /* rowsets that had to leave shared memory */
-	CLARI_COUNT_DISK_EVICTIONS,   /* … the disk */
-	CLARI_COUNT_DAMAGED_FILES     /* that were removed */
+	CLARI_COUNT_DISK_EVICTIONS,   /* rowsets that had to leave the disk */
+	CLARI_COUNT_DAMAGED_FILES     /* damaged files that were removed */
 } ClariCounter;
 
 #define CLARI_COUNTERS (CLARI_COUNT_DAMAGED_FILES + 1)
@@ -213,10 +221,10 @@ typedef struct ClariStats
 extern void clari_cache_stats(ClariStats *stats);
 extern void clari_cache_stats_reset(void);
 
-/* Takes the lock; the cache's own counters are counted under it. */
+/* Adds to a counter, under the cache's lock, which the caller does not hold. */
 extern void clari_cache_count(ClariCounter counter, int64 change);
 
-/* Copies of all entries or flights, palloc'd in the current context; their number in *count. */
+/* Copies of all slots or flights, palloc'd in the current context; their number in *count. */
 extern ClariEntryInfo *clari_cache_entries_copy(int *count);
 extern ClariFlightInfo *clari_cache_flights(int *count);
 

@@ -2,7 +2,7 @@
  * claim.c
  *		Flights: whose turn it is, claiming, and all the ways in which one ends.
  *
- * The life of a worker's slot, and what it does with flights, runs in workers;
+ * The life of a worker's seat, and what it does with flights, runs in workers;
  * sessions leave, displace and cancel flights.
  */
 #include "postgres.h"
@@ -15,10 +15,10 @@
 #include "storage/ipc.h"
 #include "storage/proc.h"
 
-/* So long others leave work to a worker that is starting. */
+/* For so long (µs) other workers leave work to a worker that is starting. */
 #define STARTING_GRACE (1 * USECS_PER_SEC)
 
-static int my_slot = CLARI_NO_INDEX;
+static int my_seat = CLARI_NO_INDEX;
 
 static bool
 same_account(const ClariFlightShared *a, const ClariFlightShared *b)
@@ -31,10 +31,10 @@ same_account(const ClariFlightShared *a, const ClariFlightShared *b)
 static void
 end_flight_locked(ClariFlightShared *flight)
 {
-	clari_control->entries[flight->entry].flight = CLARI_NO_INDEX;
+	clari_control->slots[flight->slot].flight = CLARI_NO_INDEX;
 	if (flight->worker != CLARI_NO_INDEX)
 		clari_control->workers[flight->worker].flights--;
-	clari_wipe(flight, sizeof(*flight)); /* the key was in it; all zero is unused */
+	clari_wipe(flight, sizeof(*flight)); /* the API key was in it; a flight of zeros is unused */
 	clari_workers_wake_locked();
 }
 
@@ -43,27 +43,27 @@ clari_cache_publish(int index, const ClariVersion *version, bool in_file, bool o
 {
 	ClariFlightShared *flight = &clari_control->flights[index];
 	ClariDropped dropped;
-	ClariEntryShared *entry;
+	ClariSlotShared *slot;
 
 	clari_dropped_init(&dropped);
 	clari_cache_lock(LW_EXCLUSIVE);
-	entry = &clari_control->entries[flight->entry];
-	clari_entry_drop_segment_locked(entry, &dropped);
-	clari_entry_drop_file_locked(entry, &dropped);
-	entry->version = *version;
-	entry->in_file = in_file && !flight->moved;
-	entry->file_reads = 0;
-	entry->of_ended_job = of_ended_job;
-	entry->posted_since = flight->running_since;
-	entry->ttl = clari_rowset_ttl(&version->meta, version->meta.cache_ttl, version->meta.closed_period_ttl);
-	entry->failed_flight = 0;
-	entry->left_job[0] = '\0';
+	slot = &clari_control->slots[flight->slot];
+	clari_slot_drop_segment_locked(slot, &dropped);
+	clari_slot_drop_file_locked(slot, &dropped);
+	slot->version = *version;
+	slot->in_file = in_file && !flight->moved;
+	slot->file_reads = 0;
+	slot->of_ended_job = of_ended_job;
+	slot->posted_since = flight->running_since;
+	slot->ttl = clari_rowset_ttl(&version->meta, version->meta.cache_ttl, version->meta.closed_period_ttl);
+	slot->failed_flight = 0;
+	slot->left_job[0] = '\0';
 	if (warning->code != CLARI_ERROR_NONE)
 	{
-		entry->error = *warning;
-		entry->warned_flight = version->meta.generation;
+		slot->error = *warning;
+		slot->warned_flight = version->meta.generation;
 	}
-	entry->used_at = ++clari_control->clock;
+	slot->used_at = ++clari_control->clock;
 	end_flight_locked(flight);
 	clari_cache_unlock();
 	clari_cache_wake_sessions();
@@ -73,11 +73,11 @@ clari_cache_publish(int index, const ClariVersion *version, bool in_file, bool o
 static void
 fail_locked(ClariFlightShared *flight, const ClariError *error)
 {
-	ClariEntryShared *entry = &clari_control->entries[flight->entry];
+	ClariSlotShared *slot = &clari_control->slots[flight->slot];
 
-	entry->failed_flight = flight->generation;
-	entry->failed_at = GetCurrentTimestamp();
-	entry->error = *error;
+	slot->failed_flight = flight->generation;
+	slot->failed_at = GetCurrentTimestamp();
+	slot->error = *error;
 	clari_control->stats
 		.counts[clari_error_is_cancel(error->code) ? CLARI_COUNT_CANCELLATIONS : CLARI_COUNT_FAILURES]++;
 	end_flight_locked(flight);
@@ -87,11 +87,11 @@ void
 clari_cache_fail(int index, const char *left_job, const ClariError *error)
 {
 	ClariFlightShared *flight = &clari_control->flights[index];
-	ClariEntryShared *entry;
+	ClariSlotShared *slot;
 
 	clari_cache_lock(LW_EXCLUSIVE);
-	entry = &clari_control->entries[flight->entry];
-	strlcpy(entry->left_job, left_job, sizeof(entry->left_job));
+	slot = &clari_control->slots[flight->slot];
+	strlcpy(slot->left_job, left_job, sizeof(slot->left_job));
 	fail_locked(flight, error);
 	clari_cache_unlock();
 	clari_cache_wake_sessions();
@@ -100,21 +100,21 @@ clari_cache_fail(int index, const char *left_job, const ClariError *error)
 bool
 clari_cache_failure(const ClariKey *key, uint64 flight, ClariError *error)
 {
-	const ClariEntryShared *entry;
+	const ClariSlotShared *slot;
 	bool failed;
 
 	clari_cache_lock(LW_SHARED);
-	entry = clari_entry_find_locked(key);
-	failed = entry != NULL && entry->failed_flight == flight;
+	slot = clari_slot_find_locked(key);
+	failed = slot != NULL && slot->failed_flight == flight;
 	if (failed)
-		*error = entry->error;
+		*error = slot->error;
 	clari_cache_unlock();
 	return failed;
 }
 
 /* ------- what nobody wants ------- */
 
-/* A job that a worker has POSTed is there to be taken up. */
+/* Does nobody want the flight?  One that has been POSTed stays all the same, since its job can be taken up. */
 static bool
 is_unwanted(const ClariFlightShared *flight)
 {
@@ -171,7 +171,7 @@ clari_cache_keep(uint64 generation)
 }
 
 bool
-clari_cache_drop_unwanted(int index)
+clari_cache_end_unwanted(int index)
 {
 	bool unwanted;
 
@@ -194,8 +194,9 @@ cancelled_error(const ClariFlightShared *flight, ClariError *error)
 }
 
 /*
- * A worker tells Clari.  Queued, there is nothing to tell, but for the job of a
- * worker that has died: that runs on, for the next query to take up.
+ * A flight that a worker has is cancelled by that worker, which tells Clari.  A
+ * queued one fails here: Clari does not know of it.  If it was POSTed by a
+ * worker that has died, its job runs on, and the next query takes it up.
  */
 static void
 cancel_locked(ClariFlightShared *flight, const char *role)
@@ -214,15 +215,15 @@ cancel_locked(ClariFlightShared *flight, const char *role)
 uint64
 clari_cache_cancel(const ClariKey *key, const char *role)
 {
-	ClariEntryShared *entry;
+	ClariSlotShared *slot;
 	uint64 generation = 0;
 
 	clari_cache_lock(LW_EXCLUSIVE);
-	entry = clari_entry_find_locked(key);
-	if (entry != NULL && entry->flight != CLARI_NO_INDEX)
+	slot = clari_slot_find_locked(key);
+	if (slot != NULL && slot->flight != CLARI_NO_INDEX)
 	{
-		generation = clari_control->flights[entry->flight].generation;
-		cancel_locked(&clari_control->flights[entry->flight], role);
+		generation = clari_control->flights[slot->flight].generation;
+		cancel_locked(&clari_control->flights[slot->flight], role);
 	}
 	clari_cache_unlock();
 	clari_cache_wake_sessions();
@@ -238,7 +239,7 @@ clari_cache_cancel_flight(uint64 generation, const char *role, ClariKey *key)
 	flight = find_flight_locked(generation);
 	if (flight != NULL)
 	{
-		*key = clari_control->entries[flight->entry].key;
+		*key = clari_control->slots[flight->slot].key;
 		cancel_locked(flight, role);
 	}
 	clari_cache_unlock();
@@ -256,7 +257,7 @@ clari_cache_cancels(ClariCancel cancels[CLARI_CANCELS_MAX])
 	{
 		ClariFlightShared *flight = &clari_control->flights[i];
 
-		if (!flight->used || flight->worker != my_slot || flight->cancelled_by[0] == '\0' || flight->cancel_told)
+		if (!flight->used || flight->worker != my_seat || flight->cancelled_by[0] == '\0' || flight->cancel_told)
 			continue;
 		cancels[count].index = i;
 		cancelled_error(flight, &cancels[count++].error);
@@ -268,7 +269,7 @@ clari_cache_cancels(ClariCancel cancels[CLARI_CANCELS_MAX])
 
 /* ------- a worker's life ------- */
 
-/* Cancelled ones end here. */
+/* Puts a flight of a worker that goes back into the queue; a cancelled one ends. */
 static void
 requeue_locked(ClariFlightShared *flight)
 {
@@ -287,31 +288,37 @@ requeue_locked(ClariFlightShared *flight)
 		end_flight_locked(flight);
 }
 
-/* The worker goes with flights in hand: whoever claims them next takes their jobs up. */
+/*
+ * before_shmem_exit callback.  The worker may go with flights in hand: whoever
+ * claims them next takes their jobs up.
+ */
 static void
-leave_slot(int code pg_attribute_unused(), Datum arg pg_attribute_unused())
+leave_seat(int code pg_attribute_unused(), Datum arg pg_attribute_unused())
 {
 
-	if (my_slot == CLARI_NO_INDEX)
+	if (my_seat == CLARI_NO_INDEX)
 		return;
 	clari_cache_lock(LW_EXCLUSIVE);
 	for (int i = 0; i < clari_control->nflights; i++)
-		if (clari_control->flights[i].used && clari_control->flights[i].worker == my_slot)
+		if (clari_control->flights[i].used && clari_control->flights[i].worker == my_seat)
 			requeue_locked(&clari_control->flights[i]);
-	clari_control->workers[my_slot].state = CLARI_WORKER_FREE;
+	clari_control->workers[my_seat].state = CLARI_WORKER_FREE;
 	clari_control->worker_at = GetCurrentTimestamp();
-	my_slot = CLARI_NO_INDEX;
+	my_seat = CLARI_NO_INDEX;
 	clari_workers_wake_locked();
 	clari_cache_unlock();
-	clari_cache_wake_sessions(); /* they start another worker */
+	clari_cache_wake_sessions(); /* those that wait start another worker */
 }
 
 bool
-clari_cache_worker_begin(int slot)
+clari_cache_worker_begin(int seat)
 {
 	bool mine;
 
-	/* The slot is another version's: the library was replaced after the session had loaded it. */
+	/*
+	 * The session that asks has another version of the library, with shared
+	 * memory of its own: the file was replaced.
+	 */
 	if (strcmp(MyBgworkerEntry->bgw_extra, CLARI_CACHE_LAYOUT) != 0)
 	{
 		ereport(WARNING, (errmsg("a session that runs another version of clari_fdw asked for a background worker"),
@@ -320,18 +327,18 @@ clari_cache_worker_begin(int slot)
 		return false;
 	}
 	clari_cache_lock(LW_EXCLUSIVE);
-	mine = clari_control->workers[slot].state == CLARI_WORKER_STARTING;
+	mine = clari_control->workers[seat].state == CLARI_WORKER_STARTING;
 	if (mine)
 	{
-		clari_control->workers[slot].state = CLARI_WORKER_RUNNING;
-		clari_control->workers[slot].since = clari_control->worker_at = GetCurrentTimestamp();
-		clari_control->workers[slot].latch = MyLatch;
-		clari_control->workers[slot].flights = 0;
-		my_slot = slot;
+		clari_control->workers[seat].state = CLARI_WORKER_RUNNING;
+		clari_control->workers[seat].since = clari_control->worker_at = GetCurrentTimestamp();
+		clari_control->workers[seat].latch = MyLatch;
+		clari_control->workers[seat].flights = 0;
+		my_seat = seat;
 	}
 	clari_cache_unlock();
 	if (mine)
-		before_shmem_exit(leave_slot, (Datum) 0);
+		before_shmem_exit(leave_seat, (Datum) 0);
 	return mine;
 }
 
@@ -344,9 +351,9 @@ clari_cache_worker_end(void)
 	queued = clari_flights_have_queued_locked();
 	if (!queued)
 	{
-		clari_control->workers[my_slot].state = CLARI_WORKER_FREE;
+		clari_control->workers[my_seat].state = CLARI_WORKER_FREE;
 		clari_control->worker_at = GetCurrentTimestamp();
-		my_slot = CLARI_NO_INDEX;
+		my_seat = CLARI_NO_INDEX;
 	}
 	clari_cache_unlock();
 	return !queued;
@@ -355,11 +362,11 @@ clari_cache_worker_end(void)
 /* ------- whose turn is it? ------- */
 
 /*
- * Roles take turns: the flights that one has queued have turns one after the
- * other, from the turn on that was claimed last.  So one flight of another role,
- * queued behind many of theirs, comes next.  It is an account's places that are
- * waited for, so its turns are counted apart from those of others, which may be
- * many more: its flights know which was the last.
+ * Roles take turns: the queued flights of a role have one turn after the other,
+ * beginning behind the turn that was claimed last.  So a single flight of
+ * another role, queued behind many of theirs, comes next.  Each account has
+ * turns of its own, since what is waited for is a place among its exports; its
+ * flights know which turn was claimed last.
  */
 void
 clari_flight_take_turn_locked(ClariFlightShared *flight)
@@ -381,7 +388,7 @@ clari_flight_take_turn_locked(ClariFlightShared *flight)
 	flight->turn = Max(mine, flight->last_turn) + 1;
 }
 
-/* The flight has had its turn. */
+/* Notes that the flight has been claimed, and by that whose turn is over. */
 static void
 end_turn_locked(ClariFlightShared *flight)
 {
@@ -393,7 +400,7 @@ end_turn_locked(ClariFlightShared *flight)
 			clari_control->flights[i].last_turn = Max(clari_control->flights[i].last_turn, flight->turn);
 }
 
-/* Of the same turn, first who did not have the last one. */
+/* Does flight a come before flight b?  Of the same turn, a role that did not have the last turn comes first. */
 static bool
 is_before_locked(const ClariFlightShared *a, const ClariFlightShared *b)
 {
@@ -419,7 +426,7 @@ account_has_room_locked(const ClariFlightShared *flight)
 	return active < flight->transport.max_concurrent_exports;
 }
 
-/* The flight whose turn it is of those that may go, or NULL. */
+/* The flight that is next of those whose accounts may have one more under way; NULL: there is none. */
 static ClariFlightShared *
 next_flight_locked(void)
 {
@@ -438,7 +445,10 @@ next_flight_locked(void)
 
 /* ------- claiming ------- */
 
-/* Has another worker, one that runs or is about to, fewer flights than this one?  Then the next is for it. */
+/*
+ * Has another worker, which runs or is about to, fewer flights than this one?
+ * Then the next flight is for that one.
+ */
 static bool
 another_has_fewer_locked(void)
 {
@@ -450,7 +460,7 @@ another_has_fewer_locked(void)
 		bool alive = worker->state == CLARI_WORKER_RUNNING ||
 					 (worker->state == CLARI_WORKER_STARTING && worker->since > now - STARTING_GRACE);
 
-		if (alive && worker->flights < clari_control->workers[my_slot].flights)
+		if (alive && worker->flights < clari_control->workers[my_seat].flights)
 			return true;
 	}
 	return false;
@@ -466,19 +476,19 @@ clari_cache_claim(ClariOrder *order)
 		flight = next_flight_locked();
 	if (flight != NULL)
 	{
-		flight->worker = my_slot;
+		flight->worker = my_seat;
 		end_turn_locked(flight);
-		clari_control->workers[my_slot].flights++;
+		clari_control->workers[my_seat].flights++;
 		order->index = (int) (flight - clari_control->flights);
-		order->key = clari_control->entries[flight->entry].key;
+		order->key = clari_control->slots[flight->slot].key;
 		order->account = flight->account;
 		order->generation = flight->generation;
 		order->fresh_since = flight->fresh_since;
 		order->running_since = flight->running_since;
 		order->cache_ttl = flight->cache_ttl;
 		order->closed_period_ttl = flight->closed_period_ttl;
-		order->known = clari_control->entries[flight->entry].version.meta;
-		memcpy(order->left_job, clari_control->entries[flight->entry].left_job, sizeof(order->left_job));
+		order->known = clari_control->slots[flight->slot].version.meta;
+		memcpy(order->left_job, clari_control->slots[flight->slot].left_job, sizeof(order->left_job));
 		order->request = flight->request;
 		order->transport = flight->transport;
 		clari_workers_wake_locked();
@@ -503,7 +513,7 @@ clari_cache_is_invalidated(int index, TimestampTz posted_at)
 	bool invalidated;
 
 	clari_cache_lock(LW_SHARED);
-	invalidated = posted_at <= clari_entry_invalidated_at(&clari_control->entries[clari_control->flights[index].entry]);
+	invalidated = posted_at <= clari_slot_invalidated_at(&clari_control->slots[clari_control->flights[index].slot]);
 	clari_cache_unlock();
 	return invalidated;
 }
@@ -514,9 +524,9 @@ clari_cache_claims_job(int index, const char *job_id)
 	bool claimed = false;
 
 	clari_cache_lock(LW_SHARED);
-	for (int i = 0; i < clari_control->nentries; i++)
-		claimed = claimed || (clari_control->entries[i].used &&
-							  strcmp(clari_control->entries[i].version.meta.job_id, job_id) == 0);
+	for (int i = 0; i < clari_control->nslots; i++)
+		claimed = claimed ||
+				  (clari_control->slots[i].used && strcmp(clari_control->slots[i].version.meta.job_id, job_id) == 0);
 	for (int i = 0; i < clari_control->nflights; i++)
 		claimed = claimed || (i != index && clari_control->flights[i].used &&
 							  strcmp(clari_control->flights[i].progress.job_id, job_id) == 0);
@@ -548,14 +558,14 @@ clari_cache_is_contested(int index)
 
 /* ------- whose place is it? ------- */
 
-/* Who has queued how much: a role; or within one, an organization of Clari's, or an account. */
+/* How many flights somebody has queued: a role, or within a role an organization at Clari. */
 typedef struct Share
 {
 	ClariFlightShared *newest;
 	int queued;
 } Share;
 
-/* Whether two flights of a role are for the same organization, or account where one's is not known. */
+/* Are two flights of a role for the same organization?  Where one's is not known: are they for the same account? */
 static bool
 same_organization(const ClariFlightShared *a, const ClariFlightShared *b)
 {
@@ -570,7 +580,11 @@ same_share(const ClariFlightShared *a, const ClariFlightShared *b, bool within_r
 	return a->role == b->role && (!within_role || same_organization(a, b));
 }
 
-/* The largest share of those that can be displaced, of all or within the role of *like; *mine is how large that of *like is. */
+/*
+ * The largest share of the flights that may be displaced: of all of them, or
+ * with within_role, of those of the role of *like. *mine counts the flights in
+ * the share that *like belongs to.
+ */
 static Share
 largest_share_locked(const ClariFlightShared *like, bool within_role, int *mine)
 {
@@ -613,7 +627,7 @@ clari_flight_displace_locked(Oid role, const ClariKey *account)
 		largest = largest_share_locked(&like, true, &mine);
 	if (largest.queued <= mine + 1)
 		return false;
-	/* Who waits for it asks again, and is told to wait. */
+	/* Whoever waits for it looks it up again, and then waits for a place in the queue. */
 	end_flight_locked(largest.newest);
 	return true;
 }

@@ -58,7 +58,7 @@ void
 clari_cache_init(void)
 {
 	define_settings();
-	/* Not preloaded, the root comes out of shared memory's slack: it is small. */
+	/* A library that is not preloaded takes the root, which is small, from the slack of shared memory. */
 	if (!process_shared_preload_libraries_in_progress)
 		return;
 	preloaded = true;
@@ -71,16 +71,17 @@ clari_cache_init(void)
 static void
 init_control(ClariControl *fresh)
 {
-	memset(fresh, 0, offsetof(ClariControl, flights)); /* the rest when it is used: a first query waits for this */
+	memset(fresh, 0,
+		   offsetof(ClariControl, flights)); /* the rest is cleared when it is used, as a first query waits for this */
 	fresh->clock = fresh->next_generation = (uint64) GetCurrentTimestamp();
 	fresh->stats.since = GetCurrentTimestamp();
 	ConditionVariableInit(&fresh->changed);
 	for (int i = 0; i < CLARI_BUCKETS; i++)
 		fresh->buckets[i] = CLARI_NO_INDEX;
-	fresh->free_entry = CLARI_NO_INDEX;
+	fresh->free_slot = CLARI_NO_INDEX;
 }
 
-/* Preloaded, the control segment lies in the main one: a full /dev/shm cannot prevent it. */
+/* For a preloaded library the control segment lies in the main one, so that a full /dev/shm cannot prevent it. */
 static void
 attach_root(void)
 {
@@ -105,7 +106,7 @@ attach_root(void)
 	clari_control = main_control;
 }
 
-/* dsm_create(), with a hint where /dev/shm is full. */
+/* Calls dsm_create(), and adds a hint to its error, which mostly says that /dev/shm is full. */
 static dsm_segment *
 create_segment(Size size)
 {
@@ -144,7 +145,7 @@ make_control(void)
 	return segment;
 }
 
-/* Attaches this process to both, at its first call. */
+/* Attaches this process to the root and to the control segment, when it first needs them. */
 static void
 attach(void)
 {

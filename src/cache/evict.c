@@ -6,8 +6,9 @@
  * Runs in sessions and workers.  What goes is chosen under the cache's lock and
  * released after it, since that unlinks files.  Who reads a rowset keeps it: a
  * descriptor outlives the file's name, and a segment lives until its last reader
- * lets go.  So to drop one that is read makes no room: such a one is left where it
- * is, and if it has to go, it is a ghost until then, whose bytes count.
+ * lets go.  So dropping a rowset that is being read makes no room: it is left where
+ * it is; or if it has to go, its segment is a ghost, whose bytes count, until its
+ * last reader lets go.
  *
  * The bounds are this process's GUCs, so a reload takes effect at the next
  * look-up of any session.
@@ -24,14 +25,14 @@
 
 #include <sys/statvfs.h>
 
-/* Of /dev/shm this much stays free for parallel queries: a quarter, at most. */
+/* So much of /dev/shm stays free for parallel queries: one part in SHM_SHARE, but at most SHM_ENOUGH bytes. */
 #define SHM_SHARE 4
 #define SHM_ENOUGH ((uint64) 64 * 1024 * 1024)
 
-/* A rowset that was read from its file so often is put into memory again, when there is room. */
+/* A rowset that was read from its file so many times is put into memory again, if there is room. */
 #define POPULAR 3
 
-/* One whose segment was found to be read is no victim for so long. */
+/* A segment that was found to be read is not evicted for so long (µs). */
 #define READ_MEMORY USECS_PER_SEC
 
 /* ------- segments ------- */
@@ -39,14 +40,15 @@
 typedef struct SegmentTask
 {
 	dsm_handle handle;
-	const void *bytes; /* to make one of */
+	const void *bytes; /* what make_segment() puts into it */
 	Size length;
 } SegmentTask;
 
 /*
- * Does something with a segment; false: it raised, as dsm_create() and
- * dsm_attach() do where there is no room.  The memory tier then does without.
- * What was begun is not to be a transaction's, which would warn of it.
+ * Calls act, which does something with a segment.  False: it raised, as
+ * dsm_create() and dsm_attach() do where there is no room; then the rowset is
+ * done without in shared memory.  There is no resource owner meanwhile, so that
+ * no transaction's end warns of what was begun.
  */
 static bool
 carried_out(void (*act)(SegmentTask *task), SegmentTask *task)
@@ -54,7 +56,7 @@ carried_out(void (*act)(SegmentTask *task), SegmentTask *task)
 	volatile bool done = false;
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
-	uint32 held = InterruptHoldoffCount; /* which an error sets to 0 */
+	uint32 held = InterruptHoldoffCount; /* an error sets it to 0 */
 
 	CurrentResourceOwner = NULL;
 	PG_TRY();
@@ -73,7 +75,7 @@ carried_out(void (*act)(SegmentTask *task), SegmentTask *task)
 	return done;
 }
 
-/* A pinned segment with the bytes: the handle, or DSM_HANDLE_INVALID where there are too many. */
+/* Makes a pinned segment with the bytes; the handle stays DSM_HANDLE_INVALID where there are too many segments. */
 static void
 make_segment(SegmentTask *task)
 {
@@ -87,7 +89,7 @@ make_segment(SegmentTask *task)
 	dsm_detach(segment);
 }
 
-/* Whether an unpinned segment is still there, as somebody reads it: else the handle is DSM_HANDLE_INVALID. */
+/* Is an unpinned segment still there, since somebody reads it?  If not, the handle becomes DSM_HANDLE_INVALID. */
 static void
 look_for_segment(SegmentTask *task)
 {
@@ -102,7 +104,7 @@ look_for_segment(SegmentTask *task)
 		task->handle = DSM_HANDLE_INVALID;
 }
 
-/* The same; and it is pinned again. */
+/* Pins a segment again; if it is not there any more, the handle becomes DSM_HANDLE_INVALID. */
 static void
 pin_again(SegmentTask *task)
 {
@@ -127,7 +129,7 @@ is_read(dsm_handle handle)
 	return !carried_out(look_for_segment, &task) || task.handle != DSM_HANDLE_INVALID;
 }
 
-/* Lets a segment go that no entry has; it is a ghost if somebody reads it. */
+/* Lets a segment go that no slot has any more; as long as somebody reads it, it is a ghost. */
 static void
 release_segment(const ClariSegmentShared *segment)
 {
@@ -156,7 +158,7 @@ uncount_ghost_locked(dsm_handle handle)
 		}
 }
 
-/* Ghosts that nobody reads any more count no longer. */
+/* Stops counting the ghosts that nobody reads any more. */
 static void
 uncount_ghosts(void)
 {
@@ -180,14 +182,14 @@ uncount_ghosts(void)
 
 /* ------- releasing what was dropped ------- */
 
-/* There can be less, as another directory may have been set meanwhile. */
+/* Counts so many bytes on disk as gone; fewer where they were in a directory that is not in effect any more. */
 static void
 uncount_locked(uint64 bytes)
 {
 	clari_control->disk_bytes -= Min(bytes, clari_control->disk_bytes);
 }
 
-/* Returns how many files are still there; *cause is an errno of one. */
+/* Removes the files that were dropped.  Returns how many are still there; *cause is the errno of one of them. */
 static int
 remove_files(const ClariDropped *dropped, int *cause)
 {
@@ -212,7 +214,10 @@ remove_files(const ClariDropped *dropped, int *cause)
 	return left;
 }
 
-/* For the server's log: the names of the files, and the sizes of the segments, whose names nobody can look up. */
+/*
+ * Tells the server's log what was dropped: the names of files, but of segments
+ * only the sizes, as nobody can look their names up.
+ */
 static void
 log_dropped(const ClariDropped *dropped)
 {
@@ -239,7 +244,7 @@ clari_dropped_release(const ClariDropped *dropped)
 	int cause = 0;
 	int left;
 
-	/* Nothing may raise half-way: what is not released now would stay until the server's end. */
+	/* Nothing may raise half-way: what is not released now would stay until the server stops. */
 	HOLD_INTERRUPTS();
 	left = remove_files(dropped, &cause);
 	for (int i = 0; i < dropped->nsegments; i++)
@@ -257,26 +262,26 @@ clari_dropped_release(const ClariDropped *dropped)
 
 /* ClariWeight */
 static uint64
-segment_bytes(const ClariEntryShared *entry)
+segment_bytes(const ClariSlotShared *slot)
 {
-	return entry->version.segment != DSM_HANDLE_INVALID ? entry->version.bytes : 0;
+	return slot->version.segment != DSM_HANDLE_INVALID ? slot->version.bytes : 0;
 }
 
 /* ClariWeight */
 static uint64
-file_bytes(const ClariEntryShared *entry)
+file_bytes(const ClariSlotShared *slot)
 {
-	return entry->in_file ? entry->version.bytes : 0;
+	return slot->in_file ? slot->version.bytes : 0;
 }
 
 static bool
 drop_a_segment_locked(ClariDropped *dropped)
 {
-	ClariEntryShared *victim = dropped->nsegments < CLARI_DROP_BATCH ? clari_entry_victim_locked(segment_bytes) : NULL;
+	ClariSlotShared *victim = dropped->nsegments < CLARI_DROP_BATCH ? clari_slot_victim_locked(segment_bytes) : NULL;
 
 	if (victim == NULL)
 		return false;
-	clari_entry_drop_segment_locked(victim, dropped);
+	clari_slot_drop_segment_locked(victim, dropped);
 	clari_control->stats.counts[CLARI_COUNT_MEMORY_EVICTIONS]++;
 	return true;
 }
@@ -284,11 +289,11 @@ drop_a_segment_locked(ClariDropped *dropped)
 static bool
 drop_a_file_locked(ClariDropped *dropped)
 {
-	ClariEntryShared *victim = dropped->nfiles < CLARI_DROP_BATCH ? clari_entry_victim_locked(file_bytes) : NULL;
+	ClariSlotShared *victim = dropped->nfiles < CLARI_DROP_BATCH ? clari_slot_victim_locked(file_bytes) : NULL;
 
 	if (victim == NULL)
 		return false;
-	clari_entry_drop_file_locked(victim, dropped);
+	clari_slot_drop_file_locked(victim, dropped);
 	clari_control->stats.counts[CLARI_COUNT_DISK_EVICTIONS]++;
 	return true;
 }
@@ -315,7 +320,10 @@ fits_in_memory_locked(Size bytes)
 		   clari_control->nsegments < CLARI_MAX_SEGMENTS;
 }
 
-/* Drops files until so many bytes more fit, counting what is dropped but not yet gone as gone; false: there are none left. */
+/*
+ * Drops files until so many bytes more fit on disk.  What is dropped counts as
+ * gone, though its file may still be there.  False: nothing is left to drop.
+ */
 static bool
 make_room_on_disk_locked(uint64 bytes, ClariDropped *dropped)
 {
@@ -335,7 +343,7 @@ clari_evict_excess_locked(ClariDropped *dropped)
 	(void) make_room_on_disk_locked(0, dropped);
 }
 
-/* How many bytes a segment may have for which there is room in /dev/shm, and some left. */
+/* How many bytes of /dev/shm one more segment may take, so that enough stays free. */
 static uint64
 shm_room(void)
 {
@@ -357,7 +365,7 @@ count_segment_locked(Size bytes)
 	clari_control->nsegments++;
 }
 
-/* Counts so many bytes, if there is room. */
+/* Counts so many bytes of shared memory as taken, if there is room for them. */
 static bool
 try_to_reserve(Size bytes)
 {
@@ -371,51 +379,51 @@ try_to_reserve(Size bytes)
 	return fits;
 }
 
-/* ClariWeight: what is not known to be read. */
+/* ClariWeight: the bytes of a segment that nobody is known to read. */
 static uint64
-spare_bytes(const ClariEntryShared *entry)
+spare_bytes(const ClariSlotShared *slot)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	bool was_read = entry->read_at > now - READ_MEMORY && entry->read_at <= now;
+	bool was_read = slot->read_at > now - READ_MEMORY && slot->read_at <= now;
 
-	return was_read ? 0 : segment_bytes(entry);
+	return was_read ? 0 : segment_bytes(slot);
 }
 
-/* ClariWeight: and is in a file too, so that nothing is lost. */
+/* ClariWeight: spare_bytes() of what is in a file as well, so that nothing is lost. */
 static uint64
-spare_copy_bytes(const ClariEntryShared *entry)
+spare_copy_bytes(const ClariSlotShared *slot)
 {
-	return entry->in_file ? spare_bytes(entry) : 0;
+	return slot->in_file ? spare_bytes(slot) : 0;
 }
 
-/* The entry that has the version, but no segment of it; none if it was invalidated meanwhile. */
-static ClariEntryShared *
+/* The slot that has the version, but no segment of it; NULL: there is none, or it was invalidated since. */
+static ClariSlotShared *
 find_without_segment_locked(const ClariVersion *version)
 {
-	ClariEntryShared *entry = clari_entry_find_locked(&version->meta.key);
+	ClariSlotShared *slot = clari_slot_find_locked(&version->meta.key);
 
-	if (entry == NULL || entry->version.segment != DSM_HANDLE_INVALID ||
-		entry->version.meta.generation != version->meta.generation ||
-		entry->version.meta.posted_at <= clari_entry_invalidated_at(entry))
+	if (slot == NULL || slot->version.segment != DSM_HANDLE_INVALID ||
+		slot->version.meta.generation != version->meta.generation ||
+		slot->version.meta.posted_at <= clari_slot_invalidated_at(slot))
 		return NULL;
-	return entry;
+	return slot;
 }
 
-/* Gives the entry back what was taken from it, as it is read; false: it has moved on. */
+/* Gives the slot its segment back, since somebody reads it; false: the slot has another version by now. */
 static bool
 put_back(const ClariVersion *version)
 {
-	ClariEntryShared *entry;
+	ClariSlotShared *slot;
 
 	clari_cache_lock(LW_EXCLUSIVE);
-	entry = find_without_segment_locked(version);
-	if (entry != NULL)
+	slot = find_without_segment_locked(version);
+	if (slot != NULL)
 	{
-		entry->version.segment = version->segment;
-		entry->read_at = GetCurrentTimestamp();
+		slot->version.segment = version->segment;
+		slot->read_at = GetCurrentTimestamp();
 	}
 	clari_cache_unlock();
-	return entry != NULL;
+	return slot != NULL;
 }
 
 static void
@@ -428,29 +436,29 @@ release_memory(Size bytes)
 	clari_cache_unlock();
 }
 
-/* Takes a segment from its entry; false: there are no more to try.  It stays counted until it is gone. */
+/* Takes a segment from its slot; it stays counted until it is gone.  False: no slot has one that can be tried. */
 static bool
 take_a_segment(ClariVersion *version)
 {
 	ClariDropped dropped;
-	ClariEntryShared *victim;
+	ClariSlotShared *victim;
 
 	clari_dropped_init(&dropped);
 	clari_cache_lock(LW_EXCLUSIVE);
-	victim = clari_entry_victim_locked(spare_copy_bytes);
+	victim = clari_slot_victim_locked(spare_copy_bytes);
 	if (victim == NULL)
-		victim = clari_entry_victim_locked(spare_bytes);
+		victim = clari_slot_victim_locked(spare_bytes);
 	if (victim != NULL)
 	{
 		*version = victim->version;
-		clari_entry_drop_segment_locked(victim, &dropped);
+		clari_slot_drop_segment_locked(victim, &dropped);
 		count_segment_locked(version->bytes);
 	}
 	clari_cache_unlock();
 	return victim != NULL;
 }
 
-/* For the server's log. */
+/* Tells the server's log what has become of the version. */
 static void
 log_version(const ClariVersion *version, const char *what)
 {
@@ -459,7 +467,7 @@ log_version(const ClariVersion *version, const char *what)
 									 (uint64) version->bytes, what)));
 }
 
-/* Makes room by one segment, and puts it back if it is read; false: there are no more to try. */
+/* Evicts one segment, or puts it back if somebody reads it; false: there are none left to try. */
 static bool
 evict_a_segment(void)
 {
@@ -469,7 +477,7 @@ evict_a_segment(void)
 
 	if (!take_a_segment(&version))
 		return false;
-	HOLD_INTERRUPTS(); /* it is nobody's now */
+	HOLD_INTERRUPTS(); /* no slot has the segment now */
 	task.handle = version.segment;
 	dsm_unpin_segment(version.segment);
 	if (!carried_out(pin_again, &task) || task.handle == DSM_HANDLE_INVALID)
@@ -487,7 +495,7 @@ evict_a_segment(void)
 	return true;
 }
 
-/* Room for a segment, counted from now on; with may_drop, at the cost of others. */
+/* Counts so many bytes as taken; with may_drop, other segments are evicted for them.  False: there is no room. */
 static bool
 reserve_memory(Size bytes, bool may_drop)
 {
@@ -536,28 +544,28 @@ clari_cache_discard_segment(dsm_handle segment, Size length)
 bool
 clari_cache_is_popular(const ClariVersion *version)
 {
-	const ClariEntryShared *entry;
+	const ClariSlotShared *slot;
 	bool popular;
 
 	if (version->bytes > memory_limit() / CLARI_SEGMENT_SHARE)
 		return false;
 	clari_cache_lock(LW_SHARED);
-	entry = find_without_segment_locked(version);
-	popular = entry != NULL && entry->file_reads >= POPULAR && fits_in_memory_locked(version->bytes);
+	slot = find_without_segment_locked(version);
+	popular = slot != NULL && slot->file_reads >= POPULAR && fits_in_memory_locked(version->bytes);
 	clari_cache_unlock();
 	return popular;
 }
 
-/* It is not popular yet. */
+/* Begins again to count how often the version's file is read. */
 static void
 reset_reads(const ClariVersion *version)
 {
-	ClariEntryShared *entry;
+	ClariSlotShared *slot;
 
 	clari_cache_lock(LW_EXCLUSIVE);
-	entry = find_without_segment_locked(version);
-	if (entry != NULL)
-		entry->file_reads = 0;
+	slot = find_without_segment_locked(version);
+	if (slot != NULL)
+		slot->file_reads = 0;
 	clari_cache_unlock();
 }
 
@@ -565,27 +573,27 @@ void
 clari_cache_promote(const ClariVersion *version, const void *bytes)
 {
 	SegmentTask task = {.bytes = bytes, .length = version->bytes};
-	ClariEntryShared *entry;
+	ClariSlotShared *slot;
 	bool promoted = false;
 
 	if (!reserve_memory(version->bytes, false))
 	{
-		reset_reads(version); /* or each reading would try again */
+		reset_reads(version); /* else each reader would try again */
 		return;
 	}
-	HOLD_INTERRUPTS(); /* what is reserved is nobody's now */
+	HOLD_INTERRUPTS(); /* no slot has what is reserved now */
 	if (!carried_out(make_segment, &task) || task.handle == DSM_HANDLE_INVALID)
 		release_memory(version->bytes);
 	else
 	{
 		clari_cache_lock(LW_EXCLUSIVE);
-		entry = find_without_segment_locked(version);
-		if (entry != NULL)
-			entry->version.segment = task.handle;
+		slot = find_without_segment_locked(version);
+		if (slot != NULL)
+			slot->version.segment = task.handle;
 		clari_cache_unlock();
-		if (entry == NULL)
+		if (slot == NULL)
 			clari_cache_discard_segment(task.handle, version->bytes);
-		promoted = entry != NULL;
+		promoted = slot != NULL;
 	}
 	RESUME_INTERRUPTS();
 	if (promoted)
@@ -603,7 +611,7 @@ clari_cache_reserve_disk(int index, uint64 bytes, ClariError *error)
 		clari_dropped_init(&dropped);
 		clari_cache_lock(LW_EXCLUSIVE);
 		fits = make_room_on_disk_locked(bytes, &dropped);
-		/* counted only once what had to go for it has gone */
+		/* Files that had to go for these bytes must be gone before the bytes are counted. */
 		if (fits && dropped.nfiles == 0)
 		{
 			clari_control->disk_bytes += bytes;
@@ -626,7 +634,7 @@ clari_cache_release_disk(int index, uint64 bytes)
 	ClariFlightShared *flight = &clari_control->flights[index];
 
 	clari_cache_lock(LW_EXCLUSIVE);
-	bytes = Min(bytes, flight->disk_bytes); /* none, if another directory was set */
+	bytes = Min(bytes, flight->disk_bytes); /* there are none, if another directory was set */
 	flight->disk_bytes -= bytes;
 	uncount_locked(bytes);
 	clari_cache_unlock();
@@ -635,12 +643,12 @@ clari_cache_release_disk(int index, uint64 bytes)
 void
 clari_cache_count_record(int index, uint32 bytes)
 {
-	ClariEntryShared *entry;
+	ClariSlotShared *slot;
 
 	clari_cache_lock(LW_EXCLUSIVE);
-	entry = &clari_control->entries[clari_control->flights[index].entry];
-	uncount_locked(entry->record_bytes);
+	slot = &clari_control->slots[clari_control->flights[index].slot];
+	uncount_locked(slot->record_bytes);
 	clari_control->disk_bytes += bytes;
-	entry->record_bytes = bytes;
+	slot->record_bytes = bytes;
 	clari_cache_unlock();
 }

@@ -2,7 +2,7 @@
  * launch.c
  *		Background workers for what is queued: started, and woken.
  *
- * Sessions start workers, and reserve the slots that these will take; sessions and
+ * Sessions start workers, and reserve the seats that these will take; sessions and
  * workers wake them.
  */
 #include "postgres.h"
@@ -12,7 +12,7 @@
 #include "miscadmin.h"
 #include "postmaster/bgworker.h"
 
-/* A worker that has not come up by then never will; one is up in 5 ms. */
+/* A worker that is not up after so long (µs) will never be; usually one is up within 5 ms. */
 #define STARTING_LIMIT (5 * USECS_PER_SEC)
 
 void
@@ -43,7 +43,7 @@ clari_flights_have_queued_locked(void)
 	return false;
 }
 
-/* Counts the workers that run or will; *vacant is a free slot or CLARI_NO_INDEX. */
+/* Counts the workers that run or are starting; *vacant is a free seat or CLARI_NO_INDEX. */
 static int
 count_workers_locked(int *vacant)
 {
@@ -65,7 +65,7 @@ count_workers_locked(int *vacant)
 	return count;
 }
 
-/* Has a flight been queued for so long that a worker should have come up, and there is none? */
+/* Has a flight been waiting for so long that a worker should run by now, and none does? */
 static bool
 is_stuck_locked(void)
 {
@@ -84,8 +84,8 @@ is_stuck_locked(void)
 }
 
 /*
- * The slot for one more worker, reserved, or CLARI_NO_INDEX if there are enough;
- * *running counts the others, *stuck tells that none of them comes up.
+ * Reserves the seat of one more worker; CLARI_NO_INDEX: there are enough.
+ * *running counts the other workers; *stuck says that none of them comes up.
  */
 static int
 reserve_worker(int *running, bool *stuck)
@@ -111,19 +111,19 @@ reserve_worker(int *running, bool *stuck)
 }
 
 static bool
-register_worker(int slot)
+register_worker(int seat)
 {
 	BackgroundWorker worker = {0};
 
 	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_ConsistentState; /* also on a standby */
+	worker.bgw_start_time = BgWorkerStart_ConsistentState; /* a standby has workers, too, once it can be read */
 	worker.bgw_restart_time = BGW_NEVER_RESTART;
 	strlcpy(worker.bgw_library_name, "clari_fdw", BGW_MAXLEN);
 	strlcpy(worker.bgw_function_name, "clari_fdw_worker_main", BGW_MAXLEN);
 	strlcpy(worker.bgw_name, "clari_fdw worker", BGW_MAXLEN);
 	strlcpy(worker.bgw_type, "clari_fdw worker", BGW_MAXLEN);
 	strlcpy(worker.bgw_extra, CLARI_CACHE_LAYOUT, BGW_EXTRALEN);
-	worker.bgw_main_arg = Int32GetDatum(slot);
+	worker.bgw_main_arg = Int32GetDatum(seat);
 	return RegisterDynamicBackgroundWorker(&worker, NULL);
 }
 
@@ -131,7 +131,7 @@ bool
 clari_cache_start_workers(ClariError *error)
 {
 	int running;
-	int slot;
+	int seat;
 	bool stuck;
 
 	if (!IsUnderPostmaster)
@@ -139,15 +139,15 @@ clari_cache_start_workers(ClariError *error)
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED), errmsg("clari_fdw cannot export in single-user mode"),
 						errdetail("Exports are made by background workers.")));
 	}
-	while ((slot = reserve_worker(&running, &stuck)) != CLARI_NO_INDEX)
+	while ((seat = reserve_worker(&running, &stuck)) != CLARI_NO_INDEX)
 	{
-		if (register_worker(slot))
+		if (register_worker(seat))
 			continue;
 		clari_cache_lock(LW_EXCLUSIVE);
-		clari_control->workers[slot].state = CLARI_WORKER_FREE;
+		clari_control->workers[seat].state = CLARI_WORKER_FREE;
 		clari_cache_unlock();
 		if (running > 0)
-			return true; /* slower, but it will come */
+			return true; /* the workers that run will make the export, if later */
 		clari_error_set(error, CLARI_ERROR_RESOURCES, "no background worker slot is free for the export");
 		clari_error_detail(error, "All %d of max_worker_processes are in use.", max_worker_processes);
 		clari_error_hint(error, "Raise \"max_worker_processes\", or try again later.");

@@ -19,7 +19,7 @@
 #include "storage/ipc.h"
 #include "utils/guc.h"
 
-/* A directory that could not be read is tried again so much later. */
+/* A directory that could not be read is tried again after so long (µs). */
 #define LOAD_AGAIN (10 * USECS_PER_SEC)
 
 /* ------- one file ------- */
@@ -52,23 +52,26 @@ warn_of_damage(const ClariStoreFound *found)
 }
 
 static void
-insert_rowset_locked(ClariEntryShared *entry, const ClariStoreFound *found, ClariDropped *dropped)
+insert_rowset_locked(ClariSlotShared *slot, const ClariStoreFound *found, ClariDropped *dropped)
 {
 	const ClariRowsetMeta *meta = &found->meta;
 
-	/* An older version: in a file that a crash left behind, or in memory while another directory was set. */
-	clari_entry_drop_segment_locked(entry, dropped);
-	clari_entry_drop_file_locked(entry, dropped);
-	entry->in_file = true;
-	entry->posted_since = 0;
-	entry->version.meta = *meta;
-	entry->version.bytes = found->bytes;
-	entry->ttl = clari_rowset_ttl(meta, meta->cache_ttl, meta->closed_period_ttl);
-	entry->used_at = Max((uint64) meta->posted_at, entry->used_at);
+	/*
+	 * The slot may have an older version: of a file that a crash left behind,
+	 * or in memory while another directory was set.
+	 */
+	clari_slot_drop_segment_locked(slot, dropped);
+	clari_slot_drop_file_locked(slot, dropped);
+	slot->in_file = true;
+	slot->posted_since = 0;
+	slot->version.meta = *meta;
+	slot->version.bytes = found->bytes;
+	slot->ttl = clari_rowset_ttl(meta, meta->cache_ttl, meta->closed_period_ttl);
+	slot->used_at = Max((uint64) meta->posted_at, slot->used_at);
 }
 
 static void
-insert_record_locked(ClariEntryShared *entry, const ClariStoreFound *found)
+insert_record_locked(ClariSlotShared *slot, const ClariStoreFound *found)
 {
 	const ClariRecord *record = &found->record;
 	ClariAccountFacts facts = {.user_id = ""};
@@ -77,46 +80,46 @@ insert_record_locked(ClariEntryShared *entry, const ClariStoreFound *found)
 	strlcpy(facts.currency, record->currency, sizeof(facts.currency));
 	if (record->user_id[0] != '\0')
 		clari_account_note_locked(&record->account, &facts);
-	entry->record_bytes = (uint32) found->bytes;
-	entry->used_at = Max((uint64) record->posted_at, entry->used_at);
-	clari_entry_describe_locked(entry, record->base_url, record->forecast, record->period);
+	slot->record_bytes = (uint32) found->bytes;
+	slot->used_at = Max((uint64) record->posted_at, slot->used_at);
+	clari_slot_describe_locked(slot, record->base_url, record->forecast, record->period);
 }
 
-/* The version that is in memory already, from before another directory was set: its file is there again. */
+/* Is it the file of the version that is in memory, kept from before another directory was set? */
 static bool
-is_version_in_memory(const ClariEntryShared *entry, const ClariStoreFound *found)
+is_version_in_memory(const ClariSlotShared *slot, const ClariStoreFound *found)
 {
-	return !found->is_record && !entry->in_file && entry->version.segment != DSM_HANDLE_INVALID &&
-		   entry->version.meta.generation == found->generation;
+	return !found->is_record && !slot->in_file && slot->version.segment != DSM_HANDLE_INVALID &&
+		   slot->version.meta.generation == found->generation;
 }
 
-/* False: it is not wanted, and to be removed. */
+/* Puts what was found into the table; false: it is not wanted, and its file is to be removed. */
 static bool
 insert_locked(const ClariStoreFound *found, ClariDropped *dropped)
 {
-	ClariEntryShared *entry = clari_entry_find_locked(&found->key);
+	ClariSlotShared *slot = clari_slot_find_locked(&found->key);
 
-	if (entry == NULL && (clari_control->free_entry != CLARI_NO_INDEX || clari_control->nentries < CLARI_MAX_ENTRIES))
-		entry = clari_entry_insert_locked(&found->key, dropped);
-	if (entry == NULL)
+	if (slot == NULL && (clari_control->free_slot != CLARI_NO_INDEX || clari_control->nslots < CLARI_MAX_SLOTS))
+		slot = clari_slot_insert_locked(&found->key, dropped);
+	if (slot == NULL)
 		return false;
-	if (found->is_record && entry->record_bytes > 0)
-		return true; /* written since the walk began */
-	if (is_version_in_memory(entry, found))
-		entry->in_file = true;
-	else if (!found->is_record && clari_entry_has_rowset(entry) && entry->version.meta.generation >= found->generation)
-		return entry->version.meta.generation == found->generation;
+	if (found->is_record && slot->record_bytes > 0)
+		return true; /* it was written since the walk began */
+	if (is_version_in_memory(slot, found))
+		slot->in_file = true;
+	else if (!found->is_record && clari_slot_has_rowset(slot) && slot->version.meta.generation >= found->generation)
+		return slot->version.meta.generation == found->generation;
 	else if (found->is_record)
-		insert_record_locked(entry, found);
+		insert_record_locked(slot, found);
 	else
-		insert_rowset_locked(entry, found, dropped);
+		insert_rowset_locked(slot, found, dropped);
 	clari_control->disk_bytes += found->bytes;
 	if (!found->is_record)
 		clari_control->next_generation = Max(clari_control->next_generation, found->generation + 1);
 	return true;
 }
 
-/* For the server's log. */
+/* Tells the server's log what was loaded. */
 static void
 log_loaded(const ClariStoreFound *found)
 {
@@ -132,7 +135,7 @@ static void
 load_one(const ClariStoreFound *found)
 {
 	ClariDropped dropped;
-	/* One that cannot be read just now stays for the next start: it may hold what was paid for. */
+	/* A file that cannot be read just now stays for the next start: it may hold what was paid for. */
 	bool wanted = found->error.code != CLARI_ERROR_CORRUPT;
 
 	clari_dropped_init(&dropped);
@@ -153,14 +156,14 @@ load_one(const ClariStoreFound *found)
 
 /* ------- the directory in effect ------- */
 
-/* Segments stay; what was in files of the other directory is not there any more. */
+/* Leaves the directory that was in effect: what was in its files is not there any more, but segments stay. */
 static void
 leave_directory_locked(void)
 {
-	for (int i = 0; i < clari_control->nentries; i++)
+	for (int i = 0; i < clari_control->nslots; i++)
 	{
-		clari_control->entries[i].in_file = false;
-		clari_control->entries[i].record_bytes = 0;
+		clari_control->slots[i].in_file = false;
+		clari_control->slots[i].record_bytes = 0;
 	}
 	for (int i = 0; i < clari_control->nflights; i++)
 	{
@@ -171,8 +174,9 @@ leave_directory_locked(void)
 }
 
 /*
- * A reload reaches the processes one by one.  The setting of who reloaded last
- * counts, so that those that are behind do not set the old one again.
+ * Is this process's setting of the directory to take effect?  A reload reaches
+ * the processes one by one.  The setting of who reloaded last counts, so that
+ * processes that are behind do not set the old one again.
  */
 static bool
 is_to_follow(void)
@@ -193,7 +197,7 @@ follow_directory_locked(void)
 	clari_control->load_at = 0;
 }
 
-/* True: this process is to load, and nobody else does. */
+/* Makes this process the one that loads; false: there is nothing to load, or another process does. */
 static bool
 begin_loading_locked(void)
 {
@@ -202,7 +206,7 @@ begin_loading_locked(void)
 	if (clari_control->loading != CLARI_LOADING_NEEDED)
 		return false;
 	clari_control->loading = CLARI_LOADING_UNDER_WAY;
-	/* the lock that took this in has not told the store yet */
+	/* The store hears of a directory when the lock is taken, and this process has it already. */
 	clari_store_set_directory(clari_control->directory);
 	return true;
 }
@@ -224,14 +228,14 @@ end_loading(Loading *loading, ClariLoading how)
 	loading->walk = NULL;
 	clari_cache_lock(LW_EXCLUSIVE);
 	clari_control->loading = how;
-	/* One that cannot be read: the cache begins without it, and somebody tries again later. */
+	/* Without the directory the cache begins empty, and somebody tries again later. */
 	if (loading->error.code != CLARI_ERROR_NONE)
 		clari_control->load_at = GetCurrentTimestamp() + LOAD_AGAIN;
 	clari_cache_unlock();
 	clari_cache_wake_sessions();
 }
 
-/* The next process begins again. */
+/* before_shmem_exit callback, and clean-up after an error: another process begins to load again. */
 static void
 give_up_loading(int code pg_attribute_unused(), Datum arg)
 {
@@ -259,9 +263,9 @@ load_all(Loading *loading)
 }
 
 /*
- * Loads, unless somebody else does; false: somebody does, or has.  Whatever raises
- * while the others wait gives the loading back; and since any report can raise, the
- * last one comes after that.
+ * Loads what there is; false: another process does, or has.  Whatever raises
+ * gives the loading back, as others wait for it; and since any report can
+ * raise, the last report comes after that.
  */
 static bool
 load(void)

@@ -30,11 +30,11 @@ typedef struct Question
 	ClariKey current_key; /* … and its key */
 	ClariKey account;
 	Oid role;
-	uint64 *flight;        /* in and out, as the three below: see clari_cache_lookup() */
+	uint64 *flight;        /* in and out: see clari_cache_lookup() */
 	ClariVersion *version; /* out */
 	ClariError *error;     /* out */
-	bool queued;           /* an export, which workers are to make */
-	ClariDropped dropped;  /* what had to go for it */
+	bool queued;           /* an export was queued, which workers are to make */
+	ClariDropped dropped;  /* what had to go for that */
 } Question;
 
 /* Does the caller set a limit to the age of the rows?  Then only an export that was POSTed since will do, and no other that is under way. */
@@ -45,17 +45,17 @@ is_strict(const ClariFreshness *freshness)
 }
 
 static void
-fill_flight_locked(ClariFlightShared *flight, const ClariEntryShared *entry, const ClariRequest *request,
+fill_flight_locked(ClariFlightShared *flight, const ClariSlotShared *slot, const ClariRequest *request,
 				   const Question *question)
 {
 	const ClariFreshness *freshness = question->freshness;
 	const ClariTransport *transport = question->inquiry->transport;
-	int64 age = clari_freshness_age(&entry->version.meta, freshness);
-	TimestampTz invalidated_at = clari_entry_invalidated_at(entry);
+	int64 age = clari_freshness_age(&slot->version.meta, freshness);
+	TimestampTz invalidated_at = clari_slot_invalidated_at(slot);
 
 	memset(flight, 0, sizeof(*flight));
 	flight->generation = clari_control->next_generation++;
-	flight->entry = (int) (entry - clari_control->entries);
+	flight->slot = (int) (slot - clari_control->slots);
 	flight->worker = CLARI_NO_INDEX;
 	flight->role = question->role;
 	flight->account = question->account;
@@ -75,11 +75,11 @@ fill_flight_locked(ClariFlightShared *flight, const ClariEntryShared *entry, con
 }
 
 /*
- * Queues the request's export; in a new entry, of the inquiry's key, if there is
+ * Queues the request's export; in a new slot, of the inquiry's key, if there is
  * none yet.  NULL: there is no room, and nothing was dropped for it.
  */
 static ClariFlightShared *
-queue_locked(ClariEntryShared *entry, const ClariRequest *request, Question *question)
+queue_locked(ClariSlotShared *slot, const ClariRequest *request, Question *question)
 {
 	ClariFlightShared *flight = free_flight_locked();
 
@@ -87,42 +87,45 @@ queue_locked(ClariEntryShared *entry, const ClariRequest *request, Question *que
 		flight = free_flight_locked();
 	if (flight == NULL)
 		return NULL;
-	if (entry == NULL && (entry = clari_entry_insert_locked(question->inquiry->key, &question->dropped)) == NULL)
+	if (slot == NULL && (slot = clari_slot_insert_locked(question->inquiry->key, &question->dropped)) == NULL)
 		return NULL;
-	clari_entry_describe_locked(entry, request->base_url, request->forecast, request->period);
-	fill_flight_locked(flight, entry, request, question);
-	entry->flight = (int) (flight - clari_control->flights);
-	entry->role = question->role;
-	entry->used_at = ++clari_control->clock;
+	clari_slot_describe_locked(slot, request->base_url, request->forecast, request->period);
+	fill_flight_locked(flight, slot, request, question);
+	slot->flight = (int) (flight - clari_control->flights);
+	slot->role = question->role;
+	slot->used_at = ++clari_control->clock;
 	clari_control->stats.counts[CLARI_COUNT_MISSES]++;
 	question->queued = true;
 	return flight;
 }
 
 static ClariLookup
-serve_locked(ClariEntryShared *entry, const Question *question, ClariLookup how)
+serve_locked(ClariSlotShared *slot, const Question *question, ClariLookup how)
 {
 	const ClariFreshness *freshness = question->freshness;
 
-	if (!OidIsValid(entry->role))
-		entry->role = question->role;
-	entry->file_reads += entry->version.segment == DSM_HANDLE_INVALID;
-	entry->ttl = clari_rowset_ttl(&entry->version.meta, freshness->cache_ttl, freshness->closed_period_ttl);
-	entry->used_at = ++clari_control->clock;
-	entry->hits++;
+	if (!OidIsValid(slot->role))
+		slot->role = question->role;
+	slot->file_reads += slot->version.segment == DSM_HANDLE_INVALID;
+	slot->ttl = clari_rowset_ttl(&slot->version.meta, freshness->cache_ttl, freshness->closed_period_ttl);
+	slot->used_at = ++clari_control->clock;
+	slot->hits++;
 	if (how == CLARI_LOOKUP_STALE)
 		clari_control->stats.counts[CLARI_COUNT_STALE_HITS]++;
-	*question->version = entry->version;
+	*question->version = slot->version;
 	return how;
 }
 
-/* Does the rowset serve although it is so much older than its TTL allows, as RFC 5861 means it?  Not who sets a limit of his own. */
+/*
+ * Does RFC 5861 let a rowset serve that is too old by at most so much (µs)?  Not
+ * a caller who sets a limit of his own.
+ */
 static bool
-serves_stale_locked(const ClariEntryShared *entry, const ClariFreshness *freshness, int64 window)
+serves_stale_locked(const ClariSlotShared *slot, const ClariFreshness *freshness, int64 window)
 {
 	if (window <= 0 || is_strict(freshness))
 		return false;
-	return clari_entry_is_younger(entry, freshness, clari_freshness_age(&entry->version.meta, freshness) + window);
+	return clari_slot_is_younger(slot, freshness, clari_freshness_age(&slot->version.meta, freshness) + window);
 }
 
 /*
@@ -137,20 +140,20 @@ is_masked(ClariErrorCode code)
 		   !clari_error_is_cancel(code);
 }
 
-/* Are the entry's stale rows shown in place of its error? */
+/* Are the slot's stale rows shown in place of its error? */
 static bool
-masks_failure_locked(const ClariEntryShared *entry, const ClariFreshness *freshness)
+masks_failure_locked(const ClariSlotShared *slot, const ClariFreshness *freshness)
 {
-	return is_masked(entry->error.code) && serves_stale_locked(entry, freshness, freshness->stale_if_error);
+	return is_masked(slot->error.code) && serves_stale_locked(slot, freshness, freshness->stale_if_error);
 }
 
 static ClariLookup
-failed_locked(ClariEntryShared *entry, const Question *question)
+failed_locked(ClariSlotShared *slot, const Question *question)
 {
-	*question->error = entry->error;
-	if (!masks_failure_locked(entry, question->freshness))
+	*question->error = slot->error;
+	if (!masks_failure_locked(slot, question->freshness))
 		return CLARI_LOOKUP_FAILED;
-	return serve_locked(entry, question, CLARI_LOOKUP_STALE);
+	return serve_locked(slot, question, CLARI_LOOKUP_STALE);
 }
 
 /*
@@ -165,59 +168,64 @@ failed_locked(ClariEntryShared *entry, const Question *question)
  * who was as strict.
  */
 static bool
-serves_waiting_locked(const ClariEntryShared *entry, const ClariFreshness *freshness)
+serves_waiting_locked(const ClariSlotShared *slot, const ClariFreshness *freshness)
 {
-	const ClariRowsetMeta *meta = &entry->version.meta;
+	const ClariRowsetMeta *meta = &slot->version.meta;
 	int64 age = clari_freshness_age(meta, freshness);
 	bool strict = is_strict(freshness);
 
-	if (entry->of_ended_job || strict)
-		return clari_entry_is_younger(entry, freshness, age) ||
-			   (strict && entry->posted_since >= freshness->since - age &&
-				meta->posted_at > clari_entry_invalidated_at(entry));
-	return meta->posted_at > clari_entry_invalidated_at(entry) || freshness->since <= clari_entry_invalidated_at(entry);
+	if (slot->of_ended_job || strict)
+		return clari_slot_is_younger(slot, freshness, age) || (strict && slot->posted_since >= freshness->since - age &&
+															   meta->posted_at > clari_slot_invalidated_at(slot));
+	return meta->posted_at > clari_slot_invalidated_at(slot) || freshness->since <= clari_slot_invalidated_at(slot);
 }
 
-/* What became of the flight that the caller waited for; ABSENT: nobody knows any more. */
+/* What became of the flight that the caller waited for; ABSENT: that is not known any more, or does not serve him. */
 static ClariLookup
-waited_for_locked(ClariEntryShared *entry, const Question *question)
+waited_for_locked(ClariSlotShared *slot, const Question *question)
 {
 	uint64 flight = *question->flight;
 
-	if (clari_entry_has_rowset(entry) && entry->version.meta.generation >= flight)
+	if (clari_slot_has_rowset(slot) && slot->version.meta.generation >= flight)
 	{
-		if (!serves_waiting_locked(entry, question->freshness))
+		if (!serves_waiting_locked(slot, question->freshness))
 			return CLARI_LOOKUP_ABSENT;
-		if (entry->warned_flight == entry->version.meta.generation)
-			*question->error = entry->error;
-		return serve_locked(entry, question, CLARI_LOOKUP_READY);
+		if (slot->warned_flight == slot->version.meta.generation)
+			*question->error = slot->error;
+		return serve_locked(slot, question, CLARI_LOOKUP_READY);
 	}
-	if (entry->flight != CLARI_NO_INDEX && clari_control->flights[entry->flight].generation == flight)
+	if (slot->flight != CLARI_NO_INDEX && clari_control->flights[slot->flight].generation == flight)
 		return CLARI_LOOKUP_FLYING;
-	if (entry->failed_flight >= flight)
-		return failed_locked(entry, question);
+	if (slot->failed_flight >= flight)
+		return failed_locked(slot, question);
 	return CLARI_LOOKUP_ABSENT;
 }
 
-/* What somebody broke off on purpose may be tried again at once. */
+/*
+ * Did the slot's export fail within the last ten seconds?  What somebody broke
+ * off on purpose may be tried again at once.
+ */
 static bool
-failed_just_now_locked(const ClariEntryShared *entry)
+failed_just_now_locked(const ClariSlotShared *slot)
 {
 	TimestampTz now = GetCurrentTimestamp();
 
-	/* not from the future: the clock may have been set back */
-	return entry->failed_flight != 0 && !clari_error_is_cancel(entry->error.code) &&
-		   entry->failed_at > now - CLARI_FAILURE_MEMORY && entry->failed_at <= now;
+	/* A failure in the future does not count: the clock was set back. */
+	return slot->failed_flight != 0 && !clari_error_is_cancel(slot->error.code) &&
+		   slot->failed_at > now - CLARI_FAILURE_MEMORY && slot->failed_at <= now;
 }
 
-/* Will the entry's flight serve the caller?  A strict one, if it is not POSTed yet, or was late enough, and not in the future. */
+/*
+ * Will what the slot's flight brings serve the caller?  A strict one only if it
+ * is not POSTed yet, or was late enough, but not in the future.
+ */
 static bool
-flight_serves_locked(const ClariEntryShared *entry, const ClariFreshness *freshness)
+flight_serves_locked(const ClariSlotShared *slot, const ClariFreshness *freshness)
 {
-	TimestampTz posted_at = clari_control->flights[entry->flight].progress.posted_at;
+	TimestampTz posted_at = clari_control->flights[slot->flight].progress.posted_at;
 
 	return !is_strict(freshness) || posted_at == 0 ||
-		   (posted_at > freshness->since - clari_freshness_age(&entry->version.meta, freshness) &&
+		   (posted_at > freshness->since - clari_freshness_age(&slot->version.meta, freshness) &&
 			posted_at <= GetCurrentTimestamp());
 }
 
@@ -238,61 +246,61 @@ join_locked(ClariFlightShared *flight, const Question *question, ClariLookup how
 
 /* Queues the export that renews what is stale; unless one is under way, or has failed a moment ago. */
 static void
-renew_locked(ClariEntryShared *entry, const ClariRequest *request, Question *question)
+renew_locked(ClariSlotShared *slot, const ClariRequest *request, Question *question)
 {
 	ClariFlightShared *flight;
 
-	if (question->inquiry->transport == NULL || entry->flight != CLARI_NO_INDEX || failed_just_now_locked(entry))
+	if (question->inquiry->transport == NULL || slot->flight != CLARI_NO_INDEX || failed_just_now_locked(slot))
 		return;
-	flight = queue_locked(entry, request, question);
+	flight = queue_locked(slot, request, question);
 	if (flight != NULL)
 		flight->kept = true;
 }
 
 /* Serves what is fresh; or what is stale, and then its export, which is the request's, is renewed. */
 static ClariLookup
-find_rowset_locked(ClariEntryShared *entry, const ClariRequest *request, Question *question)
+find_rowset_locked(ClariSlotShared *slot, const ClariRequest *request, Question *question)
 {
 	const ClariFreshness *freshness = question->freshness;
 
-	if (clari_entry_is_younger(entry, freshness, clari_freshness_age(&entry->version.meta, freshness)))
+	if (clari_slot_is_younger(slot, freshness, clari_freshness_age(&slot->version.meta, freshness)))
 	{
 		clari_control->stats.counts[CLARI_COUNT_HITS]++;
-		return serve_locked(entry, question, CLARI_LOOKUP_READY);
+		return serve_locked(slot, question, CLARI_LOOKUP_READY);
 	}
-	if (!serves_stale_locked(entry, freshness, freshness->stale_while_revalidate) ||
-		(entry->failed_flight != 0 && !is_masked(entry->error.code)))
+	if (!serves_stale_locked(slot, freshness, freshness->stale_while_revalidate) ||
+		(slot->failed_flight != 0 && !is_masked(slot->error.code)))
 		return CLARI_LOOKUP_ABSENT;
-	if (entry->failed_flight != 0)
-		*question->error = entry->error; /* the export that was to renew it: told, as with stale-if-error */
-	(void) serve_locked(entry, question, CLARI_LOOKUP_STALE);
-	renew_locked(entry, request, question);
+	if (slot->failed_flight != 0)
+		*question->error = slot->error; /* why the export that was to renew it failed */
+	(void) serve_locked(slot, question, CLARI_LOOKUP_STALE);
+	renew_locked(slot, request, question);
 	return CLARI_LOOKUP_STALE;
 }
 
-/* What the export's own entry has for the caller; ABSENT: nothing. */
+/* What the export's own slot has for the caller; ABSENT: nothing. */
 static ClariLookup
-find_own_locked(ClariEntryShared *entry, Question *question)
+find_own_locked(ClariSlotShared *slot, Question *question)
 {
 	const ClariFreshness *freshness = question->freshness;
 	ClariLookup result;
 
 	if (*question->flight != 0)
 	{
-		result = waited_for_locked(entry, question);
+		result = waited_for_locked(slot, question);
 		if (result != CLARI_LOOKUP_ABSENT)
 			return result;
 		*question->flight = 0;
 	}
-	result = find_rowset_locked(entry, question->inquiry->request, question);
+	result = find_rowset_locked(slot, question->inquiry->request, question);
 	if (result != CLARI_LOOKUP_ABSENT)
 		return result;
-	if (entry->flight != CLARI_NO_INDEX)
-		return flight_serves_locked(entry, freshness)
-				   ? join_locked(&clari_control->flights[entry->flight], question, CLARI_LOOKUP_FLYING)
+	if (slot->flight != CLARI_NO_INDEX)
+		return flight_serves_locked(slot, freshness)
+				   ? join_locked(&clari_control->flights[slot->flight], question, CLARI_LOOKUP_FLYING)
 				   : CLARI_LOOKUP_ABSENT;
-	if (!freshness->anew && failed_just_now_locked(entry))
-		return failed_locked(entry, question);
+	if (!freshness->anew && failed_just_now_locked(slot))
+		return failed_locked(slot, question);
 	return CLARI_LOOKUP_ABSENT;
 }
 
@@ -301,15 +309,15 @@ static ClariLookup
 find_as_current_locked(Question *question)
 {
 	const char *period = question->inquiry->request->period;
-	ClariEntryShared *entry = period[0] != '\0' ? clari_entry_find_locked(&question->current_key) : NULL;
+	ClariSlotShared *slot = period[0] != '\0' ? clari_slot_find_locked(&question->current_key) : NULL;
 	ClariLookup result;
 
-	if (entry == NULL || strcmp(entry->version.meta.answered, period) != 0)
+	if (slot == NULL || strcmp(slot->version.meta.answered, period) != 0)
 		return CLARI_LOOKUP_ABSENT;
-	result = find_rowset_locked(entry, &question->current, question);
-	if (result == CLARI_LOOKUP_ABSENT && entry->flight == CLARI_NO_INDEX && failed_just_now_locked(entry) &&
-		masks_failure_locked(entry, question->freshness))
-		return failed_locked(entry, question);
+	result = find_rowset_locked(slot, &question->current, question);
+	if (result == CLARI_LOOKUP_ABSENT && slot->flight == CLARI_NO_INDEX && failed_just_now_locked(slot) &&
+		masks_failure_locked(slot, question->freshness))
+		return failed_locked(slot, question);
 	return result;
 }
 
@@ -317,16 +325,15 @@ static ClariLookup
 answer_locked(Question *question)
 {
 	const ClariInquiry *inquiry = question->inquiry;
-	ClariEntryShared *entry = clari_entry_find_locked(inquiry->key);
-	ClariLookup result = entry != NULL ? find_own_locked(entry, question) : CLARI_LOOKUP_ABSENT;
+	ClariSlotShared *slot = clari_slot_find_locked(inquiry->key);
+	ClariLookup result = slot != NULL ? find_own_locked(slot, question) : CLARI_LOOKUP_ABSENT;
 	ClariFlightShared *flight;
 
 	if (result == CLARI_LOOKUP_ABSENT)
 		result = find_as_current_locked(question);
-	if (result != CLARI_LOOKUP_ABSENT || inquiry->transport == NULL ||
-		(entry != NULL && entry->flight != CLARI_NO_INDEX))
+	if (result != CLARI_LOOKUP_ABSENT || inquiry->transport == NULL || (slot != NULL && slot->flight != CLARI_NO_INDEX))
 		return result;
-	flight = queue_locked(entry, inquiry->request, question);
+	flight = queue_locked(slot, inquiry->request, question);
 	return flight != NULL ? join_locked(flight, question, CLARI_LOOKUP_QUEUED) : CLARI_LOOKUP_ABSENT;
 }
 
@@ -358,7 +365,10 @@ clari_cache_lookup(const ClariInquiry *inquiry, const ClariFreshness *freshness,
 	result = answer_locked(&question);
 	clari_cache_unlock();
 	clari_dropped_release(&question.dropped);
-	/* At once: the scan may have other rowsets to read first.  Who waits keeps asking if this fails. */
+	/*
+	 * Workers start at once, since the scan may have other rowsets to read
+	 * first.  If they cannot, whoever waits tries again.
+	 */
 	if (question.queued)
 		(void) clari_cache_start_workers(&refused);
 	return result;
@@ -367,15 +377,15 @@ clari_cache_lookup(const ClariInquiry *inquiry, const ClariFreshness *freshness,
 bool
 clari_cache_peek(const ClariKey *key, ClariVersion *version)
 {
-	ClariEntryShared *entry;
+	ClariSlotShared *slot;
 	bool found;
 
 	clari_cache_load();
 	clari_cache_lock(LW_SHARED);
-	entry = clari_entry_find_locked(key);
-	found = entry != NULL && clari_entry_has_rowset(entry);
+	slot = clari_slot_find_locked(key);
+	found = slot != NULL && clari_slot_has_rowset(slot);
 	if (found)
-		*version = entry->version;
+		*version = slot->version;
 	clari_cache_unlock();
 	return found;
 }

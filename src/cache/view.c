@@ -1,6 +1,6 @@
 /*
  * view.c
- *		What the cache shows of itself: entries, flights, counters.
+ *		What the cache shows of itself: slots, flights, counters.
  *
  * Runs in sessions; copies under the lock, so that nothing is formatted there.
  */
@@ -17,53 +17,52 @@ flight_phase(const ClariFlightShared *flight)
 }
 
 static const char *
-entry_state(const ClariEntryShared *entry)
+slot_state(const ClariSlotShared *slot)
 {
-	if (entry->flight != CLARI_NO_INDEX)
+	if (slot->flight != CLARI_NO_INDEX)
 	{
-		const ClariFlightShared *flight = &clari_control->flights[entry->flight];
+		const ClariFlightShared *flight = &clari_control->flights[slot->flight];
 
 		if (flight->worker == CLARI_NO_INDEX)
 			return "queued";
 		return flight->progress.state == CLARI_JOB_DOWNLOADING ? "downloading" : "exporting";
 	}
-	return entry->failed_flight != 0 ? "failed" : "ready";
+	return slot->failed_flight != 0 ? "failed" : "ready";
 }
 
-/* A failure of the last export, or a warning from it. */
+/* Has the last export failed, or come with a warning? */
 static bool
-has_error(const ClariEntryShared *entry)
+has_error(const ClariSlotShared *slot)
 {
-	return entry->failed_flight != 0 ||
-		   (clari_entry_has_rowset(entry) && entry->warned_flight == entry->version.meta.generation);
+	return slot->failed_flight != 0 ||
+		   (clari_slot_has_rowset(slot) && slot->warned_flight == slot->version.meta.generation);
 }
 
 static void
-describe_entry(const ClariEntryShared *entry, ClariEntryInfo *info)
+describe_slot(const ClariSlotShared *slot, ClariEntryInfo *info)
 {
-	info->key = entry->key;
-	info->state = entry_state(entry);
-	info->has_rowset = clari_entry_has_rowset(entry);
-	info->version = entry->version;
-	info->expires_at = entry->version.meta.posted_at + entry->ttl;
-	info->hits = entry->hits;
+	info->key = slot->key;
+	info->state = slot_state(slot);
+	info->has_rowset = clari_slot_has_rowset(slot);
+	info->version = slot->version;
+	info->expires_at = slot->version.meta.posted_at + slot->ttl;
+	info->hits = slot->hits;
 	info->error.code = CLARI_ERROR_NONE;
-	if (has_error(entry))
-		info->error = entry->error;
+	if (has_error(slot))
+		info->error = slot->error;
 }
 
-/* One whose rows were dropped, and can be had again from their job, holds nothing. */
+/* Is there anything to show of the slot?  Not where its rows were dropped, though its job may still have them. */
 static bool
-is_shown(const ClariEntryShared *entry)
+is_shown(const ClariSlotShared *slot)
 {
-	return entry->used &&
-		   (clari_entry_has_rowset(entry) || entry->flight != CLARI_NO_INDEX || entry->failed_flight != 0);
+	return slot->used && (clari_slot_has_rowset(slot) || slot->flight != CLARI_NO_INDEX || slot->failed_flight != 0);
 }
 
 ClariEntryInfo *
 clari_cache_entries_copy(int *count)
 {
-	ClariEntryInfo *infos = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(ClariEntryInfo) * CLARI_MAX_ENTRIES);
+	ClariEntryInfo *infos = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(ClariEntryInfo) * CLARI_MAX_SLOTS);
 	ClariDropped dropped;
 
 	*count = 0;
@@ -71,9 +70,9 @@ clari_cache_entries_copy(int *count)
 	clari_cache_load();
 	clari_cache_lock(LW_EXCLUSIVE);
 	clari_evict_excess_locked(&dropped); /* the bounds may have been lowered */
-	for (int i = 0; i < clari_control->nentries; i++)
-		if (is_shown(&clari_control->entries[i]))
-			describe_entry(&clari_control->entries[i], &infos[(*count)++]);
+	for (int i = 0; i < clari_control->nslots; i++)
+		if (is_shown(&clari_control->slots[i]))
+			describe_slot(&clari_control->slots[i], &infos[(*count)++]);
 	clari_cache_unlock();
 	clari_dropped_release(&dropped);
 	return infos;
@@ -83,7 +82,7 @@ static void
 describe_flight(const ClariFlightShared *flight, ClariFlightInfo *info)
 {
 	info->flight = flight->generation;
-	info->key = clari_control->entries[flight->entry].key;
+	info->key = clari_control->slots[flight->slot].key;
 	memcpy(info->base_url, flight->request.base_url, sizeof(info->base_url));
 	memcpy(info->forecast, flight->request.forecast, sizeof(info->forecast));
 	memcpy(info->period, flight->request.period, sizeof(info->period));

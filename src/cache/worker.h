@@ -43,10 +43,10 @@ typedef struct ClariProgress
 	TimestampTz posted_at; /* of the POST that its job is of, or may be; 0: not POSTed yet */
 } ClariProgress;
 
-/* Takes the worker slot that the session reserved; false: somebody else has it, go away. */
-extern bool clari_cache_worker_begin(int slot);
+/* Takes the seat that a session has reserved; false: another worker has it, and this one must go. */
+extern bool clari_cache_worker_begin(int seat);
 
-/* Gives the slot back if nothing is queued that this worker could take; else false. */
+/* Gives the seat back, if nothing is queued that this worker could take; else false. */
 extern bool clari_cache_worker_end(void);
 
 /*
@@ -58,7 +58,7 @@ extern bool clari_cache_claim(ClariOrder *order);
 
 extern void clari_cache_progress(int index, const ClariProgress *progress);
 
-/* Which of this worker's flights somebody cancels, each told once, at most so many at a time. */
+/* Which of this worker's flights somebody has cancelled: each is told once, at most so many at a time. */
 #define CLARI_CANCELS_MAX 16
 
 typedef struct ClariCancel
@@ -70,14 +70,15 @@ typedef struct ClariCancel
 extern int clari_cache_cancels(ClariCancel cancels[CLARI_CANCELS_MAX]);
 
 /* Before the POST: ends the flight, and is true, if nobody wants it any more. */
-extern bool clari_cache_drop_unwanted(int index);
+extern bool clari_cache_end_unwanted(int index);
 
-/* Notes, where user_id is known, what else is known. */
+/* Notes what is known of the account; user_id must be. */
 extern void clari_cache_note_account(const ClariKey *account, const ClariAccountFacts *facts);
 
 /*
- * Clari has refused to export crm_total and crm_closed of the account's forecast:
- * to note, and to look up.  Forgotten after a day, since Clari may learn it.
+ * Notes that Clari has refused to export crm_total and crm_closed of the
+ * account's forecast; and asks for that.  It is forgotten after a day, as Clari
+ * may export them by then.
  */
 extern void clari_cache_note_crm_refused(const ClariKey *account, const char *forecast);
 extern bool clari_cache_is_crm_refused(const ClariKey *account, const char *forecast);
@@ -85,7 +86,7 @@ extern bool clari_cache_is_crm_refused(const ClariKey *account, const char *fore
 /* Was the flight's export invalidated at or after the time? */
 extern bool clari_cache_is_invalidated(int index, TimestampTz posted_at);
 
-/* Is the job that of another entry, or of another flight? */
+/* Is the job that of another slot, or of another flight? */
 extern bool clari_cache_claims_job(int index, const char *job_id);
 
 /* Has another flight of the same account, forecast and quarter POSTed whose job is not known?  It may have made any new one. */

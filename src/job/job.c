@@ -1088,7 +1088,7 @@ clari_job_resume(ClariJob *job, const char *job_id, int64_t now)
 }
 
 void
-clari_job_resume_unsure(ClariJob *job, int64_t now)
+clari_job_begin_unsure(ClariJob *job, int64_t now)
 {
 	clari_job_error_earlier(job);
 	raise_doubt(job, CLARI_DOUBT_OPEN);

@@ -188,7 +188,7 @@ extern void clari_job_resume(ClariJob *job, const char *job_id, int64_t now);
  * An earlier life of the server sent the POST, and what came of it is not known:
  * the list is looked through at once (if adoptable), before this life's first POST.
  */
-extern void clari_job_resume_unsure(ClariJob *job, int64_t now);
+extern void clari_job_begin_unsure(ClariJob *job, int64_t now);
 
 /*
  * Takes what happened, returns what to do now.  A download that is answered

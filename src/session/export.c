@@ -216,7 +216,7 @@ clari_export_look_again(ClariExport *export, const ClariError *error)
 {
 	if (error->code == CLARI_ERROR_RESOURCES || export->failed_openings >= MOST_FAILED_OPENINGS)
 		return false;
-	clari_cache_forget(&export->version.meta.key, export->version.meta.generation);
+	clari_cache_drop_version(&export->version.meta.key, export->version.meta.generation);
 	export->state = CLARI_LOOKUP_ABSENT;
 	export->flight = 0;
 	export->failed_openings++;

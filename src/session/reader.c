@@ -118,7 +118,7 @@ make_reader(const ClariVersion *version, MemoryContext context)
 
 /* Serves from bytes that were checked, by us or by the worker that put them in a segment. */
 static void
-serve_from(ClariReader *reader, const char *bytes)
+read_from(ClariReader *reader, const char *bytes)
 {
 	const ClariRowsetTrailer *trailer =
 		(const ClariRowsetTrailer *) (bytes + reader->version.bytes - sizeof(ClariRowsetTrailer));
@@ -155,7 +155,7 @@ open_segment(ClariReader *reader)
 	reader->attached = true;
 	if (is_the_version(reader, segment))
 	{
-		serve_from(reader, dsm_segment_address(segment));
+		read_from(reader, dsm_segment_address(segment));
 		return true;
 	}
 	detach_segment(reader->version.segment);
@@ -272,7 +272,7 @@ read_whole(ClariReader *reader, MemoryContext context, ClariError *error)
 	if (good && length <= KEEP_WHOLE)
 	{
 		close_file(reader);
-		serve_from(reader, bytes);
+		read_from(reader, bytes);
 		return true;
 	}
 	pfree(bytes);
@@ -387,7 +387,7 @@ clari_reader_chunk(ClariReader *reader, int group_number, int position, ClariChu
 		return;
 	}
 	clari_store_name_file(&reader->version.meta.key, reader->version.meta.generation, &error);
-	clari_cache_forget(&reader->version.meta.key, reader->version.meta.generation);
+	clari_cache_drop_version(&reader->version.meta.key, reader->version.meta.generation);
 	clari_error_hint(&error, "The export is forgotten: run the query again.");
 	clari_error_report(ERROR, &error);
 }

@@ -469,7 +469,7 @@ post(ClariFlight *flight)
 	ClariHttpRequest request = {.method = CLARI_HTTP_POST};
 	char *body;
 
-	if (clari_cache_drop_unwanted(flight->order.index))
+	if (clari_cache_end_unwanted(flight->order.index))
 	{
 		flight->over = true;
 		return;
@@ -695,7 +695,7 @@ clari_flight_begin(const ClariOrder *order, ClariHttp *http)
 		clari_cache_count(CLARI_COUNT_TAKEN_UP, 1);
 	}
 	else if (recovery == CLARI_RECOVERY_UNSURE)
-		clari_job_resume_unsure(job, clari_clock_now());
+		clari_job_begin_unsure(job, clari_clock_now());
 	else if (recovery == CLARI_RECOVERY_GIVE_UP)
 		fail_with(flight, &error);
 	return flight;

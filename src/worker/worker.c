@@ -193,7 +193,7 @@ clari_worker_init(void)
 }
 
 PGDLLEXPORT void
-clari_fdw_worker_main(Datum slot)
+clari_fdw_worker_main(Datum seat)
 {
 	int64 busy_at;
 
@@ -203,7 +203,7 @@ clari_fdw_worker_main(Datum slot)
 	pqsignal(SIGINT, SIG_IGN);
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
-	if (!clari_cache_worker_begin(DatumGetInt32(slot)))
+	if (!clari_cache_worker_begin(DatumGetInt32(seat)))
 		return;
 	before_shmem_exit(quit_flights, (Datum) 0);
 	turn_context = AllocSetContextCreate(TopMemoryContext, "clari_fdw turn", ALLOCSET_DEFAULT_SIZES);

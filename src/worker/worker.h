@@ -11,11 +11,11 @@
 extern void clari_worker_init(void);
 
 /*
- * The process's entry point; argument: the worker slot that a session has
+ * The process's entry point; argument: the worker seat that a session has
  * reserved.  Connects to no database, so it blocks no DROP DATABASE, holds no
  * snapshot, and runs on a standby; is gone when it was idle for
  * clari_fdw.worker_idle_timeout.
  */
-extern PGDLLEXPORT void clari_fdw_worker_main(Datum slot);
+extern PGDLLEXPORT void clari_fdw_worker_main(Datum seat);
 
 #endif /* CLARI_WORKER_H */

@@ -1176,12 +1176,12 @@ test_resumed(void)
 }
 
 static void
-test_resumed_unsure(void)
+test_begun_unsure(void)
 {
 	ClariJob job = new_job();
 
 	job.adoptable = true;
-	clari_job_resume_unsure(&job, START);
+	clari_job_begin_unsure(&job, START);
 	ok(job.state == CLARI_JOB_UNSURE && job.next_at == START && tick(&job, START) == CLARI_ACTION_LIST &&
 		   job.state == CLARI_JOB_LOOKING,
 	   "a POST of an earlier life whose outcome is not known is looked for at once");
@@ -1193,7 +1193,7 @@ test_resumed_unsure(void)
 		transport.max_retries = adoptable * 5;
 		job = new_job();
 		job.adoptable = adoptable == 1;
-		clari_job_resume_unsure(&job, START);
+		clari_job_begin_unsure(&job, START);
 		tick(&job, START);
 		if (adoptable == 1)
 			listed(&job, CLARI_VERDICT_NONE, NULL, START);
@@ -1209,7 +1209,7 @@ test_resumed_unsure(void)
 	}
 	job = new_job();
 	job.adoptable = true;
-	clari_job_resume_unsure(&job, START);
+	clari_job_begin_unsure(&job, START);
 	ok(failed(&job, cancel(&job, START), CLARI_ERROR_CANCELLED) && !job.useless, "a cancel does not resolve it either");
 }
 
@@ -1695,7 +1695,7 @@ main(void)
 	test_post_again();
 	test_looks();
 	test_resumed();
-	test_resumed_unsure();
+	test_begun_unsure();
 	test_cancel_without_a_job();
 	test_cancel_while_posting();
 	test_cancel_at_clari();

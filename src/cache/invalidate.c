@@ -1,6 +1,7 @@
 /*
- * forget.c
- *		What is cached and is not to be used any more: damaged, or invalidated.
+ * invalidate.c
+ *		What is cached and must not be used any more: versions that are damaged, and
+ *		what somebody invalidates.
  *
  * Runs in sessions.
  */
@@ -10,18 +11,18 @@
 #include "store/store.h"
 
 void
-clari_cache_forget(const ClariKey *key, uint64 generation)
+clari_cache_drop_version(const ClariKey *key, uint64 generation)
 {
 	ClariDropped dropped;
-	ClariEntryShared *entry;
+	ClariSlotShared *slot;
 
 	clari_dropped_init(&dropped);
 	clari_cache_lock(LW_EXCLUSIVE);
-	entry = clari_entry_find_locked(key);
-	if (entry != NULL && clari_entry_has_rowset(entry) && entry->version.meta.generation == generation)
+	slot = clari_slot_find_locked(key);
+	if (slot != NULL && clari_slot_has_rowset(slot) && slot->version.meta.generation == generation)
 	{
-		clari_entry_drop_segment_locked(entry, &dropped);
-		clari_entry_drop_file_locked(entry, &dropped);
+		clari_slot_drop_segment_locked(slot, &dropped);
+		clari_slot_drop_file_locked(slot, &dropped);
 		clari_control->stats.counts[CLARI_COUNT_DAMAGED_FILES]++;
 	}
 	clari_cache_unlock();
@@ -31,26 +32,29 @@ clari_cache_forget(const ClariKey *key, uint64 generation)
 /* ------- invalidation ------- */
 
 /*
- * True if there was something to forget.  The entry stays: it tells that what was
- * POSTed before now does not serve who asks from now on.  The record of a flight
- * is its worker's.
+ * Drops what the slot has; true if that was anything.  The slot itself stays: it
+ * tells that what was POSTed before now does not serve who asks from now on.
+ * The record of a flight under way is left to its worker.
  */
 static bool
-invalidate_locked(ClariEntryShared *entry, ClariDropped *dropped)
+invalidate_locked(ClariSlotShared *slot, ClariDropped *dropped)
 {
-	bool had = clari_entry_has_rowset(entry) || entry->failed_flight != 0;
+	bool had = clari_slot_has_rowset(slot) || slot->failed_flight != 0;
 
-	clari_entry_drop_segment_locked(entry, dropped);
-	clari_entry_drop_file_locked(entry, dropped);
-	if (entry->flight == CLARI_NO_INDEX)
-		clari_entry_drop_record_locked(entry, dropped);
-	entry->version.meta.job_id[0] = '\0';
-	entry->failed_flight = 0;
-	entry->invalidated_at = GetCurrentTimestamp();
+	clari_slot_drop_segment_locked(slot, dropped);
+	clari_slot_drop_file_locked(slot, dropped);
+	if (slot->flight == CLARI_NO_INDEX)
+		clari_slot_drop_record_locked(slot, dropped);
+	slot->version.meta.job_id[0] = '\0';
+	slot->failed_flight = 0;
+	slot->invalidated_at = GetCurrentTimestamp();
 	return had;
 }
 
-/* Files that no entry knows of, as the directory could not be read when they should have been loaded. */
+/*
+ * Removes files that no slot knows of, because the directory could not be read
+ * when they should have been loaded.  Returns how many are still there.
+ */
 static int
 remove_strays(TimestampTz until)
 {
@@ -92,17 +96,17 @@ static int64
 invalidate_one(const ClariKey *key)
 {
 	ClariDropped dropped;
-	ClariEntryShared *entry;
+	ClariSlotShared *slot;
 	bool had = false;
 
 	clari_dropped_init(&dropped);
 	clari_cache_lock(LW_EXCLUSIVE);
-	entry = clari_entry_find_locked(key);
-	/* what has no entry may have files, if they could not be read */
-	if (entry == NULL)
-		entry = clari_entry_insert_locked(key, &dropped);
-	if (entry != NULL)
-		had = invalidate_locked(entry, &dropped);
+	slot = clari_slot_find_locked(key);
+	/* An export without a slot may have files, if they could not be loaded. */
+	if (slot == NULL)
+		slot = clari_slot_insert_locked(key, &dropped);
+	if (slot != NULL)
+		had = invalidate_locked(slot, &dropped);
 	clari_cache_unlock();
 	warn_of_files_left(clari_dropped_release(&dropped));
 	return had ? 1 : 0;
@@ -113,7 +117,7 @@ invalidate_all(TimestampTz until)
 {
 	ClariDropped dropped;
 	int64 count = 0;
-	int next = 0; /* entry */
+	int next = 0; /* the number of a slot */
 	bool more = true;
 	int left = 0;
 
@@ -121,11 +125,11 @@ invalidate_all(TimestampTz until)
 	{
 		clari_dropped_init(&dropped);
 		clari_cache_lock(LW_EXCLUSIVE);
-		/* an entry can have two files, a rowset and a record */
-		for (; next < clari_control->nentries && dropped.nfiles < CLARI_DROP_BATCH; next++)
-			if (clari_control->entries[next].used)
-				count += invalidate_locked(&clari_control->entries[next], &dropped);
-		more = next < clari_control->nentries;
+		/* A slot can have two files: a rowset and a record. */
+		for (; next < clari_control->nslots && dropped.nfiles < CLARI_DROP_BATCH; next++)
+			if (clari_control->slots[next].used)
+				count += invalidate_locked(&clari_control->slots[next], &dropped);
+		more = next < clari_control->nslots;
 		clari_cache_unlock();
 		left += clari_dropped_release(&dropped);
 	}
