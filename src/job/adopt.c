@@ -27,7 +27,7 @@ hash_id(const char *job_id)
 
 /* ------- file names ------- */
 
-/* Is the text at *at this one?  Then *at is behind it. */
+/* Does the text at *at begin with this one?  Then *at is moved behind it. */
 static bool
 skip_text(const char **at, const char *text)
 {
@@ -88,7 +88,7 @@ clari_adopt_begin(ClariAdoption *adoption, const ClariSought *sought)
 	adoption->listed.complete = adoption->possible;
 }
 
-/* Whoever it is of: before the POST it may not be known who we are. */
+/* Remembers a listed job, whoever it is of: before the POST it may not be known who we are. */
 static void
 remember(ClariKnownJobs *listed, const char *job_id)
 {
@@ -175,7 +175,7 @@ is_of_our_user(const ClariAdoption *adoption)
 	return adoption->sought.user_id[0] != '\0' && adoption->candidate.user_id[0] != '\0';
 }
 
-/* It made the choice, as any candidate does, but there is nothing to be had from it. */
+/* Has the job ended without rows?  It counts as a candidate like any other, but nothing can be had from it. */
 static bool
 ended_badly(ClariJobStatus status)
 {

@@ -42,8 +42,8 @@ typedef struct ClariSought
 	const char *user_id;                               /* ours, or empty: not known */
 	const char *currency;                              /* the account's own, or empty: not known, or not listed */
 	const ClariKnownJobs *known;                       /* NULL: this is the list before the POST */
-	bool contested;                                    /* see begin */
-	bool (*is_claimed)(void *arg, const char *job_id); /* is it another entry's?  NULL: no job is */
+	bool contested;                                    /* see clari_adopt_begin() */
+	bool (*is_claimed)(void *arg, const char *job_id); /* does the job belong to another export?  NULL: none does */
 	void *arg;
 } ClariSought;
 
@@ -55,7 +55,7 @@ typedef struct ClariAdoption
 	bool nameless;            /* a new job that could be ours has no file name (yet) */
 	int32_t candidates;       /* new jobs that could be ours by all that they say; 2: two or more */
 	ClariListedJob candidate; /* the first of them */
-	ClariKnownJobs listed;    /* before the POST: what will be known */
+	ClariKnownJobs listed;    /* of a list before the POST: what clari_adopt_known() gives */
 } ClariAdoption;
 
 /*
@@ -68,10 +68,11 @@ typedef struct ClariAdoption
 extern bool clari_adopt_is_possible(const ClariRequest *request, const char *period);
 
 /*
- * Begins to go through a list.  contested: since the list before this POST
- * another entry has POSTed, or may have, an export of the same forecast and
- * quarter (whatever its types and scope) whose job id is not known here.  A
- * candidate may then be that one's, so the verdict is UNCLEAR where there is one.
+ * Begins to go through a list. contested: since the list before this POST
+ * another export of the same forecast and quarter (whatever its types and
+ * scope) has been POSTed, or may have been, whose job id is not known here.  A
+ * candidate may then be that one's, so the verdict is UNCLEAR where there is
+ * one.
  */
 extern void clari_adopt_begin(ClariAdoption *adoption, const ClariSought *sought);
 
@@ -80,13 +81,15 @@ extern bool clari_adopt_add(void *adoption, const ClariListedJob *job);
 
 /*
  * After the list before the POST, and only if clari_json_read_jobs() said true:
- * what will be known.  A list that did not come makes a ClariKnownJobs of zeros.
+ * the jobs that will be known.  Where the list did not come, a ClariKnownJobs
+ * of zeros stands for it.
  */
 extern void clari_adopt_known(const ClariAdoption *adoption, ClariKnownJobs *known);
 
 /*
- * After a list after the POST, and only if clari_json_read_jobs() said true:
- * which job is ours.  job_id is filled for OURS, empty otherwise.
+ * When a list after the POST has been gone through, and only if
+ * clari_json_read_jobs() said true: which job is ours. job_id is filled for
+ * OURS, empty otherwise.
  */
 extern ClariVerdict clari_adopt_verdict(const ClariAdoption *adoption, char job_id[CLARI_ID_SIZE]);
 

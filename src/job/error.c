@@ -248,7 +248,7 @@ clari_job_error_earlier(ClariJob *job)
 
 /* ---- the ends of patience ---- */
 
-/* Why what was under way was being tried again. */
+/* Adds why the step that was under way had to be tried again. */
 static void
 add_last(ClariError *error, const ClariError *last)
 {
@@ -271,7 +271,7 @@ clari_job_error_timeout(ClariJob *job, int64_t taken, int64_t wait)
 		clari_error_add_detail(&job->error, "Clari has not accepted it within %.1f s.", (double) taken / 1000);
 	if (wait > 0)
 		clari_error_add_detail(&job->error, "Clari asks to wait %.1f s more.", (double) wait / 1000);
-	/* before the last error's detail, which may be long: this is what matters */
+	/* This comes before the last error's detail, which may be long, as it matters more. */
 	clari_job_error_add_doubt(job);
 	add_last(&job->error, &last);
 	if (job->limit == CLARI_LIMIT_EITHER && job->job_id[0] == '\0')

@@ -14,7 +14,7 @@
 /* The call under way was not answered: the caller's error, or our own without one (NULL, or of code NONE). */
 extern void clari_job_error_broken(ClariJob *job, const ClariError *error);
 
-/* It was answered with that status, which is not 2xx; 407 is the proxy's. */
+/* The call under way was answered with this status, which is not 2xx; 407 is the proxy's. */
 extern void clari_job_error_refused(ClariJob *job, int status, const ClariReply *reply);
 
 /* These three add to clari_job_error_refused(), or replace it, where the refusal has a meaning of its own. */
@@ -23,7 +23,10 @@ clari_job_error_unauthorized(ClariJob *job, int status, bool no_optin); /* the k
 extern void clari_job_error_no_forecast(ClariJob *job, int status, const ClariReply *reply);
 extern void clari_job_error_quota(ClariJob *job, const ClariReply *limits);
 
-/* These two add to it, too: which limit it is could not be asked; crm_total and crm_closed are not exported. */
+/*
+ * These two add to clari_job_error_refused(): that it could not be asked which
+ * limit was meant; and that Clari does not export crm_total and crm_closed.
+ */
 extern void clari_job_error_either_limit(ClariJob *job);
 extern void clari_job_error_add_types(ClariJob *job);
 
@@ -33,19 +36,19 @@ extern void clari_job_error_link(ClariJob *job, int status, const ClariReply *re
 /* Clari has forgotten the job. */
 extern void clari_job_error_lost(ClariJob *job, int status, const ClariReply *reply);
 
-/* A POST was answered 2xx, but by whom? */
+/* A POST was answered 2xx, but the answer names no job; it may not be Clari's. */
 extern void clari_job_error_no_job(ClariJob *job, int status, const ClariReply *reply);
 
-/* The same of a poll. */
+/* A poll was answered 2xx, but the answer does not tell the job's state. */
 extern void clari_job_error_no_state(ClariJob *job, int status, const ClariReply *reply);
 
 /* The job is done, but its file is not whole. */
 extern void clari_job_error_truncated(ClariJob *job, const ClariReply *reply);
 
-/* It ended in another state than DONE. */
+/* The job ended in another state than DONE. */
 extern void clari_job_error_ended(ClariJob *job, const ClariReply *reply);
 
-/* The download: the caller's error, or our own without one. */
+/* The download failed, by the caller's error, or by our own where there is none. */
 extern void clari_job_error_file(ClariJob *job, const ClariError *error);
 
 /* An earlier life of the server left a POST without an outcome, and nothing else has happened yet. */
@@ -65,8 +68,9 @@ extern void clari_job_error_add_tries(ClariJob *job);
 extern void clari_job_error_add_doubt(ClariJob *job);
 
 /*
- * What becomes the error of a job that somebody cancelled: the event's, or our own
- * without one; the error that the job holds becomes a part of the detail.
+ * Fills in what becomes the error of a job that somebody cancelled: the event's
+ * error, or our own without one.  The error that the job holds becomes a part
+ * of the detail.
  */
 extern void clari_job_error_cancelled(const ClariJob *job, const ClariError *error, ClariError *cancelled);
 

@@ -17,7 +17,7 @@
 #define LIST_PATIENCE 5000    /* ms for the list before the POST: it must not cost the export */
 #define CANCEL_PATIENCE 10000 /* ms for the PATCH that cancels the job */
 #define REPLACE_PATIENCE 5000 /* ms for the PATCH that cancels the job that is replaced */
-#define REPLACE_TRIES 3       /* of that PATCH */
+#define REPLACE_TRIES 3       /* times that this PATCH is sent */
 #define LOSS_PATIENCE 3       /* times that Clari may not know a job before it is believed */
 #define LINK_PATIENCE 2       /* links to a file on another host that may be refused */
 #define RETRY_DELAY 500       /* ms, doubled by each retry of the step */
@@ -37,7 +37,7 @@ is_success(const ClariJobEvent *event)
 	return clari_is_success(event->status);
 }
 
-/* The call under way was answered with 2xx. */
+/* Was the call under way answered with 2xx? */
 static bool
 has_succeeded(const ClariJobEvent *event)
 {
@@ -125,7 +125,7 @@ next_random(ClariJob *job)
 	return job->jitter;
 }
 
-/* first, doubled times times, at most limit; then a quarter more or less. */
+/* A delay in ms: first, doubled so many times, but at most limit; and then up to a quarter more or less. */
 static int64_t
 back_off_delay(ClariJob *job, int64_t first, int64_t limit, int32_t times)
 {
@@ -138,7 +138,7 @@ back_off_delay(ClariJob *job, int64_t first, int64_t limit, int32_t times)
 	return delay - delay / 4 + next_random(job) % (delay / 2 + 1);
 }
 
-/* A doubt grows, until there is a job with an id. */
+/* Raises the doubt; nothing lowers it until there is a job with an id. */
 static void
 raise_doubt(ClariJob *job, ClariDoubt doubt)
 {
@@ -148,7 +148,7 @@ raise_doubt(ClariJob *job, ClariDoubt doubt)
 
 /* ---- the ends ---- */
 
-/* Where no POST can have made a job there is none to come back to. */
+/* Ends the job.  Where no POST can have made one at Clari, there is none that the next request could take up. */
 static ClariJobAction
 end(ClariJob *job)
 {
@@ -158,7 +158,7 @@ end(ClariJob *job)
 	return CLARI_ACTION_FAIL;
 }
 
-/* With the error that the job holds. */
+/* Ends the job with the error that it holds. */
 static ClariJobAction
 fail(ClariJob *job)
 {
@@ -166,7 +166,7 @@ fail(ClariJob *job)
 	return end(job);
 }
 
-/* export_timeout is over, or would be before wait ms (0: it is over now) have passed. */
+/* Ends the job: export_timeout is over, or would be before wait ms (0: it is over now) have passed. */
 static ClariJobAction
 fail_time_out(ClariJob *job, int64_t wait, int64_t now)
 {
@@ -174,7 +174,7 @@ fail_time_out(ClariJob *job, int64_t wait, int64_t now)
 	return end(job);
 }
 
-/* The same, and nobody can come back to the job: Clari has no use for it any more. */
+/* Ends the job, which cannot be taken up, as nothing more comes of it at Clari. */
 static ClariJobAction
 fail_for_good(ClariJob *job)
 {
@@ -191,7 +191,7 @@ step_succeeded(ClariJob *job)
 	memset(&job->error, 0, sizeof(job->error));
 }
 
-/* This one; export_timeout counts from now. */
+/* The job at Clari is this one; export_timeout counts from now. */
 static void
 accepted(ClariJob *job, const char *job_id, int64_t now)
 {
@@ -201,7 +201,7 @@ accepted(ClariJob *job, const char *job_id, int64_t now)
 	job->doubt = CLARI_DOUBT_NONE;
 }
 
-/* Clari works on it: the next poll comes when it is a tenth older. */
+/* Clari is at work on the job: the next poll comes when the job is a tenth older. */
 static ClariJobAction
 poll_later(ClariJob *job, int64_t now)
 {
@@ -211,7 +211,7 @@ poll_later(ClariJob *job, int64_t now)
 	return CLARI_ACTION_NONE;
 }
 
-/* The job is of no use: there is a new one, with all the time for it. */
+/* Begins again with a new job, as the one at Clari is of no use, and gives it all the time for it. */
 static ClariJobAction
 start_over(ClariJob *job, int64_t now)
 {
@@ -231,7 +231,7 @@ start_over(ClariJob *job, int64_t now)
 
 /* ---- trying again ---- */
 
-/* Back to where the call under way is to be repeated from, for which job->error says why. */
+/* The state from which the call under way is repeated; job->error says why it is. */
 static ClariJobState
 before_call(ClariJobState state)
 {
@@ -246,7 +246,7 @@ before_call(ClariJobState state)
 	}
 }
 
-/* Goes (back) to the state and stays there for the delay, or as long as Clari asks. */
+/* Goes to the state, and stays there for the delay, or for retry_after if Clari asks for that (both ms). */
 static ClariJobAction
 back_off(ClariJob *job, ClariJobState state, int64_t delay, int64_t retry_after, int64_t now)
 {
@@ -260,7 +260,7 @@ back_off(ClariJob *job, ClariJobState state, int64_t delay, int64_t retry_after,
 	return CLARI_ACTION_NONE;
 }
 
-/* The same, counted against max_retries. */
+/* Goes back to the state to try again, unless that was done max_retries times. */
 static ClariJobAction
 retry_from(ClariJob *job, ClariJobState state, int64_t retry_after, int64_t now)
 {
@@ -280,7 +280,10 @@ retry(ClariJob *job, int64_t retry_after, int64_t now)
 	return retry_from(job, before_call(job->state), retry_after, now);
 }
 
-/* It, or its file, was not there: polled again after a growing delay, for the n-th time (from 0); job->error says why. */
+/*
+ * Clari did not have the job, or its file: it is polled again after a delay
+ * that grows with times (from 0); job->error says why.
+ */
 static ClariJobAction
 ask_again(ClariJob *job, int32_t times, int64_t now)
 {
@@ -288,9 +291,12 @@ ask_again(ClariJob *job, int32_t times, int64_t now)
 	return back_off(job, CLARI_JOB_WAITING, back_off_delay(job, RETRY_DELAY, RETRY_LIMIT, times), -1, now);
 }
 
-/* Somebody's exports are running, which is nobody's failure: waits in the state (NEW, BLOCKED), however often. */
+/*
+ * Other exports take all the room that Clari's limit leaves, which is no
+ * failure: waits in the state (NEW, BLOCKED), however often.
+ */
 static ClariJobAction
-wait_for_slot(ClariJob *job, ClariJobState state, int64_t now)
+wait_for_room(ClariJob *job, ClariJobState state, int64_t now)
 {
 	return back_off(job, state, back_off_delay(job, REFUSAL_DELAY, REFUSAL_LIMIT, job->refusals++), -1, now);
 }
@@ -301,17 +307,17 @@ static ClariJobAction
 post_again(ClariJob *job, int64_t now)
 {
 	if (job->doubt == CLARI_DOUBT_SPENT)
-		return fail(job); /* another would be paid for, too */
+		return fail(job); /* another POST would be paid for as well */
 	if (!job->posted)
 	{
-		/* That POST was an earlier life's; this one has all its tries before it. */
+		/* The POST was an earlier life's: this life has all its tries before it. */
 		enter(job, CLARI_JOB_NEW, now);
 		return CLARI_ACTION_NONE;
 	}
 	return retry_from(job, CLARI_JOB_NEW, job->post_at - now, now);
 }
 
-/* The POST under way may have made a job: a list may tell, or else it is sent again. */
+/* What came of the POST under way is not known: a list may tell, or else it is sent again. */
 static ClariJobAction
 outcome_unknown(ClariJob *job, int64_t retry_after, int64_t now)
 {
@@ -324,18 +330,18 @@ outcome_unknown(ClariJob *job, int64_t retry_after, int64_t now)
 	return CLARI_ACTION_NONE;
 }
 
-/* The list after it did not come, or did not tell. */
+/* Asks for the list after the POST once more, as it did not come or did not tell. */
 static ClariJobAction
 look_again(ClariJob *job, int64_t retry_after, int64_t now)
 {
-	if (job->looks >= job->max_retries) /* one look was had in any case */
+	if (job->looks >= job->max_retries) /* one look was taken in any case */
 		return post_again(job, now);
 	return back_off(job, CLARI_JOB_UNSURE, back_off_delay(job, RETRY_DELAY, RETRY_LIMIT, job->looks), retry_after, now);
 }
 
 /* ---- a POST that a limit refused ---- */
 
-/* Does the text contain the word, which is in lower case, in whichever case? */
+/* Does the text contain the word, in upper or lower case? word is in lower case. */
 static bool
 contains(const char *text, const char *word)
 {
@@ -351,7 +357,10 @@ contains(const char *text, const char *word)
 	return false;
 }
 
-/* By its words, which may be those of anything: only where there is no code. */
+/*
+ * The limit that the refusal's words speak of.  They may be those of anything,
+ * so they count only where there is no code.
+ */
 static ClariLimit
 limit_of_words(const char *text)
 {
@@ -366,8 +375,9 @@ limit_of_words(const char *text)
 }
 
 /*
- * By its code, whatever its words: a message can repeat the request, or name a
- * forecast "monthly".  Clari's OpenAPI document has one code for both limits.
+ * The limit that the refusal's code means, whatever its words: a message can
+ * repeat the request, or name a forecast "monthly".  Clari's OpenAPI document
+ * has one code for both limits.
  */
 static ClariLimit
 limit_of_code(const char *code)
@@ -379,7 +389,7 @@ limit_of_code(const char *code)
 	return limit_of_words(code);
 }
 
-/* Has it a code?  A number is an HTTP status once more, and none. */
+/* Has the refusal a code?  A number is no code, but the HTTP status once more. */
 static bool
 is_coded(const ClariReply *reply)
 {
@@ -400,7 +410,7 @@ limit_of_refusal(const ClariReply *reply)
 	return is_coded(reply) ? limit_of_code(reply->code) : limit_of_words(reply->message);
 }
 
-/* The limits did not come, or say nothing: the refusal itself has to do. */
+/* The answer about the limits did not come, or says nothing: the refusal itself has to do. */
 static ClariJobAction
 limits_unknown(ClariJob *job, int64_t now)
 {
@@ -413,7 +423,7 @@ limits_unknown(ClariJob *job, int64_t now)
 		return post_again(job, now);
 	if (job->limit == CLARI_LIMIT_EITHER)
 		clari_job_error_either_limit(job);
-	return wait_for_slot(job, CLARI_JOB_NEW, now);
+	return wait_for_room(job, CLARI_JOB_NEW, now);
 }
 
 static ClariJobAction
@@ -427,26 +437,26 @@ limits_reported(ClariJob *job, const ClariReply *limits, int64_t now)
 	if (limits->available_concurrent == 0)
 	{
 		job->blocked = true;
-		return wait_for_slot(job, CLARI_JOB_BLOCKED, now);
+		return wait_for_room(job, CLARI_JOB_BLOCKED, now);
 	}
 	if (limits->available_concurrent < 0)
 		return limits_unknown(job, now);
 	if (job->blocked)
 	{
-		/* What was waited for. */
+		/* There is room now, which was waited for. */
 		enter(job, CLARI_JOB_NEW, now);
 		return CLARI_ACTION_NONE;
 	}
-	/* There is room again already; but where the refusal may have meant something else, not for ever. */
+	/* There is room already.  Where the refusal may have meant something else, that does not go on for ever. */
 	if (job->limit == CLARI_LIMIT_CONCURRENT || job->limit == CLARI_LIMIT_EITHER)
-		return wait_for_slot(job, CLARI_JOB_NEW, now);
+		return wait_for_room(job, CLARI_JOB_NEW, now);
 	if (job->retries == 0)
 		return post_again(job, now);
-	clari_job_error_add_tries(job); /* words alone, that mean something else */
+	clari_job_error_add_tries(job); /* the refusal's words meant no limit */
 	return fail(job);
 }
 
-/* The steps of BLOCKED and ASKING.  job->error stays the POST's meanwhile: that is what was refused. */
+/* The steps of BLOCKED and ASKING keep the POST's error in job->error, since it is the POST that was refused. */
 static ClariJobAction
 step_blocked(ClariJob *job, const ClariJobEvent *event, int64_t now)
 {
@@ -490,7 +500,7 @@ start_download(ClariJob *job)
 	return CLARI_ACTION_DOWNLOAD;
 }
 
-/* The job's own results from now on, not a link. */
+/* Downloads the job's own results from now on, not what a link leads to. */
 static ClariJobAction
 download_without_link(ClariJob *job)
 {
@@ -507,7 +517,7 @@ call_broken(ClariJob *job, const ClariJobEvent *event, int64_t now)
 	bool unknown = job->state == CLARI_JOB_POSTING && !event->never_sent;
 
 	if (job->state == CLARI_JOB_DOWNLOADING && job->download_url[0] != '\0' && event->elsewhere && event->status == 0)
-		return download_without_link(job); /* its host cannot be reached */
+		return download_without_link(job); /* the link's host cannot be reached */
 	clari_job_error_broken(job, event->error);
 	if (unknown)
 		raise_doubt(job, is_success(event) ? CLARI_DOUBT_SPENT : CLARI_DOUBT_OPEN);
@@ -519,8 +529,8 @@ call_broken(ClariJob *job, const ClariJobEvent *event, int64_t now)
 }
 
 /*
- * Once there is a newer job nobody can take up the older one: cancelled, it frees
- * its slot and its part of the quota.
+ * Cancels the older job, which nobody can take up any more once there is a
+ * newer one.  That frees its place and its part of the quota.
  */
 static ClariJobAction
 cancel_replaced(ClariJob *job, int64_t now)
@@ -535,7 +545,7 @@ has_code(const ClariReply *reply, const char *code)
 	return strcmp(reply->code, code) == 0;
 }
 
-/* Not all accounts can export crm_total and crm_closed (Clari's OpenAPI document): then without them. */
+/* Exports without crm_total and crm_closed, which not all accounts can export (so Clari's OpenAPI document says). */
 static ClariJobAction
 post_without_crm(ClariJob *job, int64_t now)
 {
@@ -549,7 +559,7 @@ post_without_crm(ClariJob *job, int64_t now)
 	return CLARI_ACTION_NONE;
 }
 
-/* What 400 and 404 mean for a POST, its code says; the codes are those of Clari's OpenAPI document. */
+/* What 400 and 404 mean for a POST; the codes that tell are those of Clari's OpenAPI document. */
 static ClariJobAction
 post_refused(ClariJob *job, int status, const ClariReply *reply, int64_t now)
 {
@@ -560,20 +570,23 @@ post_refused(ClariJob *job, int status, const ClariReply *reply, int64_t now)
 	else if (status == 400 && (job->limit = limit_of_refusal(reply)) != CLARI_LIMIT_NONE)
 	{
 		job->blocked = false;
-		/* The older one takes a place that the newer one needs, which has no other way to come. */
+		/* The older job takes a place that the newer one needs, and cannot get otherwise. */
 		return job->replaced_id[0] != '\0' ? cancel_replaced(job, now) : ask_limits(job, now);
 	}
 	return fail(job);
 }
 
-/* Refusals that say nothing of the request, and that trying again is for. */
+/* Does the status say nothing of the request, so that it may be tried again? */
 static bool
 is_passing(int status)
 {
 	return status >= 500 || status == 408 || status == 421 || status == 425 || status == 429;
 }
 
-/* Statuses by which Clari says that it does not know a job or a file: its document has 400 and 403, other sources 404. */
+/*
+ * Does Clari say by this status that it does not know a job or a file?  Its
+ * document has 400 and 403, other sources 404.
+ */
 static bool
 says_unknown(int status)
 {
@@ -581,9 +594,10 @@ says_unknown(int status)
 }
 
 /*
- * Clari does not know the job, or does not have its file.  Shortly after it was
- * accepted that passes, and "something went wrong" (SWW) may mean just that: it is
- * believed when it has been said some times.
+ * Clari does not know the job, or does not have its file.  Shortly after the
+ * job was accepted that passes, and Clari's code SWW ("something went wrong")
+ * may mean no more than its words: so it is believed only when it was said
+ * several times.
  */
 static ClariJobAction
 job_lost(ClariJob *job, const ClariJobEvent *event, int64_t now)
@@ -594,7 +608,7 @@ job_lost(ClariJob *job, const ClariJobEvent *event, int64_t now)
 		return ask_again(job, job->losses++, now);
 	if (event->status == 403 && (!resumed || job->renewed))
 		return fail(job);
-	if (event->status == 403) /* it may be running yet */
+	if (event->status == 403) /* the job may still be running */
 		memcpy(job->replaced_id, job->job_id, sizeof(job->replaced_id));
 	if (resumed || !job->renewed)
 		return start_over(job, now);
@@ -625,7 +639,7 @@ call_refused(ClariJob *job, const ClariJobEvent *event, const ClariReply *reply,
 
 /* ---- what a poll says ---- */
 
-/* Done at Clari; but a truncated file is not what was asked for. */
+/* The job is done at Clari.  A truncated file is not what was asked for, unless the table allows it. */
 static ClariJobAction
 job_finished(ClariJob *job, const ClariReply *reply)
 {
@@ -642,7 +656,7 @@ job_finished(ClariJob *job, const ClariReply *reply)
 	return start_download(job);
 }
 
-/* A job object tells whose it is; only one that is of this job for certain is believed. */
+/* Learns from a job object whose account it is; one that is not certainly of this job is not believed. */
 static void
 learn_account(ClariJob *job, const ClariReply *reply)
 {
@@ -653,7 +667,7 @@ learn_account(ClariJob *job, const ClariReply *reply)
 	memcpy(job->currency, reply->currency, sizeof(job->currency));
 }
 
-/* A job object: how the export stands. */
+/* A job object tells how the export stands. */
 static ClariJobAction
 job_reported(ClariJob *job, const ClariReply *reply, int64_t now)
 {
@@ -683,7 +697,7 @@ job_reported(ClariJob *job, const ClariReply *reply, int64_t now)
 
 /* ---- calls and their answers ---- */
 
-/* NEW, UNSURE, WAITING, READY: makes the call once its time has come. */
+/* Makes the call of a waiting state (UNSURE, WAITING, READY) once its time has come. */
 static ClariJobAction
 call_when_due(ClariJob *job, const ClariJobEvent *event, int64_t now, ClariJobState state, ClariJobAction action)
 {
@@ -697,7 +711,7 @@ call_when_due(ClariJob *job, const ClariJobEvent *event, int64_t now, ClariJobSt
 	return action;
 }
 
-/* POSTING, POLLING: what to do about anything but an answer of success. */
+/* What to do in POSTING and POLLING about anything but an answer of success. */
 static ClariJobAction
 call_failed(ClariJob *job, const ClariJobEvent *event, int64_t now)
 {
@@ -734,22 +748,22 @@ cancel_at_clari(ClariJob *job, int64_t now)
 	return CLARI_ACTION_CANCEL;
 }
 
-/* CANCEL, in whichever state. */
+/* Somebody cancels the export, in whichever state it is. */
 static ClariJobAction
 cancel(ClariJob *job, const ClariJobEvent *event, int64_t now)
 {
 	if (job->state == CLARI_JOB_DONE || job->state == CLARI_JOB_FAILED || job->cancelled.code != CLARI_ERROR_NONE)
-		return CLARI_ACTION_NONE; /* too late, or not the first, who is the one that is named */
+		return CLARI_ACTION_NONE; /* it is too late; or not the first, who is the one that is named */
 	clari_job_error_cancelled(job, event->error, &job->cancelled);
 	if (job->state == CLARI_JOB_POSTING)
-		return CLARI_ACTION_NONE; /* the answer names what is to be cancelled */
+		return CLARI_ACTION_NONE; /* the POST's answer names the job that is to be cancelled */
 	if (job->state == CLARI_JOB_WAITING || job->state == CLARI_JOB_POLLING ||
 		(job->state == CLARI_JOB_REPLACING && job->job_id[0] != '\0'))
 		return cancel_at_clari(job, now);
 	return fail_cancelled(job);
 }
 
-/* POSTING, and cancelled meanwhile: is there a job to be cancelled? */
+/* The export was cancelled while its POST was under way: is there a job to be cancelled? */
 static ClariJobAction
 cancelled_while_posting(ClariJob *job, const ClariJobEvent *event, int64_t now)
 {
@@ -847,7 +861,7 @@ step_unsure(ClariJob *job, const ClariJobEvent *event, int64_t now)
 	ClariJobAction action;
 
 	if (event->kind == CLARI_EVENT_TICK && !is_late(job, now) && !job->adoptable)
-		return post_again(job, now); /* an earlier life's POST, and no job can be told to be its own */
+		return post_again(job, now); /* it was an earlier life's POST, and no list could tell its job */
 	action = call_when_due(job, event, now, CLARI_JOB_LOOKING, CLARI_ACTION_LIST);
 	if (action == CLARI_ACTION_LIST)
 		job->looks++;
@@ -872,7 +886,7 @@ list_read(ClariJob *job, const ClariJobEvent *event, int64_t now)
 	return CLARI_ACTION_NONE;
 }
 
-/* job->error stays the POST's: that is what failed. */
+/* The POST's error stays in job->error meanwhile, since it is the POST that failed. */
 static ClariJobAction
 step_looking(ClariJob *job, const ClariJobEvent *event, int64_t now)
 {
@@ -893,7 +907,10 @@ step_looking(ClariJob *job, const ClariJobEvent *event, int64_t now)
 
 /* ---- once it has ---- */
 
-/* Whatever comes of cancelling the older one, the newer one goes on; or it is POSTed, where a limit had refused that. */
+/*
+ * Whatever comes of cancelling the older job, the newer one goes on; or it is
+ * POSTed, where a limit had refused that.
+ */
 static ClariJobAction
 step_replacing(ClariJob *job, const ClariJobEvent *event, int64_t now)
 {
@@ -915,7 +932,7 @@ step_waiting(ClariJob *job, const ClariJobEvent *event, int64_t now)
 	ClariJobAction action = call_when_due(job, event, now, CLARI_JOB_POLLING, CLARI_ACTION_POLL);
 
 	if (action == CLARI_ACTION_POLL && job->replaced_id[0] != '\0')
-		return cancel_replaced(job, now); /* which has failed before */
+		return cancel_replaced(job, now); /* cancelling it has failed before */
 	if (action == CLARI_ACTION_POLL)
 		job->polls++;
 	return action;
@@ -931,7 +948,10 @@ step_polling(ClariJob *job, const ClariJobEvent *event, int64_t now)
 	if (!reply->is_json || reply->status == CLARI_STATUS_ABSENT ||
 		(reply->job_id[0] != '\0' && strcmp(reply->job_id, job->job_id) != 0))
 	{
-		/* Not Clari but something between, or not well, or of another job: it may pass. */
+		/*
+		 * Something between us and Clari has answered, or Clari is not well, or
+		 * speaks of another job: that may pass.
+		 */
 		clari_job_error_no_state(job, event->status, reply);
 		return retry(job, event->retry_after, now);
 	}
@@ -974,7 +994,7 @@ download_refused(ClariJob *job, const ClariJobEvent *event, int64_t now)
 	return call_refused(job, event, reply_of(event), now);
 }
 
-/* The file is bad, or broke off. */
+/* The file is bad, or was broken off. */
 static ClariJobAction
 file_refused(ClariJob *job, const ClariJobEvent *event, int64_t now)
 {
@@ -1018,7 +1038,7 @@ step_downloading(ClariJob *job, const ClariJobEvent *event, int64_t now)
 	}
 }
 
-/* Clari does not know the job that is to be cancelled, which is as good. */
+/* Does Clari not know the job that is to be cancelled?  That is as good as if it were cancelled. */
 static bool
 is_gone(const ClariJobEvent *event)
 {
@@ -1026,7 +1046,10 @@ is_gone(const ClariJobEvent *event)
 		   (event->status == 400 && (has_code(reply_of(event), "SWW") || has_code(reply_of(event), "invalid_jobId")));
 }
 
-/* Clari's document has both; other sources the job object alone. */
+/*
+ * Does the answer to the PATCH say that the job is cancelled?  Clari's document
+ * has a flag and the job object; other sources show the job object alone.
+ */
 static bool
 is_cancelled(const ClariReply *reply)
 {
@@ -1081,7 +1104,7 @@ void
 clari_job_resume(ClariJob *job, const char *job_id, int64_t now)
 {
 	if (job_id[0] == '\0' || strlen(job_id) >= sizeof(job->job_id))
-		return; /* no id of Clari's */
+		return; /* Clari gives no such id */
 	accepted(job, job_id, now);
 	job->origin = CLARI_ORIGIN_RESUMED;
 	enter(job, CLARI_JOB_WAITING, now);
@@ -1092,7 +1115,8 @@ clari_job_begin_unsure(ClariJob *job, int64_t now)
 {
 	clari_job_error_earlier(job);
 	raise_doubt(job, CLARI_DOUBT_OPEN);
-	job->list_before = CLARI_LIST_BEFORE_KNOWN; /* before that POST: another list would contain what it made */
+	job->list_before =
+		CLARI_LIST_BEFORE_KNOWN; /* the list before that POST; another one would contain the job that it made */
 	enter(job, CLARI_JOB_UNSURE, now);
 }
 

@@ -63,7 +63,7 @@ typedef enum ClariJobEventKind
 {
 	CLARI_EVENT_TICK,    /* time has passed (also the first event) */
 	CLARI_EVENT_REPLY,   /* the call under way was answered: status and reply; of a list only what is not 2xx */
-	CLARI_EVENT_BROKEN,  /* it was not, or the answer was a list that cannot be read: error says why */
+	CLARI_EVENT_BROKEN,  /* the call under way was not answered, or with a list that cannot be read: error says why */
 	CLARI_EVENT_LISTED,  /* the list came and was read: verdict, with job_id for OURS */
 	CLARI_EVENT_DECODED, /* the download is complete, and the file good */
 	CLARI_EVENT_REFUSED, /* the download is complete or broken off, and the file bad: error */
@@ -73,7 +73,7 @@ typedef enum ClariJobEventKind
 typedef struct ClariJobEvent
 {
 	ClariJobEventKind kind;
-	int status;              /* HTTP, for a reply; broken: what had come of it, or 0 */
+	int status;              /* reply: the HTTP status; broken: that of what had come of the answer, or 0 */
 	bool elsewhere;          /* reply or broken: it was not Clari's own host, but that of a file */
 	const ClariReply *reply; /* what it said; valid during the call */
 	int64_t retry_after;     /* ms from now, -1 without the header */
@@ -134,21 +134,21 @@ typedef struct ClariJob
 	ClariDoubt doubt;
 	int32_t looks;    /* lists after the last POST */
 	ClariLimit limit; /* which limit the last refusal spoke of */
-	bool blocked;     /* and since then no slot was free */
-	int32_t refusals; /* how often no slot was free for the POST */
+	bool blocked;     /* Clari has had no room for it since then */
+	int32_t refusals; /* how often Clari had no room for the POST */
 
 	/* the job at Clari */
 	char job_id[CLARI_ID_SIZE]; /* empty: there is none, or it is not known */
 	ClariJobOrigin origin;
-	int64_t accepted_at;                 /* 0 before that */
+	int64_t accepted_at;                 /* when Clari accepted it; 0 before that */
 	char status_text[CLARI_STATUS_SIZE]; /* Clari's last word on its state, or empty */
-	bool done;                           /* Clari has said that it is */
+	bool done;                           /* Clari has said that it is done */
 	bool truncated;
 	int64_t end_time; /* its endTime, epoch ms, 0 if it did not say */
 	int32_t polls;
 	int32_t losses; /* how often Clari did not know it, or its file, since it last did */
 	bool renewed;   /* a job that was of no use was given up for a new one, which happens once */
-	bool useless;   /* what the caller has recorded of it does not serve the next request */
+	bool useless;   /* a record of it does not serve the next request */
 	/* whom Clari takes us for, and in which currency the amounts are, as job objects tell; empty: not known yet */
 	char user_id[CLARI_ID_SIZE];
 	char organization[CLARI_ID_SIZE];
@@ -156,16 +156,16 @@ typedef struct ClariJob
 
 	/* its file */
 	char download_url[CLARI_LINK_SIZE]; /* empty: the job's own results */
-	bool linkless;                      /* downloadUrl has failed: the job's own results, from now on */
+	bool linkless;                      /* the link to the file has failed: it is the job's own results from now on */
 	int32_t link_losses;                /* how often a link to the file was refused */
-	bool io_failed;                     /* the disk did: the caller downloads without it from now on */
+	bool io_failed; /* a download failed because of the disk: the caller does without it from now on */
 
 	/* the step under way */
 	int64_t next_at; /* when a TICK is wanted, INT64_MAX: none */
 	int32_t retries;
 	int32_t total_retries; /* of all steps */
 	uint32_t jitter;       /* seed of the back-off's jitter, advanced by use */
-	ClariError error;      /* FAILED: why; before that, why the last call is to be repeated, if it is */
+	ClariError error;      /* FAILED: why it has; before that: why the last call is to be repeated, if it is */
 	ClariError cancelled;  /* what error becomes, once the POST under way is answered; NONE: not cancelled */
 } ClariJob;
 
@@ -178,15 +178,17 @@ extern void clari_job_begin(ClariJob *job, const ClariRequest *request, const Cl
 							uint32_t jitter, int64_t now);
 
 /*
- * An earlier life of the server POSTed it, and Clari accepted it as job_id:
- * it is polled, and export_timeout counts from now.  Where it is of no use after
- * all (Clari does not know it, or it ended badly) the job starts over, as begun.
+ * Takes up the job that an earlier life of the server has POSTed, and that
+ * Clari accepted as job_id: it is polled, and export_timeout counts from now.
+ * Where it is of no use after all (Clari does not know it, or it ended badly),
+ * a new job is begun.
  */
 extern void clari_job_resume(ClariJob *job, const char *job_id, int64_t now);
 
 /*
- * An earlier life of the server sent the POST, and what came of it is not known:
- * the list is looked through at once (if adoptable), before this life's first POST.
+ * An earlier life of the server has sent the POST, and what came of it is not
+ * known: the list is looked through at once (if adoptable), before this life's
+ * first POST.
  */
 extern void clari_job_begin_unsure(ClariJob *job, int64_t now);
 

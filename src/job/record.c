@@ -16,12 +16,12 @@
 
 #define MAGIC_SIZE 8
 
-/* What stands in the file; of known, as many as nknown says. */
+/* What stands in the file; of known only the first nknown ids. */
 typedef struct Packed
 {
 	char magic[MAGIC_SIZE];
-	uint32_t length; /* of all of it */
-	uint32_t crc;    /* of all behind it; each byte before it has but one right value */
+	uint32_t length; /* of the whole record, in bytes */
+	uint32_t crc;    /* CRC-32C of all that follows; every byte before it has a fixed value */
 	ClariKey key;
 	ClariKey account;
 	char base_url[CLARI_URL_SIZE];
@@ -105,7 +105,7 @@ corrupt(ClariError *error, const char *what)
 	return false;
 }
 
-/* Does the text end, with nothing behind its end? */
+/* Does the text end, and are the bytes behind its end zero? */
 static bool
 is_text(const char *text, size_t size)
 {

@@ -32,7 +32,7 @@ typedef struct ClariRecord
 	char base_url[CLARI_URL_SIZE];
 	char forecast[CLARI_NAME_SIZE];
 	char period[CLARI_PERIOD_TEXT_SIZE];   /* requested; empty: the current quarter */
-	char expected[CLARI_PERIOD_TEXT_SIZE]; /* the quarter to look for in a job list; empty: none */
+	char expected[CLARI_PERIOD_TEXT_SIZE]; /* the quarter to look for in Clari's list of jobs; empty: none */
 	char job_id[CLARI_ID_SIZE];            /* empty: the POST was about to be sent, its outcome is not known */
 	char user_id[CLARI_ID_SIZE];           /* whose job it is, as Clari names the user; empty: not known */
 	char currency[CLARI_CURRENCY_SIZE];    /* the account's own, as Clari lists it; empty: not known */

@@ -20,7 +20,7 @@
 #include "utils/memutils.h"
 #include "utils/numeric.h"
 
-/* The sort's buffer: what an export costs in memory, about. */
+/* The size of the sort's buffer in bytes, which is about what an export costs in memory. */
 #define SORT_MEMORY (8 * 1024 * 1024)
 
 /* Bytes on disk are reserved in steps of this, to take the cache's lock seldom. */
@@ -32,15 +32,15 @@ struct ClariDownload
 	ClariRowsetWriter *writer;
 	ClariStoreFile *file;
 	bool on_disk;
-	uint64 length;                 /* appended to the file */
-	uint64 reserved;               /* of the disk */
+	uint64 length;                 /* bytes appended to the file */
+	uint64 reserved;               /* bytes reserved on disk */
 	int index;                     /* of the flight */
-	MemoryContext numeric_context; /* of one encoded number */
+	MemoryContext numeric_context; /* reset for each number that is encoded */
 };
 
 /* ------- numbers ------- */
 
-/* numeric_in() without its error: it must not longjmp through libcurl and json-c. */
+/* Calls numeric_in() without raising its error, which must not longjmp through libcurl and json-c. */
 static bool
 call_numeric_in(const char *text, Datum *datum)
 {
@@ -95,7 +95,7 @@ encode_numeric(void *arg, const char *text, size_t length, const void **datum, s
 
 /* ------- life ------- */
 
-/* A shutdown is noticed with each piece that comes in, or goes out while a large rowset is being finished. */
+/* Notices a shutdown, with each piece that comes in, or that goes out while a large rowset is being finished. */
 static bool
 keep_on(ClariError *error)
 {
@@ -111,7 +111,7 @@ reserve_disk(ClariDownload *download, size_t length, ClariError *error)
 	if (!download->on_disk || download->length + length <= download->reserved)
 		return true;
 	missing = download->length + length - download->reserved;
-	missing = Max(missing, Min(DISK_STEP, download->reserved)); /* a small one takes what it needs */
+	missing = Max(missing, Min(DISK_STEP, download->reserved)); /* a small rowset takes what it needs */
 	if (!clari_cache_reserve_disk(download->index, missing, error))
 		return false;
 	download->reserved += missing;
@@ -137,7 +137,10 @@ open_spill(void *arg, ClariError *error)
 	return clari_store_open_spill(((ClariDownload *) arg)->file, error);
 }
 
-/* Without a disk the whole shared cache may be taken, and the sort cannot spill. */
+/*
+ * Opens file, writer and document.  Without a disk the rowset may take the
+ * whole shared cache, and the sort cannot spill.
+ */
 static bool
 open_parts(ClariDownload *download, const ClariOrder *order, ClariError *error)
 {
@@ -215,13 +218,13 @@ clari_download_entries(const ClariDownload *download)
 
 /* ------- finishing ------- */
 
-/* Names the file; what was reserved is then the cache's, to the byte. */
+/* Gives the file its name; from then on what was reserved is the cache's, to the byte. */
 static bool
 keep_on_disk(ClariDownload *download, ClariError *error)
 {
 	ClariStoreFile *file = download->file;
 
-	download->file = NULL; /* commit takes it */
+	download->file = NULL; /* clari_store_commit() takes it */
 	if (!clari_store_commit(file, error))
 		return false;
 	if (!download->on_disk)
@@ -231,7 +234,7 @@ keep_on_disk(ClariDownload *download, ClariError *error)
 	return true;
 }
 
-/* One of the two is enough. */
+/* Keeps the rowset on disk and, if it is small, in memory; one of the two is enough. */
 static bool
 keep(ClariDownload *download, ClariProduct *product, ClariError *error)
 {

@@ -18,7 +18,7 @@
 #include "postmaster/interrupt.h"
 #include "utils/memutils.h"
 
-/* A disk that is full is so for each export. */
+/* What could not be kept is logged only so often, since a full disk is full for each export. */
 #define LOG_INTERVAL 60000 /* ms */
 
 struct ClariFlight
@@ -27,13 +27,13 @@ struct ClariFlight
 	ClariHttp *http;
 	ClariJob job;
 	ClariRecord record;
-	ClariRecord older;       /* of the job that this one is to replace; empty: none */
+	ClariRecord older;       /* the record of the job that this one is to replace; empty: there is none */
 	ClariDoubt doubt;        /* job.doubt before the step under way */
 	uint32 killed;           /* decodings of the job's file that ended with the process, in earlier lives */
 	ClariTransfer *transfer; /* under way, or NULL */
 	ClariDownload *download; /* under way, or NULL */
-	ClariProduct product;    /* of the download that is complete */
-	ClariError warning;      /* for the waiting: what could not be kept on disk, and why */
+	ClariProduct product;    /* what the complete download has come to */
+	ClariError warning;      /* for those who wait: what could not be kept on disk, and why */
 	TimestampTz posted_at;   /* when this flight last POSTed */
 	TimestampTz done_at;     /* when the job was seen DONE */
 	bool of_ended_job;       /* the product is of a job that an earlier flight had brought to its end */
@@ -56,9 +56,9 @@ add_place(ClariError *error, const ClariFlight *flight)
 }
 
 /*
- * Something could not be kept as it should.  The first reason counts, for those
- * who wait; the server's log has it once a minute.  An error without a code is
- * none.
+ * Notes that something could not be kept as it should.  The first reason
+ * counts, for those who wait; the server's log has it once a minute.  An error
+ * without a code is none.
  */
 static void
 warn(ClariFlight *flight, const ClariError *error)
@@ -86,8 +86,8 @@ save_record(ClariFlight *flight, bool durable)
 }
 
 /*
- * Before the POST.  While one is in doubt whose job may yet be found, the record
- * is as old as that.
+ * Records that a POST is about to be sent.  While an earlier POST is in doubt
+ * whose job may still be found, the record is as old as that POST.
  */
 static void
 record_intent(ClariFlight *flight)
@@ -107,7 +107,10 @@ record_intent(ClariFlight *flight)
 	save_record(flight, true);
 }
 
-/* Whom Clari takes the account's key for; and its own currency, which is that of a job that asked for none. */
+/*
+ * Notes whom Clari takes the account's key for, and the account's currency,
+ * which is that of a job that asked for none.
+ */
 static void
 note_account(ClariFlight *flight)
 {
@@ -125,7 +128,7 @@ note_account(ClariFlight *flight)
 	strlcpy(record->currency, facts.currency, sizeof(record->currency));
 }
 
-/* After each step: as soon as the job's id is known. */
+/* Records the job's id as soon as it is known, which may be after any step. */
 static void
 record_job(ClariFlight *flight)
 {
@@ -135,7 +138,7 @@ record_job(ClariFlight *flight)
 	if (job->user_id[0] != '\0' && !flight->noted)
 	{
 		note_account(flight);
-		/* the currency may be told later */
+		/* A later answer may tell the currency. */
 		flight->noted = job->currency[0] != '\0' || flight->order.request.currency[0] != '\0';
 	}
 	if (job->job_id[0] == '\0' || strcmp(job->job_id, record->job_id) == 0)
@@ -148,7 +151,7 @@ record_job(ClariFlight *flight)
 	clari_cache_count(job->origin == CLARI_ORIGIN_ADOPTED ? CLARI_COUNT_TAKEN_UP : CLARI_COUNT_EXPORTS, 1);
 }
 
-/* Before decoding: should that kill the process, whoever comes next knows. */
+/* Records that decoding begins: should that kill the process, whoever comes next knows. */
 static void
 record_attempt(ClariFlight *flight)
 {
@@ -159,8 +162,8 @@ record_attempt(ClariFlight *flight)
 }
 
 /*
- * There is no job of ours: its record goes; or the one of the older job, which it
- * was to replace, comes back.
+ * Nothing has come of our job: its record goes, or the record of the older job,
+ * which it was to replace, comes back.
  */
 static void
 restore_record(ClariFlight *flight)
@@ -177,7 +180,7 @@ restore_record(ClariFlight *flight)
 	save_record(flight, true);
 }
 
-/* The job has ended, for us: nobody died of it. */
+/* Records that we are done with the job, in an orderly way. */
 static void
 record_end(ClariFlight *flight, bool published)
 {
@@ -190,7 +193,7 @@ record_end(ClariFlight *flight, bool published)
 		clari_recover_remove(&flight->order);
 		return;
 	}
-	/* A file that is bad stays so; but one that could not be fetched, or kept, may be had yet. */
+	/* A bad file stays bad; but a file that could not be fetched, or kept, may be had yet. */
 	record->ended = published || flight->job.error.code == CLARI_ERROR_DATA;
 	record->attempts = published ? 0 : flight->killed;
 	record->renewed &= !published;
@@ -213,7 +216,7 @@ fill_meta(const ClariFlight *flight, ClariRowsetMeta *meta)
 	strlcpy(meta->requested, order->request.period, sizeof(meta->requested));
 	strlcpy(meta->job_id, job->job_id, sizeof(meta->job_id));
 	meta->posted_at = flight->record.posted_at;
-	/* Only for those who waited before, and not for a later life of the server. */
+	/* It is only for those who waited before, and not for a later life of the server. */
 	if (clari_cache_is_invalidated(order->index, meta->posted_at))
 		meta->posted_at = 0;
 	meta->cache_ttl = order->cache_ttl;
@@ -253,7 +256,7 @@ clari_flight_tell(const ClariFlight *flight)
 	clari_cache_progress(flight->order.index, &progress);
 }
 
-/* Why a step changed the job's state, for the server's log; UTF-8. */
+/* Why the event changed the job's state, in UTF-8, for the server's log. */
 static const char *
 reason(const ClariJobEvent *event)
 {
@@ -357,7 +360,7 @@ not_answered(ClariFlight *flight, const ClariHttpResult *result)
 	step(flight, &event);
 }
 
-/* What stands between us and Clari may send our own key back, and what it says is shown. */
+/* Reads a small reply.  What stands between us and Clari may send our own key back, and what it says is shown. */
 static void
 read_reply(const ClariFlight *flight, const ClariHttpResult *result, ClariReply *reply)
 {
@@ -367,7 +370,7 @@ read_reply(const ClariFlight *flight, const ClariHttpResult *result, ClariReply 
 	memcpy(body, result->body, result->length);
 	body[result->length] = '\0';
 	clari_wipe_text(body, result->length, key);
-	clari_json_read_reply(body, result->length, key, reply); /* where it may have been written in escapes */
+	clari_json_read_reply(body, result->length, key, reply); /* the key may have been written in escapes there */
 	pfree(body);
 }
 
@@ -402,7 +405,7 @@ call(ClariFlight *flight, ClariHttpRequest *request, ClariHttpSink sink, ClariHt
 
 	request->base_url = flight->order.request.base_url;
 	request->transport = &flight->order.transport;
-	/* The key goes in with the transport; a sink's argument is the flight, as done's. */
+	/* Starts a transfer.  The key goes in with the transport; the flight is the argument of sink and done. */
 	flight->transfer = clari_http_start(flight->http, request, sink, done, flight, &result.error);
 	if (flight->transfer == NULL)
 		not_answered(flight, &result);
@@ -428,7 +431,7 @@ job_url(const ClariFlight *flight, const char *job_id, const char *rest)
 	return psprintf("%s/export/jobs/%s%s", flight->order.request.base_url, escaped(job_id), rest);
 }
 
-/* ClariHttpDone of a list: before the POST it is kept in mind, after one it is judged. */
+/* ClariHttpDone of a list of jobs: before the POST it is kept in mind, after it it is judged. */
 static void
 listed(void *arg, const ClariHttpResult *result)
 {
@@ -482,8 +485,8 @@ post(ClariFlight *flight)
 	request.url = psprintf("%s/export/forecast/%s", wanted.base_url, escaped(wanted.forecast));
 	request.body = body;
 	record_intent(flight);
-	clari_flight_tell(flight);              /* who asks from now on for what is not older may not take this */
-	call(flight, &request, NULL, answered); /* copies the body */
+	clari_flight_tell(flight);              /* who asks for newer rows from now on may not join this flight */
+	call(flight, &request, NULL, answered); /* the body is copied */
 	free(body);
 }
 
@@ -524,7 +527,7 @@ sink(void *arg, const char *bytes, size_t length, ClariError *error)
 	return clari_download_sink(((ClariFlight *) arg)->download, bytes, length, error);
 }
 
-/* It was too large for shared memory, but would not have been for the disk. */
+/* Says that the rowset was too large for shared memory, but would not have been for the disk. */
 static void
 blame_disk(const ClariFlight *flight, const ClariError *error, ClariError *blamed)
 {
@@ -575,7 +578,7 @@ downloaded(void *arg, const ClariHttpResult *result)
 	fill_meta(flight, &meta);
 	if (result->sink_refused || !clari_download_finish(flight->download, &meta, &flight->product, &error))
 	{
-		if (!ShutdownRequestPending) /* else the next worker takes the job up */
+		if (!ShutdownRequestPending) /* in a shutdown the next worker takes the job up */
 			refuse_download(flight, &error);
 		return;
 	}
@@ -656,7 +659,7 @@ step(ClariFlight *flight, const ClariJobEvent *event)
 	record_job(flight);
 	if (flight->job.without_crm && !without_crm)
 		clari_cache_note_crm_refused(&flight->order.account, flight->order.request.forecast);
-	/* An event can overtake a call. */
+	/* An event can overtake the call under way, which is then broken off. */
 	if (action != CLARI_ACTION_NONE)
 		abandon_calls(flight);
 	if (action != CLARI_ACTION_PUBLISH && action != CLARI_ACTION_FAIL)
@@ -746,7 +749,7 @@ clari_flight_cancel(ClariFlight *flight, const ClariError *error)
 		step(flight, &event);
 }
 
-/* What was kept in memory, and not published. */
+/* Gives back the memory of a product that was not published. */
 static void
 discard_product(ClariFlight *flight)
 {

@@ -28,16 +28,17 @@
 typedef enum ClariRecovery
 {
 	CLARI_RECOVERY_NONE,   /* POST */
-	CLARI_RECOVERY_JOB,    /* record->job_id serves the order */
-	CLARI_RECOVERY_UNSURE, /* a POST was sent, perhaps: Clari's list may tell its job */
+	CLARI_RECOVERY_JOB,    /* the job of record->job_id is taken up */
+	CLARI_RECOVERY_UNSURE, /* a POST was sent, perhaps: Clari's list of jobs may tell */
 	CLARI_RECOVERY_GIVE_UP /* the job's file has killed its decoder before; *error says so */
 } ClariRecovery;
 
 /*
- * What is to be taken up for the order.  *record is filled either way: with what
- * was found, or ready for a new job.  That one then replaces the job of *older
- * (without a job_id: none that may be running), which keeps it for as long as there
- * is no new one; without posted_at it cannot be taken up any more.  Reads a file.
+ * What is to be taken up for the order. *record is filled either way: with what
+ * was found, or ready for a new job.  A new job replaces the one of *older
+ * (without a job_id there is none that may be running), which is kept until
+ * then; without posted_at the older one cannot be taken up any more.  Reads a
+ * file.
  */
 extern ClariRecovery
 clari_recover_job(const ClariOrder *order, ClariRecord *record, ClariRecord *older, ClariError *error);
@@ -54,10 +55,10 @@ extern void clari_recover_remove(const ClariOrder *order);
 /* Whether Clari's list can tell the order's job at all. */
 extern bool clari_recover_is_listable(const ClariOrder *order, const ClariRecord *record);
 
-/* The list before the POST: what it holds is known from now on.  NULL: it did not come. */
+/* Reads the list before the POST into the record: its jobs are known from now on.  NULL: it did not come. */
 extern void clari_recover_note_list(const ClariOrder *order, ClariRecord *record, const char *body, size_t length);
 
-/* The list after a POST of unknown outcome: which job is ours.  Reads the other records. */
+/* Judges the list after a POST of unknown outcome: which job is ours?  Reads the other records. */
 extern ClariVerdict clari_recover_judge_list(const ClariOrder *order, const ClariRecord *record, const char *body,
 											 size_t length, char job_id[CLARI_ID_SIZE]);
 
@@ -74,10 +75,10 @@ typedef struct ClariDownload ClariDownload;
 /* What a complete download comes to; the cache's, once it is published. */
 typedef struct ClariProduct
 {
-	ClariVersion version; /* its segment, if it has one, is reserved and pinned */
+	ClariVersion version; /* if it has a segment, that is reserved and pinned */
 	bool in_file;         /* it has a file, whose bytes are reserved */
 	int64 bytes;          /* decoded */
-	ClariError warning;   /* one of the two could not be had; NONE: all is well */
+	ClariError warning;   /* why it has no file, or no segment though it is small; of code NONE: all is well */
 } ClariProduct;
 
 /*
@@ -92,7 +93,7 @@ extern ClariDownload *clari_download_open(const ClariOrder *order, bool on_disk,
  */
 extern bool clari_download_sink(void *download, const char *bytes, size_t length, ClariError *error);
 
-/* So far. */
+/* How much has come so far. */
 extern int64 clari_download_bytes(const ClariDownload *download);
 extern int64 clari_download_entries(const ClariDownload *download);
 

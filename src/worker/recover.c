@@ -50,7 +50,7 @@ init_record(const ClariOrder *order, ClariRecord *record)
 	fill_expected(order, record);
 }
 
-/* The job of the last rowset, where no disk could keep a record of it. */
+/* Fills the record from the last rowset's job, where no disk could keep a record of it. */
 static void
 fill_from_rowset(const ClariOrder *order, ClariRecord *record)
 {
@@ -60,7 +60,11 @@ fill_from_rowset(const ClariOrder *order, ClariRecord *record)
 	record->without_crm = (order->known.flags & CLARI_ROWSET_WITHOUT_CRM) != 0;
 }
 
-/* A ended job has come into the cache before, or failed: it must be as fresh as a rowset.  Another may be running. */
+/*
+ * Is the record's job young enough for the order?  One that has come into the
+ * cache before, or failed, must be as fresh as a rowset; any other may still be
+ * running.
+ */
 static bool
 is_young_enough(const ClariOrder *order, const ClariRecord *record)
 {
@@ -71,8 +75,9 @@ is_young_enough(const ClariOrder *order, const ClariRecord *record)
 }
 
 /*
- * The job that nobody can take up any more once there is a newer one: a record has
- * one job.  It may be running yet, unless it came into the cache or is old.
+ * Fills in the older job: the one that nobody can take up any more once there
+ * is a newer one, since there is one record.  It may still be running, unless
+ * it has come into the cache or is old.
  */
 static void
 fill_older(const ClariOrder *order, const ClariRecord *record, ClariRecord *older)
@@ -81,12 +86,15 @@ fill_older(const ClariOrder *order, const ClariRecord *record, ClariRecord *olde
 
 	if (!record->ended && record->attempts == 0 && record->posted_at > day_ago)
 		*older = *record;
-	/* An invalidation removes the record; what the last flight has left is known all the same. */
+	/* After an invalidation there is no record; but the cache knows which job the last flight has left. */
 	if (older->job_id[0] == '\0')
 		strlcpy(older->job_id, order->left_job, sizeof(older->job_id));
 }
 
-/* The key's record, or a new one; the rowset's job, if that is newer: the disk may not have been able to take its record. */
+/*
+ * Reads the key's record, or makes a new one; the job of the last rowset counts
+ * if it is newer, as the disk may not have been able to take its record.
+ */
 static void
 read_record(const ClariOrder *order, ClariRecord *record)
 {
@@ -177,14 +185,14 @@ typedef struct Survey
 {
 	const ClariOrder *order;
 	bool contested;
-	ClariAccountFacts facts; /* of our account, as other records of it tell them; or empty */
+	ClariAccountFacts facts; /* what other records of our account tell of it; or empty */
 	char (*claimed)[CLARI_ID_SIZE];
 	int nclaimed;
 } Survey;
 
 #define MAX_CLAIMED 1024 /* as many as the cache has entries */
 
-/* So long before our POST another may have been sent whose job is listed after our first list. */
+/* Another export may have been POSTed so long (µs) before ours, and yet its job be listed after our first list. */
 #define CONTEST_MARGIN (10 * SECS_PER_MINUTE * USECS_PER_SEC)
 
 static void
@@ -210,7 +218,7 @@ survey_one(Survey *survey, const ClariRecord *mine, const ClariRecord *other)
 		survey->contested = true;
 }
 
-/* False: the records cannot be read. */
+/* Looks through all records; false: they cannot be read. */
 static bool
 survey_records(Survey *survey, const ClariRecord *mine)
 {
@@ -254,7 +262,7 @@ clari_recover_judge_list(const ClariOrder *order, const ClariRecord *record, con
 	if (!survey_records(&survey, record))
 		return CLARI_VERDICT_UNCLEAR;
 	clari_cache_account(&order->account, &facts);
-	/* The cache forgets them when there are many accounts. */
+	/* The cache may not have them: it keeps those of a bounded number of accounts. */
 	sought.user_id = facts.user_id[0] != '\0' ? facts.user_id : survey.facts.user_id;
 	sought.currency = facts.currency[0] != '\0' ? facts.currency : survey.facts.currency;
 	sought.contested = survey.contested || clari_cache_is_contested(order->index);

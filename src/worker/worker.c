@@ -30,7 +30,10 @@
 #include "utils/guc.h"
 #include "utils/memutils.h"
 
-/* Turns of the loop end by themselves so often: to claim what was out of turn, and to tell of progress. */
+/*
+ * Turns of the loop end by themselves after so many ms: to claim what was not
+ * next before, and to tell of progress.
+ */
 #define LONGEST_TURN 1000
 #define PROGRESS_INTERVAL 100 /* ms */
 
@@ -47,7 +50,7 @@ static MemoryContext turn_context = NULL;
 
 /* ------- telling ------- */
 
-/* What pg_stat_activity shows; a list of many is cut there. */
+/* Shows in pg_stat_activity what is exported; a list of many is cut there. */
 static void
 tell_activity(void)
 {
@@ -77,7 +80,7 @@ tell_all_progress(void)
 	dlist_foreach(iter, &flights) clari_flight_tell(dlist_container(Claimed, node, iter.cur)->flight);
 }
 
-/* On the way out, also of an error. */
+/* before_shmem_exit callback. */
 static void
 quit_flights(int code pg_attribute_unused(), Datum arg pg_attribute_unused())
 {
@@ -199,7 +202,10 @@ clari_fdw_worker_main(Datum seat)
 
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
-	/* Nobody's query is run here: pg_cancel_backend() would end the worker in the midst of anything. */
+	/*
+	 * pg_cancel_backend() has no effect: nobody's query is run here, and it
+	 * would end the worker in the midst of anything.
+	 */
 	pqsignal(SIGINT, SIG_IGN);
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
