@@ -19,7 +19,7 @@ typedef enum ClariErrorCode
 	CLARI_ERROR_NONE = 0,
 	CLARI_ERROR_OUT_OF_MEMORY,
 	CLARI_ERROR_OPTION,      /* an option's value is not valid */
-	CLARI_ERROR_CONNECTION,  /* no connection, TLS, or it broke */
+	CLARI_ERROR_CONNECTION,  /* there is no connection, TLS failed, or it broke */
 	CLARI_ERROR_TIMEOUT,     /* export_timeout is over */
 	CLARI_ERROR_AUTH,        /* 401, 403 */
 	CLARI_ERROR_NOT_FOUND,   /* 404: no such forecast */
@@ -30,7 +30,7 @@ typedef enum ClariErrorCode
 	CLARI_ERROR_DATA,        /* the file is broken, or holds what cannot be kept */
 	CLARI_ERROR_LIMIT,       /* truncated, or larger than a limit */
 	CLARI_ERROR_CANCELLED,   /* somebody cancelled the export */
-	CLARI_ERROR_UNCANCELLED, /* the same, but Clari did not cancel the job */
+	CLARI_ERROR_UNCANCELLED, /* somebody cancelled the export, but Clari did not cancel the job */
 	CLARI_ERROR_RESOURCES,   /* no worker, no room in a cache */
 	CLARI_ERROR_IO,          /* a file cannot be written or read */
 	CLARI_ERROR_GONE,        /* a rowset's file is not there any more: evicted */
@@ -57,7 +57,7 @@ extern bool clari_error_set(ClariError *error, ClariErrorCode code, const char *
 extern void clari_error_detail(ClariError *error, const char *format, ...) CLARI_PRINTF(2, 3);
 extern void clari_error_hint(ClariError *error, const char *format, ...) CLARI_PRINTF(2, 3);
 
-/* Adds a sentence to the detail, which may be empty; nothing, if the sentence is. */
+/* Adds a sentence to the detail, which may be empty.  An empty sentence adds nothing. */
 extern void clari_error_add_detail(ClariError *error, const char *format, ...) CLARI_PRINTF(2, 3);
 
 static inline bool
@@ -66,7 +66,7 @@ clari_error_is_cancel(ClariErrorCode code)
 	return code == CLARI_ERROR_CANCELLED || code == CLARI_ERROR_UNCANCELLED;
 }
 
-/* "out of memory", the same everywhere; returns false. */
+/* Sets "out of memory", in the same words everywhere; returns false. */
 extern bool clari_error_out_of_memory(ClariError *error);
 
 #endif /* CLARI_ERROR_H */

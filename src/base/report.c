@@ -72,8 +72,9 @@ find_conversion(void)
 }
 
 /*
- * Puts a character of so many bytes, from text that starts no earlier than to,
- * in the database's encoding, or '?'; returns where the next goes.  Never longer.
+ * Puts a character of length bytes at to, in the database's encoding, or '?';
+ * returns where the next one goes. from is no earlier than to, and what is put
+ * is never longer.
  */
 static char *
 put_character(char *to, Oid conversion, const char *from, int length)
@@ -140,7 +141,7 @@ void
 clari_error_report(int elevel, const ClariError *error)
 {
 	ClariError text = *error;
-	/* Looking it up may need memory. */
+	/* To look the conversion up may need memory. */
 	Oid conversion = error->code == CLARI_ERROR_OUT_OF_MEMORY ? InvalidOid : find_conversion();
 
 	make_printable(text.message, conversion);

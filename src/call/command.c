@@ -93,7 +93,7 @@ receive_row(TupleTableSlot *slot, DestReceiver *self)
 	int level = NewGUCNestLevel();
 	char **values = palloc0(sizeof(char *) * Max(slot->tts_tupleDescriptor->natts, 1));
 
-	/* Times that can be read again, wherever they stand. */
+	/* Times are written so that they can be read again, wherever they stand. */
 	(void) set_config_option("datestyle", "ISO", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	slot_getallattrs(slot);
 	for (int i = 0; i < slot->tts_tupleDescriptor->natts; i++)
@@ -144,7 +144,10 @@ execute(QueryDesc *description, ClariCommandResult *result)
 	ExecutorFinish(description);
 }
 
-/* ErrorContextCallback: a position counts in our text, which the caller has never seen. */
+/*
+ * ErrorContextCallback: takes the position out of the error, since it counts in
+ * our text, which the caller has never seen.
+ */
 static void
 hide_position(void *arg pg_attribute_unused())
 {

@@ -43,7 +43,7 @@ periods_argument(FunctionCallInfo fcinfo)
 	return PG_ARGISNULL(1) ? NULL : PG_GETARG_ARRAYTYPE_P(1);
 }
 
-/* Of a function's parameters (relation regclass, periods text[]). */
+/* The selection that a function's parameters (relation regclass, periods text[]) mean. */
 static ClariSelection *
 selection_of_arguments(FunctionCallInfo fcinfo)
 {
@@ -51,7 +51,7 @@ selection_of_arguments(FunctionCallInfo fcinfo)
 	return clari_selection_make(relation_argument(fcinfo), periods_argument(fcinfo));
 }
 
-/* The first failure, if there is one. */
+/* Raises the first failure, if there is one. */
 static void
 raise_failure(const ClariSelection *selection)
 {
@@ -61,9 +61,9 @@ raise_failure(const ClariSelection *selection)
 }
 
 /*
- * SQL clari_prefetch(relation, periods): queues what is not fresh and returns how
- * many exports are queued or under way; of a relative extent whose current
- * quarter is not known, that one's.
+ * SQL clari_prefetch(relation, periods): queues what is not fresh, and returns
+ * how many exports are queued or under way.  Of a relative extent whose current
+ * quarter is not known, it queues the current quarter's export.
  */
 Datum
 clari_prefetch(PG_FUNCTION_ARGS)
@@ -79,7 +79,7 @@ clari_prefetch(PG_FUNCTION_ARGS)
 		selection->exports[0] = selection->learning;
 		selection->count = 1;
 	}
-	freshness.stale_while_revalidate = freshness.stale_if_error = 0; /* what is stale is what it is for */
+	freshness.stale_while_revalidate = freshness.stale_if_error = 0; /* stale rows are what a prefetch is to renew */
 	(void) clari_export_poll(selection->options, &freshness, selection->exports, selection->count);
 	for (int i = 0; i < selection->count; i++)
 		flying += selection->exports[i].state == CLARI_LOOKUP_FLYING;
@@ -217,7 +217,10 @@ clari_cancel(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(await_cancelled(&cancelled));
 }
 
-/* SQL clari_cancel_export(flight): the same of the one that clari_exports shows so, whoever wants it; for superusers. */
+/*
+ * SQL clari_cancel_export(flight): cancels the export with this number in view
+ * clari_exports, whoever wants it; for superusers.
+ */
 Datum
 clari_cancel_export(PG_FUNCTION_ARGS)
 {

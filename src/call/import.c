@@ -56,8 +56,9 @@ append_option(StringInfo sql, const char *name, const char *value)
 }
 
 /*
- * Types have their schema with them: the statement is parsed under the importing
- * user's search_path, where others may have put types of the same names.
+ * The statement that creates a table.  Types have their schema with them: the
+ * statement is parsed under the importing user's search_path, where others may
+ * have put types of the same names.
  */
 static char *
 create_statement(const char *table, ClariObject object, const ImportForeignSchemaStmt *stmt)

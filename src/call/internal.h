@@ -37,8 +37,8 @@
 extern void clari_version_check_call(FunctionCallInfo fcinfo, int parameters);
 
 /*
- * The same, unless the row has the types, one letter for each column: t text, b
- * bigint, i integer, z timestamptz.
+ * Raises the same unless the row has these types, one letter for each column: t
+ * text, b bigint, i integer, z timestamptz.
  */
 extern void clari_version_check_row(FunctionCallInfo fcinfo, TupleDesc row, const char *types);
 
@@ -74,7 +74,7 @@ typedef struct ClariSelection
  */
 extern ClariSelection *clari_selection_make(Oid relid, ArrayType *periods);
 
-/* Can it be told only by the current quarter what the selection means, and whether the table shows that? */
+/* Does it take the current quarter to tell what the selection means, or whether the table shows that? */
 extern bool clari_selection_needs_current(const ClariSelection *selection);
 
 /*
@@ -213,7 +213,7 @@ extern Oid clari_table_argument(FunctionCallInfo fcinfo, int argument, const cha
  */
 extern void clari_merge_lock(Oid target, const char *name, bool deletes);
 
-/* The same of a source, which others may go on writing to. */
+/* Locks a source, which others may go on writing to.  Raises as clari_merge_lock() does. */
 extern void clari_merge_lock_source(Oid source, const char *name);
 
 /*
@@ -243,7 +243,7 @@ extern void clari_merge_run(ClariMerge *merge, ClariPart *parts, int count);
 /* Deletes what the target has of the parts and the source has not, unless it is newer; returns how many. */
 extern int64 clari_merge_delete(ClariMerge *merge, const ClariPart *parts, int count);
 
-/* How many rows that would be; also tells in part->present how many the target has by now. */
+/* How many rows clari_merge_delete() would delete; also tells in part->present how many the target has by now. */
 extern int64 clari_merge_count_missing(ClariMerge *merge, ClariPart *part);
 
 /* Owners of the source who share an e-mail, at most five of them, as an error's detail has them. */
@@ -260,7 +260,7 @@ extern void clari_merge_unstage(const ClariMerge *merge);
 extern void clari_merge_execute(const char *text, int expected);
 extern void clari_merge_check_colocated(Oid target, Oid staging, const char *key);
 
-/* Who owns the relation; and is the owner the caller, or a role that he is a member of? */
+/* Who owns the relation; and is such an owner the caller, or a role that he is a member of? */
 extern Oid clari_table_owner(Oid relid);
 extern bool clari_role_is_own(Oid owner);
 
@@ -297,14 +297,14 @@ extern char *clari_syncs_source(const ClariOptions *options);
 extern Oid clari_syncs_open(Oid target);
 
 /*
- * May rows of the source be merged as this part?  NULL, or why not: they are
- * another source's.  *newer: there was an export after exported_at (as of which it
- * is).
+ * May rows of the source be merged as this part?  NULL: they may; else why not:
+ * there are another source's. *newer: the target has had an export that is
+ * newer than exported_at.
  */
 extern char *clari_syncs_check(Oid syncs, Oid target, const ClariPart *part, const char *source,
 							   TimestampTz exported_at, bool *newer);
 
-/* Notes what has come of it. */
+/* Notes in clari_syncs what has come of a quarter. */
 extern void clari_syncs_note(Oid syncs, Oid target, const char *source, const ClariSyncsRow *row);
 
 #endif /* CLARI_CALL_INTERNAL_H */

@@ -55,7 +55,7 @@ parts_condition(const ClariMerge *merge, const ClariPart *parts, int count)
 		{
 			const char *text = column == 0 ? parts[i].time_period : parts[i].forecast_name;
 
-			/* Of one source all have one name, and each that is listed is compared with each row. */
+			/* Rows of one source mostly have one name, and each name that is listed is compared with each row. */
 			if (column == 0 || i == 0 || strcmp(text, parts[i - 1].forecast_name) != 0)
 				appendStringInfo(&list, "%s%s%s", i > 0 ? ", " : "", quote_literal_cstr(text),
 								 column == 0 ? merge->period_type : merge->name_type);
@@ -90,7 +90,7 @@ source_rows(const ClariMerge *merge, bool recur, const ClariPart *parts, int cou
 	StringInfoData expected;
 
 	initStringInfo(&expected);
-	/* The planner does not know what is handed over; but it knows the quarters, of which these are all. */
+	/* The planner does not know what is handed over.  But it knows the quarters, and these are all that there are. */
 	for (int i = 0; i < count && merge->handed.readers != NULL; i++)
 		appendStringInfo(&expected, "%s%s%s", i == 0 ? " AND s.time_period = ANY (ARRAY[" : ", ",
 						 quote_literal_cstr(parts[i].time_period), i == count - 1 ? "])" : "");
@@ -102,11 +102,11 @@ source_rows(const ClariMerge *merge, bool recur, const ClariPart *parts, int cou
 					merge->keys, list, merge->from, merge->usable, merge->keys);
 }
 
-/* How many rows a page of the target has, by and large; and how many it can have. */
+/* How many rows a page of the target has, roughly; and how many it can have at most. */
 #define ROWS_OF_PAGE 50
 #define MOST_ROWS_OF_PAGE 400
 
-/* What is of unknown age never replaces what is of known age. */
+/* Rows of unknown age never replace rows of known age. */
 #define IS_NOT_OLDER "(t.exported_at IS NULL OR s.exported_at >= t.exported_at)"
 
 /*
@@ -127,7 +127,7 @@ joined_text(const ClariMerge *merge, bool recur, const ClariPart *parts, int cou
 					merge->differs, merge->update, merge->insert, of_alias('s', merge->insert));
 }
 
-/* The plain one, for few rows, and where a ctid does not tell a row, since there are several tables. */
+/* The plain MERGE, for few rows, and for targets of several tables, where a ctid does not tell a row. */
 static char *
 merge_text(const ClariMerge *merge, bool recur, const ClariPart *parts, int count, bool hinted)
 {
@@ -273,8 +273,9 @@ count_left(ClariMerge *merge, ClariPart *parts, int count, const char *written)
 }
 
 /*
- * Were rows refused, as older than the target's?  Of those that differ and no
- * others, the MERGE tells; else some may be if the target has any that are newer.
+ * Were rows refused because they are older than the target's?  If only those
+ * that differ came into the MERGE, its counts tell; else some may have been if
+ * the target has any that are newer.
  */
 static bool
 has_refused(ClariMerge *merge, const ClariPart *parts, int count, int64 keys, const ClariCommandResult *merged)
@@ -363,10 +364,11 @@ share_out(ClariMerge *merge, ClariPart *parts, int count, const ClariCommandResu
 }
 
 /*
- * How the MERGE is written and planned, by the rows that it has and the pages of the
- * target: few rows are looked up one by one; where nearly all are new, or many of a
- * quarter's are not there to be compared, there is nothing to gain by a full join; and
- * a part of the target is found by index, or in its partitions, if it is no large one.
+ * Decides how the MERGE is written and planned, by the rows that it has and the
+ * pages of the target.  Few rows are looked up one by one.  Where nearly all
+ * are new, or many of a quarter's are not there to be compared, a full join
+ * gains nothing.  A part of the target is found by index, or in its partitions,
+ * if it is no large one.
  */
 static void
 set_merge(const ClariMerge *merge, ClariCommand *command, const ClariPart *parts, int count, int64 keys, bool recur)
@@ -423,7 +425,7 @@ clari_merge_run(ClariMerge *merge, ClariPart *parts, int count)
 	{
 		ClariCounts *counts = &parts[i].counts;
 
-		/* Not less than none, whatever triggers did. */
+		/* Triggers may have done anything, but no count is below 0. */
 		counts->unchanged = Max(parts[i].keys - counts->inserted - counts->updated - counts->skipped, 0);
 		counts->skipped += parts[i].rows - parts[i].keys;
 	}
@@ -445,7 +447,7 @@ clari_merge_count_missing(ClariMerge *merge, ClariPart *part)
 
 	if (part->present < 0)
 		count_present(merge, part, 1, "false", false);
-	/* All of the source's keys are there by now, and nothing else is, unless a trigger saw to that. */
+	/* By now all of the source's keys are in the target, and nothing else is, unless a trigger saw to that. */
 	if (!merge->swallows && part->present == part->keys)
 		return 0;
 	result = clari_command_run(&command);
@@ -581,7 +583,10 @@ clari_merge(PG_FUNCTION_ARGS)
 	if (get_call_result_type(fcinfo, NULL, &description) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "clari_merge() does not return a row");
 	clari_version_check_row(fcinfo, description, "bbbbb");
-	/* Not only at the first write: until then a source that is a foreign table would have been exported. */
+	/*
+	 * This is refused now, not at the first write: until then a source that is
+	 * a foreign table would have been exported.
+	 */
 	if (get_rel_persistence(target) != RELPERSISTENCE_TEMP)
 		PreventCommandIfReadOnly("clari_merge()");
 	PreventCommandDuringRecovery("clari_merge()");

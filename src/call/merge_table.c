@@ -36,7 +36,7 @@
 #include "utils/syscache.h"
 #include "utils/typcache.h"
 
-/* The columns of both tables, and which of Clari's types fills them (0: each). */
+/* A column of both tables, and which of Clari's types fills it (0: any does). */
 typedef struct Column
 {
 	const char *name;
@@ -97,7 +97,10 @@ clari_table_owner(Oid relid)
 	return owner_of(RELOID, relid);
 }
 
-/* In so many words: to a superuser every role would do, and he would run whosever triggers lie in his path. */
+/*
+ * Membership must be granted in so many words: a superuser is a member of every
+ * role, and would run the triggers of whoever puts a table into his path.
+ */
 bool
 clari_role_is_own(Oid owner)
 {
@@ -105,7 +108,7 @@ clari_role_is_own(Oid owner)
 		   (is_member_of_role_nosuper(GetUserId(), owner) && clari_may_set_role(GetUserId(), owner));
 }
 
-/* By the search_path, if it is nobody else's. */
+/* Finds the table by the search_path, if it is not somebody else's. */
 static Oid
 find_own_table(const char *name)
 {
@@ -161,7 +164,7 @@ clari_merge_execute(const char *text, int expected)
 	SPI_finish();
 }
 
-/* Whoever puts another table in its place wants that to be taken. */
+/* Raises if another table has been put in its place: whoever did that wants the other one to be taken. */
 static void
 check_replaced(Oid table, const char *name)
 {
@@ -241,7 +244,7 @@ is_key(Relation index, Oid target, const char *owner)
 		   position_in(index, target, owner) >= 0;
 }
 
-/* The unique index that is the key, opened; with owner_email, if there are both. */
+/* Opens the unique index that is the key; that with owner_email, if there are both. */
 static Relation
 open_key(Relation target, bool *by_user)
 {
@@ -266,7 +269,7 @@ open_key(Relation target, bool *by_user)
 							clari_table_name(RelationGetRelid(target)))));
 }
 
-/* Qualified, whether it is in the search_path or not: the statement is parsed under another. */
+/* The collation's name, qualified even if it is in the search_path, as the statement is parsed under another one. */
 static char *
 collation_name(Oid collation)
 {
@@ -342,7 +345,10 @@ hash_of(Relation index, const ClariMerge *merge)
 
 /* ------- the other columns ------- */
 
-/* Text by its bytes, whatever its collation; else by the type's equality, of what the target can keep. */
+/*
+ * Adds a column's comparison: text by its bytes, whatever its collation;
+ * anything else by the type's equality, of what the target can keep.
+ */
 static void
 add_difference(StringInfo list, Oid target, const char *name)
 {
@@ -368,7 +374,7 @@ add_difference(StringInfo list, Oid target, const char *name)
 		appendStringInfo(list, "t.%s::text IS DISTINCT FROM s.%s::%s::text COLLATE \"C\"", name, name, cast);
 	else if (get_func_namespace(get_opcode(equal)) == PG_CATALOG_NAMESPACE)
 		appendStringInfo(list, "t.%s IS DISTINCT FROM s.%s::%s", name, name, cast);
-	else /* which IS DISTINCT FROM would not find */
+	else /* a difference that IS DISTINCT FROM would not find */
 	{
 		appendStringInfoString(list, "NOT ");
 		generate_operator_clause(list, psprintf("t.%s", name), type, equal, psprintf("s.%s::%s", name, cast), type);
@@ -515,10 +521,10 @@ clari_merge_open(Oid target, Oid source, const ClariOptions *options, bool delet
 	merge->usable = texts[2].data;
 	merge->hash = hash_of(index, merge);
 	clari_merge_set_types(merge, types);
-	/* What is handed over is the foreign table's own; of children nothing is known. */
+	/* What is handed over are rows of the foreign table itself; nothing is known of its children. */
 	merge->from = psprintf("%s%s AS s", only, merge->source_name);
 	if (options != NULL && options->request.include_historical)
-		/* An owner's rows differ in their week; a file without weeks has none to tell apart. */
+		/* An owner's rows differ in their week.  A file without weeks has nothing to tell them apart by. */
 		merge->from =
 			psprintf("%s%s AS s JOIN (SELECT w.time_period, max(w.week_start) AS week_start FROM %s%s AS w GROUP BY 1) "
 					 "AS w ON w.time_period = s.time_period AND (w.week_start = s.week_start OR w.week_start IS NULL)",

@@ -72,7 +72,7 @@ typedef struct Sync
 static int64
 interval_microseconds(const Interval *interval)
 {
-	/* More than any timestamp allows is as good as any age. */
+	/* An interval longer than all timestamps is as good as any age. */
 	double days = Min((double) interval->month * DAYS_PER_MONTH + interval->day, 100000.0 * DAYS_PER_YEAR);
 	double result =
 		Min(days * (double) USECS_PER_DAY + (double) interval->time, 100000.0 * DAYS_PER_YEAR * USECS_PER_DAY);
@@ -89,7 +89,7 @@ refuse_null(FunctionCallInfo fcinfo, int argument, const char *name)
 		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("argument \"%s\" must not be null", name)));
 }
 
-/* It must show forecasts; and with a row per week, the weeks. */
+/* Checks that the relation shows forecasts; and with a row per week, the weeks. */
 static void
 check_relation(Oid relation, const ClariOptions *options)
 {
@@ -158,7 +158,7 @@ is_same_text(const char *a, const char *b)
 	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
 }
 
-/* What was exported, and judged, is what the options said at the beginning. */
+/* Raises if the options have changed: what was exported and judged is what they said at the beginning. */
 static void
 check_options(const Sync *sync)
 {
@@ -227,7 +227,7 @@ check_sources(Sync *sync)
 	}
 }
 
-/* What would fail after the exports fails before they are paid for. */
+/* Fails before the exports are paid for, where they could not be merged. */
 static void
 check_beforehand(Sync *sync)
 {
@@ -236,13 +236,13 @@ check_beforehand(Sync *sync)
 
 	open_merge(sync);
 	clari_merge_check(sync->merge, sync->delete_missing);
-	clari_syncs_note(sync->syncs, sync->target, "", &row); /* which for no period is but a check */
+	clari_syncs_note(sync->syncs, sync->target, "", &row); /* for no period this is only a check */
 	check_sources(sync);
 }
 
 /* ------- waiting ------- */
 
-/* One line for all that are still to come. */
+/* Tells in one line which exports are still to come. */
 static void
 notice_progress(const ClariExport *exports, int count, TimestampTz since)
 {
@@ -535,7 +535,7 @@ merge_quarters(Sync *sync, Quarter **quarters, int count)
 	}
 }
 
-/* Errors that are none of a quarter's. */
+/* Is the error none of a quarter's, so that it ends the call? */
 static bool
 ends_the_call(const ErrorData *error)
 {
@@ -543,7 +543,7 @@ ends_the_call(const ErrorData *error)
 		   error->sqlerrcode == ERRCODE_CRASH_SHUTDOWN || error->sqlerrcode == ERRCODE_OUT_OF_MEMORY;
 }
 
-/* The error that was raised, which in the sync's context it stays after all is rolled back. */
+/* Takes the error that was raised into the sync's context, where it stays after all is rolled back. */
 static ErrorData *
 take_error(const Sync *sync)
 {
@@ -787,7 +787,7 @@ clari_sync(PG_FUNCTION_ARGS)
 	}
 	PG_FINALLY();
 	{
-		/* Also where the error is caught: the files that are open go with it. */
+		/* This is done where an error is caught as well: the files that are open go with the context. */
 		MemoryContextSwitchTo(previous);
 		MemoryContextDelete(context);
 	}

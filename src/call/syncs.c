@@ -67,7 +67,7 @@ clari_syncs_source(const ClariOptions *options)
 	return text.data;
 }
 
-/* Where one of them does not know the account, it may be that of the other. */
+/* Are the two sources the same?  Where one does not know the account, it may be that of the other. */
 static bool
 is_same(const char *a, const char *b)
 {
@@ -82,7 +82,7 @@ is_same(const char *a, const char *b)
 
 /* ------- the table ------- */
 
-/* Whoever makes one of the schema's tables at the same time waits, and finds it. */
+/* Locks the schema's tables of ours: whoever makes one at the same time waits, and then finds it. */
 static void
 lock_schema(const char *schema)
 {
@@ -146,7 +146,7 @@ literal(const char *text)
 	return text != NULL ? quote_literal_cstr(text) : "NULL";
 }
 
-/* timestamptz_to_str() has one buffer. */
+/* The time as a literal; timestamptz_to_str() has one buffer for all. */
 static char *
 time_literal(TimestampTz time)
 {
@@ -173,7 +173,7 @@ clari_syncs_check(Oid syncs, Oid target, const ClariPart *part, const char *sour
 					result.rows[0][0], source);
 }
 
-/* An export's values, and those of a failure, which leaves the others as they are. */
+/* Writes the values of an export, or of a failure, which leaves the others as they are. */
 void
 clari_syncs_note(Oid syncs, Oid target, const char *source, const ClariSyncsRow *row)
 {
@@ -223,7 +223,7 @@ clari_syncs_note(Oid syncs, Oid target, const char *source, const ClariSyncsRow 
 	"adjustment_amount pg_catalog.numeric, time_period pg_catalog.text, exported_at pg_catalog.timestamptz, "          \
 	"forecast_name pg_catalog.text"
 
-/* Both by the owner, colocated.  Citus has its functions in pg_catalog. */
+/* Distributes both tables by the owner, colocated.  Citus has its functions in pg_catalog. */
 static void
 distribute(const char *schema, const char *key)
 {

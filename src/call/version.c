@@ -24,7 +24,7 @@
 
 CLARI_FUNCTION(clari_check_library);
 
-/* Of the extension's objects in this database; "unknown" where it is not installed. */
+/* The version of the extension's objects in this database; "unknown" where it is not installed. */
 static char *
 objects_version(void)
 {
@@ -50,7 +50,10 @@ objects_version(void)
 	return version;
 }
 
-/* Below, at or above 0, as the first of two versions like "1.10" is older, the same or newer. */
+/*
+ * Compares two versions like "1.10": below 0 if the first is older, 0 if they
+ * are the same, above 0 if it is newer.
+ */
 static int
 compare_versions(const char *a, const char *b)
 {

@@ -169,7 +169,7 @@ column_of_attribute(ClariList list, int attribute)
 	return (ClariColumn){info->name, CLARI_FROM_ATTRIBUTE, attribute, info->type};
 }
 
-/* entries: period and forecast first, export time last. */
+/* The columns of entries: period and forecast first, export time last. */
 static bool
 entries_column(int index, ClariColumn *column)
 {
@@ -186,7 +186,7 @@ entries_column(int index, ClariColumn *column)
 	return true;
 }
 
-/* The other lists: their attributes, then the rowset's own columns. */
+/* The columns of other lists: their attributes, then the rowset's own columns. */
 static bool
 list_column(ClariList list, int index, ClariColumn *column)
 {

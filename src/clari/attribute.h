@@ -87,8 +87,8 @@ enum
 	CLARI_FIELD_FIELD_ID,
 	CLARI_FIELD_FIELD_NAME,
 	CLARI_FIELD_FIELD_TYPE,
-	CLARI_FIELD_CARRIES_FORECAST, /* made by the writer: some entry of this field has an amount … */
-	CLARI_FIELD_CARRIES_QUOTA,    /* … or a quota */
+	CLARI_FIELD_CARRIES_FORECAST, /* made by the writer: some entry of this field has an amount */
+	CLARI_FIELD_CARRIES_QUOTA,    /* made by the writer: some entry of this field has a quota */
 	CLARI_FIELD_COUNT
 };
 
@@ -121,7 +121,7 @@ typedef struct ClariAttribute
 	const char *alias; /* another spelling of the key, or NULL */
 	ClariType type;
 	int from_list;      /* the list it is joined from when the item lacks it, or CLARI_NO_LIST */
-	int from_attribute; /* position there */
+	int from_attribute; /* the attribute's position in that list */
 	bool is_id;         /* items are joined and told apart by it: a text or an integer, and nothing else */
 } ClariAttribute;
 
@@ -168,7 +168,7 @@ typedef enum ClariObject
 /* Where a column's values come from. */
 typedef enum ClariColumnSource
 {
-	CLARI_FROM_ATTRIBUTE,      /* of the item */
+	CLARI_FROM_ATTRIBUTE,      /* an attribute of the item */
 	CLARI_FROM_FORECAST_FIELD, /* of the owner's entry of the forecast field */
 	CLARI_FROM_QUOTA_FIELD,    /* of the owner's entry of the quota field */
 	CLARI_FROM_TIME_PERIOD,    /* of the rowset: the same for all of its rows */
@@ -180,7 +180,7 @@ typedef struct ClariColumn
 {
 	const char *name;
 	ClariColumnSource source;
-	int attribute; /* position in the object's list; -1 for the rowset's own */
+	int attribute; /* the attribute's position in the object's list; -1 for a column of the rowset itself */
 	ClariType type;
 } ClariColumn;
 

@@ -133,7 +133,7 @@ parse_bound(Slice text, ClariPeriodBound *bound)
 	return parse_offset(text, &bound->value);
 }
 
-/* "invalid period" "2026Q1" "": says what is wrong with the part, and what would do. */
+/* Says what is wrong with the part, as in "invalid period" "2026Q1" "", and what would do. */
 static bool
 refuse_part(ClariError *error, Slice part, const char *before, const char *after)
 {
@@ -167,7 +167,7 @@ parse_range(Slice part, ClariPeriodRange *range, ClariError *error)
 	if (!parse_bound(trim(first), &range->first) || !parse_bound(trim(last), &range->last))
 		return refuse_part(error, part, "invalid period", "");
 
-	/* One bound relative, one not: only the current quarter tells, see clari_extent_expand. */
+	/* With one bound relative and one not, only the current quarter tells: see clari_extent_expand(). */
 	if (range->first.relative != range->last.relative)
 		return true;
 	if (range->first.value > range->last.value)
@@ -219,7 +219,7 @@ clari_extent_is_relative(const ClariExtent *extent)
 }
 
 /*
- * The bounds as quarters.  False for a range that holds none: it runs
+ * Makes quarters of the bounds.  False for a range that holds none: it runs
  * backwards as of today, lies beyond the years there are, or (the caller's
  * mistake) cannot be known.
  */

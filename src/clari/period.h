@@ -24,7 +24,7 @@ typedef int32_t ClariPeriod;
 
 typedef struct ClariPeriodBound
 {
-	bool relative; /* counted from the current quarter */
+	bool relative; /* value counts from the current quarter */
 	int32_t value; /* a ClariPeriod, or quarters from the current one (at most 400 either way) */
 } ClariPeriodBound;
 
@@ -44,10 +44,10 @@ typedef struct ClariExtent
 /* "2026_Q1", exactly (1900..9999, Q1..Q4); false for anything else. */
 extern bool clari_period_parse(const char *text, ClariPeriod *period);
 
-/* For messages, of a period as text (empty: none was asked for): two arguments for "%s%s". */
+/* A period (as text; empty: none was asked for) in a message: two arguments for "%s%s". */
 #define CLARI_PERIOD_WORDS(period) ((period)[0] != '\0' ? "period " : "the current quarter"), (period)
 
-/* The same in views and lists: the period, or "current". */
+/* A period in views and lists: its text, or "current". */
 static inline const char *
 clari_period_or_current(const char *period)
 {

@@ -29,7 +29,7 @@ typedef enum ClariJobStatus
 	CLARI_STATUS_UNKNOWN /* a state we have not heard of: polled on */
 } ClariJobStatus;
 
-/* true, anything else, or nothing. */
+/* What a member says that should be a boolean: true, anything else, or it is absent. */
 typedef enum ClariFlag
 {
 	CLARI_FLAG_ABSENT,
@@ -43,20 +43,20 @@ typedef struct ClariReply
 	char job_id[CLARI_ID_SIZE];  /* or empty */
 	char user_id[CLARI_ID_SIZE]; /* whose job it is, or empty */
 	char organization[CLARI_ID_SIZE];
-	char currency[CLARI_CURRENCY_SIZE]; /* in which the job's amounts are, or empty */
+	char currency[CLARI_CURRENCY_SIZE]; /* the currency of the job's amounts, or empty */
 	ClariJobStatus status;
-	char status_text[CLARI_STATUS_SIZE]; /* as it was sent */
+	char status_text[CLARI_STATUS_SIZE]; /* the status, as it was sent */
 	int64_t end_time;                    /* epoch ms, 0 when absent */
 	bool rows_truncated;
 	bool cells_truncated;
 	ClariFlag successful;               /* of a PATCH: whether it says so */
 	char download_url[CLARI_LINK_SIZE]; /* or empty */
-	/* errors, in whichever of the shapes they came */
+	/* These are of errors, in whichever of their shapes they came. */
 	char code[64];
 	char error_id[64];
 	char message[256];
-	char first_line[128]; /* of the body, whatever it is; empty: so was that */
-	/* GET /admin/limits; -1 when absent */
+	char first_line[128]; /* the first line of the body, whatever that is; empty where there is none */
+	/* These are of GET /admin/limits; -1 when absent. */
 	int64_t concurrent_limit;
 	int64_t available_concurrent;
 	int64_t monthly_quota;
@@ -76,7 +76,7 @@ typedef struct ClariListedJob
 	char job_id[CLARI_ID_SIZE]; /* never empty */
 	char user_id[CLARI_ID_SIZE];
 	char currency[CLARI_CURRENCY_SIZE];
-	char file_name[256]; /* also empty: longer than this, which no name of a job of ours is */
+	char file_name[256]; /* empty where it is longer, which no name of a job of ours is */
 	ClariJobStatus status;
 } ClariListedJob;
 

@@ -17,10 +17,10 @@
 const char *const clari_type_names[CLARI_TYPES_COUNT] = {"forecast",   "quota",     "forecast_updated",
 														 "adjustment", "crm_total", "crm_closed"};
 
-/* What HMAC is taken over, with the API key as its key. */
+/* The text that HMAC is taken over, with the API key as its key. */
 static const char api_key_text[] = "clari_fdw api key 1";
 
-/* Every field at its longest, each with its length, fits. */
+/* Room for every field at its longest, each with its length. */
 #define ENCODING_SIZE (sizeof(ClariRequest) + 8 * sizeof(uint32_t))
 
 typedef struct Encoding

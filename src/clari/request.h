@@ -95,8 +95,8 @@ extern void clari_key_identity(const ClariKey *key, char identity[CLARI_IDENTITY
 extern bool clari_request_key(const ClariRequest *request, ClariKey *key, ClariError *error);
 
 /*
- * Who the service takes us for: SHA-256 over base_url and api_key_hmac.  What
- * max_concurrent_exports is counted over.
+ * The account that the service takes us for: SHA-256 over base_url and
+ * api_key_hmac.  It is by account that max_concurrent_exports is counted.
  */
 extern bool clari_request_account(const ClariRequest *request, ClariKey *account, ClariError *error);
 

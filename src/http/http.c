@@ -27,9 +27,10 @@
 #define READY_EVENTS 32
 #define IDLE_CONNECTIONS 16L
 #define WAIT_MAX INT64CONST(600000) /* ms: no deadline is further off than this to WaitEventSetWait() */
-#define SILENCE                                                                                                        \
-	INT64CONST(3000)    /* ms without a byte, after which an answer that nobody waits for any more may be lost */
-#define FRESH_SECONDS 3 /* libcurl counts the age of connections in whole seconds */
+#define FRESH_SECONDS 3             /* libcurl counts the age of connections in whole seconds */
+
+/* A transfer that is cancelled after so many ms without a byte blames its connection. */
+#define SILENCE INT64CONST(3000)
 
 typedef struct ClariSocket
 {
@@ -42,26 +43,27 @@ struct ClariHttp
 	CURLM *multi;
 	CURLSH *share; /* TLS sessions: a POST has a connection of its own, but no whole handshake */
 	char user_agent[64];
-	ClariTransfer *transfers; /* those under way */
-	int64_t timer_at;         /* when libcurl wants to be called, INT64_MAX: need not */
-	int64_t trouble_at;       /* when a connection last failed, 0: never; those that are older are not used again */
-	ClariSocket *sockets;     /* those that libcurl waits for */
+	ClariTransfer *transfers; /* the transfers that are under way */
+	int64_t timer_at;         /* when libcurl wants to be called; INT64_MAX: it need not be */
+	int64_t trouble_at;       /* when a connection last failed, 0: never; older connections are not used again */
+	ClariSocket *sockets;     /* the sockets that libcurl waits for */
 	int nsockets;
 	int sockets_size;
 	bool dirty;            /* the wait set is not what sockets says */
 	WaitEventSet *waits;   /* latch, postmaster, sockets; NULL before the first wait */
-	MemoryContext context; /* the wait set's */
+	MemoryContext context; /* in which the wait set lies */
 };
 
-static ClariHttp *the_http; /* one a process */
+static ClariHttp *the_http; /* there is one in the process */
 
 /* ------- what libcurl waits for ------- */
 
 /*
- * CURLMOPT_SOCKETFUNCTION.  Any call makes the wait set dirty: a descriptor may
- * have been closed and come back as another socket since.  Without memory to
- * note a socket its transfer hears nothing and ends by request_timeout; to
- * return an error would end all of them, and the multi handle.
+ * CURLMOPT_SOCKETFUNCTION.  Any call makes the wait set dirty, since a
+ * descriptor may have been closed and have come back as another socket.  Where
+ * there is no memory to note a socket, its transfer hears nothing and ends by
+ * request_timeout; to return an error would end all transfers, and the multi
+ * handle.
  */
 static int
 on_socket(CURL *easy, curl_socket_t fd, int wanted, void *arg, void *socket_arg)
@@ -113,7 +115,7 @@ socket_action(ClariHttp *http, curl_socket_t fd, int ready)
 	int running;
 
 	clari_libcurl_enter();
-	/* its errors concern the multi handle as a whole: transfers that hang by it run into request_timeout */
+	/* An error concerns the whole multi handle: transfers that hang by it end by request_timeout. */
 	(void) curl_multi_socket_action(http->multi, fd, ready, &running);
 	clari_libcurl_leave();
 }
@@ -121,11 +123,12 @@ socket_action(ClariHttp *http, curl_socket_t fd, int ready)
 /* ------- which connections are used ------- */
 
 /*
- * Connections that are kept seldom die alone: what lies between (a firewall, a
- * balancer) forgets all of them, and each would cost a request_timeout to find
- * out.  So one that failed with a request on it is the last to do so: what is
- * begun after it goes over connections that are younger.  Those that cannot be
- * reached at all say nothing about those that are open.
+ * Notes that a connection has failed with a request on it.  Connections that
+ * are kept seldom die alone: what lies between (a firewall, a balancer) forgets
+ * all of them, and to find that out would cost a request_timeout for each.  So
+ * what is begun from now on goes over connections that are younger than this
+ * failure.  That a host cannot be reached at all says nothing about the
+ * connections that are open.
  */
 static void
 note_trouble(ClariHttp *http, const ClariTransfer *transfer)
@@ -134,7 +137,11 @@ note_trouble(ClariHttp *http, const ClariTransfer *transfer)
 		http->trouble_at = clari_clock_now();
 }
 
-/* libcurl itself closes what is older, also for others' sake, when it looks for one. */
+/*
+ * Sets how old a connection may be for this transfer.  When libcurl looks for
+ * one, it closes those that are older, which is good for other transfers as
+ * well.
+ */
 static void
 choose_connection(const ClariHttp *http, ClariTransfer *transfer)
 {
@@ -172,7 +179,7 @@ check_libcurl(void)
 {
 	curl_version_info_data *version = curl_version_info(CURLVERSION_NOW);
 
-	/* the library at run time may be another than the one of the build */
+	/* The library at run time may be another one than that of the build. */
 	if (version->version_num < 0x075700)
 		ereport(ERROR, (errcode(ERRCODE_FDW_ERROR),
 						errmsg("clari_fdw needs libcurl 7.87.0 or later, this one is %s", version->version)));
@@ -208,7 +215,7 @@ clari_http_open(void)
 	curl_multi_setopt(http->multi, CURLMOPT_SOCKETDATA, http);
 	curl_multi_setopt(http->multi, CURLMOPT_TIMERFUNCTION, on_timer);
 	curl_multi_setopt(http->multi, CURLMOPT_TIMERDATA, http);
-	/* kept when idle; libcurl's own bound is four times as many as ever ran at once */
+	/* Idle connections that are kept; libcurl's own bound is four times as many as ever ran at once. */
 	curl_multi_setopt(http->multi, CURLMOPT_MAXCONNECTS, IDLE_CONNECTIONS);
 	the_http = http;
 	return http;
@@ -328,7 +335,7 @@ complete(ClariHttp *http, ClariTransfer *transfer, CURLcode code)
 	finish(transfer, &result);
 }
 
-/* Whatever libcurl has finished.  Cancelling a transfer takes its message out of libcurl's queue. */
+/* Completes whatever libcurl has finished.  Cancelling a transfer takes its message out of libcurl's queue. */
 static void
 reap(ClariHttp *http)
 {
@@ -345,7 +352,7 @@ reap(ClariHttp *http)
 	}
 }
 
-/* Ends the transfers that have stalled; from the start after each, since done may change the list. */
+/* Ends the transfers that have stalled.  It begins again after each, since done may change the list. */
 static void
 expire(ClariHttp *http)
 {
@@ -361,7 +368,7 @@ expire(ClariHttp *http)
 			continue;
 		}
 		note_trouble(http, transfer);
-		detach(transfer); /* by which libcurl closes the connection */
+		detach(transfer); /* by this libcurl closes the connection */
 		clari_transfer_stalled(transfer, &result);
 		finish(transfer, &result);
 		transfer = http->transfers;
@@ -425,7 +432,7 @@ void
 clari_http_wait(ClariHttp *http, long timeout_ms, uint32_t wait_event_info)
 {
 	WaitEvent events[READY_EVENTS];
-	bool looked; /* at all the sockets */
+	bool looked; /* whether all sockets were looked at */
 	int count;
 
 	if (http->dirty)
@@ -439,7 +446,7 @@ clari_http_wait(ClariHttp *http, long timeout_ms, uint32_t wait_event_info)
 		if (events[i].events & WL_LATCH_SET)
 		{
 			ResetLatch(MyLatch);
-			looked = false; /* WaitEventSetWait() returns for a latch without a look at the sockets */
+			looked = false; /* for a latch WaitEventSetWait() returns without a look at the sockets */
 		}
 		if (events[i].events & WL_SOCKET_READABLE)
 			ready |= CURL_CSELECT_IN;
@@ -454,7 +461,7 @@ clari_http_wait(ClariHttp *http, long timeout_ms, uint32_t wait_event_info)
 		socket_action(http, CURL_SOCKET_TIMEOUT, 0);
 	}
 	reap(http);
-	if (looked) /* or else a byte may have come while this process was busy elsewhere */
+	if (looked) /* otherwise a byte may have come while this process was busy elsewhere */
 		expire(http);
 }
 

@@ -35,7 +35,7 @@ typedef struct ClariHttpRequest
 	bool foreign_redirects;          /* a redirect may lead to another https origin: followed without the key */
 	const char *base_url;            /* the origin that may see the key */
 	const ClariTransport *transport; /* key, proxy, ca_file, time-outs, max_export_size; must outlive the transfer */
-	size_t max_body;                 /* of an answer that no sink takes, in bytes; 0: CLARI_HTTP_MAX_BODY */
+	size_t max_body;                 /* at most so many bytes of an answer that no sink takes; 0: CLARI_HTTP_MAX_BODY */
 } ClariHttpRequest;
 
 /* Takes decoded bytes of a 2xx body; false with the error filled breaks the transfer off. */
@@ -45,27 +45,31 @@ typedef struct ClariHttpResult
 {
 	bool answered;    /* a whole HTTP answer came; otherwise error says what happened */
 	int status;       /* HTTP status, 0 if none came */
-	const char *body; /* NUL-terminated, at most the request's max_body bytes (a longer 2xx is not answered); for a 2xx
-								 * with a sink, empty */
+	const char *body; /* NUL-terminated, cut at max_body (a 2xx is not answered then); empty where a sink took it */
 	size_t length;
 	int64_t retry_after; /* ms from now, -1: no such header (or not understood) */
 	bool never_sent;     /* not answered: the request certainly never reached the service */
 	bool may_pass;       /* not answered: trying again can help */
 	bool sink_refused;   /* not answered: the sink said no, error is its own */
-	bool elsewhere;      /* the hop that answered or failed went without the key, to where a link or a redirect led: its
-						  * word is not Clari's.  False for Clari's own redirect to where none may go */
+
+	/*
+	 * The hop that answered or failed went without the key, to where a link or a
+	 * redirect led, so that its word is not Clari's.  False where Clari redirects to
+	 * where no transfer may go.
+	 */
+	bool elsewhere;
 	ClariError error;
 } ClariHttpResult;
 
 #define CLARI_HTTP_MAX_BODY (256 * 1024)
-#define CLARI_HTTP_MAX_LIST (8 * 1024 * 1024) /* of GET /export/jobs: a month of jobs, with room to spare */
+#define CLARI_HTTP_MAX_LIST (8 * 1024 * 1024) /* bytes of GET /export/jobs: enough for a month of jobs */
 
 /* Called once a transfer is over, from clari_http_wait(); the transfer is gone when it returns. */
 typedef void (*ClariHttpDone)(void *arg, const ClariHttpResult *result);
 
 /*
- * libcurl initialised and a multi handle; once a process.  Raises an error when
- * libcurl is too old or cannot start.
+ * Initialises libcurl and makes a multi handle; once in a process.  Raises an
+ * error when libcurl is too old or cannot start.
  */
 extern ClariHttp *clari_http_open(void);
 
@@ -77,7 +81,7 @@ extern ClariHttp *clari_http_open(void);
 extern ClariTransfer *clari_http_start(ClariHttp *http, const ClariHttpRequest *request, ClariHttpSink sink,
 									   ClariHttpDone done, void *arg, ClariError *error);
 
-/* Whether anything of its request may have reached the service. */
+/* May anything of the transfer's request have reached the service? */
 extern bool clari_http_was_sent(const ClariTransfer *transfer);
 
 /* Breaks a transfer off; done is not called. */

@@ -22,11 +22,11 @@
 
 struct ClariTransfer
 {
-	/* http.c's */
+	/* these three belong to http.c */
 	ClariTransfer *previous;
 	ClariTransfer *next;
 	ClariHttp *http;
-	bool finished; /* done is being called: nothing left to cancel */
+	bool finished; /* done is being called: there is nothing left to cancel */
 
 	ClariHttpSink sink;
 	ClariHttpDone done;
@@ -39,9 +39,9 @@ struct ClariTransfer
 	struct curl_slist *headers; /* holds the key: wiped before it is freed */
 	char *url;                  /* of the hop under way */
 	char *request_body;         /* or NULL */
-	ClariOrigin base;           /* may see the key */
-	ClariOrigin here;           /* the hop under way goes there */
-	bool keyed;                 /* with the key */
+	ClariOrigin base;           /* the origin that may see the key */
+	ClariOrigin here;           /* where the hop under way goes */
+	bool keyed;                 /* whether it carries the key */
 	int hops;                   /* redirects followed */
 
 	int64_t begun_at;    /* by clari_clock_now() */
@@ -53,7 +53,7 @@ struct ClariTransfer
 	size_t reply_length;
 	size_t reply_size;
 	size_t max_body;   /* what of it is kept */
-	bool reply_cut;    /* there was more than max_body */
+	bool reply_cut;    /* there was more than max_body bytes */
 	bool sink_refused; /* broken is the sink's own */
 	ClariError broken; /* why a callback broke the transfer off */
 	char cause[CURL_ERROR_SIZE];
@@ -80,27 +80,27 @@ extern void clari_transfer_close(ClariTransfer *transfer);
  */
 extern ClariFollow clari_transfer_follow(ClariTransfer *transfer, ClariError *error);
 
-/* How the transfer ended, from libcurl's code; what it points to is the transfer's. */
+/* Fills in how the transfer ended, by libcurl's code; what the result points to is the transfer's. */
 extern void clari_transfer_result(ClariTransfer *transfer, CURLcode code, ClariHttpResult *result);
 
-/* The same for one without a byte for request_timeout. */
+/* Fills in the result of a transfer that had no byte for request_timeout. */
 extern void clari_transfer_stalled(ClariTransfer *transfer, ClariHttpResult *result);
 
-/* The same for one that must not go on, for the reason given. */
+/* Fills in the result of a transfer that must not go on, for the reason given. */
 extern void clari_transfer_refused(ClariTransfer *transfer, const ClariError *error, ClariHttpResult *result);
 
 /*
- * Whether the request of the hop under way, or a part of it, has been handed to
- * a connection to where it is to go (or to a proxy that passes it on).
+ * Has the request of the hop under way, or a part of it, been handed to a
+ * connection to where it is to go (or to a proxy that passes it on)?
  */
 extern bool clari_transfer_was_sent(const ClariTransfer *transfer);
 
-/* Whether nothing of it, in no hop, has. */
+/* Has nothing of the request been handed to a connection, in no hop? */
 extern bool clari_transfer_was_never_sent(const ClariTransfer *transfer);
 
 /*
- * Whether a transfer that libcurl is done with says that something is wrong with
- * the connection: it broke, or the server calls it the wrong one.
+ * Does a transfer that libcurl is done with say that something is wrong with
+ * its connection: that it broke, or that the server calls it the wrong one?
  */
 extern bool clari_transfer_blames_connection(const ClariTransfer *transfer, CURLcode code);
 
@@ -114,7 +114,7 @@ extern void clari_libcurl_leave(void);
 /* "GET", for messages. */
 extern const char *clari_transfer_method(const ClariTransfer *transfer);
 
-/* Replaces what is not printable ASCII: texts from the network end up in logs. */
+/* Replaces what is not printable ASCII, as texts from the network end up in logs. */
 extern void clari_origin_clean(char *text);
 
 #endif /* CLARI_HTTP_INTERNAL_H */

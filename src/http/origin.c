@@ -14,7 +14,7 @@
 
 #include "http/internal.h"
 
-/* Copies one part of the URL; false if it has none or it is too long. */
+/* Copies one part of the URL; false if the URL has none or it is too long. */
 static bool
 copy_part(CURLU *url, CURLUPart part, unsigned int flags, char *text, size_t size)
 {
@@ -136,7 +136,7 @@ clari_origin_redact(const char *url, char *text, size_t size)
 	curl_url_cleanup(parsed);
 }
 
-/* Not by the parser, which would guess what "ftp.example:3128" is. */
+/* libcurl's parser would guess what "ftp.example:3128" is, so it is not asked. */
 void
 clari_origin_proxy_text(const char *proxy, char *text, size_t size)
 {

@@ -23,8 +23,8 @@ typedef struct ClariOrigin
 typedef enum ClariHop
 {
 	CLARI_HOP_REFUSED,
-	CLARI_HOP_KEYED,  /* go there, with the key */
-	CLARI_HOP_KEYLESS /* go there, without the key */
+	CLARI_HOP_KEYED,  /* the transfer may go there, with the key */
+	CLARI_HOP_KEYLESS /* the transfer may go there, without the key */
 } ClariHop;
 
 /*
@@ -34,11 +34,10 @@ typedef enum ClariHop
 extern bool clari_origin_parse(const char *url, ClariOrigin *origin);
 
 /*
- * Whether a transfer may go to target.  base is the origin that may see the
- * key; from is where the transfer is now (NULL: nowhere yet); keyed, whether it
- * still carries the key: one that has left base never gets it back, lest a
- * foreign host chooses what is asked in our name.  foreign: other https origins
- * will do.
+ * May a transfer go to target? base is the origin that may see the key; from is
+ * where the transfer is now (NULL: nowhere yet); keyed says whether it still
+ * carries the key: one that has left base never gets it back, lest a foreign
+ * host chooses what is asked in our name. foreign: other https origins will do.
  */
 extern ClariHop
 clari_origin_hop(const ClariOrigin *base, const ClariOrigin *from, const ClariOrigin *target, bool keyed, bool foreign);

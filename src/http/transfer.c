@@ -26,7 +26,7 @@
 #define RETRY_AFTER_MAX (24 * 60 * 60 * INT64_C(1000))
 #define SHOWN_URL_SIZE 256
 
-/* HTTP status of the hop under way; 0: none has come. */
+/* The HTTP status of the hop under way; 0: none has come. */
 static int
 status_of(const ClariTransfer *transfer)
 {
@@ -65,7 +65,7 @@ clari_transfer_was_sent(const ClariTransfer *transfer)
 	curl_easy_getinfo(transfer->easy, CURLINFO_APPCONNECT_TIME_T, &handshake);
 	if (sent == 0)
 		return false;
-	/* A proxy's CONNECT counts as sent, too; but through its tunnel nothing goes before TLS is up. */
+	/* A CONNECT that a proxy got counts as sent; but through its tunnel nothing goes before TLS is up. */
 	return connects == 0 || handshake > 0 || !curl_strequal(transfer->here.scheme, "https");
 }
 
@@ -93,8 +93,8 @@ clari_libcurl_leave(void)
 }
 
 /*
- * With signals as they are outside: what a sink does takes as long as libcurl has
- * bytes, and a shutdown must get through to it.
+ * Calls the sink with signals as they are outside of libcurl: it runs for as
+ * long as libcurl has bytes, and a shutdown must get through to it.
  */
 static bool
 call_sink(ClariTransfer *transfer, const char *bytes, size_t length)
@@ -110,7 +110,7 @@ call_sink(ClariTransfer *transfer, const char *bytes, size_t length)
 
 /* ------- callbacks of libcurl ------- */
 
-/* Room for length more bytes of the reply, and a NUL. */
+/* Makes room for length more bytes of the reply, and a NUL. */
 static bool
 grow_reply(ClariTransfer *transfer, size_t length)
 {
@@ -186,7 +186,7 @@ on_header(char *bytes, size_t size, size_t count, void *arg)
 	return size * count;
 }
 
-/* CURLOPT_XFERINFOFUNCTION: bytes that a decoder still holds back are life, too. */
+/* CURLOPT_XFERINFOFUNCTION: bytes that a decoder still holds back are a sign of life as well. */
 static int
 on_progress(void *arg, curl_off_t to_load, curl_off_t loaded, curl_off_t to_send, curl_off_t sent)
 {
@@ -205,8 +205,8 @@ on_progress(void *arg, curl_off_t to_load, curl_off_t loaded, curl_off_t to_send
 /* ------- the file of authorities ------- */
 
 /*
- * libcurl says of such a file only that it could not use it, and a pipe it would
- * wait for.
+ * Can the file of authorities be used?  Where it cannot, libcurl says nothing
+ * of the cause, and for a pipe it would wait.
  */
 static bool
 check_ca_file(const char *path, ClariError *error)
@@ -254,7 +254,7 @@ add_header(ClariTransfer *transfer, const char *header)
 	return true;
 }
 
-/* False for a key that would end its header and begin another. */
+/* Can the value stand in a header?  False for a key that would end its header and begin another one. */
 static bool
 is_header_value(const char *value)
 {
@@ -266,7 +266,7 @@ is_header_value(const char *value)
 	return true;
 }
 
-/* The headers of the hop under way: the key is in them, or is not. */
+/* Sets the headers of the hop under way, the key among them or not. */
 static bool
 set_headers(ClariTransfer *transfer, ClariError *error)
 {
@@ -282,7 +282,7 @@ set_headers(ClariTransfer *transfer, ClariError *error)
 		added = add_header(transfer, header);
 		clari_wipe(header, sizeof(header));
 	}
-	/* without a value, libcurl leaves out a header that it would have sent */
+	/* A header without a value is one that libcurl leaves out, though it would have sent it. */
 	added = added && add_header(transfer, "Accept: application/json") && add_header(transfer, "Expect:");
 	if (transfer->method != CLARI_HTTP_GET)
 		added = added && add_header(transfer, "Content-Type: application/json");
@@ -308,7 +308,7 @@ set_method(ClariTransfer *transfer)
 	if (transfer->method == CLARI_HTTP_GET)
 		return curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L) == CURLE_OK;
 	code |= curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t) strlen(body));
-	code |= curl_easy_setopt(easy, CURLOPT_POSTFIELDS, body); /* not copied: ours outlives the handle */
+	code |= curl_easy_setopt(easy, CURLOPT_POSTFIELDS, body); /* not copied, as our copy outlives the handle */
 	if (transfer->method == CLARI_HTTP_PATCH)
 		code |= curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, "PATCH");
 	else
@@ -317,8 +317,9 @@ set_method(ClariTransfer *transfer)
 }
 
 /*
- * Where to, and whom to trust.  Neither the environment's proxies nor its
- * exceptions count: the key must not go through an accidental one.
+ * Sets where to connect to, and whom to trust.  Neither the environment's
+ * proxies nor its exceptions count: the key must not go through an accidental
+ * one.
  */
 static bool
 set_connection(ClariTransfer *transfer)
@@ -337,10 +338,11 @@ set_connection(ClariTransfer *transfer)
 	code |= curl_easy_setopt(easy, CURLOPT_HEADEROPT, (long) CURLHEADER_SEPARATE);
 	code |= curl_easy_setopt(easy, CURLOPT_NETRC, (long) CURL_NETRC_IGNORED);
 	/*
-	 * Not HTTP/2: libcurl goes on using a connection that has fallen silent for
-	 * whatever else is asked of that host, retries too, and 7.88 has no call to
-	 * retire it.  HTTP/1.1's is closed with the transfer that stalled on it, and
-	 * an export, one request after the other, gains nothing from multiplexing.
+	 * HTTP/1.1, not HTTP/2, since libcurl goes on using an HTTP/2 connection
+	 * that has fallen silent for whatever else is asked of that host, retries
+	 * included, and 7.88 has no call to retire it.  A connection of HTTP/1.1 is
+	 * closed with the transfer that stalled on it; and an export, one request
+	 * after the other, gains nothing from multiplexing.
 	 */
 	code |= curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_1_1);
 	code |= curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L);
@@ -417,7 +419,7 @@ set_target(ClariTransfer *transfer, char *url, const ClariOrigin *from, bool for
 	return set_headers(transfer, error);
 }
 
-/* Everything of the handle; what is missing when it fails, close does not mind. */
+/* Sets the whole handle up. clari_transfer_close() does not mind what is missing when this fails. */
 static bool
 set_up(ClariTransfer *transfer, const ClariHttpRequest *request, const char *user_agent, ClariError *error)
 {
@@ -480,9 +482,9 @@ clari_transfer_close(ClariTransfer *transfer)
 /* ------- redirects ------- */
 
 /*
- * By hand, because libcurl would take our own headers along, the key too.  A
- * POST is repeated by 307 and 308 only: the others ask for a GET in its place,
- * which is not what was asked.
+ * Redirects are followed by hand, because libcurl would take our own headers
+ * along, the key among them.  A POST is repeated by 307 and 308 only: the
+ * others ask for a GET in its place, which is not what was asked.
  */
 ClariFollow
 clari_transfer_follow(ClariTransfer *transfer, ClariError *error)
@@ -530,7 +532,7 @@ clari_transfer_follow(ClariTransfer *transfer, ClariError *error)
 
 /* ------- what is said of a transfer that failed ------- */
 
-/* That file, or what libcurl takes in its place, is of no use. */
+/* Says that the option's file of authorities, or what libcurl takes in its place, is of no use. */
 static void
 describe_ca_file(const ClariTransfer *transfer, ClariError *error)
 {
@@ -545,7 +547,7 @@ describe_ca_file(const ClariTransfer *transfer, ClariError *error)
 	clari_error_hint(error, "Check option \"ca_file\" of the server.");
 }
 
-/* What the proxy answered to CONNECT; 0: nothing, or it was not asked. */
+/* The status that the proxy answered to CONNECT; 0: it did not answer, or was not asked. */
 static int
 tunnel_status(const ClariTransfer *transfer)
 {
@@ -561,7 +563,7 @@ is_tunnelled(const ClariTransfer *transfer)
 	return tunnel_status(transfer) / 100 == 2;
 }
 
-/* Not a byte of the request has gone out. */
+/* Says why the host could not be reached, when not a byte of the request has gone out. */
 static void
 describe_unreached(const ClariTransfer *transfer, const char *whom, ClariError *error)
 {
@@ -684,7 +686,10 @@ retry_after(const ClariTransfer *transfer)
 	return wait < 0 ? 0 : wait > RETRY_AFTER_MAX ? RETRY_AFTER_MAX : wait;
 }
 
-/* 421: this connection does not serve that host.  408: mostly said of one that the server is about to close. */
+/*
+ * Status 421 says that the connection does not serve that host; 408 is mostly
+ * said of a connection that the server is about to close.
+ */
 bool
 clari_transfer_blames_connection(const ClariTransfer *transfer, CURLcode code)
 {
@@ -775,7 +780,7 @@ clari_transfer_refused(ClariTransfer *transfer, const ClariError *error, ClariHt
 {
 	begin_result(transfer, result);
 	result->error = *error;
-	/* Where 307 and 308 send a request to, it was not carried out here. */
+	/* A request that is answered 307 or 308 was not carried out here. */
 	result->never_sent = transfer->hops == 0 && (result->status == 307 || result->status == 308);
 	result->may_pass = error->code == CLARI_ERROR_OUT_OF_MEMORY;
 }

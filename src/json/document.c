@@ -18,17 +18,20 @@
 
 #include "json/internal.h"
 
-#define MAX_MEMBERS 256 /* of the document's object */
-#define REMEMBERED 64   /* members of an item whose attribute is remembered */
-#define INTEGER_SIZE 24 /* an int64 as text */
-#define PLACE_SIZE 128  /* where in the file, as text */
-#define WHAT_SIZE 384   /* what is wrong there, as text */
+#define MAX_MEMBERS 256 /* the document's object has no more */
+#define REMEMBERED 64   /* of so many members of an item it is remembered which attribute they are */
+#define INTEGER_SIZE 24 /* bytes of an int64 as text */
+#define PLACE_SIZE 128  /* bytes of a text that says where in the file */
+#define WHAT_SIZE 384   /* bytes of a text that says what is wrong there */
 
-/* Not JSON_TOKENER_STRICT: the framing is, and json-c 0.18's refuses every byte from 0x80 on (its issue 892). */
+/*
+ * JSON_TOKENER_STRICT is not needed, as the framing is strict; and json-c
+ * 0.18's refuses every byte from 0x80 on (its issue 892).
+ */
 #define TOKENER_FLAGS JSON_TOKENER_VALIDATE_UTF8
 
-#define HEAD_SIZE 128 /* bytes that are waited for to tell what a file is that does not begin as it should */
-#define SHOWN 60      /* … of which so many are shown */
+#define HEAD_SIZE 128 /* so many bytes are waited for, to tell what a file is that does not begin as it should */
+#define SHOWN 60      /* so many of these are shown */
 
 #define NOT_VALID "the export file is not valid JSON"
 
@@ -48,7 +51,7 @@ struct ClariDocument
 	ClariFraming framing;
 	json_tokener *tokener;
 	json_object *keys; /* of the document's object so far: a set */
-	int list;          /* being read, or CLARI_NO_LIST */
+	int list;          /* the list being read, or CLARI_NO_LIST */
 	bool has_entries;
 	uint64_t entries;
 	unsigned char head[HEAD_SIZE]; /* the file's first bytes … */
@@ -56,10 +59,10 @@ struct ClariDocument
 	bool is_foreign;               /* it does not begin as it should, and fails when its head is there */
 	ClariValue values[CLARI_MAX_ATTRIBUTES];
 	char integers[CLARI_MAX_ATTRIBUTES][INTEGER_SIZE];
-	char *texts; /* of the item's values that are written as JSON again, one behind the other; malloc'd, reused */
+	char *texts; /* the item's values that are written as JSON again, one behind the other; malloc'd, reused */
 	size_t texts_used;
-	size_t texts_size; /* at least the item's length, and those texts are never longer, once there is one */
-	Match matches[CLARI_LIST_COUNT][REMEMBERED]; /* of the n-th member of the item before */
+	size_t texts_size; /* once there are any, at least the item's length, and they are never longer */
+	Match matches[CLARI_LIST_COUNT][REMEMBERED]; /* those of the n-th member of the last item */
 	bool failed;
 	ClariError error;
 };
@@ -160,7 +163,7 @@ name_of_bytes(const unsigned char *head, size_t length)
 			return known[i].name;
 	if (length < 4)
 		return NULL;
-	/* ASCII in wider units, without a mark before it */
+	/* It may be ASCII in wider units, without a mark before it. */
 	for (size_t i = 0; i < 4; i++)
 		nuls += head[i] == '\0';
 	if (nuls == 3 && (head[0] != '\0' || head[3] != '\0'))
@@ -203,7 +206,7 @@ read_text(const ClariDocument *document, char text[SHOWN + sizeof("…")])
 	return true;
 }
 
-/* Fails and says what the file begins with. */
+/* Fails, and says with what the file begins. */
 static bool
 fail_foreign(ClariDocument *document)
 {
@@ -371,7 +374,7 @@ read_exponent(const char *text, const char *end, int64_t *exponent)
 	return true;
 }
 
-/* False: its exponent is too long. */
+/* Begins to read a number's digits; false: its exponent is too long. */
 static bool
 begin_digits(const ClariValue *value, Digits *digits)
 {
@@ -407,7 +410,7 @@ same_number(const ClariValue *a, const ClariValue *b)
 
 	if (!begin_digits(a, &left) || !begin_digits(b, &right))
 		return false;
-	if (left.next == left.end || right.next == right.end) /* 0 */
+	if (left.next == left.end || right.next == right.end) /* one of them is 0 */
 		return left.next == left.end && right.next == right.end;
 	if (left.negative != right.negative || left.exponent != right.exponent)
 		return false;
@@ -417,7 +420,7 @@ same_number(const ClariValue *a, const ClariValue *b)
 	return true;
 }
 
-/* Neither is a NULL or a BOOL, which no attribute with two names is. */
+/* Are the two values the same?  Neither is a NULL or a BOOL, as no attribute with two names is one. */
 static bool
 same_value(const ClariValue *a, const ClariValue *b)
 {
@@ -429,8 +432,9 @@ same_value(const ClariValue *a, const ClariValue *b)
 /* ------- values as JSON again ------- */
 
 /*
- * json-c's own writer would leave something out in silence when memory is short.
- * This one needs none: the texts are never longer than what they were read from.
+ * Values are written as JSON by functions of our own. json-c's would leave
+ * something out in silence when memory is short; these need none, as the texts
+ * are never longer than what they were read from.
  */
 
 static char *
@@ -506,7 +510,7 @@ put_elements(char *to, json_object *array)
 	return to;
 }
 
-/* Returns where its text ends; NULL: out of memory. */
+/* Writes the value, and returns where its text ends; NULL: out of memory. */
 static char *
 put_value(char *to, json_object *value)
 {
@@ -537,7 +541,7 @@ put_value(char *to, json_object *value)
 	}
 }
 
-/* Room for all texts of the item, before the first, so that they stay where they are. */
+/* Makes room for all texts of the item, before the first is written, so that they stay where they are. */
 static bool
 reserve_texts(ClariDocument *document)
 {
@@ -581,7 +585,7 @@ set_string(ClariValue *value, json_object *object)
 	value->length = (uint32_t) json_object_get_string_len(object);
 }
 
-/* A value of a type that is not the attribute's. */
+/* Sets a value of a type that is not the attribute's. */
 static bool
 set_other(ClariDocument *document, const ClariAttribute *attribute, const char *key, json_object *object,
 		  ClariValue *value)
@@ -613,7 +617,7 @@ set_double(ClariDocument *document, const ClariAttribute *attribute, const char 
 	return true;
 }
 
-/* A number, for an attribute that can be one; space is of INTEGER_SIZE. */
+/* Sets a number, for an attribute that can be one; space is of INTEGER_SIZE. */
 static bool
 set_number(ClariDocument *document, const ClariAttribute *attribute, const char *key, json_object *object,
 		   ClariValue *value, char *space)
@@ -626,7 +630,10 @@ set_number(ClariDocument *document, const ClariAttribute *attribute, const char 
 	return true;
 }
 
-/* What came as key for the attribute, and is not null; space is of INTEGER_SIZE, and the value may point there. */
+/*
+ * Reads what came as key for the attribute, and is not null. space is of
+ * INTEGER_SIZE, and the value may point there.
+ */
 static bool
 read_value(ClariDocument *document, const ClariAttribute *attribute, const char *key, json_object *object,
 		   ClariValue *value, char *space)
@@ -657,7 +664,7 @@ read_value(ClariDocument *document, const ClariAttribute *attribute, const char 
 	return set_other(document, attribute, key, object, value);
 }
 
-/* The value of an attribute that came as key; null is as good as absent, and the same again as once. */
+/* Sets the value of an attribute that came as key. null counts as absent, and the same value again as once. */
 static bool
 set_value(ClariDocument *document, int position, const char *key, json_object *object)
 {
@@ -675,7 +682,10 @@ set_value(ClariDocument *document, int position, const char *key, json_object *o
 												   "Attribute \"%s\" has another value under its other name", key));
 }
 
-/* The member with the first part of dotted keys: an object of them, or the value of an alias without dots. */
+/*
+ * Sets the attributes whose keys have dots, by the member with their first
+ * part: an object of the other parts, or the value of an alias without dots.
+ */
 static bool
 set_parts(ClariDocument *document, const Match *match, json_object *object)
 {
@@ -733,7 +743,7 @@ set_values(ClariDocument *document, json_object *item)
 
 /* ------- the document ------- */
 
-/* How many members all its objects have; json-c has dropped the duplicates. */
+/* How many members all objects in the value have; json-c has dropped duplicates. */
 static uint64_t
 count_members(json_object *object)
 {
@@ -751,7 +761,7 @@ count_members(json_object *object)
 	return count;
 }
 
-/* What the framing has just handed out, as an object of json-c's; NULL when it fails. */
+/* Has json-c read what the framing has just handed out, as an object; NULL when it fails. */
 static json_object *
 parse_text(ClariDocument *document)
 {
@@ -768,7 +778,7 @@ parse_text(ClariDocument *document)
 	if (object != NULL)
 		json_object_put(object);
 
-	/* The framing let it through, so json-c is short of memory, or stricter than we know. */
+	/* The framing has let it through, so json-c is short of memory, or stricter than we know. */
 	fail_item(document, NOT_VALID, "Something json-c refuses (%s)", json_tokener_error_desc(result));
 	return NULL;
 }
@@ -824,7 +834,7 @@ take_key(ClariDocument *document)
 		if (strcmp(clari_lists[i].key, key) == 0)
 			document->list = i;
 	document->has_entries |= document->list == CLARI_ENTRIES;
-	/* A file whose entries are null is no file without entries: money must not vanish by that. */
+	/* A file whose entries are null is not one without entries: else money could vanish. */
 	clari_framing_expect(&document->framing, document->list != CLARI_NO_LIST, document->list == CLARI_ENTRIES);
 
 	known = json_object_object_get_ex(document->keys, key, NULL);
@@ -905,7 +915,7 @@ clari_document_push(ClariDocument *document, const char *bytes, size_t length, C
 			clari_framing_feed(&document->framing, bytes, length);
 			take_frames(document);
 		}
-		/* Not before all of it is there, so that the error does not depend on the cuts. */
+		/* This waits until all of the head is there, so that the error does not depend on the cuts. */
 		if (document->is_foreign && document->head_length == HEAD_SIZE)
 			fail_foreign(document);
 	}

@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "json/json.h" /* CLARI_MAX_ELEMENT_SIZE alone */
+#include "json/json.h" /* for CLARI_MAX_ELEMENT_SIZE alone */
 
 enum
 {
@@ -36,7 +36,7 @@ enum
 	IN_NUMBER
 };
 
-/* A number's grammar: the state after each class of byte. */
+/* A number's grammar: the state that follows for each class of byte. */
 enum
 {
 	NUMBER_BAD,
@@ -116,7 +116,7 @@ append(ClariFraming *framing, const char *bytes, size_t length)
 	return true;
 }
 
-/* Reading must pause at the limit, wherever the cuts are: errors do not depend on them. */
+/* Sets where reading pauses: at the limit, wherever the cuts are, so that errors do not depend on them. */
 static void
 set_stop(ClariFraming *framing)
 {
@@ -170,8 +170,8 @@ skip_plain(const char *byte, const char *stop)
 {
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 	/*
-	 * A byte's top bit comes up in found when the byte is special.  A borrow can
-	 * raise bits falsely, but only above a true one, and the lowest is taken.
+	 * The top bit of each special byte is set in found.  A borrow may set
+	 * others, but only above a true one, and it is the lowest that is taken.
 	 */
 	while (stop - byte >= 8)
 	{
@@ -197,7 +197,10 @@ skip_plain(const char *byte, const char *stop)
 	return byte;
 }
 
-/* A character's first byte, 0x80 and up: how many follow, and the bounds of the second (Unicode, table 3-7). */
+/*
+ * Reads a character's first byte, 0x80 and up: it tells how many follow, and
+ * the bounds of the second (Unicode, table 3-7).
+ */
 static const char *
 begin_utf8(ClariFraming *framing, const char *byte)
 {
@@ -266,7 +269,7 @@ hex_digit(char byte)
 	return -1;
 }
 
-/* One digit of \uXXXX; after the fourth, is it a character that text can hold? */
+/* Reads one digit of \uXXXX.  After the fourth: is it a character that text can hold? */
 static const char *
 scan_hex(ClariFraming *framing, const char *byte)
 {
@@ -288,7 +291,7 @@ scan_hex(ClariFraming *framing, const char *byte)
 	return byte + 1;
 }
 
-/* The byte after a backslash, or those that must follow a high surrogate. */
+/* Reads the byte after a backslash, or those that must follow a high surrogate. */
 static const char *
 scan_escape(ClariFraming *framing, const char *byte)
 {

@@ -14,9 +14,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CLARI_ELEMENT_DEPTH 16 /* objects and arrays in an element, itself included */
-#define CLARI_MEMBER_DEPTH 64  /* in the value of a member that is no list */
-#define CLARI_KEY_LIMIT 1024   /* bytes of a top-level key, with its quotes */
+#define CLARI_ELEMENT_DEPTH 16 /* how deep objects and arrays may be nested in an element, itself counted */
+#define CLARI_MEMBER_DEPTH 64  /* the same in the value of a member that is no list */
+#define CLARI_KEY_LIMIT 1024   /* most bytes of a top-level key, with its quotes */
 #define CLARI_SAFE_DIGITS 18   /* integers of so many always fit into json-c's 64 bits */
 
 typedef enum ClariFrame
@@ -34,21 +34,21 @@ typedef struct ClariFraming
 {
 	/* the grammar: what may come next */
 	uint8_t state;
-	uint8_t number;                       /* where in a number's grammar */
+	uint8_t number;                       /* the state within a number's grammar */
 	bool in_key;                          /* the string being read is a key */
 	bool is_list;                         /* the top-level member being read is a list (read) */
 	bool is_needed;                       /* … and must not be null */
-	int depth;                            /* of open objects and arrays */
+	int depth;                            /* how many objects and arrays are open */
 	char closing[CLARI_MEMBER_DEPTH + 2]; /* the bracket that closes each of them */
 	const char *literal;                  /* what of true, false, null is still to come */
-	uint8_t hex_digits;                   /* seen of a \u escape … */
+	uint8_t hex_digits;                   /* how many digits of a \u escape were read … */
 	uint16_t hex_value;                   /* … and their value */
 	bool want_low;                        /* a low surrogate must be next */
-	uint8_t utf8_left;                    /* continuation bytes to come … */
+	uint8_t utf8_left;                    /* how many continuation bytes are to come … */
 	unsigned char utf8_low;               /* … and the bounds of the next */
 	unsigned char utf8_high;
-	uint8_t bom;             /* bytes of a byte order mark seen */
-	uint32_t integer_digits; /* of the number being read */
+	uint8_t bom;             /* how many bytes of a byte order mark were read */
+	uint32_t integer_digits; /* how many digits the number being read has before any '.' */
 	const char *problem;     /* a noun phrase without full stop (read) */
 
 	/* the bytes fed */
@@ -66,17 +66,17 @@ typedef struct ClariFraming
 	size_t size;
 	uint64_t begun;    /* its offset in the file (read) */
 	uint64_t limit;    /* the offset it must not reach beyond */
-	uint32_t members;  /* colons in it: members of all its objects (read) */
+	uint32_t members;  /* colons in it, which is how many members all its objects have (read) */
 	uint32_t inner;    /* objects and arrays in it, itself not counted (read) */
-	uint64_t elements; /* complete ones of the list (read) */
+	uint64_t elements; /* how many elements of the list are complete (read) */
 	const char *text;  /* of the last key or element, valid until the next call (read) */
-	size_t length;     /* (read) */
+	size_t length;     /* of text, in bytes (read) */
 } ClariFraming;
 
-/* Nothing fed yet.  Allocates nothing. */
+/* Begins a document.  Allocates nothing. */
 extern void clari_framing_open(ClariFraming *framing);
 
-/* The next bytes; they must stay until clari_framing_next() says MORE. */
+/* Feeds the next bytes, which must stay until clari_framing_next() says MORE. */
 extern void clari_framing_feed(ClariFraming *framing, const char *bytes, size_t length);
 
 /*
@@ -91,7 +91,7 @@ extern ClariFrame clari_framing_next(ClariFraming *framing);
 /* Says of the key just read whether its value must be a list of objects; one that is not needed may be null. */
 extern void clari_framing_expect(ClariFraming *framing, bool is_list, bool is_needed);
 
-/* The document's object is closed. */
+/* Is the document's object closed? */
 extern bool clari_framing_complete(const ClariFraming *framing);
 
 /* The first byte not read, or the one that broke it, counted from the file's first. */

@@ -55,7 +55,7 @@ extern ClariDocument *clari_document_open(ClariItemSink sink, void *arg);
  */
 extern bool clari_document_push(ClariDocument *document, const char *bytes, size_t length, ClariError *error);
 
-/* The end of the bytes: false if the document is not complete, or had no list "entries". */
+/* Says that all bytes were pushed.  False if the document is not complete, or had no list "entries". */
 extern bool clari_document_finish(ClariDocument *document, ClariError *error);
 
 extern uint64_t clari_document_entries(const ClariDocument *document);

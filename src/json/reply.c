@@ -26,7 +26,7 @@ typedef struct Line
 	char *field;
 	size_t size;
 	size_t used;
-	bool space; /* one is due before the next character */
+	bool space; /* a space is due before the next character */
 	bool full;
 } Line;
 
@@ -71,7 +71,7 @@ put_character(Line *line, const unsigned char *bytes, size_t left)
 		line->space = true;
 		return 1;
 	}
-	/* control characters, C1's among them, are dropped */
+	/* Control characters, those of C1 among them, are dropped. */
 	if (*bytes < ' ' || *bytes == 0x7F || (length == 2 && bytes[0] == 0xC2 && bytes[1] < 0xA0))
 		return put;
 	if (line->full || line->used + space + put >= line->size)
@@ -96,7 +96,10 @@ begins_tag(const char *bytes, size_t left)
 	return next == '/' || next == '!' || next == '?' || ((next | 0x20) >= 'a' && (next | 0x20) <= 'z');
 }
 
-/* The length of the tag at bytes, a '<'; 0 if it is just that.  A script or style goes with all its contents. */
+/*
+ * The length of the tag at bytes, where a '<' is; 0 if there is no tag.  A
+ * script or style goes with all its contents.
+ */
 static size_t
 tag_length(const char *bytes, size_t left)
 {
@@ -155,7 +158,7 @@ get_member(json_object *object, json_type type, const char *const *keys)
 
 #define GET(object, type, ...) get_member(object, type, (const char *const[]){__VA_ARGS__, NULL})
 
-/* A text for people: cut where it does not fit.  Absent: the field stays as it is. */
+/* Reads a text for people, which is cut where it does not fit.  If it is absent, the field stays as it is. */
 static void
 read_text(json_object *member, char *field, size_t size)
 {
@@ -186,7 +189,7 @@ is_utf8(const char *text, size_t length)
 	return step > 0;
 }
 
-/* A text for machines, an id or a link, of whichever characters: cut or altered it would be another one. */
+/* Reads a text for machines, an id or a link, of whichever characters: cut or altered it would be another one. */
 static void
 read_word(json_object *member, char *field, size_t size)
 {
@@ -209,7 +212,10 @@ read_integer(json_object *object, const char *key, int64_t absent)
 	return member == NULL ? absent : json_object_get_int64(member);
 }
 
-/* How many are left may be less than none, where a limit was lowered; -1: not said. */
+/*
+ * Reads a number of the limits; -1: there is none.  What is left may be below
+ * 0, where a limit was lowered, and counts as 0.
+ */
 static int64_t
 read_count(json_object *object, const char *key)
 {
@@ -219,7 +225,10 @@ read_count(json_object *object, const char *key)
 	return member != NULL && count < 0 ? 0 : count;
 }
 
-/* Whatever is not plainly false counts, be that a text: rather a needless error than silent loss. */
+/*
+ * Reads a flag.  Whatever is not plainly false counts as true, a text, too: a
+ * needless error is better than silent loss.
+ */
 static bool
 read_flag(json_object *object, const char *key)
 {
@@ -231,7 +240,7 @@ read_flag(json_object *object, const char *key)
 		   strncasecmp(json_object_get_string(member), "false", strlen("false")) != 0;
 }
 
-/* An integer where a string is usual: some ids and codes come so. */
+/* The member that is a string or an integer: some ids and codes come as integers. */
 static json_object *
 get_string_or_integer(json_object *object, const char *key)
 {
@@ -301,7 +310,7 @@ read_error(json_object *object, ClariReply *reply)
 			  sizeof(reply->message));
 }
 
-/* The first of a list of errors. */
+/* Reads the first of a list of errors. */
 static void
 read_errors(json_object *list, ClariReply *reply)
 {
@@ -375,12 +384,12 @@ read_object(json_object *object, ClariReply *reply)
 	read_errors(GET(object, json_type_array, "errors"), reply);
 }
 
-/* In all texts of the value: before they are cut, which would leave a part of it. */
+/* Wipes the secret in all texts of the value, before they are cut, as a cut could leave a part of it. */
 static void
 wipe_secret(json_object *value, const char *secret)
 {
 	if (json_object_is_type(value, json_type_string))
-		/* the object's own memory, and nobody else's */
+		/* this is the object's own memory, and nobody else's */
 		clari_wipe_text((char *) json_object_get_string(value), (size_t) json_object_get_string_len(value), secret);
 	else if (json_object_is_type(value, json_type_array))
 		for (size_t i = 0; i < json_object_array_length(value); i++)
@@ -412,8 +421,8 @@ clari_json_read_reply(const char *body, size_t length, const char *secret, Clari
 /* ------- the list of jobs ------- */
 
 /*
- * A word that decides what a job is taken for.  Absent, null and empty are the
- * same; false for anything that is there and cannot be kept as it is.
+ * Reads a word that decides what a job is taken for.  Absent, null and empty
+ * are the same; false for anything that is there and cannot be kept as it is.
  */
 static bool
 read_listed_word(json_object *object, const char *key, char *field, size_t size)
@@ -423,7 +432,7 @@ read_listed_word(json_object *object, const char *key, char *field, size_t size)
 	field[0] = '\0';
 	if (!json_object_object_get_ex(object, key, &member) || member == NULL)
 		return true;
-	/* the entries of an export have their currency as {"code", "symbol"} */
+	/* The entries of an export have their currency as {"code", "symbol"}, so a job may as well. */
 	if (json_object_is_type(member, json_type_object))
 		member = GET(member, json_type_string, "code");
 	if (!json_object_is_type(member, json_type_string) && !json_object_is_type(member, json_type_int))
@@ -433,7 +442,7 @@ read_listed_word(json_object *object, const char *key, char *field, size_t size)
 		   (json_object_is_type(member, json_type_string) && json_object_get_string_len(member) == 0);
 }
 
-/* A file's name is compared, never shown: as it is, blanks and all, or not at all. */
+/* Reads a file's name, which is compared, and never shown: as it is, blanks and all, or not at all. */
 static void
 read_file_name(json_object *object, char *field, size_t size)
 {
@@ -499,7 +508,7 @@ clari_json_read_jobs(const char *body, size_t length, ClariListedJobSink sink, v
 
 /* ------- the body of an export's POST ------- */
 
-/* Adds value, which becomes the object's; false when memory is out. */
+/* Adds the value to the object, whose it becomes; false when memory is out. */
 static bool
 add(json_object *object, const char *key, json_object *value)
 {

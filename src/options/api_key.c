@@ -28,8 +28,8 @@
 #include "options/internal.h"
 
 /*
- * The options of the user's mapping or else PUBLIC's, and then userid becomes
- * InvalidOid; false when there is neither.
+ * Reads the options of the user's mapping or else of PUBLIC's, and then userid
+ * becomes InvalidOid; false when there is neither.
  */
 static bool
 read_mapping(Oid *userid, Oid serverid, List **options)
@@ -53,14 +53,15 @@ read_mapping(Oid *userid, Oid serverid, List **options)
 }
 
 /*
- * The first line of the file, without the white space at its end.  That the
- * mapping may name the file was decided when a privileged user set the option;
- * nobody else can have changed it since (see check_privilege() in options.c).
+ * Reads the first line of the file, without the white space at its end.  That
+ * the mapping may name the file was decided when a privileged user set the
+ * option; nobody else can have changed it since (see check_privilege() in
+ * options.c).
  */
 static bool
 read_key_file(const char *path, char *key, int elevel)
 {
-	char buffer[CLARI_API_KEY_SIZE + 2] = ""; /* room for a line end too */
+	char buffer[CLARI_API_KEY_SIZE + 2] = ""; /* there is room for a line end as well */
 	size_t length = 0;
 	ssize_t count = -1;
 	struct stat status;
@@ -87,7 +88,7 @@ read_key_file(const char *path, char *key, int elevel)
 	if (count < 0)
 		return false;
 
-	/* A NUL would end the line unseen: as any other byte that no key has, it makes this none. */
+	/* A NUL would end the line unseen.  A space in its place makes the line none that a key could be. */
 	for (size_t i = 0; i < length && buffer[i] != '\n'; i++)
 		if (buffer[i] == '\0')
 			buffer[i] = ' ';

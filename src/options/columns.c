@@ -88,7 +88,7 @@ clari_columns_type(ClariType type)
 bool
 clari_columns_same_type(ClariType type, Form_pg_attribute attribute)
 {
-	/* A type modifier may round, cut or refuse: the input function does that. */
+	/* A type modifier may round, cut or refuse a value, which the input function does. */
 	if (attribute->atttypmod != -1)
 		return false;
 	return attribute->atttypid == clari_columns_type(type) || (type == CLARI_TEXT && attribute->atttypid == VARCHAROID);

@@ -12,10 +12,10 @@
 #include "clari/attribute.h"
 
 /*
- * The meaning of each column of a foreign table, by name or by column option
+ * What each column of a foreign table means, by its name or by column option
  * "key": natts elements, palloc'd; those of dropped columns are left zero.
- * Raises ERRCODE_FDW_COLUMN_NAME_NOT_FOUND for a column that means nothing, with
- * the names there are.
+ * Raises ERRCODE_FDW_COLUMN_NAME_NOT_FOUND for a column that means nothing,
+ * with the names there are.
  */
 extern ClariColumn *clari_columns_map(Oid relid, ClariObject object, TupleDesc tupdesc);
 
@@ -25,7 +25,10 @@ extern Oid clari_columns_type(ClariType type);
 /* Can a stored value go into a column of this type without conversion? */
 extern bool clari_columns_same_type(ClariType type, Form_pg_attribute attribute);
 
-/* Are texts equal by this collation only if their bytes are?  Not by InvalidOid, where collations contradict each other. */
+/*
+ * Are texts equal by this collation only if their bytes are equal?  False for
+ * InvalidOid, which stands for collations that contradict each other.
+ */
 extern bool clari_columns_is_bytewise(Oid collation);
 
 #endif /* CLARI_COLUMNS_H */

@@ -55,7 +55,7 @@ struct ClariOption
 extern void clari_option_refuse(const ClariOption *option, const char *text, const char *takes, const char *hint)
 	__attribute__((noreturn));
 
-/* One for each kind of option, and what its target is. */
+/* There is a function for each kind of option; beside it stands the type of its target. */
 extern ClariSetOption clari_option_set_base_url; /* char[option->max] */
 extern ClariSetOption clari_option_set_bool;     /* bool */
 extern ClariSetOption clari_option_set_currency; /* char[4] */

@@ -73,7 +73,7 @@ static const ClariOption option_table[] = {
 	{"quota_field", AT_TABLES, clari_option_set_string, .offset = FIELD(quota_field), .max = CLARI_NAME_SIZE},
 	{"allow_truncated", AT_TABLES, clari_option_set_bool, .offset = FIELD(transport.allow_truncated), .preset = "false"},
 
-	/* Room for the longest of clari_object_names behind it. */
+	/* Behind it there must be room for the longest of clari_object_names. */
 	{"table_prefix", CLARI_AT_IMPORT, clari_option_set_prefix, .max = NAMEDATALEN - 12},
 	{"key", CLARI_AT_COLUMN, clari_option_set_key, .offset = 0},
 	{"api_key", CLARI_AT_MAPPING, clari_option_set_secret, .offset = FIELD(transport.api_key), .max = CLARI_API_KEY_SIZE, .secret = true},
@@ -118,7 +118,10 @@ find_text(List *options, const char *name)
 	return NULL;
 }
 
-/* By the handler's symbol: the wrapper may have another name, and asking the handler would load its library. */
+/*
+ * Is it our wrapper?  Its handler's symbol tells: the wrapper may have another
+ * name, and asking the handler would load its library.
+ */
 static bool
 is_clari_wrapper(Oid fdwid)
 {
@@ -230,7 +233,7 @@ clari_options_store(const char *name, const char *text, void *target)
 	option->set(option, text, target);
 }
 
-/* What one option may be depends on another of the same object. */
+/* Checks what depends on two options of the same object. */
 static void
 check_together(const OptionTexts *texts)
 {
@@ -246,7 +249,7 @@ check_together(const OptionTexts *texts)
 						errmsg("options \"api_key\" and \"api_key_file\" exclude each other")));
 }
 
-/* Has the user a server of this base_url already? */
+/* Does the user own a server of this base_url already? */
 static bool
 owns_server_of(const char *url)
 {
@@ -271,10 +274,11 @@ owns_server_of(const char *url)
 }
 
 /*
- * Whoever aims a server at a host makes the worker talk to it, from where the
- * database stands, and reads in an error how it answers.  What a superuser has
- * aimed stays, and its owner may alter the rest: the validator is not told which
- * server the list is of, but that its owner has one of that address is as good.
+ * Checks to which host base_url leads.  Whoever aims a server at a host makes
+ * the worker talk to it, from where the database stands, and reads in an error
+ * how it answers.  What a superuser has aimed stays, and its owner may alter
+ * the rest: the validator is not told which server the list is of, but it is
+ * enough that its owner has one of that address.
  */
 static void
 check_host(const char *url)
@@ -340,7 +344,7 @@ clari_options_validate(List *options, Oid catalog)
 
 /* ---- The merge --------------------------------------------------------- */
 
-/* Fills everything but relid and serverid; texts gets the presets. */
+/* Fills in everything but relid and serverid; texts gets the presets. */
 static void
 merge(ClariOptions *result, OptionTexts *texts)
 {
@@ -356,13 +360,16 @@ merge(ClariOptions *result, OptionTexts *texts)
 		if (texts->text[i] != NULL && option->offset != 0)
 			option->set(option, texts->text[i], (char *) result + option->offset);
 	}
-	/* Again, for the key's sake: the validator may have been away (ALTER … NO VALIDATOR). */
+	/*
+	 * This was checked by the validator, but that may have been away (ALTER …
+	 * NO VALIDATOR), and the key is at stake.
+	 */
 	check_together(texts);
 	result->periods = pstrdup(text_of(texts, "periods"));
 	if (result->forecast_name == NULL)
 		result->forecast_name = pstrdup(result->request.forecast);
 
-	/* The one that was set rules over the other's default. */
+	/* Where one of the two was set, it rules over the default of the other. */
 	if (transport->poll_interval > transport->max_poll_interval)
 	{
 		if (max_poll_given)
@@ -422,7 +429,7 @@ clari_options_check_import(Oid serverid, List *table_options)
 					(errcode(ERRCODE_FDW_INVALID_OPTION_NAME),
 					 errmsg("option \"%s\" cannot be given to IMPORT FOREIGN SCHEMA", given->defname),
 					 errdetail("IMPORT sets it: the remote schema is the forecast, and each object makes a table.")));
-		/* Unlike those of CREATE, these did not pass a check for doubles. */
+		/* Unlike the options of CREATE, these were not checked for doubles. */
 		if (list_member(seen, makeString(given->defname)))
 			ereport(ERROR, (errcode(ERRCODE_DUPLICATE_OBJECT),
 							errmsg("option \"%s\" provided more than once", given->defname)));

@@ -32,7 +32,7 @@ typedef struct ClariOptions
 	int64 closed_period_ttl;      /* µs */
 	int64 stale_while_revalidate; /* µs */
 	int64 stale_if_error;         /* µs */
-	ClariRequest request;         /* without period and key */
+	ClariRequest request;         /* without the period and the HMAC of the key */
 	ClariTransport transport;     /* without key */
 } ClariOptions;
 
@@ -52,7 +52,10 @@ extern void clari_options_validate(List *options, Oid catalog);
  */
 extern ClariOptions *clari_options_get(Oid relid);
 
-/* As above for the options that a table made by IMPORT on this server would have. */
+/*
+ * Checks the options that a table made by IMPORT on this server would have.
+ * Raises what clari_options_get() raises.
+ */
 extern void clari_options_check_import(Oid serverid, List *table_options);
 
 /*

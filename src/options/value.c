@@ -68,7 +68,7 @@ clari_option_set_int(const ClariOption *option, const char *text, void *target)
 		*(int32 *) target = value;
 }
 
-/* Microseconds: parse_int would round 400ms to nothing. */
+/* Durations become microseconds, as parse_int() would round 400ms to nothing. */
 void
 clari_option_set_duration(const ClariOption *option, const char *text, void *target)
 {
@@ -93,8 +93,9 @@ has_control_character(const char *text)
 }
 
 /*
- * What is sent to Clari or compared with its files is UTF-8, whatever the
- * database's encoding.  "." and ".." would vanish from a URL's path.
+ * The text in UTF-8, whatever the database's encoding, since it is sent to
+ * Clari or compared with its files. "." and ".." would vanish from a URL's
+ * path.
  */
 static const char *
 checked_text(const ClariOption *option, const char *text)
@@ -111,7 +112,7 @@ checked_text(const ClariOption *option, const char *text)
 	return utf8;
 }
 
-/* Into a buffer. */
+/* Stores the text in a buffer. */
 void
 clari_option_set_text(const ClariOption *option, const char *text, void *target)
 {
@@ -121,7 +122,7 @@ clari_option_set_text(const ClariOption *option, const char *text, void *target)
 		strlcpy(target, utf8, option->max);
 }
 
-/* Into a pointer. */
+/* Stores a copy of the text in a pointer. */
 void
 clari_option_set_string(const ClariOption *option, const char *text, void *target)
 {
@@ -147,7 +148,7 @@ clari_option_set_prefix(const ClariOption *option, const char *text, void *targe
 		clari_option_refuse(option, text, psprintf("a text of at most %d bytes", option->max - 1), NULL);
 }
 
-/* It becomes a header's value: no space, no line end, nothing beyond ASCII. */
+/* A key becomes a header's value: it has no space, no line end, nothing beyond ASCII. */
 bool
 clari_is_api_key(const char *text)
 {
@@ -169,7 +170,7 @@ clari_option_set_secret(const ClariOption *option, const char *text, void *targe
 		strlcpy(target, text, option->max);
 }
 
-/* Known to some object; whether to the table's own is told at first use. */
+/* The key must be known to some object; whether it is known to the table's own is told at first use. */
 void
 clari_option_set_key(const ClariOption *option, const char *text, void *target pg_attribute_unused())
 {
@@ -269,7 +270,7 @@ clari_option_set_periods(const ClariOption *option, const char *text, void *targ
 
 	if (!clari_extent_parse(text, &extent, &error))
 	{
-		/* What is wrong with which part; unless a character of it may have been cut. */
+		/* The detail says what is wrong with which part; unless a character of it may have been cut. */
 		error.message[0] = pg_toupper((unsigned char) error.message[0]);
 		ereport(ERROR, (errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
 						errmsg("invalid value for option \"%s\": \"%s\"", option->name, text),
@@ -312,7 +313,10 @@ parse_authority(const char *text, size_t length, char host[HOST_SIZE])
 	return end == text + length;
 }
 
-/* By its spelling: a name that merely resolves to the loopback may resolve elsewhere tomorrow. */
+/*
+ * A loopback host is told by its spelling: a name that merely resolves to the
+ * loopback may resolve elsewhere tomorrow.
+ */
 static bool
 is_loopback(const char *host)
 {
@@ -362,7 +366,7 @@ clari_option_set_base_url(const ClariOption *option, const char *text, void *tar
 		char *url = target;
 
 		strlcpy(url, text, length + 1);
-		/* Scheme and host mean the same in any case, and are part of the identity. */
+		/* Scheme and host are part of the identity, and mean the same in upper and lower case. */
 		for (char *c = url; c < url + Min(length, (size_t) (path - text)); c++)
 			*c = pg_ascii_tolower((unsigned char) *c);
 	}
@@ -378,7 +382,7 @@ clari_option_set_proxy(const ClariOption *option, const char *text, void *target
 	for (int i = 0; i < (int) lengthof(schemes) && authority == text; i++)
 		if (pg_strncasecmp(text, schemes[i], strlen(schemes[i])) == 0)
 			authority = text + strlen(schemes[i]);
-	/* No user name and password: everybody can read pg_foreign_server. */
+	/* There may be no user name and password, as everybody can read pg_foreign_server. */
 	if (!parse_authority(authority, strcspn(authority, "/"), host) || strlen(text) >= (size_t) option->max ||
 		authority[strcspn(authority, "/") + strspn(authority + strcspn(authority, "/"), "/")] != '\0')
 		clari_option_refuse(

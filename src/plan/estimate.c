@@ -100,9 +100,9 @@ clari_estimate_scan(ClariEstimate *estimate, const ClariOptions *options, bool a
 
 typedef struct ColumnStatistics
 {
-	double distinct; /* values; 0: not known */
+	double distinct; /* how many different values there are; 0: that is not known */
 	double nulls;    /* the share of rows that are NULL, 0 to 1 */
-	int32 width;     /* of a value, in bytes; 0: not known */
+	int32 width;     /* bytes of a value, on average; 0: that is not known */
 } ColumnStatistics;
 
 typedef struct RowsetStatistics
@@ -113,7 +113,7 @@ typedef struct RowsetStatistics
 	ColumnStatistics columns[CLARI_MAX_ATTRIBUTES];
 } RowsetStatistics;
 
-/* Planning must not open a rowset each time. */
+/* What was read is kept, since planning must not open a rowset each time. */
 static RowsetStatistics *kept = NULL; /* room for MOST_KEPT, once the first is asked for */
 static int next_kept = 0;             /* the one to be replaced next */
 
@@ -125,7 +125,7 @@ static bool
 is_of_user(ClariList list, int attribute)
 {
 	if (list != CLARI_ENTRIES)
-		return true; /* an item each */
+		return true; /* each item has its own row */
 	return attribute == CLARI_ENTRY_USER_ID || attribute == CLARI_ENTRY_OWNER_NAME ||
 		   attribute == CLARI_ENTRY_OWNER_EMAIL || attribute == CLARI_ENTRY_CRM_USER_ID ||
 		   clari_lists[list].attributes[attribute].type == CLARI_NUMERIC;
@@ -141,7 +141,7 @@ hashed_values(const ClariGroupIndex *group, int attribute)
 	return 0;
 }
 
-/* Distinct values of a chunk, and the bytes that they take. */
+/* How many distinct values a chunk has, and how many bytes these take. */
 static double
 chunk_distinct(const ClariGroupIndex *group, int attribute, double *bytes)
 {
@@ -207,7 +207,10 @@ compare_fixed(const void *a, const void *b)
 	return (left > right) - (left < right);
 }
 
-/* Values of fixed width have no dictionary to tell how many differ in all the rows: the chunk's first ones do. */
+/*
+ * How many distinct values a column of fixed width may have in all the rows:
+ * there is no dictionary that tells, but the chunk's first rows do.
+ */
 static double
 fixed_distinct(const ClariChunk *chunk, double all_rows)
 {
@@ -222,11 +225,11 @@ fixed_distinct(const ClariChunk *chunk, double all_rows)
 	qsort(values, count, sizeof(int64_t), compare_fixed);
 	for (uint32 i = 0; i < count; i++)
 		distinct += i == 0 || values[i] != values[i - 1];
-	/* Where nearly all of them differ, others will. */
+	/* Where nearly all of these differ, the other rows' will, too. */
 	return distinct > count * 0.9 ? distinct * all_rows / nrows : distinct;
 }
 
-/* The middle one of the list's groups; -1: it has none. */
+/* The number of the middle one of the list's groups; -1: it has none. */
 static int
 middle_group(const ClariReader *reader, ClariList list)
 {
@@ -243,7 +246,7 @@ middle_group(const ClariReader *reader, ClariList list)
 	return (first + last) / 2;
 }
 
-/* What rows from the middle tell, which the index does not. */
+/* Reads from rows in the middle what the index does not tell. */
 static void
 read_middle(ClariReader *reader, ClariList list, ColumnStatistics *columns)
 {
@@ -254,7 +257,7 @@ read_middle(ClariReader *reader, ClariList list, ColumnStatistics *columns)
 	{
 		ClariChunk chunk;
 
-		/* To open such a chunk is an error, which is for queries that need the column. */
+		/* To open such a chunk raises an error, which is for queries that need the column. */
 		if (reader->groups[group].chunks[i].encoding == CLARI_ENCODING_UNEXPECTED)
 			continue;
 		clari_reader_chunk(reader, group, i, &buffer, &chunk);
@@ -288,10 +291,10 @@ keep_new(const ClariVersion *version, ClariList list)
 }
 
 /*
- * Of each attribute of the list in this version: CLARI_MAX_ATTRIBUTES elements,
- * which stay this module's, until it is called again.  The first time in a
- * session the rowset is opened for it.  NULL when that fails; raises what
- * clari_reader_chunk() raises.
+ * The statistics of each attribute of the list in this version:
+ * CLARI_MAX_ATTRIBUTES elements, which stay this module's, until it is called
+ * again.  The first time in a session the rowset is opened for it.  NULL when
+ * that fails; raises what clari_reader_chunk() raises.
  */
 static const ColumnStatistics *
 rowset_statistics(const ClariVersion *version, ClariList list)
@@ -306,7 +309,7 @@ rowset_statistics(const ClariVersion *version, ClariList list)
 
 	if (known != NULL)
 		return known->columns;
-	/* The reader closes with it. */
+	/* The reader closes when this context is deleted. */
 	context = AllocSetContextCreate(CurrentMemoryContext, "clari_fdw statistics", ALLOCSET_DEFAULT_SIZES);
 	previous = MemoryContextSwitchTo(context);
 	reader = clari_reader_open(version, context, &error);
@@ -325,7 +328,7 @@ rowset_statistics(const ClariVersion *version, ClariList list)
 
 /* ------- columns ------- */
 
-/* The rowset with the most rows tells best; NULL: none can. */
+/* The cached rowset with the most rows, which tells best; NULL: there is none with any. */
 static const ClariVersion *
 largest_version(const ClariEstimate *estimate)
 {
@@ -338,7 +341,10 @@ largest_version(const ClariEstimate *estimate)
 	return largest;
 }
 
-/* Of an owner's entries in the export, "forecasts" shows the amount of one field: he lacks it if none of them has it. */
+/*
+ * The share of owners without an amount: "forecasts" shows that of one field of
+ * an owner's entries, and he lacks it if none of them has it.
+ */
 static double
 owners_without(const ClariVersion *version, double nulls)
 {
@@ -347,7 +353,7 @@ owners_without(const ClariVersion *version, double nulls)
 	return Max(1 - filled / Max((double) version->meta.owners, 1), 0);
 }
 
-/* What is known of a column; false: nothing. */
+/* Fills in what is known of a column; false: nothing is. */
 static bool
 column_statistics(const ClariEstimate *estimate, AttrNumber attnum, ColumnStatistics *statistics)
 {
@@ -395,7 +401,7 @@ clari_estimate_widths(const ClariEstimate *estimate, RelOptInfo *rel)
 
 /* ------- the planner's question for statistics ------- */
 
-/* A row of pg_statistic that says no more than that. */
+/* Makes a row of pg_statistic that says this and nothing else. */
 static HeapTuple
 statistic_tuple(Oid relid, AttrNumber attnum, const ColumnStatistics *statistics, double tuples)
 {
@@ -417,7 +423,7 @@ statistic_tuple(Oid relid, AttrNumber attnum, const ColumnStatistics *statistics
 	return tuple;
 }
 
-/* What the planner has found out of the relation, if it is ours; or NULL. */
+/* The estimate of a relation that is ours; NULL: there is none, or it is not ours. */
 static const ClariEstimate *
 estimate_of(const RelOptInfo *rel)
 {
@@ -426,7 +432,10 @@ estimate_of(const RelOptInfo *rel)
 	return ours ? rel->fdw_private : NULL;
 }
 
-/* Quarters differ from table to table; owners and fields are mostly the same. */
+/*
+ * Adds a child's statistics to its parent's: quarters differ from table to
+ * table; owners and fields are mostly the same.
+ */
 static void
 add_child(const ColumnStatistics *child, double child_tuples, bool of_rowset, ColumnStatistics *statistics,
 		  double *tuples)
@@ -440,7 +449,10 @@ add_child(const ColumnStatistics *child, double child_tuples, bool of_rowset, Co
 	*tuples = all;
 }
 
-/* Of a partitioned table or an inheritance parent whose children are all ours; false: not, or nothing is known. */
+/*
+ * Fills in the statistics of a partitioned table, or of an inheritance parent,
+ * whose children are all ours; false: they are not, or nothing is known.
+ */
 static bool
 parent_statistics(PlannerInfo *root, const RelOptInfo *parent, AttrNumber attnum, ColumnStatistics *statistics,
 				  double *tuples)
@@ -455,7 +467,7 @@ parent_statistics(PlannerInfo *root, const RelOptInfo *parent, AttrNumber attnum
 		ColumnStatistics child;
 		Var *var;
 
-		/* The parent of inheritance is among them, and mostly empty. */
+		/* A parent of inheritance is among its own children, and mostly empty. */
 		if (link->parent_relid != parent->relid || rel == NULL || IS_DUMMY_REL(rel) || rel->tuples <= 0)
 			continue;
 		var = list_nth(link->translated_vars, attnum - 1);

@@ -17,12 +17,12 @@
 typedef struct ClariEstimate
 {
 	ClariObject object;
-	const ClariColumn *columns; /* by attribute */
-	int periods;                /* that are read */
-	double exports;             /* of which are not cached, or too old */
+	const ClariColumn *columns; /* by attribute number - 1 */
+	int periods;                /* how many periods are read */
+	double exports;             /* how many of these are not cached, or are too old */
 	double tuples;
-	double bytes;           /* of the rowsets that are cached */
-	int nversions;          /* of the same */
+	double bytes;           /* bytes of the rowsets that are cached */
+	int nversions;          /* how many rowsets are cached */
 	ClariVersion *versions; /* NULL before they are known */
 } ClariEstimate;
 
@@ -34,13 +34,14 @@ typedef struct ClariEstimate
 extern void clari_estimate_init(GetForeignRelSize_function size_function);
 
 /*
- * Estimates a scan of these quarters (count -1: nobody knows yet which).  estimate's object and columns are given.  Without
- * authentication nothing is cached.  Opens no rowset.
+ * Estimates a scan of these quarters (count -1: it is not known yet which).
+ * The estimate's object and columns are given.  Without authentication nothing
+ * counts as cached.  Opens no rowset.
  */
 extern void clari_estimate_scan(ClariEstimate *estimate, const ClariOptions *options, bool authenticated,
 								const ClariPeriod *periods, int count);
 
-/* The rows that a cached rowset has for the object. */
+/* How many rows a cached rowset has for the object. */
 extern double clari_estimate_rows(ClariObject object, const ClariRowsetMeta *meta);
 
 #endif /* CLARI_ESTIMATE_H */

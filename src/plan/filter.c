@@ -23,9 +23,10 @@
 #include "utils/memutils.h"
 
 /*
- * Lists of more values than this are not looked up among a group's hashes: these
- * have 16 bits, and a group may have thousands of values, so that one hash of a
- * long list is likely to be found by chance, and the look spares nothing.
+ * Of a list of more values than this, the hashes are not looked up among a
+ * group's: hashes have 16 bits, and a group may have thousands of values, so
+ * that one of a long list is likely to be found by chance, and the look spares
+ * nothing.
  */
 #define MOST_HASHED 16
 
@@ -81,7 +82,7 @@ strip_relabels(Node *node)
 	return node;
 }
 
-/* The number of the relation's column that the node is, or InvalidAttrNumber; with relid 0, of whatever relation. */
+/* The number of the relation's column that the node is, or InvalidAttrNumber.  With relid 0 any relation will do. */
 static AttrNumber
 column_number(Node *node, Index relid)
 {
@@ -130,7 +131,7 @@ take_apart(Node *node, Index relid, Clause *clause)
 	return false;
 }
 
-/* Are the texts that the clause sees in the column the very bytes that lie in a chunk? */
+/* Are the texts that the clause sees in the column the very bytes of a chunk? */
 static bool
 is_stored_text(AttrNumber attnum, TupleDesc tupdesc, const ClariColumn *columns)
 {
@@ -355,7 +356,7 @@ has_hash(const ClariChunk *hashes, uint16 hash)
 {
 	bool found = false;
 
-	/* Mostly the hash is not there, so that the loop runs to its end in any case, and faster without a way out. */
+	/* Mostly the hash is not there.  Then the loop runs to its end in any case, and faster without a way out. */
 	for (uint32 i = 0; i < hashes->ndistinct; i++)
 		found |= hashes->codes[i] == hash;
 	return found;

@@ -32,8 +32,8 @@ extern void clari_filter_evaluate(ClariFilter *filter, ExprContext *econtext);
 extern bool clari_filter_needs(const ClariFilter *filter, int attribute);
 
 /*
- * By the hashes of the attribute's values in a group alone: can a row pass the
- * tests of the attribute?  The chunk is that of clari_hashed_attributes.
+ * Can a row of a group pass the tests of the attribute, by the hashes of the
+ * attribute's values alone?  The chunk is that of clari_hashed_attributes.
  */
 extern bool clari_filter_can_pass(const ClariFilter *filter, int attribute, const ClariChunk *hashes);
 

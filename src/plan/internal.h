@@ -13,13 +13,14 @@
 #include "plan/estimate.h"
 
 /*
- * Of the relation's clauses (RestrictInfos), what prunes, as expressions: they
- * compute from columns that show the period or the forecast's name (columns, by
- * attribute), through PostgreSQL's own functions that raise hardly any error, and
- * from any non-volatile expressions that are the same for all rows of the scan:
- * over constants, parameters, columns of other relations (parameters to be).
- * Of an OR whose arms say more than that, what they imply.  *exact gets the
- * clauses that are wholly decided so, and need not be checked by row.
+ * Of the relation's clauses (RestrictInfos), those that prune, as expressions.
+ * They compute from columns that show the period or the forecast's name
+ * (columns, by attribute number - 1), through PostgreSQL's own functions that
+ * raise hardly any error, and from any non-volatile expressions that are the
+ * same for all rows of the scan: over constants, parameters, and columns of
+ * other relations (which will be parameters).  Of an OR whose arms say more
+ * than that, it is what they imply. *exact gets the clauses that are wholly
+ * decided by pruning, and need not be checked by row.
  */
 extern List *
 clari_prune_select(List *restrictinfos, Index relid, TupleDesc tupdesc, const ClariColumn *columns, List **exact);

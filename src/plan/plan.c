@@ -51,15 +51,15 @@ typedef struct PlanInfo
 {
 	ClariEstimate estimate; /* first, for clari_estimate_init() */
 	TupleDesc tupdesc;
-	ClariColumn *columns; /* by attribute */
+	ClariColumn *columns; /* by attribute number - 1 */
 	List *filters;        /* RestrictInfos that are tested before a row is formed */
-	List *checked;        /* those that the executor checks */
-	bool safe;            /* what prunes can be evaluated whether or not the scan takes place */
+	List *checked;        /* RestrictInfos that the executor checks */
+	bool safe;            /* what prunes can be evaluated even if the scan never takes place */
 } PlanInfo;
 
 /* ------- how many rows ------- */
 
-/* Stable functions are for the execution. */
+/* Can the expression be evaluated while planning?  Stable functions are for the execution. */
 static bool
 is_known_while_planning(Node *expression)
 {
@@ -67,7 +67,7 @@ is_known_while_planning(Node *expression)
 		   clari_prune_is_safe(expression);
 }
 
-/* The quarters that those expressions leave whose values are known by now; -1 when only Clari knows. */
+/* The quarters that are left by those of the expressions whose values are known by now; -1 when only Clari knows. */
 static int
 surviving_periods(const ClariOptions *options, List *pruning, const PlanInfo *info, bool authenticated,
 				  ClariPeriod *periods)
@@ -97,7 +97,7 @@ surviving_periods(const ClariOptions *options, List *pruning, const PlanInfo *in
 	return count;
 }
 
-/* With a value for the period that is not known yet, one of them is read, whichever it will be. */
+/* The share of the quarters that a value still to come for the period will leave: one of them, whichever it is. */
 static double
 unknown_selectivity(List *pruning, int count)
 {
@@ -162,7 +162,7 @@ clariGetForeignRelSize(PlannerInfo *root, RelOptInfo *baserel, Oid foreigntablei
 
 /* ------- paths ------- */
 
-/* What forming so many rows, and all the testing before and after it, costs. */
+/* What it costs to form so many rows, and to test before and after that. */
 static Cost
 tuples_cost(PlannerInfo *root, RelOptInfo *baserel, double tuples)
 {
@@ -171,7 +171,10 @@ tuples_cost(PlannerInfo *root, RelOptInfo *baserel, double tuples)
 	QualCost checks;
 
 	cost_qual_eval(&checks, info->checked, root);
-	/* Values are pointed at, not formed: cheaper than a heap's tuples.  A filter looks at two bytes. */
+	/*
+	 * Values are pointed at, not formed, which is cheaper than a heap's tuples.
+	 * A filter looks at two bytes of each row.
+	 */
 	return checks.startup + tuples * (list_length(info->filters) * cpu_operator_cost / 10 +
 									  formed * (cpu_tuple_cost / 2 + checks.per_tuple));
 }
@@ -183,13 +186,13 @@ exports_cost(const PlanInfo *info)
 }
 
 /*
- * One participant's share of the rows.  Only what is cached is shared: of an
- * export that is yet to come, nobody knows the groups.
+ * Adds a path for one participant's share of the rows.  Only what is cached is
+ * shared: of an export that is yet to come, nobody knows the groups.
  */
 static void
 add_shared_path(PlannerInfo *root, RelOptInfo *baserel, int workers)
 {
-	/* as get_parallel_divisor(): the leader has others to serve, too */
+	/* As in get_parallel_divisor(): the leader also has the workers to serve. */
 	double leader = parallel_leader_participation ? Max(1.0 - 0.3 * workers, 0) : 0;
 	double share = 1.0 / (workers + leader);
 	Cost cost = SCAN_STARTUP_COST + tuples_cost(root, baserel, baserel->tuples * share);
@@ -201,7 +204,7 @@ add_shared_path(PlannerInfo *root, RelOptInfo *baserel, int workers)
 	add_partial_path(baserel, (Path *) path);
 }
 
-/* For a clause that compares the period with other relations: a scan for each of their rows. */
+/* Adds a path for a clause that compares the period with other relations: a scan for each of their rows. */
 static void
 add_parameterized_path(PlannerInfo *root, RelOptInfo *baserel, RestrictInfo *clause, List **seen)
 {
@@ -313,9 +316,10 @@ needed_attributes(RelOptInfo *baserel, List *clauses)
 }
 
 /*
- * Is the scan a part of something that a condition was written about: a partition
- * or another child, a branch of UNION ALL, or of what could not be pulled up like
- * one?  Which subquery of the query above this one is, it does not tell.
+ * Is the scan a part of what a condition was written about: a partition or
+ * another child, or a branch of UNION ALL?  The same where the scan is below a
+ * subquery that could not be pulled up, since nothing tells whether that is a
+ * branch.
  */
 static bool
 is_child(PlannerInfo *root, RelOptInfo *baserel)

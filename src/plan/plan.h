@@ -24,7 +24,7 @@ extern void clariGetForeignPaths(PlannerInfo *root, RelOptInfo *baserel, Oid for
 extern ForeignScan *clariGetForeignPlan(PlannerInfo *root, RelOptInfo *baserel, Oid foreigntableid,
 										ForeignPath *best_path, List *tlist, List *scan_clauses, Plan *outer_plan);
 
-/* Always: a parallel worker can scan, see clariGetForeignPaths() for when it may. */
+/* Always true: a parallel worker can scan. clariGetForeignPaths() decides when one may. */
 extern bool clariIsForeignScanParallelSafe(PlannerInfo *root, RelOptInfo *rel, RangeTblEntry *rte);
 
 #endif /* CLARI_PLAN_H */

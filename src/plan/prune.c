@@ -28,7 +28,7 @@ static bool enable_pruning = true; /* the setting clari_fdw.enable_pruning */
 
 struct ClariPrune
 {
-	TupleTableSlot *slot; /* a row with the period and the forecast's name, and else with NULLs */
+	TupleTableSlot *slot; /* a row that has the period and the forecast's name, and otherwise NULLs */
 	List *periods;        /* the numbers of the columns that show the period */
 	List *names;          /* the numbers of the columns that show the forecast's name */
 	Datum name;           /* the forecast's name, a text */
@@ -57,7 +57,7 @@ shows_text(Form_pg_attribute attribute, int longest)
 		   clari_columns_is_bytewise(attribute->attcollation);
 }
 
-/* Numbers of the columns that show the period, or the forecast's name. */
+/* The numbers of the columns that show the period, or the forecast's name. */
 static List *
 columns_from(ClariColumnSource source, TupleDesc tupdesc, const ClariColumn *columns)
 {
@@ -78,7 +78,7 @@ typedef struct SelectContext
 	bool found; /* the expression refers to one of these columns */
 } SelectContext;
 
-/* A text of some kind, or an array of them. */
+/* Is the type a text of some kind, or an array of them? */
 static bool
 is_string(Oid type)
 {
@@ -171,8 +171,9 @@ typedef struct VaryContext
 static bool varies(Node *node, VaryContext *context);
 
 /*
- * The same of what has a CaseTestExpr in the argument's place: the conditions of a
- * CASE with an argument, and the cast of an array's elements.
+ * May the value differ from row to row of a node that has a CaseTestExpr in the
+ * place of its argument?  These are the conditions of a CASE with an argument,
+ * and the cast of an array's elements.
  */
 static bool
 tests_vary(Node *node, const VaryContext *context)
@@ -252,7 +253,7 @@ cannot_prune(Node *node, SelectContext *context)
 		context->found = true;
 		return ((Var *) node)->varlevelsup != 0 || !list_member_int(context->attnums, ((Var *) node)->varattno);
 	}
-	/* What the CaseTestExpr stands for is looked at where it is the argument. */
+	/* What the CaseTestExpr stands for is judged where it is the argument. */
 	if (IsA(node, CaseTestExpr))
 		return false;
 	/* A Param that varies is of a kind that no scan can evaluate. */
@@ -303,8 +304,9 @@ is_collation_conflict(Node *node)
 }
 
 /*
- * The same of the node and all below it.  Most functions raise an error when they
- * are called without the collation that they need, and only a row may bring that about.
+ * Is there a collation conflict in the node or anywhere below it?  Most
+ * functions raise an error when they are called without the collation that they
+ * need, and only a row may bring that about.
  */
 static bool
 has_collation_conflict(Node *node, void *context)
@@ -345,7 +347,10 @@ implied_by_arms(BoolExpr *expression, SelectContext *context)
 	return (Node *) makeBoolExpr(expression->boolop, implied, -1);
 }
 
-/* A condition on the quarter, and on what all rows share, that holds where the expression is true; NULL: there is none. */
+/*
+ * A condition on the quarter, and on what all rows share, that holds wherever
+ * the expression is true; NULL: there is none.
+ */
 static Node *
 implied_by(Node *node, SelectContext *context)
 {
@@ -408,8 +413,8 @@ clari_prune_has_params(Node *expression, bool executor_only)
 
 typedef struct Takes
 {
-	bool text; /* a text, or a type that can be anything */
-	bool time; /* a date, a time, a timestamp or an interval; or nothing at all, as now() */
+	bool text; /* one is a text, or of a type that can be anything */
+	bool time; /* one is a date, a time, a timestamp or an interval; or there are none, as of now() */
 } Takes;
 
 static Oid
@@ -432,9 +437,10 @@ result_of(Oid function, Takes *takes)
 }
 
 /*
- * Might the call raise an error for some values of parameters?  Not an output
- * function, a comparison, now() and what is computed from dates (the name of a
- * field or a zone aside); but what parses a text, and what divides or overflows.
+ * May the call raise an error for some values of parameters?  Not an output
+ * function, a comparison, now(), nor what is computed from dates (the name of a
+ * field or a zone aside); but what parses a text, and what divides or
+ * overflows.
  */
 static bool
 may_fail(Oid function, void *call)
@@ -512,7 +518,7 @@ asked_argument(Node *node, const ClariPrune *prune)
 	return NULL;
 }
 
-/* The same of each expression, and of the arms of AND and OR, ready to be evaluated. */
+/* Such values of each expression, and of the arms of AND and OR, ready to be evaluated. */
 static List *
 asked_expressions(List *expressions, const ClariPrune *prune, PlanState *parent)
 {

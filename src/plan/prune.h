@@ -22,13 +22,14 @@
 /* _PG_init's part: defines the setting by which every quarter of the extent is read, and the rows are checked one by one. */
 extern void clari_prune_init(void);
 
-/* Does a pruning expression depend on parameters, or on those that only execution sets? */
+/* Does a pruning expression depend on parameters; or with executor_only, on those that only the execution sets? */
 extern bool clari_prune_has_params(Node *expression, bool executor_only);
 
 /*
- * Can pruning expressions be evaluated for a scan that may never be executed, as
- * for EXPLAIN, or beforehand?  Not those that may raise an error for one value of
- * a parameter and not for another, nor other people's functions.
+ * Can a pruning expression be evaluated for a scan that may never be executed,
+ * as for EXPLAIN, or beforehand?  Not one that may raise an error for one value
+ * of a parameter and not for another, nor one that calls other functions than
+ * PostgreSQL's own.
  */
 extern bool clari_prune_is_safe(Node *expression);
 

@@ -22,7 +22,7 @@
 
 #define ALL_FLAGS (CLARI_ROWSET_FLAT | CLARI_ROWSET_WRONG_PERIOD | CLARI_ROWSET_GIVEN_FLAGS)
 
-/* PostgreSQL's ranges (datatype/timestamp.h), in our units */
+/* PostgreSQL's ranges (datatype/timestamp.h), in the units of chunks: days, and µs. */
 #define MIN_DATE (-2451545)
 #define END_DATE INT64_C(2145031949)
 #define MIN_TIME INT64_C(-211813488000000000)
@@ -71,7 +71,7 @@ align8(uint64_t length)
 	return (length + 7) & ~UINT64_C(7);
 }
 
-/* Where a dictionary's offsets begin. */
+/* Where in its chunk a dictionary's offsets begin. */
 static uint64_t
 codes_length(uint32_t nrows)
 {
@@ -277,7 +277,7 @@ check_plain(const ClariChunk *chunk, uint32_t length)
 	return true;
 }
 
-/* Values that the type's functions can take. */
+/* Are all values such as the type's functions can take? */
 static bool
 check_fixed(const ClariChunk *chunk, ClariType type)
 {
@@ -290,7 +290,7 @@ check_fixed(const ClariChunk *chunk, ClariType type)
 	return true;
 }
 
-/* Ascending from row 0. */
+/* Do the runs' first rows ascend from row 0? */
 static bool
 check_runs(const ClariChunk *chunk, uint32_t nruns)
 {
@@ -353,7 +353,7 @@ set_up(const ClariGroupIndex *group, int position, const void *bytes, ClariChunk
 	}
 }
 
-/* As clari_chunk_open() with verify. */
+/* Checks what clari_chunk_open() checks with verify. */
 static bool
 check_chunk(const ClariGroupIndex *group, int position, const void *bytes, ClariChunk *chunk, ClariError *error)
 {

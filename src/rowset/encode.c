@@ -21,11 +21,11 @@
 #include "rowset/internal.h"
 
 #define FIRST_ROWS 256
-#define FIRST_SLOTS 128
+#define FIRST_BUCKETS 128
 #define MAX_DICTIONARY 65535
-#define SHOWN 60         /* bytes of an id in a sentence */
-#define HASHED_VALUES 64 /* fewer are looked at as soon as their hashes are */
-#define JUDGE_ROWS 1024  /* from so many values on, a column that is mostly distinct is no longer hashed */
+#define SHOWN 60         /* so many bytes of an id are shown in a sentence */
+#define HASHED_VALUES 64 /* a chunk with fewer values has no hashes: its values are looked at as quickly */
+#define JUDGE_ROWS 1024  /* from so many rows on, a column whose values mostly differ is no longer hashed */
 
 typedef struct Buffer
 {
@@ -37,32 +37,32 @@ typedef struct Buffer
 typedef struct Value
 {
 	uint32_t offset;     /* of the varlena in the heap */
-	uint32_t key;        /* of the bytes that tell it apart: in heap (text) or texts (numeric) */
+	uint32_t key;        /* where the bytes are that tell it from others: in heap (text) or texts (numeric) */
 	uint32_t key_length; /* in bytes */
 } Value;
 
-typedef struct Slot
+typedef struct Bucket
 {
 	uint32_t hash;
 	uint32_t code; /* 0: free */
-} Slot;
+} Bucket;
 
 typedef struct Column
 {
 	ClariType type;
-	uint32_t *codes;  /* by row: 0 is NULL, k the k-th value */
-	int64_t *fixed;   /* by row, for types of fixed width */
-	bool unexpected;  /* … of which one is no value: the heap has the sentence that says so, and nothing else */
+	uint32_t *codes;  /* for each row 0, which is NULL, or k for the k-th value */
+	int64_t *fixed;   /* for types of fixed width: the value of each row */
+	bool unexpected;  /* a row has what is no value: the heap has a sentence that says so, and nothing else */
 	uint32_t nfilled; /* rows that are not NULL */
 	Value *values;
 	uint32_t nvalues;
 	uint32_t values_capacity;
 	Buffer heap;
-	Buffer texts;  /* numeric: the numbers' texts */
+	Buffer texts;  /* of a numeric column: the numbers' texts */
 	uint32_t last; /* code of the last value that was not NULL */
 	bool hashing;
-	Slot *slots;
-	uint32_t nslots; /* a power of two, or 0 */
+	Bucket *buckets;
+	uint32_t nbuckets; /* a power of two, or 0 */
 } Column;
 
 struct ClariGroup
@@ -73,9 +73,9 @@ struct ClariGroup
 	Column columns[CLARI_MAX_ATTRIBUTES];
 	uint32_t nrows;
 	uint32_t row_capacity;
-	uint32_t *runs; /* first rows; entries only */
+	uint32_t *runs; /* of entries: the first row of each run */
 	uint32_t nruns;
-	size_t length; /* the group's bytes will not be more */
+	size_t length; /* the group will not have more bytes */
 	char *scratch; /* of row_capacity offsets */
 };
 
@@ -162,14 +162,14 @@ clari_group_close(ClariGroup *group)
 		free(column->values);
 		free(column->heap.data);
 		free(column->texts.data);
-		free(column->slots);
+		free(column->buckets);
 	}
 	free(group->runs);
 	free(group->scratch);
 	free(group);
 }
 
-/* Makes ready for the next group; lets go of heaps that one wide group has grown. */
+/* Makes ready for the next group, and frees heaps that have grown for one wide group. */
 static void
 reset_group(ClariGroup *group)
 {
@@ -184,8 +184,8 @@ reset_group(ClariGroup *group)
 		column->heap.used = column->texts.used = 0;
 		column->hashing = true;
 		column->unexpected = false;
-		if (column->nslots > 0)
-			memset(column->slots, 0, column->nslots * sizeof(Slot));
+		if (column->nbuckets > 0)
+			memset(column->buckets, 0, column->nbuckets * sizeof(Bucket));
 	}
 	for (int i = 0; i < group->ncolumns && kept > 2 * CLARI_GROUP_BYTES; i++)
 	{
@@ -266,47 +266,47 @@ is_value(const Column *column, uint32_t code, const ClariCell *cell)
 	return value->key_length == cell->length && memcmp(keys + value->key, cell->bytes, cell->length) == 0;
 }
 
-/* The slot where the value is, or where it belongs. */
-static Slot *
-find_slot(const Column *column, const ClariCell *cell, uint32_t hash)
+/* The bucket where the value is, or where it belongs. */
+static Bucket *
+find_bucket(const Column *column, const ClariCell *cell, uint32_t hash)
 {
-	uint32_t at = hash & (column->nslots - 1);
+	uint32_t at = hash & (column->nbuckets - 1);
 
-	while (column->slots[at].code != 0 &&
-		   (column->slots[at].hash != hash || !is_value(column, column->slots[at].code, cell)))
-		at = (at + 1) & (column->nslots - 1);
-	return &column->slots[at];
+	while (column->buckets[at].code != 0 &&
+		   (column->buckets[at].hash != hash || !is_value(column, column->buckets[at].code, cell)))
+		at = (at + 1) & (column->nbuckets - 1);
+	return &column->buckets[at];
 }
 
 /* Keeps the table at most half full. */
 static bool
-grow_slots(Column *column, ClariError *error)
+grow_buckets(Column *column, ClariError *error)
 {
-	uint32_t nslots = column->nslots == 0 ? FIRST_SLOTS : column->nslots * 2;
-	Slot *slots;
+	uint32_t nbuckets = column->nbuckets == 0 ? FIRST_BUCKETS : column->nbuckets * 2;
+	Bucket *buckets;
 
-	if ((column->nvalues + 1) * 2 <= column->nslots)
+	if ((column->nvalues + 1) * 2 <= column->nbuckets)
 		return true;
-	slots = calloc(nslots, sizeof(*slots));
-	if (slots == NULL)
+	buckets = calloc(nbuckets, sizeof(*buckets));
+	if (buckets == NULL)
 		return clari_error_out_of_memory(error);
-	for (uint32_t i = 0; i < column->nslots; i++)
+	for (uint32_t i = 0; i < column->nbuckets; i++)
 	{
-		uint32_t at = column->slots[i].hash & (nslots - 1);
+		uint32_t at = column->buckets[i].hash & (nbuckets - 1);
 
-		if (column->slots[i].code == 0)
+		if (column->buckets[i].code == 0)
 			continue;
-		while (slots[at].code != 0)
-			at = (at + 1) & (nslots - 1);
-		slots[at] = column->slots[i];
+		while (buckets[at].code != 0)
+			at = (at + 1) & (nbuckets - 1);
+		buckets[at] = column->buckets[i];
 	}
-	free(column->slots);
-	column->slots = slots;
-	column->nslots = nslots;
+	free(column->buckets);
+	column->buckets = buckets;
+	column->nbuckets = nbuckets;
 	return true;
 }
 
-/* Adds a varlena of size bytes, whose bytes from "from" on are given, 4-aligned and padded with zeros. */
+/* Adds a varlena of size bytes, 4-aligned and padded with zeros; given are its bytes from "from" on. */
 static bool
 append_varlena(Column *column, const void *bytes, size_t from, size_t size, ClariError *error)
 {
@@ -374,7 +374,7 @@ static bool
 find_code(ClariSink *sink, Column *column, const ClariCell *cell, ClariError *error)
 {
 	uint32_t hash;
-	Slot *slot;
+	Bucket *bucket;
 
 	column->nfilled++;
 	if (column->last != 0 && is_value(column, column->last, cell))
@@ -386,24 +386,24 @@ find_code(ClariSink *sink, Column *column, const ClariCell *cell, ClariError *er
 		column->last = column->nvalues + 1;
 		return append_value(sink, column, cell, error);
 	}
-	if (!grow_slots(column, error))
+	if (!grow_buckets(column, error))
 		return false;
 	hash = hash_bytes(cell->bytes, cell->length);
-	slot = find_slot(column, cell, hash);
-	if (slot->code == 0)
+	bucket = find_bucket(column, cell, hash);
+	if (bucket->code == 0)
 	{
 		if (!append_value(sink, column, cell, error))
 			return false;
-		slot->hash = hash;
-		slot->code = column->nvalues;
+		bucket->hash = hash;
+		bucket->code = column->nvalues;
 	}
-	column->last = slot->code;
+	column->last = bucket->code;
 	return true;
 }
 
 /* ------- rows ------- */
 
-/* The type's values, as what came is compared with them. */
+/* What values of the type are called where what came is not one. */
 static const char *
 name_of_type(ClariType type)
 {
@@ -418,7 +418,7 @@ name_of_type(ClariType type)
 	}
 }
 
-/* Keeps the sentence that says what an item has that is no value of the column. */
+/* Keeps, in place of a value, the sentence that says what the item has that is no value of the column. */
 static bool
 put_unexpected(ClariGroup *group, Column *column, const ClariCell *cells, const ClariCell *note, ClariError *error)
 {
@@ -444,7 +444,7 @@ put_unexpected(ClariGroup *group, Column *column, const ClariCell *cells, const 
 	return append_varlena(column, text, VARHDRSZ, VARHDRSZ + used, error);
 }
 
-/* The row's value, or that it is none, for a column of fixed width. */
+/* Puts the row's value, or that it is none, for a column of fixed width. */
 static bool
 put_fixed(ClariGroup *group, Column *column, const ClariCell *cells, const ClariCell *cell, ClariError *error)
 {
@@ -501,7 +501,7 @@ clari_group_put_row(ClariGroup *group, const ClariCell *cells, bool begins_run, 
 		group->length += sizeof(uint32_t);
 	}
 	group->nrows++;
-	/* what chunks are padded with comes on top, and hashes of two bytes a value */
+	/* Padding of the chunks comes on top, and hashes of two bytes a value. */
 	if (group->length + 8 * CLARI_CHUNK_COUNT + group->nrows * 2 * CLARI_HASHED_ATTRIBUTES > CLARI_GROUP_MAX_BYTES)
 	{
 		clari_error_set(error, CLARI_ERROR_LIMIT, "the entries of one user and time frame take more than %d MB",
@@ -515,7 +515,7 @@ clari_group_put_row(ClariGroup *group, const ClariCell *cells, bool begins_run, 
 
 /* ------- chunks ------- */
 
-/* Appends to the chunk: checksum and length grow. */
+/* Appends bytes to the chunk, whose checksum and length grow. */
 static bool
 put_bytes(ClariGroup *group, ClariChunkIndex *chunk, const void *bytes, size_t length, ClariError *error)
 {
@@ -532,7 +532,7 @@ put_padding(ClariSink *sink, size_t length, ClariError *error)
 	return clari_sink_put(sink, zeros, (8 - length % 8) % 8, error);
 }
 
-/* uint16 codes, offsets, heap */
+/* Writes a dictionary: uint16 codes, offsets, heap. */
 static bool
 put_dictionary(ClariGroup *group, const Column *column, ClariChunkIndex *chunk, ClariError *error)
 {
@@ -545,7 +545,7 @@ put_dictionary(ClariGroup *group, const Column *column, ClariChunkIndex *chunk, 
 		codes[row] = (uint16_t) column->codes[row];
 	if (!put_bytes(group, chunk, codes, head, error))
 		return false;
-	/* at most half as many values as rows: the scratch has room */
+	/* There are at most half as many values as rows, so that the scratch has room. */
 	for (uint32_t i = 0; i < column->nvalues; i++)
 		((uint32_t *) group->scratch)[i] = base + column->values[i].offset;
 	chunk->ndistinct = column->nvalues;
@@ -553,7 +553,7 @@ put_dictionary(ClariGroup *group, const Column *column, ClariChunkIndex *chunk, 
 		   put_bytes(group, chunk, column->heap.data, column->heap.used, error);
 }
 
-/* offsets, heap */
+/* Writes a plain chunk: offsets, heap. */
 static bool
 put_plain(ClariGroup *group, const Column *column, ClariChunkIndex *chunk, ClariError *error)
 {
@@ -566,7 +566,7 @@ put_plain(ClariGroup *group, const Column *column, ClariChunkIndex *chunk, Clari
 		   put_bytes(group, chunk, column->heap.data, column->heap.used, error);
 }
 
-/* Of text columns alone: the values are the heap's varlenas. */
+/* Writes the hashes of a text column: its values are the heap's varlenas. */
 static bool
 put_hashes(ClariGroup *group, const Column *column, ClariChunkIndex *chunk, ClariError *error)
 {
@@ -592,7 +592,7 @@ choose_encoding(const ClariGroup *group, const Column *column)
 		return CLARI_ENCODING_FIXED;
 	if (column->nvalues == 1 && column->nfilled == group->nrows)
 		return CLARI_ENCODING_CONSTANT;
-	/* the heap is the same in both */
+	/* The heap is the same in both encodings. */
 	if (column->nvalues <= MAX_DICTIONARY &&
 		((group->nrows * 2 + 3) & ~UINT32_C(3)) + column->nvalues * 4 < group->nrows * 4)
 		return CLARI_ENCODING_DICTIONARY;
@@ -687,7 +687,7 @@ clari_group_flush(ClariGroup *group, ClariError *error)
 
 	if (group->nrows == 0)
 		return true;
-	/* an empty put: should this be the first group, the magic stands before it */
+	/* This puts no byte; but before the first group it writes the magic. */
 	if (!grow_index(sink, error) || !clari_sink_put(sink, NULL, 0, error))
 		return false;
 	index = &sink->groups[sink->ngroups];

@@ -15,8 +15,9 @@
 
 /*
  * A value: a text's bytes, a number's text, or (bool, date, timestamptz) an
- * int64_t in any alignment; instead of that, what came that is none, as words of
- * more bytes.  bytes NULL is a NULL.
+ * int64_t in any alignment.  Where what came is no value of such a type, words
+ * that say so are in its place, which are more bytes.  With bytes NULL it is a
+ * NULL.
  */
 typedef struct ClariCell
 {
@@ -24,7 +25,7 @@ typedef struct ClariCell
 	uint32_t length;
 } ClariCell;
 
-#define CLARI_NOTE_SIZE 96 /* of such words */
+#define CLARI_NOTE_SIZE 96 /* bytes of such words */
 
 /* An item's cells; those of fixed width point into fixed or notes, texts into the item's source. */
 typedef struct ClariItem
@@ -44,7 +45,7 @@ extern int clari_item_clip(const char *text, size_t length, size_t most);
  */
 extern bool clari_item_read(ClariItem *item, ClariList list, const ClariValue *values, ClariError *error);
 
-/* Is the cell, of a type of fixed width and not NULL, such words? */
+/* Are there words in place of the value?  The cell is of a type of fixed width, and not NULL. */
 static inline bool
 clari_cell_is_note(const ClariCell *cell)
 {
@@ -55,7 +56,7 @@ clari_cell_is_note(const ClariCell *cell)
 extern int64_t clari_cell_fixed(const ClariCell *cell);
 extern bool clari_cell_equal(const ClariCell *a, const ClariCell *b);
 
-/* As memcmp on the bytes, the shorter first; neither is NULL. */
+/* Compares as memcmp does, the shorter first; neither is NULL. */
 extern int clari_cell_compare(const ClariCell *a, const ClariCell *b);
 
 /* A packed item's head: its size with the head, and a bit per cell that is not NULL. */
@@ -85,12 +86,12 @@ extern ClariSorter *clari_sorter_open(const ClariRowsetOutput *output, ClariList
 /* Takes a copy of an item, whose keys are not NULL.  False: out of memory, or CLARI_ERROR_IO. */
 extern bool clari_sorter_add(ClariSorter *sorter, const ClariCell *cells, ClariError *error);
 
-/* Ends adding.  False as above. */
+/* Ends adding.  False: out of memory, or CLARI_ERROR_IO. */
 extern bool clari_sorter_sort(ClariSorter *sorter, ClariError *error);
 
 /*
  * The next item, packed, of *size bytes, valid until the next call; NULL in
- * *packed after the last.  False as above.
+ * *packed after the last.  False: out of memory, or CLARI_ERROR_IO.
  */
 extern bool clari_sorter_next(ClariSorter *sorter, const char **packed, size_t *size, ClariError *error);
 
@@ -134,7 +135,7 @@ extern ClariGroup *clari_group_open(ClariSink *sink, ClariList list);
  */
 extern bool clari_group_put_row(ClariGroup *group, const ClariCell *cells, bool begins_run, ClariError *error);
 
-/* Writes the rows that there are, if any, as a group.  False as above. */
+/* Writes the rows that there are, if any, as a group.  False with the errors of clari_group_put_row(). */
 extern bool clari_group_flush(ClariGroup *group, ClariError *error);
 extern void clari_group_close(ClariGroup *group);
 

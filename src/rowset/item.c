@@ -10,8 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define SHOWN 60         /* bytes of what came that is not what its attribute must be */
-#define LONG_LENGTH 0xFF /* a packed item's length byte that says: four bytes follow */
+#define SHOWN 60         /* so many bytes are shown of what is not what its attribute must be */
+#define LONG_LENGTH 0xFF /* this length byte in a packed item says that four bytes with the length follow */
 
 #define EPOCH_DAYS 730119              /* 2000-01-01 counted from 0001-01-01 */
 #define EPOCH_MS INT64_C(946684800000) /* 2000-01-01 counted from 1970-01-01 */
@@ -49,7 +49,7 @@ read_digits(const char *text, int ndigits, int *number)
 	return true;
 }
 
-/* "YYYY-MM-DD", perhaps with a time behind a 'T', to days from 2000-01-01. */
+/* Reads "YYYY-MM-DD", perhaps with a time behind a 'T', as days from 2000-01-01. */
 static bool
 read_date(const char *text, size_t length, int64_t *days)
 {
@@ -75,7 +75,7 @@ read_date(const char *text, size_t length, int64_t *days)
 	return true;
 }
 
-/* An integer of epoch milliseconds, to µs from 2000-01-01 within timestamptz's range. */
+/* Reads an integer of epoch milliseconds as µs from 2000-01-01, within timestamptz's range. */
 static bool
 read_timestamp(const char *text, size_t length, int64_t *result)
 {
@@ -141,7 +141,7 @@ read_bool(const ClariValue *value, int64_t *result)
 	return true;
 }
 
-/* A text or a number: its bytes as they are. */
+/* Reads a text or a number: its bytes as they are. */
 static bool
 read_bytes(const ClariAttribute *attribute, const ClariValue *value, ClariCell *cell, ClariError *error)
 {
@@ -165,7 +165,7 @@ clari_item_clip(const char *text, size_t length, size_t most)
 	return (int) most;
 }
 
-/* What a value is whose JSON begins so. */
+/* What a value is called whose JSON begins with this character. */
 static const char *
 kind_of_json(char first)
 {
@@ -185,7 +185,7 @@ kind_of_json(char first)
 	}
 }
 
-/* What came that a column of fixed width cannot hold: words of more bytes than a value has. */
+/* Notes, in words of more bytes than a value has, what came that a column of fixed width cannot hold. */
 static void
 note_unexpected(const ClariValue *value, char *note, ClariCell *cell)
 {

@@ -51,7 +51,7 @@ typedef enum ClariEncoding
 	CLARI_ENCODING_FIXED,      /* int64 value[nrows], CLARI_FIXED_NULL is NULL: bool, date (days from
 								 * 2000-01-01) and timestamptz (µs from 2000-01-01 UTC) */
 	CLARI_ENCODING_RUNS,       /* uint32 first_row[nruns] (entries only) */
-	CLARI_ENCODING_HASHES,     /* uint16 hash[]: of each value in another chunk (entries only) */
+	CLARI_ENCODING_HASHES,     /* uint16 hash[]: one of each value in another chunk (entries only) */
 	CLARI_ENCODING_UNEXPECTED  /* instead of FIXED, where a row's value is none of the type: a varlena, the sentence
 								 * that says what it is and where; who wants the column gets it as an error */
 } ClariEncoding;
@@ -62,7 +62,7 @@ typedef struct ClariChunkIndex
 	uint32_t offset; /* from the group's first byte */
 	uint32_t length;
 	uint32_t crc;       /* CRC-32C of the chunk's bytes */
-	uint32_t ndistinct; /* of a dictionary */
+	uint32_t ndistinct; /* how many values a dictionary has */
 	uint32_t encoding;  /* ClariEncoding */
 } ClariChunkIndex;
 
@@ -70,7 +70,7 @@ typedef struct ClariGroupIndex
 {
 	uint32_t list; /* ClariList */
 	uint32_t nrows;
-	uint32_t nruns;  /* entries: (user, time frame) runs; a flat file's rows are runs of one */
+	uint32_t nruns;  /* of entries: how many runs of one user and time frame; in a flat file each row is a run */
 	uint32_t length; /* of the group's bytes */
 	uint64_t offset; /* of the group from the rowset's first byte */
 	ClariChunkIndex chunks[CLARI_CHUNK_COUNT];
@@ -84,7 +84,7 @@ typedef struct ClariGroupIndex
 
 typedef struct ClariRowsetMeta
 {
-	/* given by the caller of clari_rowset_writer_finish() */
+	/* These are given by the caller of clari_rowset_writer_finish(). */
 	ClariKey key;
 	uint64_t generation; /* tells versions of the same key apart */
 	char base_url[CLARI_URL_SIZE];
@@ -95,12 +95,12 @@ typedef struct ClariRowsetMeta
 	int64_t exported_at;       /* µs from 2000-01-01 UTC */
 	int64_t cache_ttl;         /* µs: how long whoever exported it took it to be fresh … */
 	int64_t closed_period_ttl; /* µs: … or this long, if its quarter was over */
-	/* found by the writer, but for CLARI_ROWSET_GIVEN_FLAGS */
+	/* These are found by the writer, but for CLARI_ROWSET_GIVEN_FLAGS. */
 	uint32_t flags;
 	int32_t period_end;                    /* days from 2000-01-01, or CLARI_DATE_NONE: the file does not say */
 	char answered[CLARI_PERIOD_TEXT_SIZE]; /* the quarter of the rows; empty if the file does not say */
 	uint64_t rows[CLARI_LIST_COUNT];
-	uint64_t owners; /* runs: the rows of "forecasts" */
+	uint64_t owners; /* how many runs there are, which are the rows of "forecasts" */
 } ClariRowsetMeta;
 
 typedef struct ClariRowsetTrailer
@@ -111,7 +111,7 @@ typedef struct ClariRowsetTrailer
 	uint32_t ngroups; /* the index is an array of as many ClariGroupIndex */
 	uint32_t index_crc;
 	uint32_t unused;      /* 0: no byte of the trailer is padding */
-	uint32_t trailer_crc; /* of all before it */
+	uint32_t trailer_crc; /* CRC-32C of all bytes of the trailer before it */
 	char magic[8];
 } ClariRowsetTrailer;
 
@@ -167,10 +167,11 @@ extern bool clari_rowset_writer_add(void *writer, ClariList list, const ClariVal
 
 /*
  * Sorts, joins, and writes the rest.  Completes meta; of meta->flags only
- * CLARI_ROWSET_GIVEN_FLAGS are heeded.  False as above, for an entry whose user,
- * field or time frame is in no list, or whose period is not in a list that there
- * is; for two different items of one id; and for a list of several quarters
- * without entries, where the current one was asked for.
+ * CLARI_ROWSET_GIVEN_FLAGS are heeded.  False with the errors of
+ * clari_rowset_writer_add(); for an entry whose user, field or time frame is in
+ * no list, or whose period is not in a list that there is; for two different
+ * items of one id; and for a list of several quarters without entries, where
+ * the current one was asked for.
  */
 extern bool clari_rowset_writer_finish(ClariRowsetWriter *writer, ClariRowsetMeta *meta, ClariError *error);
 extern void clari_rowset_writer_close(ClariRowsetWriter *writer);
@@ -205,10 +206,10 @@ typedef struct ClariChunk
 {
 	ClariEncoding encoding;
 	uint32_t nrows;
-	uint32_t ndistinct;      /* of a dictionary; how many hashes */
-	const char *bytes;       /* of the chunk: caller's, must outlive it, 8-aligned */
-	const uint16_t *codes;   /* dictionary; hashes */
-	const uint32_t *offsets; /* dictionary: by code - 1; plain: by row; runs: first rows */
+	uint32_t ndistinct;      /* how many values a dictionary has; or how many hashes there are */
+	const char *bytes;       /* the chunk's bytes: the caller's, 8-aligned, must outlive this */
+	const uint16_t *codes;   /* of a dictionary the codes by row; or the hashes */
+	const uint32_t *offsets; /* of a dictionary by code - 1, of a plain chunk by row; of runs their first rows */
 	const int64_t *fixed;
 } ClariChunk;
 

@@ -19,11 +19,11 @@
 #define FIRST_BLOCK (64 * 1024)
 #define MAX_MEMORY ((size_t) 1 << 30) /* offsets within the block are 32 bits wide */
 #define WRITE_BUFFER (64 * 1024)
-#define MAX_READ_BUFFER (64 * 1024) /* of each run in a merge … */
+#define MAX_READ_BUFFER (64 * 1024) /* bytes, for each run in a merge … */
 #define MIN_READ_BUFFER (8 * 1024)
 #define MAX_COMMON 64
 
-/* A packed item in the block, with eight bytes of its first key behind what all keys share. */
+/* A packed item in the block, with eight bytes of its first key: those behind what all keys have in common. */
 typedef struct SortItem
 {
 	uint64_t prefix;
@@ -48,7 +48,7 @@ typedef struct RunReader
 	size_t filled;
 	size_t at; /* of the packed item in the buffer */
 	uint32_t size;
-	uint32_t number; /* of the run: ties go to the earlier */
+	uint32_t number; /* of the run: of equal keys, that of the earlier run comes first */
 	uint64_t prefix;
 	ClariCell keys[2];
 } RunReader;
@@ -60,7 +60,7 @@ struct ClariSorter
 	int nkeys;
 	size_t memory;
 
-	/* what all first keys begin with: their prefixes start behind it */
+	/* What all first keys begin with; their prefixes start behind it. */
 	char common[MAX_COMMON];
 	uint32_t ncommon;
 	uint32_t largest; /* packed item, in bytes */
@@ -69,7 +69,7 @@ struct ClariSorter
 	size_t capacity;
 	size_t used;
 	uint32_t count;  /* packed items in the block */
-	SortItem *items; /* behind the packed items, once sorted */
+	SortItem *items; /* lie behind the packed items, once these are sorted */
 	uint32_t next;
 
 	int spill; /* descriptor, or -1 */
@@ -80,7 +80,7 @@ struct ClariSorter
 	size_t nruns;
 	size_t runs_capacity;
 
-	/* the merge: a heap of readers, least first */
+	/* These are of the merge: a heap of readers, least first. */
 	RunReader *readers;
 	size_t nreaders;
 	RunReader **heap;
@@ -132,7 +132,7 @@ clari_sorter_close(ClariSorter *sorter)
 
 /* ------- order ------- */
 
-/* The key's bytes behind the common ones, so that most comparisons are of integers. */
+/* The prefix of a key: its bytes behind the common ones, so that most comparisons are of integers. */
 static uint64_t
 key_prefix(const ClariSorter *sorter, const ClariCell *key)
 {

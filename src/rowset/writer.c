@@ -27,21 +27,21 @@ typedef struct SmallItem
 {
 	ClariCell cells[SMALL_CELLS]; /* point into packed */
 	char *packed;
-	bool carries_forecast; /* fields: what the entries have shown; the writer's */
+	bool carries_forecast; /* of fields: what their entries have shown */
 	bool carries_quota;
-	bool repeated; /* the same as an item before */
+	bool repeated; /* it is the same as an earlier item */
 } SmallItem;
 
-/* All zero is an empty list. */
+/* A list that is all zero is empty. */
 typedef struct SmallList
 {
 	SmallItem *items; /* in the file's order */
 	size_t count;
 	size_t capacity;
 	size_t bytes;       /* that the items take */
-	SmallItem **sorted; /* distinct, by id */
+	SmallItem **sorted; /* the distinct items, by id */
 	size_t nsorted;
-	SmallItem *last; /* found */
+	SmallItem *last; /* the one that was found last */
 } SmallList;
 
 typedef enum FileShape
@@ -56,17 +56,17 @@ struct ClariRowsetWriter
 	char requested[CLARI_PERIOD_TEXT_SIZE];
 	size_t sort_memory;
 	FileShape shape;
-	char entry_period[CLARI_PERIOD_TEXT_SIZE]; /* of all entries; empty before the first */
+	char entry_period[CLARI_PERIOD_TEXT_SIZE]; /* that of all entries; empty before the first */
 	bool wrong_period;                         /* the entries are of another quarter than requested */
 	ClariItem item;
 	SmallList small[CLARI_LIST_COUNT]; /* of fields, timePeriods and timeFrames */
-	ClariSorter *entries;              /* v4 */
+	ClariSorter *entries;              /* of a v4 file */
 	ClariSorter *users;
 	ClariGroup *entry_rows;
 	ClariGroup *user_rows;
 
-	/* the join's place among the users */
-	const char *pending_user; /* the sorter's next, or NULL */
+	/* These say where the join is among the users. */
+	const char *pending_user; /* the sorter's next user, or NULL */
 	size_t pending_size;
 	char *user; /* the user that entries are compared with */
 	size_t user_capacity;
@@ -129,7 +129,7 @@ same_id(ClariList list, const ClariCell *id, ClariError *error)
 	return false;
 }
 
-/* By id, and those of one id in the file's order. */
+/* Orders by id, and items of one id as they stand in the file. */
 static int
 compare_small(const void *a, const void *b)
 {
@@ -173,7 +173,7 @@ index_small(SmallList *small, ClariList list, ClariError *error)
 	return true;
 }
 
-/* The item of an id, or NULL.  Cheap when it is the one that was found last. */
+/* The item of an id, or NULL; found quickly when it is the one that was found last. */
 static SmallItem *
 find_small(SmallList *small, const ClariCell *id)
 {
@@ -252,7 +252,7 @@ unknown_id(ClariList list, const ClariCell *id, ClariError *error)
 	return false;
 }
 
-/* Does the cell hold a quarter?  Then as text. */
+/* Does the cell hold a quarter?  Then period gets it as text. */
 static bool
 is_quarter(const ClariCell *cell, char *period)
 {
@@ -265,7 +265,7 @@ is_quarter(const ClariCell *cell, char *period)
 	return strlen(period) == cell->length && clari_period_parse(period, &parsed);
 }
 
-/* The same, of a cell that must hold one. */
+/* Reads the quarter of a cell that must hold one. */
 static bool
 read_period(const ClariCell *cell, char *period, ClariError *error)
 {
@@ -380,7 +380,7 @@ clari_rowset_writer_add(void *arg, ClariList list, const ClariValue *values, Cla
 		return false;
 	if (list == CLARI_ENTRIES)
 		return add_entry(writer, cells, error);
-	/* the id comes first in every other list */
+	/* In every other list the id comes first. */
 	if (cells[0].bytes == NULL)
 		return lacks_key(list, clari_lists[list].attributes[0].key, error);
 	if (list == CLARI_USERS)
@@ -539,7 +539,7 @@ join_entry(ClariRowsetWriter *writer, const char *packed, size_t size, ClariErro
 
 	if (!clari_item_unpack(packed, size, CLARI_ENTRY_COUNT, cells) || cells[CLARI_ENTRY_FIELD_ID].bytes == NULL)
 		return damaged(error);
-	/* the user or frame that was found last is that of the entry before */
+	/* What was found last is the user and frame of the entry before. */
 	begins_run = writer->small[CLARI_TIME_FRAMES].last == NULL || !writer->have_user ||
 				 !clari_cell_equal(&writer->user_cells[0], &cells[CLARI_ENTRY_USER_ID]) ||
 				 !clari_cell_equal(&writer->small[CLARI_TIME_FRAMES].last->cells[0], &cells[CLARI_ENTRY_TIME_FRAME_ID]);
@@ -589,9 +589,9 @@ find_period(const ClariRowsetWriter *writer, const char *period)
 }
 
 /*
- * Which quarter list timePeriods tells of a file without entries: the one asked
- * for, if it has that; else its first, which must be its only one where none was
- * asked for, as no other can be told to be the current one.
+ * Which quarter does list timePeriods tell of a file without entries?  The one
+ * asked for, if it has that.  Else its first; but where none was asked for that
+ * must be the only one, as no other can be told to be the current one.
  */
 static bool
 read_listed_period(const ClariRowsetWriter *writer, char *answered, ClariError *error)
@@ -669,14 +669,14 @@ write_rows(ClariRowsetWriter *writer, ClariError *error)
 	return true;
 }
 
-/* Index and trailer; the trailer's bytes are all set, also behind the ends of its texts. */
+/* Writes index and trailer.  The trailer's bytes are all set, also behind the ends of its texts. */
 static bool
 write_tail(ClariSink *sink, const ClariRowsetMeta *meta, ClariError *error)
 {
 	size_t index_length = sink->ngroups * sizeof(ClariGroupIndex);
 	ClariRowsetTrailer trailer;
 
-	/* should there be no group, this puts the magic */
+	/* If there is no group, this writes the magic. */
 	if (!clari_sink_put(sink, NULL, 0, error))
 		return false;
 	memset(&trailer, 0, sizeof(trailer));

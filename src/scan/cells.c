@@ -250,7 +250,11 @@ convert_row(const ClariCells *cells, Cell *cell, uint32 row, Datum *value, bool 
 	}
 }
 
-/* The same in row_context, where the value lives until the next row; a row below 0 has no value.  Not inlined, as next_group(). */
+/*
+ * Fills and converts in row_context, where the value lives until the next row;
+ * a row below 0 has no value.  It is not inlined, for the reason that
+ * next_group() is not.
+ */
 static pg_noinline void
 fill_converted(const ClariCells *cells, Cell *cell, int32 row, Datum *value, bool *isnull)
 {
@@ -513,8 +517,8 @@ open_group(ClariCells *cells)
 }
 
 /*
- * The next group with rows; false after the last.  Not inlined, so that rows do
- * not pay for the stack that this needs.
+ * Opens the next group with rows; false after the last.  It is not inlined, so
+ * that rows do not pay for the stack that this needs.
  */
 static pg_noinline bool
 next_group(ClariCells *cells)

@@ -68,7 +68,7 @@ show_conditions(ForeignScanState *node, ExplainState *es)
 typedef struct Lists
 {
 	StringInfoData cached;
-	StringInfoData stale; /* older than the table takes it: the scan exports anew */
+	StringInfoData stale; /* cached, but too old for the table: the scan exports them anew */
 	StringInfoData missing;
 	StringInfoData identities;
 } Lists;

@@ -29,7 +29,7 @@ typedef struct ClariPivot ClariPivot;
 /* Which of an owner's entries a column shows. */
 typedef enum ClariPivotEntry
 {
-	CLARI_PIVOT_FIRST, /* any: they agree */
+	CLARI_PIVOT_FIRST, /* any entry, as all of them agree */
 	CLARI_PIVOT_FORECAST,
 	CLARI_PIVOT_QUOTA
 } ClariPivotEntry;
@@ -56,10 +56,16 @@ extern void clari_pivot_open_group(ClariPivot *pivot, const ClariGroupIndex *gro
 /* Finds the entries of these runs of the open group, the last included. */
 extern void clari_pivot_find_entries(ClariPivot *pivot, uint32 first, uint32 last);
 
-/* By run, if it was among those: the row of that entry, or -1 where the owner has none.  Valid until the next group. */
+/*
+ * For each run that was among those: the row of that entry, or -1 where the
+ * owner has none.  Valid until the next group.
+ */
 extern const int32 *clari_pivot_rows(const ClariPivot *pivot, ClariPivotEntry entry);
 
-/* Whether every run of the open group makes one row, as far as they were found: quicker than to check each. */
+/*
+ * Does every run of the open group make one row, as far as its entries were
+ * found?  This is quicker than to check each.
+ */
 extern bool clari_pivot_all_make_rows(ClariPivot *pivot);
 
 /*
@@ -68,7 +74,7 @@ extern bool clari_pivot_all_make_rows(ClariPivot *pivot);
  */
 extern void clari_pivot_check_run(const ClariPivot *pivot, uint32 run);
 
-/* Of rows of the group, ascending, the runs that they belong to, in place; returns how many. */
+/* Replaces rows of the group, ascending, by the runs that they belong to, in place; returns how many these are. */
 extern uint32 clari_pivot_runs_of_rows(const ClariPivot *pivot, uint32 *rows, uint32 count);
 
 /*
@@ -100,7 +106,7 @@ extern ClariCells *clari_cells_begin(const ClariOptions *options, TupleDesc tupd
  */
 extern void clari_cells_open(ClariCells *cells, ClariReader *reader);
 
-/* From now on rows of this one of the open rowset's groups; it may be of another list, and have none. */
+/* From now on rows of this one of the open rowset's groups; it may be one of another list, and have no rows. */
 extern void clari_cells_open_group(ClariCells *cells, int group);
 
 /*
@@ -125,10 +131,10 @@ typedef struct ClariParallel ClariParallel;
 /* Bytes for a scan of at most so many rowsets. */
 extern Size clari_parallel_size(int capacity);
 
-/* Makes the memory one of these, without rowsets.  The leader's. */
+/* Makes the memory a ClariParallel without rowsets.  For the leader. */
 extern void clari_parallel_init(ClariParallel *parallel, int capacity);
 
-/* Offers the rowsets, all groups unclaimed; before participants begin.  The leader's. */
+/* Offers the rowsets, with all groups unclaimed; before participants begin.  For the leader. */
 extern void clari_parallel_offer(ClariParallel *parallel, ClariReader *const *readers, int count);
 
 /* Claims a group for the caller: of which rowset, and its number there.  False when all are claimed. */
@@ -138,7 +144,7 @@ extern bool clari_parallel_claim(ClariParallel *parallel, int *rowset, int *grou
 extern int clari_parallel_rowsets(const ClariParallel *parallel);
 extern const ClariVersion *clari_parallel_version(const ClariParallel *parallel, int rowset);
 
-/* Adds to what all participants have done, and what that is so far. */
+/* Adds to what all participants have done; and tells what that is so far. */
 extern void clari_parallel_count(ClariParallel *parallel, const ClariCellsUse *use);
 extern ClariCellsUse clari_parallel_use(ClariParallel *parallel);
 
@@ -148,13 +154,16 @@ extern ClariCellsUse clari_parallel_use(ClariParallel *parallel);
 extern const ClariOptions *clari_scan_options(ForeignScanState *node, bool *authenticated);
 
 /*
- * The quarters that it would read, as far as they are known without asking
- * Clari: ascending in periods (room for CLARI_EXTENT_MAX_PERIODS).  Returns how
- * many; -1 when the current quarter is not known.
+ * The quarters that the scan would read, as far as they are known without
+ * asking Clari: ascending in periods (room for CLARI_EXTENT_MAX_PERIODS).
+ * Returns how many; -1 when the current quarter is not known.
  */
 extern int clari_scan_periods(ForeignScanState *node, ClariPeriod *periods);
 
-/* Where it has got its rows from, or NULL before it is executed; what was done with them, by all participants. */
+/*
+ * Where the scan has got its rows from, or NULL before it is executed; and what
+ * all participants have done with them.
+ */
 extern const ClariFetch *clari_scan_fetch(ForeignScanState *node);
 extern ClariCellsUse clari_scan_use(ForeignScanState *node);
 

@@ -18,7 +18,7 @@
 typedef struct Field
 {
 	const char *id; /* a text Datum in the pivot's context; NULL: the file has no such field */
-	bool needed;    /* a column shows it */
+	bool needed;    /* a column shows the field's amounts */
 } Field;
 
 struct ClariPivot
@@ -26,7 +26,7 @@ struct ClariPivot
 	MemoryContext context;
 	Field forecast;
 	Field quota;
-	int nshared; /* attributes that all of an owner's entries must agree on */
+	int nshared; /* how many attributes all of an owner's entries must agree on */
 	int shared[CLARI_MAX_ATTRIBUTES];
 	const ClariRowsetMeta *meta;
 

@@ -48,10 +48,10 @@ typedef struct ClariScanState
 
 	/* These are of a parallel scan. */
 	ClariParallel *parallel; /* NULL: it is none, or over */
-	ClariReader **readers;   /* of the rowsets that are offered, as far as this process has opened them */
+	ClariReader **readers;   /* readers of the rowsets that are offered, as far as this process has opened them */
 	int nreaders;
 	int rowset;            /* the number of the open one, or -1 */
-	ClariCellsUse counted; /* what of our own use is in the shared counters by now */
+	ClariCellsUse counted; /* how much of our own use is in the shared counters by now */
 	ClariCellsUse total;   /* the use of all participants, once they are through */
 } ClariScanState;
 

@@ -18,13 +18,13 @@
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 
-/* How long to keep asking for a worker slot. */
+/* For how long a session keeps asking for a worker. */
 #define WORKER_PATIENCE 10000 /* ms */
 
-/* Sleeps end by themselves so often, to see whether a worker must be started again. */
+/* No sleep is longer, so that a session sees in time whether a worker must be started again. */
 #define LONGEST_SLEEP 1000L /* ms */
 
-/* How many versions of an export are looked up again because they could not be opened. */
+/* An export is looked up again when its version could not be opened, at most so many times. */
 #define MOST_FAILED_OPENINGS 10
 
 /* ------- interest ------- */
@@ -70,8 +70,8 @@ clari_interest_keep(const ClariInterest *interest)
 }
 
 /*
- * Room for one more flight, made and counted before the flight is joined, since a
- * look-up can raise an error after it has joined; 0 until then.
+ * Makes room for one more flight, and counts it before it is joined, since a
+ * look-up can raise an error after it has joined.  It is 0 until then.
  */
 static uint64 *
 add_interest(ClariInterest *interest)
@@ -120,13 +120,13 @@ clari_export_is_fresh(const ClariOptions *options, const ClariVersion *version, 
 	return version->meta.posted_at > since - clari_freshness_age(&version->meta, &freshness);
 }
 
-/* Looks the export up; without a transport it is not queued. */
+/* Looks the export up; without a transport no export is queued. */
 static void
 look_up(const ClariTransport *transport, const ClariFreshness *freshness, ClariExport *export)
 {
 	ClariInterest *interest = export->interest;
 	ClariInquiry inquiry = {&export->request, &export->key, transport, NULL};
-	TimestampTz asked_at = GetCurrentTimestamp(); /* before any worker can POST for it */
+	TimestampTz asked_at = GetCurrentTimestamp(); /* this is before any worker can POST for it */
 
 	if (interest != NULL)
 		inquiry.joined = add_interest(interest);
@@ -151,7 +151,7 @@ clari_export_find(const ClariFreshness *freshness, ClariExport *export)
 	return export->state == CLARI_LOOKUP_READY;
 }
 
-/* Neither ready nor failed. */
+/* Is the export neither ready nor failed? */
 static bool
 is_open(const ClariExport *export)
 {
@@ -225,7 +225,7 @@ clari_export_look_again(ClariExport *export, const ClariError *error)
 
 /* ------- warnings ------- */
 
-/* What the session was warned of, of one version. */
+/* A remark on one version that the session was given. */
 typedef struct Remark
 {
 	ClariKey key;
@@ -233,7 +233,7 @@ typedef struct Remark
 	uint64 generation;
 } Remark;
 
-/* Beyond so many, all are forgotten, and the session is warned once more. */
+/* When there are so many remarks, all are dropped, and the session is warned once more. */
 #define MOST_REMARKS 4096
 
 int
@@ -251,7 +251,7 @@ clari_export_warning_level(const ClariRowsetMeta *meta, int remark)
 	}
 	if (remarks == NULL)
 		remarks = hash_create("clari_fdw warnings", 64, &control, HASH_ELEM | HASH_BLOBS);
-	memset(&said, 0, sizeof(said)); /* its bytes are compared */
+	memset(&said, 0, sizeof(said)); /* its bytes are compared, padding included */
 	said.key = meta->key;
 	said.generation = meta->generation;
 	said.remark = remark;
@@ -321,7 +321,10 @@ clari_export_report_missing_types(const ClariRowsetMeta *meta)
 
 /* ------- waiting ------- */
 
-/* Raises once no worker could be had for so long; *refused_at is when that began, or 0. */
+/*
+ * Starts workers where they are needed.  Raises once none could be had for
+ * WORKER_PATIENCE; *refused_at is when that began, or 0.
+ */
 static void
 keep_workers_running(ClariPatience *refused_at)
 {

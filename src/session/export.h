@@ -53,9 +53,9 @@ extern bool
 clari_export_poll(const ClariOptions *options, const ClariFreshness *freshness, ClariExport *exports, int count);
 
 /*
- * Since when no worker can be had (milliseconds of clari_clock_now()); 0: one can.
- * Who waits in several calls keeps it from one to the next, beginning with 0, so that
- * they have one time-out together.
+ * Since when no worker can be had, in milliseconds of clari_clock_now(); 0: one
+ * can.  Whoever waits in several calls passes the same variable to all of them,
+ * beginning with 0, so that they have one time-out together.
  */
 typedef int64 ClariPatience;
 
@@ -87,7 +87,7 @@ extern bool clari_export_look_again(ClariExport *export, const ClariError *error
 /* What the table's options say, for a statement that began at since. */
 extern ClariFreshness clari_export_freshness(const ClariOptions *options, TimestampTz since);
 
-/* Would the version serve such a statement without an export? */
+/* Would the version serve a statement that began at since, without an export? */
 extern bool clari_export_is_fresh(const ClariOptions *options, const ClariVersion *version, TimestampTz since);
 
 /* Looks one export up without queueing anything: is there a rowset that serves? */
@@ -105,19 +105,19 @@ extern ClariPeriod clari_export_known_current(const ClariOptions *options);
  */
 extern ClariPeriod clari_export_told_current(const ClariExport *export);
 
-/*
- * Warns of what there is to be said of a ready one: that it is stale, how old
- * and why; or that it could not be cached as it should.
- */
+/* Warns of a ready export that its rows are stale, how old and why; or that it could not be cached as it should. */
 extern void clari_export_warn(const ClariExport *export);
 
-/* Says that Clari has truncated the export: an error, unless it is allowed. */
+/* Raises an error that Clari has truncated the export; or where that is allowed, warns of it. */
 extern void clari_export_report_truncated(const ClariRowsetMeta *meta, bool allowed);
 
-/* Warns of amounts that were asked for, and are null since Clari does not export them: no row tells. */
+/*
+ * Warns of amounts that were asked for, and are null since Clari does not
+ * export them: the rows themselves do not tell.
+ */
 extern void clari_export_report_missing_types(const ClariRowsetMeta *meta);
 
-/* What a waiting session waits for: is it there?  May queue more, may raise. */
+/* What a session waits for: has it come?  May queue more, may raise. */
 typedef bool (*ClariCondition)(void *arg);
 
 /*

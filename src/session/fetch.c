@@ -249,13 +249,16 @@ check_truncated(const ClariFetch *fetch, Item *item)
 {
 	const ClariRowsetMeta *meta = &item->export.version.meta;
 
-	/* What is handed over has been judged, and told of; else it is told once a statement, not once a rescan. */
+	/*
+	 * Rowsets that are handed over have been judged, and told of.  Others are
+	 * told of once in a statement, not once in a rescan.
+	 */
 	if ((meta->flags & CLARI_ROWSET_TRUNCATED) && !fetch->handed && !item->warned)
 		clari_export_report_truncated(meta, fetch->options->transport.allow_truncated);
 	item->warned = true;
 }
 
-/* Once a statement of each forecast. */
+/* Warns of amounts that Clari does not export, once in a statement for each forecast. */
 static void
 warn_of_missing_types(ClariStatement *statement, const ClariRowsetMeta *meta)
 {
@@ -291,7 +294,7 @@ find_opened(const ClariStatement *statement, const ClariKey *rowset)
 	return NULL;
 }
 
-/* The version could not be opened: has the item looked up again, or raises why not. */
+/* The version could not be opened: has the item looked up again, or raises why that cannot be. */
 static void
 look_again(Item *item, ClariError *error)
 {
@@ -495,7 +498,7 @@ clari_fetch_jobs(const ClariFetch *fetch)
 	int jobs = 0;
 
 	for (const Item *item = fetch->statement->items; item != NULL; item = item->next)
-		/* what it queued and has by now may have taken up an older job */
+		/* What was queued, and is ready, may have taken up an older job: that is none of its own. */
 		if (item->first == fetch && item->export.queued_at != 0 &&
 			(item->export.state != CLARI_LOOKUP_READY || item->export.version.meta.posted_at >= item->export.queued_at))
 			jobs++;

@@ -40,7 +40,7 @@ extern ClariStatement *clari_fetch_statement(MemoryContext context);
 extern ClariFetch *
 clari_fetch_begin(ClariStatement *statement, const ClariOptions *options, bool eager, ClariChooser choose, void *arg);
 
-/* The same for a scan of these rowsets, whatever it says of periods; the array and they stay the caller's. */
+/* Joins a scan of exactly these rowsets to the statement.  The array and the readers stay the caller's. */
 extern ClariFetch *clari_fetch_begin_handed(ClariStatement *statement, ClariReader **readers, int count);
 
 /*
@@ -51,7 +51,7 @@ extern ClariFetch *clari_fetch_begin_handed(ClariStatement *statement, ClariRead
  */
 extern ClariReader *clari_fetch_next(ClariFetch *fetch);
 
-/* From the first rowset again; with choose_again, after choosing the periods anew. */
+/* Begins again from the first rowset; with choose_again, after choosing the periods anew. */
 extern void clari_fetch_rescan(ClariFetch *fetch, bool choose_again);
 
 /* The scan leaves the statement: it is not to be asked any more what it wants. */
@@ -72,7 +72,7 @@ extern ClariSource *clari_fetch_sources(const ClariFetch *fetch, int *count);
 /* How many exports this scan has queued, before any other of the statement wanted them: Clari makes a job for each. */
 extern int clari_fetch_jobs(const ClariFetch *fetch);
 
-/* How long it has waited for exports, in ms. */
+/* For how many ms the scan has waited for exports. */
 extern double clari_fetch_waited(const ClariFetch *fetch);
 
 #endif /* CLARI_FETCH_H */

@@ -28,7 +28,7 @@ typedef struct ClariHanded
 /* What a scan of the table is handed, if its statement has it for that table; else NULL. */
 extern ClariHanded *clari_handed_find(QueryEnvironment *environment, Oid relid);
 
-/* A query environment that has it, in the current context. */
+/* A query environment that holds what is handed over, in the current context. */
 extern QueryEnvironment *clari_handed_environment(ClariHanded *handed);
 
 #endif /* CLARI_HANDED_H */

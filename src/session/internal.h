@@ -19,8 +19,8 @@ typedef enum ClariRemark
 } ClariRemark;
 
 /*
- * The level to say it at: WARNING, of one rowset once in a session; then
- * NOTICE, which the server's log does not get.
+ * The level of a remark on a rowset: WARNING for the first time in a session,
+ * then NOTICE, which the server's log does not get.
  */
 extern int clari_export_warning_level(const ClariRowsetMeta *meta, int remark);
 

@@ -20,11 +20,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* A file of at most so many bytes is read and checked whole when it is opened; a smaller one is kept in memory, too. */
+/*
+ * A file of at most so many bytes is read and checked whole when it is opened;
+ * if it is much smaller, it is kept in memory as well.
+ */
 #define READ_WHOLE (8 * 1024 * 1024)
 #define KEEP_WHOLE (1024 * 1024)
 
-/* A segment can be mapped once a process; readers of several statements share the mapping. */
+/* A segment can be mapped only once in a process, so readers of several statements share the mapping. */
 typedef struct Mapping
 {
 	dsm_segment *segment;
@@ -50,9 +53,9 @@ attach_segment(dsm_handle handle)
 		}
 	segment = dsm_attach(handle);
 	if (segment == NULL)
-		return NULL; /* evicted, and nobody reads it any more */
+		return NULL; /* it was evicted, and nobody reads it any more */
 	mapping = MemoryContextAlloc(TopMemoryContext, sizeof(Mapping));
-	dsm_pin_mapping(segment); /* until here it is the transaction's */
+	dsm_pin_mapping(segment); /* until now the mapping was the transaction's */
 	*mapping = (Mapping){segment, 1, mappings};
 	mappings = mapping;
 	return segment;
@@ -98,7 +101,7 @@ close_reader(void *arg)
 	if (reader->attached)
 		detach_segment(reader->version.segment);
 	close_file(reader);
-	reader->base = NULL; /* what was read goes with the context */
+	reader->base = NULL; /* memory that was read into goes with the context */
 	reader->attached = false;
 }
 
@@ -116,7 +119,7 @@ make_reader(const ClariVersion *version, MemoryContext context)
 	return reader;
 }
 
-/* Serves from bytes that were checked, by us or by the worker that put them in a segment. */
+/* Reads from bytes that were checked, by us or by the worker that put them into a segment. */
 static void
 read_from(ClariReader *reader, const char *bytes)
 {
@@ -128,7 +131,10 @@ read_from(ClariReader *reader, const char *bytes)
 	reader->groups = (const ClariGroupIndex *) (bytes + trailer->index_offset);
 }
 
-/* A handle can have been evicted, and given out again, since it was looked up. */
+/*
+ * Is the segment that of the version?  Since the handle was looked up, it can
+ * have been evicted and given out again.
+ */
 static bool
 is_the_version(const ClariReader *reader, dsm_segment *segment)
 {
@@ -171,7 +177,7 @@ damaged(ClariError *error, const char *what)
 	return false;
 }
 
-/* Is it the version that was asked for? */
+/* Is the file that of the version that was asked for? */
 static bool
 check_identity(const ClariReader *reader, const ClariRowsetTrailer *trailer, ClariError *error)
 {
@@ -218,7 +224,7 @@ typedef struct CheckedFile
 } CheckedFile;
 
 static CheckedFile checked_files[256];
-static int next_checked = 0; /* the one to be replaced next */
+static int next_checked = 0; /* which of them is replaced next */
 
 static CheckedFile
 describe_file(const ClariReader *reader)
@@ -249,9 +255,10 @@ was_checked(const CheckedFile *file)
 }
 
 /*
- * Damage is found before the first row is returned.  The bytes are kept if they
- * are few: a statement may read hundreds of rowsets.  If not, the whole file is
- * read once a session, and after that chunk by chunk.
+ * Reads the whole file, so that damage is found before the first row is
+ * returned.  The bytes are kept if they are few, as a statement may read
+ * hundreds of rowsets.  If not, the whole file is read once in a session, and
+ * after that chunk by chunk.
  */
 static bool
 read_whole(ClariReader *reader, MemoryContext context, ClariError *error)
@@ -296,7 +303,7 @@ open_descriptor(ClariReader *reader, ClariError *error)
 		clari_error_hint(error, "Raise max_files_per_process, or scan fewer periods in a statement.");
 		return false;
 	}
-	reader->counted = true; /* to open can raise: out of descriptors, it is logged */
+	reader->counted = true; /* set first, as opening can raise: it logs when descriptors run out */
 	reader->fd = clari_store_open(&meta->key, meta->generation);
 	if (reader->fd >= 0)
 		return true;

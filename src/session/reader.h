@@ -20,7 +20,7 @@ typedef struct ClariReader
 	const char *base; /* the rowset's bytes, in a shared segment or kept from its file; or NULL */
 	bool attached;    /* base is in a shared segment, to which this process is attached */
 	int fd;           /* the file's descriptor, if it is read chunk by chunk; or -1 */
-	bool counted;     /* fd counts among PostgreSQL's external descriptors, and so it does while it is opened */
+	bool counted;     /* fd counts among PostgreSQL's external descriptors, also while it is being opened */
 	int ngroups;
 	const ClariGroupIndex *groups;
 } ClariReader;

@@ -15,7 +15,7 @@
 
 /* ------- names ------- */
 
-/* These are false with errno when the path is too long. */
+/* Both are false, with errno, when the path is too long. */
 extern bool clari_store_rowset_path(const ClariKey *key, uint64 generation, char *path);
 extern bool clari_store_record_path(const ClariKey *key, char *path);
 
@@ -27,7 +27,7 @@ extern bool clari_store_parse_name(const char *name, bool *is_record, ClariKey *
 /* A new file, locked against sweeps, by a temporary name that is left in path.  -1 with errno. */
 extern int clari_store_create_temporary(char *path);
 
-/* As that, but without a name.  -1 with errno; what was tried is left in path. */
+/* A new file, as above, but without a name. -1 with errno; the name that was tried is left in path. */
 extern int clari_store_create_nameless(char *path);
 
 /* Writes all of it.  False with CLARI_ERROR_IO; path is for the message. */

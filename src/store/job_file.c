@@ -18,7 +18,7 @@
 struct ClariStoreWalk
 {
 	DIR *dir;
-	char directory[MAXPGPATH]; /* kept, since the directory may change meanwhile */
+	char directory[MAXPGPATH]; /* a copy, since the directory may change during the walk */
 };
 
 /* ------- records ------- */
@@ -47,7 +47,10 @@ clari_store_put_record(const ClariRecord *record, bool durable, ClariError *erro
 	return !durable || clari_store_sync_directory(path) || clari_store_io_error(error, "sync the directory of", path);
 }
 
-/* The record in the file of so many bytes; it must be the key's.  False with CLARI_ERROR_CORRUPT or _IO. */
+/*
+ * Reads the record from a file of size bytes; it must be the key's.  False with
+ * CLARI_ERROR_CORRUPT or CLARI_ERROR_IO.
+ */
 static bool
 read_record(int fd, uint64 size, const ClariKey *key, ClariRecord *record, ClariError *error)
 {
@@ -136,7 +139,7 @@ clari_store_walk_begin(ClariError *error)
 	return NULL;
 }
 
-/* The trailer is all that is read: the rest is checked by whoever reads it. */
+/* Reads a rowset's trailer and nothing else: the rest is checked by whoever reads it. */
 static bool
 read_rowset(int fd, ClariStoreFound *found)
 {

@@ -17,8 +17,8 @@
 struct ClariStoreFile
 {
 	int fd;                    /* -1: there is no disk for it */
-	char temporary[MAXPGPATH]; /* kept, since the directory may change meanwhile */
-	char path[MAXPGPATH];      /* its name to be; kept, as well */
+	char temporary[MAXPGPATH]; /* a copy, since the directory may change meanwhile */
+	char path[MAXPGPATH];      /* the name that it will have; a copy for the same reason */
 	char *buffer;              /* WRITE_BUFFER bytes, of which the first buffered are not written yet */
 	size_t buffered;
 	ClariError error; /* why there will be no file */
@@ -82,7 +82,7 @@ no_disk(ClariError *error)
 	return false;
 }
 
-/* Drops what is in memory: from here on the bytes are on disk or nowhere. */
+/* Frees what is in memory: from here on the bytes are on disk or nowhere. */
 static void
 forget(ClariStoreFile *file)
 {
@@ -91,7 +91,7 @@ forget(ClariStoreFile *file)
 	file->memory_limit = 0;
 }
 
-/* Keeps the bytes in memory too.  Out of memory is as good as over the limit, if the disk has them. */
+/* Keeps the bytes in memory as well.  Want of memory is no more than the limit reached, if the disk has the bytes. */
 static void
 remember(ClariStoreFile *file, const void *bytes, size_t length)
 {
@@ -121,7 +121,7 @@ remember(ClariStoreFile *file, const void *bytes, size_t length)
 	memcpy(file->memory + file->length, bytes, length);
 }
 
-/* What fails here fails for good: what the file has is no prefix of the rowset any more. */
+/* Writes the buffer to the file.  A failure is for good, as the file then has no beginning of the rowset any more. */
 static bool
 flush(ClariStoreFile *file)
 {
@@ -203,10 +203,7 @@ clari_store_commit(ClariStoreFile *file, ClariError *error)
 	}
 	if (file->fd >= 0)
 		done = clari_store_install(file->fd, file->temporary, file->path, true, error);
-	/*
-	 * Whether its name is durable is nobody's concern: the rowset is there to be
-	 * read, and a crash that loses it costs an export.
-	 */
+	/* Its name need not be durable: the rowset is there to be read, and a crash that loses it costs an export. */
 	if (file->fd >= 0 && done)
 		(void) clari_store_sync_directory(file->path);
 	free_file(file);

@@ -56,8 +56,10 @@
 #define KEY_DIGITS (2 * CLARI_DIGEST_SIZE)
 #define GENERATION_DIGITS 16
 #define HEX_DIGITS "0123456789abcdef"
-#define NAME_ATTEMPTS 100           /* leftovers of a process that had our id, and sweeps that come first */
-#define UNLOCKED_AGE (24 * 60 * 60) /* s: what nobody wrote to for so long is a leftover where there are no locks */
+#define NAME_ATTEMPTS                                                                                                  \
+	100 /* tries to find a free name, as a process that had our id may have left files, and a sweep may come first */
+#define UNLOCKED_AGE                                                                                                   \
+	(24 * 60 * 60) /* seconds: where there are no locks, a file that nobody wrote to for so long is a leftover */
 
 static char current_directory[MAXPGPATH] = DEFAULT_DIRECTORY;
 
@@ -68,7 +70,7 @@ clari_store_set_directory(const char *directory)
 {
 	if (directory == NULL || directory[0] == '\0')
 		directory = DEFAULT_DIRECTORY;
-	/* One that is cut leaves no room for names, and so is never used. */
+	/* A path that is cut leaves no room for names, and so is never used. */
 	strlcpy(current_directory, directory, sizeof(current_directory));
 	canonicalize_path(current_directory);
 }
@@ -101,7 +103,7 @@ clari_store_sync_directory(const char *path)
 	saved = errno;
 	(void) close(fd);
 	errno = saved;
-	/* as fsync_fname(): some systems cannot sync directories, and need not */
+	/* Some systems cannot sync directories, and need not; fsync_fname() takes these errors for success, too. */
 	return result == 0 || saved == EBADF || saved == EINVAL;
 }
 
@@ -118,7 +120,8 @@ open_in_directory(const char *path, int flags)
 	if (fd >= 0 || errno != ENOENT)
 		return fd;
 	if (MakePGDirectory(current_directory) == 0)
-		(void) clari_store_sync_directory(current_directory); /* else it is lost, and made again */
+		(void) clari_store_sync_directory(
+			current_directory); /* if that fails, a crash loses the directory, and it is made again */
 	else if (errno != EEXIST)
 		return -1;
 	return BasicOpenFilePerm(path, flags | O_RDWR | O_CLOEXEC | PG_BINARY, pg_file_create_mode);
@@ -200,7 +203,7 @@ clari_store_parse_name(const char *name, bool *is_record, ClariKey *key, uint64 
 	return strcmp(name, ROWSET_SUFFIX) == 0;
 }
 
-/* Whether the name is one that temporary_path() gives. */
+/* Is the name one that temporary_path() gives? */
 static bool
 is_temporary(const char *name)
 {
@@ -255,7 +258,10 @@ lock_file(int fd)
 	return result == 0;
 }
 
-/* Does the path lead to the open file?  Not its link count: NFS renames what it unlinks while somebody has it open. */
+/*
+ * Does the path lead to the open file?  The file's link count would not tell:
+ * NFS renames what is unlinked while somebody has it open.
+ */
 static bool
 leads_to(const char *path, int fd)
 {
@@ -299,10 +305,10 @@ clari_store_create_nameless(char *path)
 	if (fd >= 0)
 		return fd;
 #endif
-	/* not every file system has it; any other reason will come up again here */
+	/* Not every file system can do this; any other cause will come up again here. */
 	fd = clari_store_create_temporary(path);
 	if (fd >= 0)
-		(void) unlink(path); /* the sweep's, if this fails */
+		(void) unlink(path); /* if this fails, the file is left to a sweep */
 	return fd;
 }
 
@@ -325,14 +331,17 @@ clari_store_write(int fd, const char *path, const void *bytes, size_t length, Cl
 		else if (written == 0 || errno != EINTR)
 		{
 			if (errno == 0)
-				errno = ENOSPC; /* as PostgreSQL assumes of a write that stops short */
+				errno = ENOSPC; /* PostgreSQL, too, assumes this of a write that stops short */
 			return clari_store_io_error(error, "write to", path);
 		}
 	}
 	return true;
 }
 
-/* As durable_rename(), with the cause in the error rather than in the log; the directory is the caller's to sync. */
+/*
+ * Works as durable_rename(), but the cause goes into the error rather than the
+ * log, and the caller syncs the directory.
+ */
 bool
 clari_store_install(int fd, const char *temporary, const char *path, bool durable, ClariError *error)
 {
@@ -344,7 +353,7 @@ clari_store_install(int fd, const char *temporary, const char *path, bool durabl
 		done = clari_store_io_error(error, "rename a file of", temporary);
 	if (!done)
 		(void) unlink(temporary);
-	(void) close(fd); /* not before: with the lock gone, the temporary name is a sweep's */
+	(void) close(fd); /* not earlier: without the lock the temporary name belongs to a sweep */
 	return done;
 }
 
@@ -363,7 +372,7 @@ clari_store_unlink(const char *path)
 	return unlink(path) == 0 || errno == ENOENT;
 }
 
-/* Nobody writes it any more, and nobody will while we have it open. */
+/* Is the open file a leftover?  Then nobody writes it any more, and nobody will while we have it open. */
 static bool
 is_leftover(int fd)
 {
@@ -380,7 +389,10 @@ is_leftover(int fd)
 static bool
 sweep_file(const char *path)
 {
-	/* for writing, since NFS gives an exclusive lock to writers only; never waits, whatever has such a name */
+	/*
+	 * It is opened for writing, since NFS gives an exclusive lock to writers
+	 * only, and never waits, whatever has such a name.
+	 */
 	int fd = BasicOpenFile(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | PG_BINARY);
 	bool done = true;
 	int saved;
@@ -405,7 +417,7 @@ clari_store_sweep(void)
 	int cause = 0;
 
 	if (dir == NULL)
-		return; /* the walk, which comes next, says why */
+		return; /* the walk, which comes next, says why it cannot be read */
 	while ((entry = readdir(dir)) != NULL)
 	{
 		if (!is_temporary(entry->d_name))

@@ -53,10 +53,10 @@ extern ClariStoreFile *
 clari_store_create(const ClariKey *key, uint64_t generation, size_t memory_limit, bool on_disk, ClariError *error);
 
 /*
- * These two fit ClariRowsetOutput, with the file as arg.  CLARI_ERROR_IO where
- * the disk fails; but as long as memory has all the bytes, appending goes on
- * there, and clari_store_commit() tells of the disk.  CLARI_ERROR_LIMIT, without
- * a detail, for a file without a disk: beyond its limit, or to be spilled.
+ * Both fit ClariRowsetOutput, with the file as arg.  CLARI_ERROR_IO where the
+ * disk fails; but as long as memory has all the bytes, appending goes on there,
+ * and clari_store_commit() tells of the disk.  CLARI_ERROR_LIMIT, without a
+ * detail, for a file without a disk: beyond its limit, or to be spilled.
  */
 extern bool clari_store_append(void *file, const void *bytes, size_t length, ClariError *error);
 extern int clari_store_open_spill(void *file, ClariError *error);
@@ -92,22 +92,23 @@ extern bool clari_store_remove(const ClariKey *key, uint64_t generation);
 /* ------- records of running jobs ------- */
 
 /*
- * Writes the record, in the place of its key's last one.  With durable it
- * survives a crash of the machine once this returns true; without, one of the
- * server.  False with CLARI_ERROR_IO: the last one may still be there.
+ * Writes the record in place of its key's last one.  If durable, it survives a
+ * crash of the machine once this returns true; if not, only one of the server.
+ * False with CLARI_ERROR_IO: the last one may still be there.
  */
 extern bool clari_store_put_record(const ClariRecord *record, bool durable, ClariError *error);
 
 /*
- * False with CLARI_ERROR_NONE: there is none.  With CLARI_ERROR_IO it cannot be
- * read; with CLARI_ERROR_CORRUPT it was damaged, and has been removed.
+ * Reads the key's record.  False with CLARI_ERROR_NONE: there is none.  With
+ * CLARI_ERROR_IO it cannot be read; with CLARI_ERROR_CORRUPT it was damaged,
+ * and has been removed.
  */
 extern bool clari_store_get_record(const ClariKey *key, ClariRecord *record, ClariError *error);
 
 /*
- * As clari_store_remove(), unless the record is of a job that was POSTed after
- * the time (µs from 2000-01-01 UTC).  Not durable: after a crash of the machine
- * it may be there again.
+ * Removes the key's record, unless it is of a job that was POSTed after the
+ * time (µs from 2000-01-01 UTC).  False with errno if it is still there.  It is
+ * not durable: after a crash of the machine it may be there again.
  */
 extern bool clari_store_remove_record(const ClariKey *key, int64_t posted_until);
 
@@ -121,7 +122,7 @@ typedef struct ClariStoreFound
 	ClariKey key;
 	uint64_t generation;  /* of a rowset */
 	uint64_t bytes;       /* of the file */
-	bool good;            /* what it holds is below, else: */
+	bool good;            /* true: what it holds is below; false: error */
 	ClariError error;     /* CLARI_ERROR_CORRUPT, or CLARI_ERROR_IO if it could not be read; names the file */
 	ClariRowsetMeta meta; /* of a rowset: its trailer holds and is its name's; nothing else was read */
 	ClariRecord record;   /* of a record */
