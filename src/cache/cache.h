@@ -101,10 +101,7 @@ extern void clari_cache_keep(uint64 flight);
 extern bool clari_cache_is_popular(const ClariVersion *version);
 extern void clari_cache_promote(const ClariVersion *version, const void *bytes);
 
-/*
- * What the cache holds for the key, however old: for estimates and EXPLAIN.
- * False: it holds nothing.  Counts no hit, queues nothing.
- */
+/* What the cache holds for the key, however old; false: nothing.  Counts no hit, queues nothing. */
 extern bool clari_cache_peek(const ClariKey *key, ClariVersion *version);
 
 /*
@@ -138,10 +135,7 @@ extern int64 clari_cache_invalidate(const ClariKey *key);
  */
 extern uint64 clari_cache_cancel(const ClariKey *key, const char *role);
 
-/*
- * Cancels a flight, whoever it is for, and tells the key of its export.  False:
- * it has ended, or there never was such a flight.
- */
+/* Cancels a flight, whoever it is for, and tells its export's key; false: there is no such flight any more. */
 extern bool clari_cache_cancel_flight(uint64 flight, const char *role, ClariKey *key);
 
 /* Was this the key's last flight, and did it fail?  Then *error says why. */

@@ -288,10 +288,7 @@ requeue_locked(ClariFlightShared *flight)
 		end_flight_locked(flight);
 }
 
-/*
- * before_shmem_exit callback.  The worker may go with flights in hand: whoever
- * claims them next takes their jobs up.
- */
+/* before_shmem_exit callback: whoever claims the flights of this worker next takes their jobs up. */
 static void
 leave_seat(int code pg_attribute_unused(), Datum arg pg_attribute_unused())
 {
@@ -315,10 +312,7 @@ clari_cache_worker_begin(int seat)
 {
 	bool mine;
 
-	/*
-	 * The session that asks has another version of the library, with shared
-	 * memory of its own: the file was replaced.
-	 */
+	/* The session that asks has loaded another version of the library, with shared memory of its own. */
 	if (strcmp(MyBgworkerEntry->bgw_extra, CLARI_CACHE_LAYOUT) != 0)
 	{
 		ereport(WARNING, (errmsg("a session that runs another version of clari_fdw asked for a background worker"),
@@ -445,10 +439,7 @@ next_flight_locked(void)
 
 /* ------- claiming ------- */
 
-/*
- * Has another worker, which runs or is about to, fewer flights than this one?
- * Then the next flight is for that one.
- */
+/* Has another worker, which runs or is about to, fewer flights than this one?  Then the next is for that one. */
 static bool
 another_has_fewer_locked(void)
 {

@@ -214,10 +214,7 @@ remove_files(const ClariDropped *dropped, int *cause)
 	return left;
 }
 
-/*
- * Tells the server's log what was dropped: the names of files, but of segments
- * only the sizes, as nobody can look their names up.
- */
+/* Tells the server's log what was dropped: files by name; segments by size, as nobody can look their names up. */
 static void
 log_dropped(const ClariDropped *dropped)
 {

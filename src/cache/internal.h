@@ -166,10 +166,7 @@ typedef struct ClariCacheRoot
 	dsm_handle control; /* DSM_HANDLE_INVALID: not made yet, or preloaded: then it is in the main segment */
 } ClariCacheRoot;
 
-/*
- * How many segments, and how many files, can be dropped in one hold of the
- * lock: a batch for the bounds, and what a slot has.
- */
+/* How many segments, and files, can be dropped in one hold of the lock: a batch for the bounds, and a slot's. */
 #define CLARI_DROP_BATCH CLARI_MAX_SEGMENTS
 #define CLARI_DROP_MAX (CLARI_DROP_BATCH + 4)
 

@@ -56,10 +56,7 @@ insert_rowset_locked(ClariSlotShared *slot, const ClariStoreFound *found, ClariD
 {
 	const ClariRowsetMeta *meta = &found->meta;
 
-	/*
-	 * The slot may have an older version: of a file that a crash left behind,
-	 * or in memory while another directory was set.
-	 */
+	/* The slot may have an older version, left by a crash, or in memory while another directory was set. */
 	clari_slot_drop_segment_locked(slot, dropped);
 	clari_slot_drop_file_locked(slot, dropped);
 	slot->in_file = true;
@@ -128,7 +125,7 @@ log_loaded(const ClariStoreFound *found)
 
 	ereport(DEBUG1, (errmsg_internal("rowset cache: loaded the %s of %s %s, " UINT64_FORMAT " bytes",
 									 found->is_record ? "job's record" : "file", clari_report_text(forecast),
-									 period[0] != '\0' ? period : "current", found->bytes)));
+									 clari_period_or_current(period), found->bytes)));
 }
 
 static void

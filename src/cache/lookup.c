@@ -116,10 +116,7 @@ serve_locked(ClariSlotShared *slot, const Question *question, ClariLookup how)
 	return how;
 }
 
-/*
- * Does RFC 5861 let a rowset serve that is too old by at most so much (µs)?  Not
- * a caller who sets a limit of his own.
- */
+/* May a rowset that is too old by up to window (µs) serve by RFC 5861?  Not a caller who sets his own limit. */
 static bool
 serves_stale_locked(const ClariSlotShared *slot, const ClariFreshness *freshness, int64 window)
 {
@@ -201,10 +198,7 @@ waited_for_locked(ClariSlotShared *slot, const Question *question)
 	return CLARI_LOOKUP_ABSENT;
 }
 
-/*
- * Did the slot's export fail within the last ten seconds?  What somebody broke
- * off on purpose may be tried again at once.
- */
+/* Did the export fail less than ten seconds ago?  What somebody broke off on purpose may be tried again. */
 static bool
 failed_just_now_locked(const ClariSlotShared *slot)
 {
@@ -365,10 +359,7 @@ clari_cache_lookup(const ClariInquiry *inquiry, const ClariFreshness *freshness,
 	result = answer_locked(&question);
 	clari_cache_unlock();
 	clari_dropped_release(&question.dropped);
-	/*
-	 * Workers start at once, since the scan may have other rowsets to read
-	 * first.  If they cannot, whoever waits tries again.
-	 */
+	/* At once, as the scan may have other rowsets to read first.  Whoever waits tries again if this fails. */
 	if (question.queued)
 		(void) clari_cache_start_workers(&refused);
 	return result;

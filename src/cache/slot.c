@@ -75,10 +75,7 @@ clari_slot_is_younger(const ClariSlotShared *slot, const ClariFreshness *freshne
 {
 	TimestampTz posted_at = slot->version.meta.posted_at;
 
-	/*
-	 * A POST in the future (the clock was set back) does not count: a needless
-	 * export is better than none for years.
-	 */
+	/* A POST in the future (the clock was set back) does not count: better a needless export than none. */
 	return clari_slot_has_rowset(slot) && posted_at > freshness->since - age &&
 		   posted_at > clari_slot_invalidated_at(slot) && posted_at <= GetCurrentTimestamp();
 }

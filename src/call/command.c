@@ -144,10 +144,7 @@ execute(QueryDesc *description, ClariCommandResult *result)
 	ExecutorFinish(description);
 }
 
-/*
- * ErrorContextCallback: takes the position out of the error, since it counts in
- * our text, which the caller has never seen.
- */
+/* ErrorContextCallback: an error's position counts in our text, which the caller has never seen. */
 static void
 hide_position(void *arg pg_attribute_unused())
 {

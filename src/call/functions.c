@@ -217,10 +217,7 @@ clari_cancel(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(await_cancelled(&cancelled));
 }
 
-/*
- * SQL clari_cancel_export(flight): cancels the export with this number in view
- * clari_exports, whoever wants it; for superusers.
- */
+/* SQL clari_cancel_export(flight): cancels what clari_exports shows so, whoever wants it; for superusers. */
 Datum
 clari_cancel_export(PG_FUNCTION_ARGS)
 {

@@ -36,10 +36,7 @@
  */
 extern void clari_version_check_call(FunctionCallInfo fcinfo, int parameters);
 
-/*
- * Raises the same unless the row has these types, one letter for each column: t
- * text, b bigint, i integer, z timestamptz.
- */
+/* Raises the same unless the row has these types: for each column t text, b bigint, i integer, z timestamptz. */
 extern void clari_version_check_row(FunctionCallInfo fcinfo, TupleDesc row, const char *types);
 
 /*

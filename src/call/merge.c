@@ -583,10 +583,7 @@ clari_merge(PG_FUNCTION_ARGS)
 	if (get_call_result_type(fcinfo, NULL, &description) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "clari_merge() does not return a row");
 	clari_version_check_row(fcinfo, description, "bbbbb");
-	/*
-	 * This is refused now, not at the first write: until then a source that is
-	 * a foreign table would have been exported.
-	 */
+	/* Refused now, not at the first write: by then a source that is a foreign table would have been exported. */
 	if (get_rel_persistence(target) != RELPERSISTENCE_TEMP)
 		PreventCommandIfReadOnly("clari_merge()");
 	PreventCommandDuringRecovery("clari_merge()");

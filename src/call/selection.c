@@ -127,20 +127,14 @@ clari_selection_make(Oid relid, ArrayType *periods)
 	if (clari_selection_needs_current(selection) && clari_export_find(&freshness, &selection->learning))
 		selection->current = clari_export_told_current(&selection->learning);
 	else
-		/*
-		 * Begin anew: what is under way, or failed a moment ago, is for whoever
-		 * waits to judge, as clari_refresh() may not take it.
-		 */
+		/* What is under way, or failed a moment ago, is for whoever waits: clari_refresh() may not take it. */
 		clari_export_init(selection->options, "", NULL, &selection->learning);
 	selection->learning.interest = selection->interest;
 	list_exports(selection);
 	return selection;
 }
 
-/*
- * Takes the current quarter from the export without a period, which is there;
- * it serves for that quarter whatever its age.
- */
+/* Takes the current quarter from the export without a period, which serves for it whatever its age. */
 static void
 take_current(ClariSelection *selection)
 {

@@ -50,10 +50,7 @@ objects_version(void)
 	return version;
 }
 
-/*
- * Compares two versions like "1.10": below 0 if the first is older, 0 if they
- * are the same, above 0 if it is newer.
- */
+/* Compares versions like "1.10": below, at or above 0 as the first is older, the same or newer. */
 static int
 compare_versions(const char *a, const char *b)
 {

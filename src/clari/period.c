@@ -8,6 +8,8 @@
  */
 #include "clari/period.h"
 
+#include "base/text.h"
+
 #include <string.h>
 
 #define FIRST_YEAR 1900
@@ -26,12 +28,6 @@ typedef struct Slice
 } Slice;
 
 static bool
-is_space(char c)
-{
-	return c == ' ' || (c >= '\t' && c <= '\r');
-}
-
-static bool
 is_digit(char c)
 {
 	return c >= '0' && c <= '9';
@@ -40,9 +36,9 @@ is_digit(char c)
 static Slice
 trim(Slice slice)
 {
-	while (slice.start < slice.end && is_space(slice.start[0]))
+	while (slice.start < slice.end && clari_is_space(slice.start[0]))
 		slice.start++;
-	while (slice.end > slice.start && is_space(slice.end[-1]))
+	while (slice.end > slice.start && clari_is_space(slice.end[-1]))
 		slice.end--;
 	return slice;
 }

@@ -204,10 +204,7 @@ on_progress(void *arg, curl_off_t to_load, curl_off_t loaded, curl_off_t to_send
 
 /* ------- the file of authorities ------- */
 
-/*
- * Can the file of authorities be used?  Where it cannot, libcurl says nothing
- * of the cause, and for a pipe it would wait.
- */
+/* Can this file of authorities be used? libcurl would not say why it cannot, and would wait for a pipe. */
 static bool
 check_ca_file(const char *path, ClariError *error)
 {
@@ -686,10 +683,7 @@ retry_after(const ClariTransfer *transfer)
 	return wait < 0 ? 0 : wait > RETRY_AFTER_MAX ? RETRY_AFTER_MAX : wait;
 }
 
-/*
- * Status 421 says that the connection does not serve that host; 408 is mostly
- * said of a connection that the server is about to close.
- */
+/* 421 says that the connection does not serve that host; 408 mostly that the server is about to close it. */
 bool
 clari_transfer_blames_connection(const ClariTransfer *transfer, CURLcode code)
 {

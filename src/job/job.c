@@ -280,10 +280,7 @@ retry(ClariJob *job, int64_t retry_after, int64_t now)
 	return retry_from(job, before_call(job->state), retry_after, now);
 }
 
-/*
- * Clari did not have the job, or its file: it is polled again after a delay
- * that grows with times (from 0); job->error says why.
- */
+/* Clari did not have the job, or its file, for the n-th time (from 0): polls again, later each time. */
 static ClariJobAction
 ask_again(ClariJob *job, int32_t times, int64_t now)
 {
@@ -291,10 +288,7 @@ ask_again(ClariJob *job, int32_t times, int64_t now)
 	return back_off(job, CLARI_JOB_WAITING, back_off_delay(job, RETRY_DELAY, RETRY_LIMIT, times), -1, now);
 }
 
-/*
- * Other exports take all the room that Clari's limit leaves, which is no
- * failure: waits in the state (NEW, BLOCKED), however often.
- */
+/* Others use all that Clari's limit allows, which is no failure: waits in NEW or BLOCKED, however often. */
 static ClariJobAction
 wait_for_room(ClariJob *job, ClariJobState state, int64_t now)
 {
@@ -357,10 +351,7 @@ contains(const char *text, const char *word)
 	return false;
 }
 
-/*
- * The limit that the refusal's words speak of.  They may be those of anything,
- * so they count only where there is no code.
- */
+/* The limit that a refusal's words speak of; words may mean anything, so they count only without a code. */
 static ClariLimit
 limit_of_words(const char *text)
 {
@@ -528,10 +519,7 @@ call_broken(ClariJob *job, const ClariJobEvent *event, int64_t now)
 	return outcome_unknown(job, -1, now);
 }
 
-/*
- * Cancels the older job, which nobody can take up any more once there is a
- * newer one.  That frees its place and its part of the quota.
- */
+/* Cancels the older job, which nobody can take up beside a newer one: that frees its place and its quota. */
 static ClariJobAction
 cancel_replaced(ClariJob *job, int64_t now)
 {
@@ -583,10 +571,7 @@ is_passing(int status)
 	return status >= 500 || status == 408 || status == 421 || status == 425 || status == 429;
 }
 
-/*
- * Does Clari say by this status that it does not know a job or a file?  Its
- * document has 400 and 403, other sources 404.
- */
+/* Does the status say that Clari does not know a job or file?  Its document has 400 and 403, others 404. */
 static bool
 says_unknown(int status)
 {
@@ -907,10 +892,7 @@ step_looking(ClariJob *job, const ClariJobEvent *event, int64_t now)
 
 /* ---- once it has ---- */
 
-/*
- * Whatever comes of cancelling the older job, the newer one goes on; or it is
- * POSTed, where a limit had refused that.
- */
+/* Whatever comes of cancelling the older job, the newer one goes on; or is POSTed, if a limit had refused it. */
 static ClariJobAction
 step_replacing(ClariJob *job, const ClariJobEvent *event, int64_t now)
 {
@@ -948,10 +930,7 @@ step_polling(ClariJob *job, const ClariJobEvent *event, int64_t now)
 	if (!reply->is_json || reply->status == CLARI_STATUS_ABSENT ||
 		(reply->job_id[0] != '\0' && strcmp(reply->job_id, job->job_id) != 0))
 	{
-		/*
-		 * Something between us and Clari has answered, or Clari is not well, or
-		 * speaks of another job: that may pass.
-		 */
+		/* Something between us and Clari answered, or Clari is not well, or means another job: that may pass. */
 		clari_job_error_no_state(job, event->status, reply);
 		return retry(job, event->retry_after, now);
 	}

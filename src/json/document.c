@@ -24,10 +24,7 @@
 #define PLACE_SIZE 128  /* bytes of a text that says where in the file */
 #define WHAT_SIZE 384   /* bytes of a text that says what is wrong there */
 
-/*
- * JSON_TOKENER_STRICT is not needed, as the framing is strict; and json-c
- * 0.18's refuses every byte from 0x80 on (its issue 892).
- */
+/* Not JSON_TOKENER_STRICT: the framing is strict, and json-c 0.18's refuses bytes from 0x80 on (its issue 892). */
 #define TOKENER_FLAGS JSON_TOKENER_VALIDATE_UTF8
 
 #define HEAD_SIZE 128 /* so many bytes are waited for, to tell what a file is that does not begin as it should */
@@ -630,10 +627,7 @@ set_number(ClariDocument *document, const ClariAttribute *attribute, const char 
 	return true;
 }
 
-/*
- * Reads what came as key for the attribute, and is not null. space is of
- * INTEGER_SIZE, and the value may point there.
- */
+/* Reads what came as key, and is not null. space is of INTEGER_SIZE, and the value may point there. */
 static bool
 read_value(ClariDocument *document, const ClariAttribute *attribute, const char *key, json_object *object,
 		   ClariValue *value, char *space)

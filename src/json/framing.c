@@ -197,10 +197,7 @@ skip_plain(const char *byte, const char *stop)
 	return byte;
 }
 
-/*
- * Reads a character's first byte, 0x80 and up: it tells how many follow, and
- * the bounds of the second (Unicode, table 3-7).
- */
+/* A character's first byte from 0x80 on tells how many follow, and the bounds of the second (Unicode, table 3-7). */
 static const char *
 begin_utf8(ClariFraming *framing, const char *byte)
 {
@@ -461,7 +458,7 @@ begin_document(ClariFraming *framing, const char *byte)
 }
 
 static inline bool
-is_space(char byte)
+is_json_space(char byte)
 {
 	return byte == ' ' || byte == '\n' || byte == '\r' || byte == '\t';
 }
@@ -469,7 +466,7 @@ is_space(char byte)
 static const char *
 scan_structure(ClariFraming *framing, const char *byte, ClariFrame *frame)
 {
-	while (is_space(*byte))
+	while (is_json_space(*byte))
 		if (++byte == framing->stop)
 			return byte;
 	switch (framing->state)

@@ -10,6 +10,7 @@
  */
 #include "json/json.h"
 
+#include "base/text.h"
 #include "clari/digest.h"
 
 #include <json-c/json.h>
@@ -51,12 +52,6 @@ character_length(const unsigned char *bytes, size_t left)
 	return length;
 }
 
-static bool
-is_space(unsigned char byte)
-{
-	return byte == ' ' || (byte >= '\t' && byte <= '\r');
-}
-
 /* Appends the character at bytes and returns its length. */
 static size_t
 put_character(Line *line, const unsigned char *bytes, size_t left)
@@ -66,7 +61,7 @@ put_character(Line *line, const unsigned char *bytes, size_t left)
 	const char *character = length == 0 ? "?" : (const char *) bytes;
 	size_t put = length == 0 ? 1 : length;
 
-	if (is_space(*bytes))
+	if (clari_is_space(*bytes))
 	{
 		line->space = true;
 		return 1;
@@ -96,10 +91,7 @@ begins_tag(const char *bytes, size_t left)
 	return next == '/' || next == '!' || next == '?' || ((next | 0x20) >= 'a' && (next | 0x20) <= 'z');
 }
 
-/*
- * The length of the tag at bytes, where a '<' is; 0 if there is no tag.  A
- * script or style goes with all its contents.
- */
+/* The length of the tag that the '<' at bytes begins; 0: none.  A script or style counts with its contents. */
 static size_t
 tag_length(const char *bytes, size_t left)
 {
@@ -212,10 +204,7 @@ read_integer(json_object *object, const char *key, int64_t absent)
 	return member == NULL ? absent : json_object_get_int64(member);
 }
 
-/*
- * Reads a number of the limits; -1: there is none.  What is left may be below
- * 0, where a limit was lowered, and counts as 0.
- */
+/* Reads a number of the limits; -1: none.  What is left may be below 0 where a limit was lowered, and is 0 then. */
 static int64_t
 read_count(json_object *object, const char *key)
 {
@@ -225,10 +214,7 @@ read_count(json_object *object, const char *key)
 	return member != NULL && count < 0 ? 0 : count;
 }
 
-/*
- * Reads a flag.  Whatever is not plainly false counts as true, a text, too: a
- * needless error is better than silent loss.
- */
+/* Reads a flag.  Whatever is not plainly false counts as true: better a needless error than silent loss. */
 static bool
 read_flag(json_object *object, const char *key)
 {
@@ -348,7 +334,7 @@ parse_body(const char *body, size_t length)
 		return NULL;
 	body += mark;
 	length -= mark;
-	while (length > 0 && is_space((unsigned char) body[length - 1]))
+	while (length > 0 && clari_is_space((unsigned char) body[length - 1]))
 		length--;
 	/* Not JSON_TOKENER_STRICT, which in json-c 0.18 refuses every byte from 0x80 on (its issue 892). */
 	json_tokener_set_flags(tokener, JSON_TOKENER_VALIDATE_UTF8);

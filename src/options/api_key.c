@@ -27,10 +27,7 @@
 #include "clari/digest.h"
 #include "options/internal.h"
 
-/*
- * Reads the options of the user's mapping or else of PUBLIC's, and then userid
- * becomes InvalidOid; false when there is neither.
- */
+/* Reads the mapping of the user, or that of PUBLIC, and then userid is InvalidOid; false: there is neither. */
 static bool
 read_mapping(Oid *userid, Oid serverid, List **options)
 {

@@ -118,10 +118,7 @@ find_text(List *options, const char *name)
 	return NULL;
 }
 
-/*
- * Is it our wrapper?  Its handler's symbol tells: the wrapper may have another
- * name, and asking the handler would load its library.
- */
+/* Is it our wrapper, whatever its name?  Its handler's symbol tells; to ask the handler would load its library. */
 static bool
 is_clari_wrapper(Oid fdwid)
 {
@@ -360,10 +357,7 @@ merge(ClariOptions *result, OptionTexts *texts)
 		if (texts->text[i] != NULL && option->offset != 0)
 			option->set(option, texts->text[i], (char *) result + option->offset);
 	}
-	/*
-	 * This was checked by the validator, but that may have been away (ALTER …
-	 * NO VALIDATOR), and the key is at stake.
-	 */
+	/* The validator may have been away (ALTER … NO VALIDATOR), and the key is at stake: checked again. */
 	check_together(texts);
 	result->periods = pstrdup(text_of(texts, "periods"));
 	if (result->forecast_name == NULL)

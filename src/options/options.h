@@ -52,10 +52,7 @@ extern void clari_options_validate(List *options, Oid catalog);
  */
 extern ClariOptions *clari_options_get(Oid relid);
 
-/*
- * Checks the options that a table made by IMPORT on this server would have.
- * Raises what clari_options_get() raises.
- */
+/* Checks the options that IMPORT would give a table of this server.  Raises what clari_options_get() raises. */
 extern void clari_options_check_import(Oid serverid, List *table_options);
 
 /*

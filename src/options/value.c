@@ -313,10 +313,7 @@ parse_authority(const char *text, size_t length, char host[HOST_SIZE])
 	return end == text + length;
 }
 
-/*
- * A loopback host is told by its spelling: a name that merely resolves to the
- * loopback may resolve elsewhere tomorrow.
- */
+/* Told by its spelling: a name that merely resolves to the loopback may resolve elsewhere tomorrow. */
 static bool
 is_loopback(const char *host)
 {

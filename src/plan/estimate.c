@@ -432,10 +432,7 @@ estimate_of(const RelOptInfo *rel)
 	return ours ? rel->fdw_private : NULL;
 }
 
-/*
- * Adds a child's statistics to its parent's: quarters differ from table to
- * table; owners and fields are mostly the same.
- */
+/* Adds a child's statistics: quarters differ from table to table; owners and fields are mostly the same. */
 static void
 add_child(const ColumnStatistics *child, double child_tuples, bool of_rowset, ColumnStatistics *statistics,
 		  double *tuples)

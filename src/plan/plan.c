@@ -171,10 +171,7 @@ tuples_cost(PlannerInfo *root, RelOptInfo *baserel, double tuples)
 	QualCost checks;
 
 	cost_qual_eval(&checks, info->checked, root);
-	/*
-	 * Values are pointed at, not formed, which is cheaper than a heap's tuples.
-	 * A filter looks at two bytes of each row.
-	 */
+	/* Values are pointed at, which is cheaper than to form a heap's tuples.  A filter looks at two bytes a row. */
 	return checks.startup + tuples * (list_length(info->filters) * cpu_operator_cost / 10 +
 									  formed * (cpu_tuple_cost / 2 + checks.per_tuple));
 }

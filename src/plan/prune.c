@@ -347,10 +347,7 @@ implied_by_arms(BoolExpr *expression, SelectContext *context)
 	return (Node *) makeBoolExpr(expression->boolop, implied, -1);
 }
 
-/*
- * A condition on the quarter, and on what all rows share, that holds wherever
- * the expression is true; NULL: there is none.
- */
+/* A condition on quarter and name alone that holds wherever the expression is true; NULL: there is none. */
 static Node *
 implied_by(Node *node, SelectContext *context)
 {

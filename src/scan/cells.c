@@ -516,10 +516,7 @@ open_group(ClariCells *cells)
 	return true;
 }
 
-/*
- * Opens the next group with rows; false after the last.  It is not inlined, so
- * that rows do not pay for the stack that this needs.
- */
+/* Opens the next group with rows; false after the last.  Not inlined: rows need not pay for its stack. */
 static pg_noinline bool
 next_group(ClariCells *cells)
 {

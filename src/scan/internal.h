@@ -56,16 +56,10 @@ extern void clari_pivot_open_group(ClariPivot *pivot, const ClariGroupIndex *gro
 /* Finds the entries of these runs of the open group, the last included. */
 extern void clari_pivot_find_entries(ClariPivot *pivot, uint32 first, uint32 last);
 
-/*
- * For each run that was among those: the row of that entry, or -1 where the
- * owner has none.  Valid until the next group.
- */
+/* By run, if it was among those: the row of that entry, or -1: the owner has none.  Valid until the next group. */
 extern const int32 *clari_pivot_rows(const ClariPivot *pivot, ClariPivotEntry entry);
 
-/*
- * Does every run of the open group make one row, as far as its entries were
- * found?  This is quicker than to check each.
- */
+/* Does every run of the open group, as far as entries were found, make one row?  Quicker than to check each. */
 extern bool clari_pivot_all_make_rows(ClariPivot *pivot);
 
 /*
@@ -160,10 +154,7 @@ extern const ClariOptions *clari_scan_options(ForeignScanState *node, bool *auth
  */
 extern int clari_scan_periods(ForeignScanState *node, ClariPeriod *periods);
 
-/*
- * Where the scan has got its rows from, or NULL before it is executed; and what
- * all participants have done with them.
- */
+/* Where the scan's rows came from, or NULL before it is executed; and what all participants did with them. */
 extern const ClariFetch *clari_scan_fetch(ForeignScanState *node);
 extern ClariCellsUse clari_scan_use(ForeignScanState *node);
 

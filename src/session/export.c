@@ -321,10 +321,7 @@ clari_export_report_missing_types(const ClariRowsetMeta *meta)
 
 /* ------- waiting ------- */
 
-/*
- * Starts workers where they are needed.  Raises once none could be had for
- * WORKER_PATIENCE; *refused_at is when that began, or 0.
- */
+/* Starts workers.  Raises once none could be had for WORKER_PATIENCE; *refused_at is when that began, or 0. */
 static void
 keep_workers_running(ClariPatience *refused_at)
 {

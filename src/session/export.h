@@ -111,10 +111,7 @@ extern void clari_export_warn(const ClariExport *export);
 /* Raises an error that Clari has truncated the export; or where that is allowed, warns of it. */
 extern void clari_export_report_truncated(const ClariRowsetMeta *meta, bool allowed);
 
-/*
- * Warns of amounts that were asked for, and are null since Clari does not
- * export them: the rows themselves do not tell.
- */
+/* Warns of amounts that are null since Clari does not export them, which the rows do not tell. */
 extern void clari_export_report_missing_types(const ClariRowsetMeta *meta);
 
 /* What a session waits for: has it come?  May queue more, may raise. */

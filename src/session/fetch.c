@@ -249,10 +249,7 @@ check_truncated(const ClariFetch *fetch, Item *item)
 {
 	const ClariRowsetMeta *meta = &item->export.version.meta;
 
-	/*
-	 * Rowsets that are handed over have been judged, and told of.  Others are
-	 * told of once in a statement, not once in a rescan.
-	 */
+	/* What is handed over has been told of; anything else is told once in a statement, not once in a rescan. */
 	if ((meta->flags & CLARI_ROWSET_TRUNCATED) && !fetch->handed && !item->warned)
 		clari_export_report_truncated(meta, fetch->options->transport.allow_truncated);
 	item->warned = true;

@@ -18,10 +18,7 @@ typedef enum ClariRemark
 	CLARI_REMARK_STALE /* the ClariErrorCode that is the reason is added to it */
 } ClariRemark;
 
-/*
- * The level of a remark on a rowset: WARNING for the first time in a session,
- * then NOTICE, which the server's log does not get.
- */
+/* The level of a remark: WARNING, of one rowset once in a session; then NOTICE, which the log does not get. */
 extern int clari_export_warning_level(const ClariRowsetMeta *meta, int remark);
 
 #endif /* CLARI_SESSION_INTERNAL_H */

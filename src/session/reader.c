@@ -20,10 +20,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/*
- * A file of at most so many bytes is read and checked whole when it is opened;
- * if it is much smaller, it is kept in memory as well.
- */
+/* A file of up to READ_WHOLE bytes is checked whole when it is opened; one of up to KEEP_WHOLE stays in memory. */
 #define READ_WHOLE (8 * 1024 * 1024)
 #define KEEP_WHOLE (1024 * 1024)
 
@@ -131,10 +128,7 @@ read_from(ClariReader *reader, const char *bytes)
 	reader->groups = (const ClariGroupIndex *) (bytes + trailer->index_offset);
 }
 
-/*
- * Is the segment that of the version?  Since the handle was looked up, it can
- * have been evicted and given out again.
- */
+/* Is it the version's?  The handle can have been evicted, and given out again, since it was looked up. */
 static bool
 is_the_version(const ClariReader *reader, dsm_segment *segment)
 {

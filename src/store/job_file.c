@@ -47,10 +47,7 @@ clari_store_put_record(const ClariRecord *record, bool durable, ClariError *erro
 	return !durable || clari_store_sync_directory(path) || clari_store_io_error(error, "sync the directory of", path);
 }
 
-/*
- * Reads the record from a file of size bytes; it must be the key's.  False with
- * CLARI_ERROR_CORRUPT or CLARI_ERROR_IO.
- */
+/* Reads the key's record from a file of size bytes.  False with CLARI_ERROR_CORRUPT or CLARI_ERROR_IO. */
 static bool
 read_record(int fd, uint64 size, const ClariKey *key, ClariRecord *record, ClariError *error)
 {

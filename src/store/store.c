@@ -258,10 +258,7 @@ lock_file(int fd)
 	return result == 0;
 }
 
-/*
- * Does the path lead to the open file?  The file's link count would not tell:
- * NFS renames what is unlinked while somebody has it open.
- */
+/* Does the path lead to the open file?  NFS renames what is unlinked while open, so its link count does not tell. */
 static bool
 leads_to(const char *path, int fd)
 {
@@ -338,10 +335,7 @@ clari_store_write(int fd, const char *path, const void *bytes, size_t length, Cl
 	return true;
 }
 
-/*
- * Works as durable_rename(), but the cause goes into the error rather than the
- * log, and the caller syncs the directory.
- */
+/* Does what durable_rename() does, but leaves the cause in the error, and the directory to the caller. */
 bool
 clari_store_install(int fd, const char *temporary, const char *path, bool durable, ClariError *error)
 {
@@ -389,10 +383,7 @@ is_leftover(int fd)
 static bool
 sweep_file(const char *path)
 {
-	/*
-	 * It is opened for writing, since NFS gives an exclusive lock to writers
-	 * only, and never waits, whatever has such a name.
-	 */
+	/* Opened for writing, since NFS locks exclusively for writers only; and never waits, whatever it is. */
 	int fd = BasicOpenFile(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | PG_BINARY);
 	bool done = true;
 	int saved;

@@ -137,10 +137,7 @@ open_spill(void *arg, ClariError *error)
 	return clari_store_open_spill(((ClariDownload *) arg)->file, error);
 }
 
-/*
- * Opens file, writer and document.  Without a disk the rowset may take the
- * whole shared cache, and the sort cannot spill.
- */
+/* Opens file, writer and document.  Without a disk the whole shared cache may be taken, and no sort spills. */
 static bool
 open_parts(ClariDownload *download, const ClariOrder *order, ClariError *error)
 {

@@ -107,10 +107,7 @@ record_intent(ClariFlight *flight)
 	save_record(flight, true);
 }
 
-/*
- * Notes whom Clari takes the account's key for, and the account's currency,
- * which is that of a job that asked for none.
- */
+/* Notes whom Clari takes the key for, and the account's currency: that of a job that asked for none. */
 static void
 note_account(ClariFlight *flight)
 {
@@ -161,10 +158,7 @@ record_attempt(ClariFlight *flight)
 	save_record(flight, true);
 }
 
-/*
- * Nothing has come of our job: its record goes, or the record of the older job,
- * which it was to replace, comes back.
- */
+/* Nothing has come of our job: its record goes, or that of the older job, which it was to replace, comes back. */
 static void
 restore_record(ClariFlight *flight)
 {

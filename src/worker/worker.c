@@ -30,10 +30,7 @@
 #include "utils/guc.h"
 #include "utils/memutils.h"
 
-/*
- * Turns of the loop end by themselves after so many ms: to claim what was not
- * next before, and to tell of progress.
- */
+/* A turn of the loop lasts at most so many ms, to claim what was not next before, and to tell of progress. */
 #define LONGEST_TURN 1000
 #define PROGRESS_INTERVAL 100 /* ms */
 
@@ -203,8 +200,8 @@ clari_fdw_worker_main(Datum seat)
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
 	/*
-	 * pg_cancel_backend() has no effect: nobody's query is run here, and it
-	 * would end the worker in the midst of anything.
+	 * Nobody's query is run here: pg_cancel_backend(), which would end the
+	 * worker in the midst of anything, has no effect.
 	 */
 	pqsignal(SIGINT, SIG_IGN);
 	BackgroundWorkerUnblockSignals();
