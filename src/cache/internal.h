@@ -70,8 +70,8 @@ typedef struct ClariFlightShared
 	ClariKey account;
 	char organization[CLARI_ID_SIZE]; /* Clari's, of the account; empty: not known */
 	TimestampTz queued_at;
-	TimestampTz fresh_since;   /* a job that was POSTed before this does not serve who asked … */
-	TimestampTz running_since; /* … unless it may still be running, and was POSTed after this */
+	TimestampTz fresh_since;   /* a job that was POSTed before this does not serve who asked, if it has ended */
+	TimestampTz running_since; /* a job that was POSTed before this does not, even if it may still be running */
 	int64 cache_ttl;           /* µs, these two: those of who asked, for the rowset's metadata */
 	int64 closed_period_ttl;
 	char cancelled_by[NAMEDATALEN]; /* role, or empty */
@@ -137,8 +137,8 @@ typedef struct ClariControl
 	TimestampTz directory_at;    /* of the reload that set it */
 	uint64 directory_generation; /* counts its changes */
 	int buckets[CLARI_BUCKETS];
-	int nslots;    /* so many of slots have been used; the others are not even zero */
-	int nflights;  /* so many of flights have been used */
+	int nslots;    /* so many of slots have been used; those behind them are not initialized */
+	int nflights;  /* so many of flights have been used; those behind them are not initialized */
 	int free_slot; /* the first that was given back, or CLARI_NO_INDEX */
 	uint64 turn;   /* the last that was claimed, of all accounts */
 	Oid last_role; /* who had asked for that one */

@@ -26,8 +26,8 @@ typedef struct Question
 {
 	const ClariInquiry *inquiry;
 	const ClariFreshness *freshness;
-	ClariRequest current; /* the same export without a period … */
-	ClariKey current_key; /* … and its key */
+	ClariRequest current; /* the export without a period, but otherwise of the inquiry's parameters */
+	ClariKey current_key; /* the key of that */
 	ClariKey account;
 	Oid role;
 	uint64 *flight;        /* in and out: see clari_cache_lookup() */

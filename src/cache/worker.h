@@ -22,8 +22,8 @@ typedef struct ClariOrder
 	uint64 generation; /* the version that it will make */
 	ClariRequest request;
 	ClariTransport transport;
-	TimestampTz fresh_since;   /* a job that was POSTed before serves only if it … */
-	TimestampTz running_since; /* … may still be running, and was POSTed after this */
+	TimestampTz fresh_since;   /* a job that was POSTed before this does not serve, if it has ended */
+	TimestampTz running_since; /* a job that was POSTed before this does not, even if it may still be running */
 	int64 cache_ttl;
 	int64 closed_period_ttl;
 	ClariRowsetMeta known;        /* of the last rowset: job_id is empty if there was none */

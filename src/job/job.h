@@ -24,7 +24,7 @@ typedef enum ClariJobState
 	CLARI_JOB_LISTING,   /* the list before the POST is under way, and waited for until next_at */
 	CLARI_JOB_POSTING,   /* the POST is under way */
 	CLARI_JOB_UNSURE,    /* the POST may have made a job: the list is asked for at next_at */
-	CLARI_JOB_LOOKING,   /* that list is under way */
+	CLARI_JOB_LOOKING,   /* the list after the POST is under way */
 	CLARI_JOB_REPLACING, /* the PATCH that cancels replaced_id is under way, and waited for until next_at */
 	CLARI_JOB_WAITING,   /* accepted: the next poll is at next_at */
 	CLARI_JOB_POLLING,   /* a poll is under way */
@@ -96,8 +96,8 @@ typedef enum ClariJobOrigin
 typedef enum ClariDoubt
 {
 	CLARI_DOUBT_NONE,
-	CLARI_DOUBT_OPEN, /* it may have */
-	CLARI_DOUBT_SPENT /* it has: it was answered 2xx, so its job is looked for, and the POST is not repeated */
+	CLARI_DOUBT_OPEN, /* a POST may have made one */
+	CLARI_DOUBT_SPENT /* a POST has: it was answered 2xx, so its job is looked for, and it is not repeated */
 } ClariDoubt;
 
 /* The list before the POST, without which a list after it proves nothing. */
@@ -105,7 +105,7 @@ typedef enum ClariListBefore
 {
 	CLARI_LIST_BEFORE_UNASKED,
 	CLARI_LIST_BEFORE_ASKED,
-	CLARI_LIST_BEFORE_KNOWN /* it came, or an earlier life had it */
+	CLARI_LIST_BEFORE_KNOWN /* the list came, or an earlier life had it */
 } ClariListBefore;
 
 typedef struct ClariJob

@@ -28,7 +28,7 @@
 #define TOKENER_FLAGS JSON_TOKENER_VALIDATE_UTF8
 
 #define HEAD_SIZE 128 /* so many bytes are waited for, to tell what a file is that does not begin as it should */
-#define SHOWN 60      /* so many of these are shown */
+#define SHOWN 60      /* so many bytes of these are shown in a message */
 
 #define NOT_VALID "the export file is not valid JSON"
 
@@ -51,8 +51,8 @@ struct ClariDocument
 	int list;          /* the list being read, or CLARI_NO_LIST */
 	bool has_entries;
 	uint64_t entries;
-	unsigned char head[HEAD_SIZE]; /* the file's first bytes … */
-	size_t head_length;            /* … as many as have come */
+	unsigned char head[HEAD_SIZE]; /* the file's first bytes, as many as have come */
+	size_t head_length;            /* how many these are */
 	bool is_foreign;               /* it does not begin as it should, and fails when its head is there */
 	ClariValue values[CLARI_MAX_ATTRIBUTES];
 	char integers[CLARI_MAX_ATTRIBUTES][INTEGER_SIZE];

@@ -37,15 +37,15 @@ typedef struct ClariFraming
 	uint8_t number;                       /* the state within a number's grammar */
 	bool in_key;                          /* the string being read is a key */
 	bool is_list;                         /* the top-level member being read is a list (read) */
-	bool is_needed;                       /* … and must not be null */
+	bool is_needed;                       /* the list must not be null */
 	int depth;                            /* how many objects and arrays are open */
 	char closing[CLARI_MEMBER_DEPTH + 2]; /* the bracket that closes each of them */
 	const char *literal;                  /* what of true, false, null is still to come */
-	uint8_t hex_digits;                   /* how many digits of a \u escape were read … */
-	uint16_t hex_value;                   /* … and their value */
+	uint8_t hex_digits;                   /* how many digits of a \u escape were read */
+	uint16_t hex_value;                   /* the value of these digits */
 	bool want_low;                        /* a low surrogate must be next */
-	uint8_t utf8_left;                    /* how many continuation bytes are to come … */
-	unsigned char utf8_low;               /* … and the bounds of the next */
+	uint8_t utf8_left;                    /* how many continuation bytes are to come */
+	unsigned char utf8_low;               /* the bounds of the next of these, this and the field below */
 	unsigned char utf8_high;
 	uint8_t bom;             /* how many bytes of a byte order mark were read */
 	uint32_t integer_digits; /* how many digits the number being read has before any '.' */

@@ -23,8 +23,8 @@ typedef struct ClariOptions
 	Oid serverid;
 	ClariObject object;
 	ClariExtent extent;
-	char *periods;        /* the extent's text … */
-	bool has_periods;     /* … which the table has, or the default */
+	char *periods;        /* the extent's text */
+	bool has_periods;     /* the table has that option; else the text is the default */
 	char *forecast_name;  /* what the column of that name shows, UTF-8: the forecast's id, if nothing else */
 	char *forecast_field; /* id or name, or NULL */
 	char *quota_field;

@@ -31,8 +31,8 @@
 #include "clari/request.h"
 
 #define CLARI_ROWSET_MAGIC "CLARIRS3"             /* the digit is the format's version */
-#define CLARI_GROUP_ROWS 2048                     /* a group is closed at the first end of a run from here on … */
-#define CLARI_GROUP_BYTES (4 * 1024 * 1024)       /* … or when it is about so long */
+#define CLARI_GROUP_ROWS 2048                     /* a group of so many rows is closed at the next end of a run */
+#define CLARI_GROUP_BYTES (4 * 1024 * 1024)       /* so is a group of about so many bytes */
 #define CLARI_GROUP_MAX_BYTES (64 << 20)          /* no group is longer: what a reader must have room for */
 #define CLARI_RUNS_CHUNK CLARI_MAX_ATTRIBUTES     /* the chunk behind the attributes' */
 #define CLARI_HASHES_CHUNK (CLARI_RUNS_CHUNK + 1) /* the first of those of clari_hashed_attributes */
@@ -93,8 +93,8 @@ typedef struct ClariRowsetMeta
 	char job_id[CLARI_ID_SIZE];
 	int64_t posted_at;         /* µs from 2000-01-01 UTC */
 	int64_t exported_at;       /* µs from 2000-01-01 UTC */
-	int64_t cache_ttl;         /* µs: how long whoever exported it took it to be fresh … */
-	int64_t closed_period_ttl; /* µs: … or this long, if its quarter was over */
+	int64_t cache_ttl;         /* µs: how long it is fresh to whoever exported it */
+	int64_t closed_period_ttl; /* µs: how long, if its quarter was over */
 	/* These are found by the writer, but for CLARI_ROWSET_GIVEN_FLAGS. */
 	uint32_t flags;
 	int32_t period_end;                    /* days from 2000-01-01, or CLARI_DATE_NONE: the file does not say */

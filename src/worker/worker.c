@@ -77,7 +77,7 @@ tell_all_progress(void)
 	dlist_foreach(iter, &flights) clari_flight_tell(dlist_container(Claimed, node, iter.cur)->flight);
 }
 
-/* before_shmem_exit callback. */
+/* before_shmem_exit callback: no download leaves a file behind. */
 static void
 quit_flights(int code pg_attribute_unused(), Datum arg pg_attribute_unused())
 {
