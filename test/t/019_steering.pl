@@ -253,6 +253,11 @@ subtest 'clari_stats' => sub {
 	counts('a self-join of a cached period', sub { sql("$query AND EXISTS ($query)") }, downloaded => 0);
 	counts('EXPLAIN', sub { sql("EXPLAIN $query") }, hits => 0, downloaded => 0);
 	counts('clari_refresh', sub { sql("SELECT clari_refresh('clari.forecasts', '{2026_Q1}')") }, %made);
+	sql("CREATE FOREIGN TABLE clari.now (owner_name text, time_period text) SERVER clari OPTIONS (forecast 'net_arr', periods 'current')");
+	counts('the current period', sub { sql('SELECT count(*) FROM clari.now') }, %made);
+	counts('another period than the current one', sub { sql($query =~ s/2026_Q1/2025_Q1/r) }, %made, hits => 0);
+	my $current = sql('SELECT min(time_period) FROM clari.now');
+	counts('the current one by its name', sub { sql($query =~ s/2026_Q1/$current/r) }, hits => 1, downloaded => 0);
 	sql("CREATE FOREIGN TABLE clari.stale (owner_name text, time_period text) SERVER clari OPTIONS (forecast 'net_arr',
 		periods '2026_Q1', cache_ttl '0', closed_period_ttl '0', stale_while_revalidate '1h')");
 	counts('stale_while_revalidate', sub {
