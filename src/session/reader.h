@@ -39,7 +39,7 @@ typedef struct ClariChunkBuffer
  * with the cause in *error:
  *
  *		CLARI_ERROR_GONE		evicted meanwhile: look again
- *		CLARI_ERROR_CORRUPT		damaged: warn, forget the version, and look again
+ *		CLARI_ERROR_CORRUPT		damaged: warn, drop the version, and look again
  *		CLARI_ERROR_IO			unreadable, perhaps for now only
  *		CLARI_ERROR_RESOURCES	too many open files in this process
  *
@@ -51,8 +51,8 @@ extern ClariReader *clari_reader_open(const ClariVersion *version, MemoryContext
 /*
  * One chunk of one group.  Its bytes are in memory already, or are read into
  * *buffer, where they stay until the buffer is used again.  Raises the error of
- * a large file that is unreadable or damaged there, after telling the cache to
- * forget the version; and ERRCODE_DATA_EXCEPTION for a chunk of
+ * a large file that is unreadable or damaged there, after the cache has dropped
+ * the version; and ERRCODE_DATA_EXCEPTION for a chunk of
  * CLARI_ENCODING_UNEXPECTED.
  */
 extern void

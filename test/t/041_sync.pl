@@ -16,15 +16,6 @@ $node->safe_psql('postgres', 'SELECT clari_create_tables()');
 my $boss = ClariSession->new($node);
 my @sessions = map { ClariSession->new($node) } 1 .. 2;
 
-# All forgotten, and nothing merged.
-sub begin_with_empty_tables
-{
-	my (%settings) = @_;
-	start_over_with_quarters($node, %settings);
-	done($boss, 'TRUNCATE clari_forecasts, staging_clari');
-	return;
-}
-
 sub call { return "CALL clari_sync('clari.forecasts', '{" . join(',', map { "2026_Q$_" } @_) . "}')"; }
 
 # What a session waits for: "Lock relation", "Timeout PgSleep"; nothing when it runs or is done.
@@ -88,7 +79,7 @@ for my $which (sort keys %blocks)
 	{
 		my $name = join(' and ', map { join(',', @$_) } @$periods);
 		subtest "two syncs of quarters $name at once, $which" => sub {
-			begin_with_empty_tables(job_seconds => 'hold');
+			start_over_with_empty_tables($node, job_seconds => 'hold');
 			occupy_places($node, 1);
 			my %end;
 			for my $i (0, 1)
@@ -121,7 +112,7 @@ for my $which (sort keys %blocks)
 }
 
 subtest 'a sync that is rolled back after another has begun to wait for it' => sub {
-	begin_with_empty_tables();
+	start_over_with_empty_tables($node);
 	my ($first, $second) = @sessions;
 	$first->query('BEGIN');
 	is(told('inserted', $first->query(call(1))), 50, 'the first has inserted');
@@ -133,7 +124,7 @@ subtest 'a sync that is rolled back after another has begun to wait for it' => s
 };
 
 subtest 'many at once, and others who invalidate and refresh' => sub {
-	begin_with_empty_tables();
+	start_over_with_empty_tables($node);
 	my @crowd = (@sessions, map { ClariSession->new($node) } 1 .. 4);
 	my @does = (call(1, 2), call(2, 3), "BEGIN; @{[ call(1, 3) ]}; COMMIT", "BEGIN; @{[ call(3, 1) ]}; COMMIT",
 		q{SELECT clari_invalidate('clari.forecasts')}, q{SELECT clari_refresh('clari.forecasts', '{2026_Q2}')});
@@ -151,7 +142,7 @@ subtest 'many at once, and others who invalidate and refresh' => sub {
 };
 
 subtest 'transactions that see one snapshot throughout' => sub {
-	begin_with_empty_tables();
+	start_over_with_empty_tables($node);
 	for my $level ('repeatable read', 'serializable')
 	{
 		my $session = ClariSession->new($node);
@@ -164,7 +155,7 @@ subtest 'transactions that see one snapshot throughout' => sub {
 };
 
 subtest 'an older export never undoes a newer one' => sub {
-	begin_with_empty_tables();
+	start_over_with_empty_tables($node);
 	sim_set({ job_seconds => 'hold' }, period => '2026_Q2');
 	my ($slow, $quick) = @sessions;
 	$slow->start(call(1, 2));
@@ -190,7 +181,7 @@ my %flows = (
 for my $flow (sort keys %flows)
 {
 	subtest "a sync and a transaction that $flow" => sub {
-		begin_with_empty_tables();
+		start_over_with_empty_tables($node);
 		my ($sync, $other) = @sessions;
 		done($other, "INSERT INTO staging_clari $row") if $flow =~ /^merges/;
 		done($other, "BEGIN; $flows{$flow}[0]");
@@ -217,7 +208,7 @@ for my $what (sort keys %changes)
 {
 	my ($statement, $version) = @{ $changes{$what} };
 	subtest "$what while a sync waits for another quarter" => sub {
-		begin_with_empty_tables();
+		start_over_with_empty_tables($node);
 		sim_set({ job_seconds => 'hold' }, period => '2026_Q2');
 		$sessions[0]->start(call(1, 2));
 		wait_until('it waits', sub { (waiters(2) || 0) == 1
@@ -233,7 +224,7 @@ for my $what (sort keys %changes)
 	};
 
 	subtest "$what between the exports and the merge" => sub {
-		begin_with_empty_tables();
+		start_over_with_empty_tables($node);
 		sim_set({ job_seconds => 'hold' }, period => '2026_Q1');
 		$sessions[0]->start(call(1));
 		wait_until('it waits for the export', sub { (waiters(1) || 0) == 1 });
@@ -345,7 +336,7 @@ for my $when (sort keys %phases)
 	for my $begin ('', 'BEGIN; ')
 	{
 		subtest 'a sync ' . ($begin ? 'in a transaction block ' : '') . "that is cancelled $when" => sub {
-			begin_with_empty_tables();
+			start_over_with_empty_tables($node);
 			done($boss, call(1) . '; SELECT clari_invalidate()');
 			sim_reset();
 			done($boss, "INSERT INTO clari_forecasts (owner_email, time_period, forecast_name) VALUES ('gone\@x', '2026_Q1', 'net_arr');

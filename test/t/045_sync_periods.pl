@@ -17,14 +17,10 @@ $node->safe_psql('postgres', 'SELECT clari_create_tables()');
 my $boss = ClariSession->new($node);
 my $session = ClariSession->new($node);
 
-# All forgotten, and nothing merged.
 sub begin_with_empty_tables
 {
-	my (%settings) = @_;
 	$session->query('ROLLBACK');
-	start_over_with_quarters($node, %settings);
-	done($boss, 'TRUNCATE clari_forecasts, staging_clari');
-	return;
+	return start_over_with_empty_tables($node, @_);
 }
 
 # ------- what is left out -------

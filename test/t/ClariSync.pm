@@ -8,7 +8,7 @@ use ClariTest;
 use Exporter 'import';
 use JSON::PP;
 
-our @EXPORT = qw(start_sync_node start_over_with_quarters done row_counts);
+our @EXPORT = qw(start_sync_node start_over_with_quarters start_over_with_empty_tables done row_counts);
 
 our @quarters = map { "2026_Q$_" } 1 .. 4;
 my %exported = (job_seconds => 0, owners => 50, null_emails => 0, version => 0, rows_truncated => 0, weeks => undef,
@@ -32,6 +32,15 @@ sub start_over_with_quarters
 	my ($node, %settings) = @_;
 	start_over($node, %settings);
 	sim_set({ %exported, %settings }, period => $_) for @quarters;
+	return;
+}
+
+# The same, and nothing is merged.
+sub start_over_with_empty_tables
+{
+	my ($node, %settings) = @_;
+	start_over_with_quarters($node, %settings);
+	sql('TRUNCATE clari_forecasts, staging_clari');
 	return;
 }
 
