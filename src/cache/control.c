@@ -4,8 +4,9 @@
  *		waiting for changes in it.
  *
  * Runs in sessions and workers.  Everything in shared memory is read and written
- * under root->lock (an LWLock), which is never held across I/O or sleeping; the one
- * exception is the making of the control segment, once in a server's life.
+ * under root->lock (an LWLock), which is never held across I/O, sleeping or
+ * anything that raises.  The one exception is attach(): once in each process it
+ * maps the control segment under the lock, or makes it, and may raise.
  */
 #include "postgres.h"
 

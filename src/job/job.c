@@ -4,9 +4,10 @@
  *
  * Runs in the worker and in unit tests.  Takes no lock, allocates nothing,
  * knows neither clock nor HTTP nor JSON.  Exports are paid for from a monthly
- * quota, so a POST that may have reached the service is repeated only after a
- * look for the job that it may have made, and a file that can be had again from
- * the same job is not exported again.
+ * quota.  So where nobody knows what became of a POST, Clari's list is searched for
+ * its job before it is repeated, if that list can tell (ClariJob's adoptable, and a
+ * list from before the POST); a POST that was answered 2xx is never repeated; and a
+ * file that can be had again from the same job is not exported again.
  */
 #include "job/job.h"
 
@@ -48,7 +49,7 @@ has_succeeded(const ClariJobEvent *event)
 
 /* What export_timeout is counted from. */
 static int64_t
-origin(const ClariJob *job)
+deadline_begins(const ClariJob *job)
 {
 	return job->accepted_at != 0 ? job->accepted_at : job->started_at;
 }
@@ -56,7 +57,7 @@ origin(const ClariJob *job)
 static int64_t
 deadline(const ClariJob *job)
 {
-	return origin(job) + job->export_timeout;
+	return deadline_begins(job) + job->export_timeout;
 }
 
 /*
@@ -170,7 +171,7 @@ fail(ClariJob *job)
 static ClariJobAction
 fail_time_out(ClariJob *job, int64_t wait, int64_t now)
 {
-	clari_job_error_timeout(job, now - origin(job), wait);
+	clari_job_error_timeout(job, now - deadline_begins(job), wait);
 	return end(job);
 }
 

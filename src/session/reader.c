@@ -389,6 +389,6 @@ clari_reader_chunk(ClariReader *reader, int group_number, int position, ClariChu
 	}
 	clari_store_name_file(&reader->version.meta.key, reader->version.meta.generation, &error);
 	clari_cache_drop_version(&reader->version.meta.key, reader->version.meta.generation);
-	clari_error_hint(&error, "The export is forgotten: run the query again.");
+	clari_error_hint(&error, "Its file is removed: run the query again, which downloads it from its job.");
 	clari_error_report(ERROR, &error);
 }

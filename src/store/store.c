@@ -10,8 +10,10 @@
  *   written and synced.  So readers need no lock; a descriptor keeps what it was
  *   opened on.  What is read is checked: its name, its version and its checksum
  *   must be right, or it counts for nothing.
- * - Rowsets and records are removed by the cache, which knows what it needs:
- *   clari_store_remove(), clari_store_remove_record().
+ * - Rowsets are removed by the cache, which knows what it needs
+ *   (clari_store_remove()); records by the cache, and by the worker whose export
+ *   they are of (clari_store_remove_record()), and here when they turn out to be
+ *   damaged.
  * - Temporary files are removed by whoever wrote them, and after a crash by
  *   clari_store_sweep(), which any process may call at any time.  The lock
  *   between the two is flock() on the temporary file.  Its writer takes the lock
