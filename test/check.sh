@@ -177,8 +177,9 @@ suite isolation "$(count_files test/isolation/specs -name '*.spec')" "$regress_o
 	make -s installcheck REGRESS= TAP_TESTS=
 stop_server
 [ ! -d "$work/record" ] || export CLARI_SIM_RECORD="$work/record"
+# Four at once, whatever the machine has: they wait most of their time.
 suite tap "$(count_files test/t -name '*.pl')" '^test/t/[^ ]+ \.+ (ok|skipped)' \
-	make -s installcheck REGRESS= ISOLATION= PROVE_FLAGS=-j2
+	make -s installcheck REGRESS= ISOLATION= PROVE_FLAGS=-j4
 ! is_wanted tap || sed -n 's/^test\/t\/\([^ ]*\) \.* \(skipped: .*\)/tap: \1 \2/p' "$work/tap.log"
 [ ! -d "$work/record" ] || ! is_wanted tap || wanted+='conform '
 suite conform 1 '' validate_record
