@@ -44,10 +44,10 @@ build/unit/%: test/unit/%.c $(PURE:%=build/unit/%.o)
 unit: $(UNIT) ## unit tests of the pure rooms, with sanitizers
 	prove --exec '' $(UNIT)
 
-# Each fuzzer for some seconds, on a copy of its corpus; fuzz_json.c makes two.  Needs clang with libFuzzer.
+# Each fuzzer for some seconds, on a copy of its corpus; fuzz_json.c makes three.  Needs clang with libFuzzer.
 FUZZ_CC = $(CLANG)
 FUZZ_SECONDS = 10
-FUZZ = $(patsubst test/fuzz/fuzz_%.c,%,$(sort $(wildcard test/fuzz/fuzz_*.c))) reply
+FUZZ = $(patsubst test/fuzz/fuzz_%.c,%,$(sort $(wildcard test/fuzz/fuzz_*.c))) reply csv
 
 build/fuzz/src/%.o: src/%.c $(PURE_HEADERS)
 	@mkdir -p $(@D)
@@ -56,8 +56,8 @@ build/fuzz/src/%.o: src/%.c $(PURE_HEADERS)
 build/fuzz/%: test/fuzz/fuzz_%.c $(PURE:%=build/fuzz/src/%.o)
 	$(FUZZ_CC) $(PURE_CFLAGS) -fsanitize=fuzzer -o $@ $^ $(PURE_LIBS)
 
-build/fuzz/reply: test/fuzz/fuzz_json.c $(PURE:%=build/fuzz/src/%.o)
-	$(FUZZ_CC) $(PURE_CFLAGS) -DCLARI_FUZZ_REPLY -fsanitize=fuzzer -o $@ $^ $(PURE_LIBS)
+build/fuzz/reply build/fuzz/csv: build/fuzz/%: test/fuzz/fuzz_json.c $(PURE:%=build/fuzz/src/%.o)
+	$(FUZZ_CC) $(PURE_CFLAGS) -DCLARI_FUZZ_$(if $(filter csv,$*),CSV,REPLY) -fsanitize=fuzzer -o $@ $^ $(PURE_LIBS)
 
 $(FUZZ:%=fuzz-%): fuzz-%: build/fuzz/%
 	rm -rf build/corpus/$* && mkdir -p build/corpus && cp -r test/fuzz/corpus/$* build/corpus/$*

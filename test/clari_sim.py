@@ -55,7 +55,11 @@ DEFAULTS = {
     # the data
     "seed": 1, "version": 0, "owners": 500, "idle_users": 1,
     "fields": None,             # ids, or {"id","name","type"}; None: <forecast>_forecast, quota
-    "shape": "v4",              # v4 | flat
+    "shape": "v4",              # v4 | flat | csv | rows: the CSV's lines as objects, whatever was asked for
+    "lines": "gathered",        # of csv and rows: gathered | by_type: all of one data type, then of the next
+    "line_end": "\r\n",
+    "columns": None,            # of csv and rows, in their order; None: Clari's own
+    "amount_format": "minus",   # of csv and rows: minus | parentheses | continental: 1.234,50, which cannot be read
     "weeks": None,              # weeks since the quarter began; None: all, 6 in the current quarter
     "amounts": "wild",          # wild | plain (two decimals, never null)
     "charset": "utf8",          # utf8 | latin1 | ascii: which characters names are made of
@@ -77,6 +81,7 @@ DEFAULTS = {
     "account_currency": "USD",  # of jobs that asked for none; null: it does not say
     "tenants": {},              # tenant -> the four above
     "rate_limit": None,         # requests of a key per second
+    "export_formats": ["JSON", "CSV"],  # that are to be had
     "crm_exports": True,        # or the tenant has no exports of crm_total and crm_closed
     "job_seconds": 0.2,         # or "hold": until released
     "queue_seconds": None,      # of these SCHEDULED, or "hold"; None: a moment
@@ -235,6 +240,16 @@ def numeric_out(literal):
     return format(abs(value) if value == 0 else value, "f")
 
 
+def for_people(literal, style, currency):
+    """An amount as Clari's CSV has it, with all of its digits."""
+    sign, digits = ("-", numeric_out(literal)[1:]) if numeric_out(literal)[0] == "-" else ("", numeric_out(literal))
+    whole, point, fraction = digits.partition(".")
+    text = CURRENCIES.get(currency, "$") + f"{int(whole):,}" + point + fraction
+    if style == "continental":
+        return sign + text.translate(str.maketrans(",.", ".,"))
+    return f"({text})" if sign and style == "parentheses" else sign + text
+
+
 def timestamp_out(ms):
     """What timestamptz_out prints in UTC."""
     if ms is None:
@@ -345,6 +360,13 @@ class Series:
 
 # ---------------------------------------------------------------- the file of an export
 
+LINE_COLUMNS = ["User", "Email", "CRM User ID", "Role", "Parent Role", "Timeframe", "Field", "Week", "Start Day", "End Day",
+                "Data Type", "Data Value"]
+# Clari's document shows the first two names; the others are made like them.
+DATA_TYPES = {"forecastValue": "Forecast Value", "isUpdated": "Forecast Updated", "quotaValue": "Quota Value",
+              "adjustmentValue": "Adjustment Value", "crmTotal": "CRM Total", "aggregationTotal": "CRM Total",
+              "crmClosed": "CRM Closed", "aggregationClosed": "CRM Closed"}
+
 class Data:
     """What one export holds.  `period` is the one answered with, which need not
     be the one asked for.  Pure: the same arguments give the same file."""
@@ -428,8 +450,58 @@ class Data:
         return any(series.owners([u]) for series in self.series.values())
 
     def owner_entries(self, u, week):
-        return {f["fieldId"]: self.series[f["fieldId"], week].record(u) for f in self.fields
-                if self.series[f["fieldId"], week].owners([u])}
+        entries = {f["fieldId"]: self.series[f["fieldId"], week].record(u) for f in self.fields
+                   if self.series[f["fieldId"], week].owners([u])}
+        return {name: e for name, e in entries.items() if not self.has_lines() or self.values(e)}
+
+    # -- lines
+
+    def has_lines(self):
+        return self.settings["shape"] in ("csv", "rows")
+
+    def values(self, entry):
+        """Data type and value of each of the entry's lines."""
+        return [(DATA_TYPES[name], name) for name in entry if name in DATA_TYPES]
+
+    def line_value(self, value):
+        if isinstance(value, Amount):
+            return for_people(value, self.settings["amount_format"], self.currency)
+        return {True: "Yes", False: "No", None: ""}[value]
+
+    def lines(self):
+        """As dicts, in the order of the file."""
+        fields, frames = {f["fieldId"]: f["fieldName"] for f in self.fields}, list(self.frames)
+        numbers = {frame["timeFrameId"]: w + 1 for w, frame in enumerate(frames)}
+        us = lambda day: day.strftime("%m/%d/%Y")
+
+        def lines_of(u, entry, kinds):
+            user, frame = self.user(u), frames[numbers[entry["timeFrameId"]] - 1]
+            head = {"User": user["name"], "Email": user["email"] or "", "CRM User ID": user["crmId"],
+                    "Role": user["hierarchyName"], "Parent Role": user["parentHierarchyName"] or "",
+                    "Timeframe": f"{self.period[5:]} FY {self.period[:4]}", "Field": fields[entry["fieldId"]],
+                    "Week": str(numbers[entry["timeFrameId"]]), "Start Day": us(frame["startDate"]),
+                    "End Day": us(frame["endDate"])}
+            for kind, name in self.values(entry):
+                if kind in kinds:
+                    yield {**head, "Data Type": kind, "Data Value": self.line_value(entry[name])}
+
+        every = list(dict.fromkeys(DATA_TYPES.values()))
+        for kinds in [every] if self.settings["lines"] == "gathered" else [[kind] for kind in every]:
+            for series in self.series.values():
+                for u in series.owners(range(self.owners)):
+                    yield from lines_of(u, series.record(u), kinds)
+
+    def line_texts(self):
+        columns = self.settings["columns"] or LINE_COLUMNS
+        if self.settings["shape"] == "rows":
+            yield "["
+            yield from commas([to_json({name: line.get(name, "") for name in columns})] for line in self.lines())
+            yield "]"
+            return
+        end = self.settings["line_end"]
+        yield csv_line(columns).rstrip("\n") + end
+        for line in self.lines():
+            yield csv_line([line.get(name, "") or None for name in columns])[:-1] + end
 
     def pivot(self, u, week, forecast_field=None, quota_field=None):
         """The five amounts of an owner in a week, or None if there is no entry."""
@@ -470,6 +542,9 @@ class Data:
         yield "".join(batch).encode()
 
     def texts(self):
+        if self.has_lines():
+            yield from self.line_texts()
+            return
         if self.settings["shape"] == "flat":
             yield '{"entries":['
             yield from commas([to_json(self.flat(u))] for u in range(self.owners) if self.has_entry(u))
@@ -558,6 +633,8 @@ def expected_rows(kind, data, forecast_field=None, quota_field=None):
         yield from _forecast_rows(data, forecast_field, quota_field)
     elif kind == "entries":
         yield from _flat_entry_rows(data) if data.settings["shape"] == "flat" else _entry_rows(data)
+    elif data.has_lines():
+        yield from _line_items(kind, data)
     elif data.settings["shape"] != "flat":
         items = {"users": data.users, "fields": lambda: data.fields, "time_periods": data.time_periods,
                  "time_frames": data.time_frames}[kind]()
@@ -572,8 +649,22 @@ def _forecast_rows(data, forecast_field, quota_field):
         for week in weeks:
             amounts = data.pivot(u, week, forecast_field, quota_field)
             if amounts:
-                yield [user["name"], user["email"], *(numeric_out(amounts[a]) for a in AMOUNTS),
+                name = user["name"] or None if data.has_lines() else user["name"]
+                yield [name, user["email"], *(numeric_out(amounts[a]) for a in AMOUNTS),
                        data.period, data.forecast]
+
+
+def _line_items(kind, data):
+    """The lists of a file that has none: users and fields of its lines, without ids."""
+    if kind == "users":
+        for u in range(data.owners):
+            if any(data.owner_entries(u, week) for week in data.weeks):
+                user = data.user(u)
+                yield [None, user["name"] or None, user["email"], None, user["crmId"], None, user["hierarchyName"], None,
+                       user["parentHierarchyName"], data.period, data.forecast]
+    elif kind == "fields":
+        for field in data.fields:
+            yield [field["fieldName"], field["fieldName"], None, data.period, data.forecast]
 
 
 def _flat_entry_rows(data):
@@ -595,6 +686,14 @@ def _entry_rows(data):
     crm = data.settings["crm_names"]
     for e in data.entries():
         user, field, frame = users[e["userId"]], fields[e["fieldId"]], frames[e["timeFrameId"]]
+        if data.has_lines():
+            if not data.values(e):
+                continue
+            # No ids, and of who did what and when nothing.
+            user = {**user, "userId": None, "name": user["name"] or None}
+            field = {"fieldId": field["fieldName"], "fieldName": field["fieldName"], "fieldType": None}
+            frame = {**frame, "timeFrameId": None}
+            e = {name: value for name, value in e.items() if name in DATA_TYPES}
         yield [data.period, data.forecast, user["userId"], user["name"], user["email"], user["crmId"],
                user["hierarchyName"], user["parentHierarchyName"], *field.values(), *frame.values(),
                *(numeric_out(e.get(a)) for a in ("forecastValue", "quotaValue", "adjustmentValue",
@@ -690,7 +789,10 @@ class Job:
         plain = self.settings["file_name"] == "plain"
         # The digits behind the period are always the same: no number of the export.
         about = "default-view" if plain else f"{self.forecast}_{self.data.period}2915"
-        return f"clari_export_{about}_{started}.json"
+        return f"clari_export_{about}_{started}.{self.file_type().lower()}"
+
+    def file_type(self):
+        return "CSV" if self.data.settings["shape"] == "csv" else "JSON"
 
     def as_json(self, request):
         """The job as Clari shows it.  What it does not know yet it leaves out."""
@@ -704,7 +806,7 @@ class Job:
                "startTime": None if state == "SCHEDULED" else ms(self.created), "endTime": end,
                "expiredTime": end and end + 30 * 86400 * 1000, "version": 1,
                "fileName": self.file_name(time.strftime("%Y%m%d_%H%M%S", time.gmtime(self.created + skew))),
-               "fileType": "JSON", "status": state, "viewed": self.downloads > 0,
+               "fileType": self.file_type(), "status": state, "viewed": self.downloads > 0,
                "cellsTruncated": bool(s["cells_truncated"]), "rowsTruncated": bool(s["rows_truncated"]),
                "downloads": self.downloads, "deliveryStatusMap": {},
                "currency": self.data.currency or s["account_currency"]}
@@ -1040,8 +1142,8 @@ class Service:
             raise refuse("type_not_supported", "CRM Totals and CRM Closed are not supported typeToExport values for Export API.")
         if not re.fullmatch("[A-Z]{3}", asked.get("currency", "USD")):
             raise refuse("bad_request", "The currency parameter is invalid.")
-        if asked.get("exportFormat", "JSON") != "JSON":
-            raise refuse("bad_request", "This export is offered as JSON only.")
+        if asked.get("exportFormat", "JSON") not in about["export_formats"]:
+            raise refuse("bad_request", f"This export is offered as {' and '.join(about['export_formats'])} only.")
         self.check_limits(key, request)
         job = self.new_job(key, forecast, asked, types, about["current_quarter"], job_faults)
         if job.settings["post_status"] != 200:
@@ -1071,6 +1173,8 @@ class Service:
         about = state.settings(forecast, period)
         if key["seed"] is not None:
             about["seed"] = key["seed"]
+        if asked.get("exportFormat") == "CSV" and about["shape"] == "v4":
+            about["shape"] = "csv"
         data = Data(forecast, period, about, types, asked.get("currency"), asked.get("includeHistorical", False),
                     asked.get("scopeId"))
         state.serial += 1
@@ -1175,7 +1279,10 @@ class Service:
     def control_expected(self, query):
         """`clari_sim.py expected` with the settings as they are now."""
         forecast, period = query.get("forecast", "net_arr"), query["period"]
-        data = Data(forecast, period, self.state.settings(forecast, period),
+        settings = self.state.settings(forecast, period)
+        if query.get("format") == "csv" and settings["shape"] == "v4":
+            settings["shape"] = "csv"
+        data = Data(forecast, period, settings,
                     query.get("types", ",".join(ALL_TYPES)).split(","), query.get("currency"),
                     query.get("historical", "") not in ("", "0", "false"), query.get("scope"))
         order = [name for name in query.get("order_by", "").split(",") if name]

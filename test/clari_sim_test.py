@@ -165,6 +165,29 @@ class TheData(unittest.TestCase):
         for user in data.users():
             "".join(filter(None, user.values())).encode("latin-1")
 
+    def test_an_export_as_csv_has_the_same_values(self):
+        amount = lambda text: Decimal(text.replace("$", "").replace(",", "").replace("(", "-").replace(")", "")) if text else None
+        for shape, lines in (("csv", "gathered"), ("csv", "by_type"), ("rows", "gathered")):
+            data = clari_sim.Data("net_arr", "2026_Q1", {"owners": 60, "shape": shape, "lines": lines, "amount_format": "parentheses"})
+            text = b"".join(data.encoded()).decode()
+            rows = json.loads(text) if shape == "rows" else list(csv.DictReader(io.StringIO(text, newline="")))
+            self.assertEqual(list(rows[0]), clari_sim.LINE_COLUMNS)
+            values = {(r["CRM User ID"], r["User"], r["Field"], r["Data Type"]): r["Data Value"] for r in rows}
+            self.assertEqual(len(values), len(rows))
+            count = 0
+            for entry in data.entries():
+                user = data.user(int(entry["userId"][-8:]))
+                field = next(f["fieldName"] for f in data.fields if f["fieldId"] == entry["fieldId"])
+                for kind, name in data.values(entry):
+                    value, shown = entry[name], values[user["crmId"], user["name"], field, kind]
+                    count += 1
+                    if name == "isUpdated":
+                        self.assertEqual(shown, {True: "Yes", False: "No", None: ""}[value])
+                    else:
+                        self.assertEqual(amount(shown), value and Decimal(value))
+            self.assertEqual(count, len(rows))
+        self.assertEqual(clari_sim.for_people("-1234.5", "continental", "EUR"), "-€1.234,5")
+
     def test_the_csv_reads_back(self):
         data = clari_sim.Data("net_arr", "2026_Q1", {"owners": 200})
         for kind, columns in clari_sim.COLUMNS.items():
@@ -306,6 +329,7 @@ class TheService(Served):
             self.assertIn(body.decode(), self.refused("post", post(body), "bad_request", "fcw"))
         self.assertIn('["quotas"]', self.refused("post", post({"typesToExport": ["quota", "quotas"]}), "bad_request", "fcw"))
         self.assertIn("currency", self.refused("post", post({"currency": "dollar"}), "bad_request", "fcw"))
+        self.set(export_formats=["JSON"])
         self.assertIn("JSON", self.refused("post", post({"exportFormat": "CSV"}), "bad_request", "fcw"))
         self.assertEqual(self.sim.control("seen")["jobs"], [])
         self.assertEqual(post({"currency": None, "scopeId": None, "timePeriod": None})[0], 200)

@@ -1,7 +1,8 @@
 /*
  * account.c
  *		What the jobs of an account have told of it: whose key it is, its
- *		organization and currency, and what Clari does not export for it.
+ *		organization and currency, and what Clari does not export for it; and what
+ *		its exports tell of the fiscal calendar.
  *
  * Runs in sessions and workers.  Its memory is bounded: the oldest facts go first.
  */
@@ -73,6 +74,26 @@ clari_cache_account(const ClariKey *account, ClariAccountFacts *facts)
 	place = find_account_locked(account);
 	if (place != NULL)
 		*facts = place->facts;
+	clari_cache_unlock();
+}
+
+/* ------- the calendar ------- */
+
+void
+clari_cache_calendar(const ClariKey *account, ClariCalendar *calendar)
+{
+	memset(calendar, 0, sizeof(*calendar));
+	clari_cache_lock(LW_SHARED);
+	for (int i = 0; i < clari_control->nslots; i++)
+	{
+		const ClariSlotShared *slot = &clari_control->slots[i];
+		const ClariRowsetMeta *meta = &slot->version.meta;
+		ClariQuarter quarter = {.first = meta->period_start, .last = meta->period_end};
+
+		if (slot->used && memcmp(&meta->account, account, sizeof(*account)) == 0 && quarter.first != CLARI_DATE_NONE &&
+			quarter.last != CLARI_DATE_NONE && clari_period_parse(meta->answered, &quarter.period))
+			clari_calendar_add(calendar, &quarter);
+	}
 	clari_cache_unlock();
 }
 

@@ -31,7 +31,8 @@ typedef enum ClariList
 	CLARI_USERS,
 	CLARI_FIELDS,
 	CLARI_TIME_PERIODS,
-	CLARI_TIME_FRAMES
+	CLARI_TIME_FRAMES,
+	CLARI_LINES /* none of them: entries of a file that is a table, positions CLARI_LINE_… */
 } ClariList;
 
 #define CLARI_LIST_COUNT 5
@@ -113,6 +114,36 @@ enum
 };
 
 #define CLARI_MAX_ATTRIBUTES CLARI_ENTRY_COUNT /* of any list */
+
+/*
+ * Positions of an entry of a CSV file, or of one whose rows are such lines as
+ * objects: its columns as texts, but for Data Type and Data Value, which are its
+ * values.  There are no ids: all that is not a value is its key.
+ */
+enum
+{
+	CLARI_LINE_USER,
+	CLARI_LINE_EMAIL,
+	CLARI_LINE_CRM_USER_ID,
+	CLARI_LINE_ROLE,
+	CLARI_LINE_PARENT_ROLE,
+	CLARI_LINE_START_DAY, /* "YYYY-MM-DD" */
+	CLARI_LINE_END_DAY,   /* the same */
+	CLARI_LINE_WEEK,
+	CLARI_LINE_TIMEFRAME,
+	CLARI_LINE_OTHERS, /* columns that nobody knows, each with its length before it */
+	CLARI_LINE_FIELD,
+	CLARI_LINE_KEYS,
+	CLARI_LINE_FORECAST_VALUE = CLARI_LINE_KEYS, /* numbers … */
+	CLARI_LINE_QUOTA_VALUE,
+	CLARI_LINE_ADJUSTMENT_VALUE,
+	CLARI_LINE_CRM_TOTAL,
+	CLARI_LINE_CRM_CLOSED,
+	CLARI_LINE_IS_UPDATED, /* … and a boolean */
+	CLARI_LINE_COUNT
+};
+
+#define CLARI_LINE_VALUES (CLARI_LINE_COUNT - CLARI_LINE_KEYS)
 
 typedef struct ClariAttribute
 {

@@ -17,6 +17,11 @@
 const char *const clari_type_names[CLARI_TYPES_COUNT] = {"forecast",   "quota",     "forecast_updated",
 														 "adjustment", "crm_total", "crm_closed"};
 
+const char *const clari_format_names[CLARI_FORMAT_COUNT] = {
+	[CLARI_FORMAT_JSON] = "json",
+	[CLARI_FORMAT_CSV] = "csv",
+};
+
 /* The text that HMAC is taken over, with the API key as its key. */
 static const char api_key_text[] = "clari_fdw api key 1";
 
@@ -74,6 +79,7 @@ clari_request_key(const ClariRequest *request, ClariKey *key, ClariError *error)
 	put_string(&encoding, request->currency, sizeof(request->currency));
 	put_string(&encoding, request->scope_id, sizeof(request->scope_id));
 	put_number(&encoding, request->include_historical ? 1 : 0);
+	put_number(&encoding, (uint32_t) request->format);
 	return digest_encoding(&encoding, key, error);
 }
 

@@ -47,6 +47,18 @@ typedef enum ClariSchedule
 	CLARI_SCHEDULE_MAX
 } ClariSchedule;
 
+/* exportFormat: what is asked for.  What comes tells by itself which it is. */
+typedef enum ClariFormat
+{
+	CLARI_FORMAT_JSON,
+	CLARI_FORMAT_CSV
+} ClariFormat;
+
+#define CLARI_FORMAT_COUNT 2
+
+/* "json", "csv": the option's words. */
+extern const char *const clari_format_names[CLARI_FORMAT_COUNT];
+
 /* What makes an export what it is: everything here is in its key. */
 typedef struct ClariRequest
 {
@@ -58,6 +70,7 @@ typedef struct ClariRequest
 	char currency[4];                    /* ISO 4217, or empty */
 	char scope_id[CLARI_NAME_SIZE];      /* or empty */
 	bool include_historical;
+	ClariFormat format;
 } ClariRequest;
 
 /* How to carry it out: not part of the identity.  Holds the secret. */

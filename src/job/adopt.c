@@ -50,12 +50,12 @@ skip_digits(const char **at)
 }
 
 /*
- * clari_export_<forecast>_<period><n>_<yyyymmdd>_<hhmmss>.json, to the last
+ * clari_export_<forecast>_<period><n>_<yyyymmdd>_<hhmmss>.json, or .csv, to the last
  * character: so forecast "net" is not taken for "net_arr", and what follows the
  * quarter's one digit can be nothing but Clari's own number.
  */
 static bool
-names_export(const char *file_name, const char *forecast, const char *period)
+names_export(const char *file_name, const char *forecast, const char *period, ClariFormat format)
 {
 	const char *at = file_name;
 
@@ -64,7 +64,7 @@ names_export(const char *file_name, const char *forecast, const char *period)
 		return false;
 	skip_digits(&at);
 	return skip_text(&at, "_") && skip_digits(&at) == 8 && skip_text(&at, "_") && skip_digits(&at) == 6 &&
-		   strcmp(at, ".json") == 0;
+		   skip_text(&at, ".") && strcmp(at, clari_format_names[format]) == 0;
 }
 
 bool
@@ -134,7 +134,8 @@ clari_adopt_add(void *arg, const ClariListedJob *job)
 	const ClariSought *sought = &adoption->sought;
 	bool named = job->file_name[0] != '\0';
 
-	if (!adoption->possible || (named && !names_export(job->file_name, sought->request->forecast, sought->period)))
+	if (!adoption->possible ||
+		(named && !names_export(job->file_name, sought->request->forecast, sought->period, sought->request->format)))
 		return true;
 	if (sought->known == NULL)
 	{

@@ -3,7 +3,8 @@
  *		JSON, the export file: see json.h (the replies are in reply.c).
  *
  * Runs in the worker, in unit tests and in fuzzers; raises nothing, takes no
- * lock.  framing.c checks the file's bytes and cuts them into elements;
+ * lock.  What comes tells which shape it is of: an object of lists, a list of
+ * lines, or CSV (csv.c); lines are gathered by line.c.  Of JSON, framing.c checks the file's bytes and cuts them into elements;
  * here json-c reads one element at a time, and its members become values by
  * the attributes of their list.  Values point into json-c's object: nothing is
  * copied but the text of integers, and what is written as JSON again.
@@ -46,6 +47,13 @@ struct ClariDocument
 	ClariItemSink sink;
 	void *arg;
 	ClariFraming framing;
+	ClariCsv csv;
+	bool is_csv;
+	int columns[CLARI_CSV_COLUMNS];     /* of CSV: CLARI_LINE_… or CLARI_COLUMN_…, by place */
+	ClariText names[CLARI_CSV_COLUMNS]; /* of columns that nobody knows; malloc'd, or NULL */
+	int ncolumns;                       /* 0: the header is yet to come */
+	ClariLines *lines;                  /* of CSV, or of a list of lines */
+	uint64_t bytes;
 	json_tokener *tokener;
 	json_object *keys; /* of the document's object so far: a set */
 	int list;          /* the list being read, or CLARI_NO_LIST */
@@ -73,15 +81,18 @@ describe_place(const ClariDocument *document, uint64_t offset, bool in_item, cha
 	const ClariFraming *framing = &document->framing;
 	unsigned long long byte = (unsigned long long) offset;
 	unsigned long long items = (unsigned long long) framing->elements;
+	char list[64] = "";
 
-	if (!framing->is_list || framing->depth < 2)
+	if (framing->is_list && !framing->is_array)
+		snprintf(list, sizeof(list), " of list \"%s\"", clari_lists[document->list].key);
+	if (document->is_csv)
+		snprintf(place, PLACE_SIZE, "in line %llu of the file", (unsigned long long) document->csv.line);
+	else if (!framing->is_list || framing->depth < 2)
 		snprintf(place, PLACE_SIZE, "at byte %llu of the file", byte);
 	else if (in_item || framing->gathering)
-		snprintf(place, PLACE_SIZE, "in item %llu of list \"%s\", at byte %llu of the file", items + !in_item,
-				 clari_lists[document->list].key, byte);
+		snprintf(place, PLACE_SIZE, "in item %llu%s, at byte %llu of the file", items + !in_item, list, byte);
 	else
-		snprintf(place, PLACE_SIZE, "after item %llu of list \"%s\", at byte %llu of the file", items,
-				 clari_lists[document->list].key, byte);
+		snprintf(place, PLACE_SIZE, "after item %llu%s, at byte %llu of the file", items, list, byte);
 }
 
 /* Fails at the byte where the framing stands; what is a noun phrase. */
@@ -168,17 +179,24 @@ name_of_bytes(const unsigned char *head, size_t length)
 	return nuls == 2 && (head[0] == '\0') == (head[2] == '\0') ? "UTF-16 does" : NULL;
 }
 
+/* Are there two commas, as in a line of CSV? */
+static bool
+is_line_of_csv(const char *text)
+{
+	const char *comma = strchr(text, ',');
+
+	return comma != NULL && strchr(comma + 1, ',') != NULL;
+}
+
 /* What a text in UTF-8 is that begins so; NULL: nothing that we know. */
 static const char *
 name_of_text(const char *text)
 {
-	const char *comma = strchr(text, ',');
-
 	if (*text == '<')
 		return "a web page does";
 	if (*text == '[')
 		return "a list does";
-	return comma != NULL && strchr(comma + 1, ',') != NULL ? "CSV does" : NULL;
+	return is_line_of_csv(text) ? "CSV does" : NULL;
 }
 
 /*
@@ -229,6 +247,16 @@ fail_foreign(ClariDocument *document)
 	clari_error_detail(&document->error, "It begins with the bytes%s, %s%s.", bytes, name == NULL ? "" : "as ",
 					   name == NULL ? "not with a brace" : name);
 	return false;
+}
+
+/* Is it CSV after all? */
+static bool
+begins_as_csv(const ClariDocument *document)
+{
+	char text[SHOWN + sizeof("…")] = "";
+
+	return name_of_bytes(document->head, document->head_length) == NULL && read_text(document, text) && *text != '<' &&
+		   *text != '[' && *text != '{' && is_line_of_csv(text);
 }
 
 /* ------- an item's members ------- */
@@ -777,6 +805,81 @@ parse_text(ClariDocument *document)
 	return NULL;
 }
 
+/* What lines.c or the sink has not taken, at the place of the line. */
+static bool
+fail_line(ClariDocument *document, uint64_t offset)
+{
+	char place[PLACE_SIZE];
+
+	describe_place(document, offset, true, place);
+	document->failed = true;
+	clari_error_add_detail(&document->error, "It is %s.", place);
+	return false;
+}
+
+/* Puts a member of a line into it; the integers' room of its column is the cell's, if it is one. */
+static bool
+put_member(ClariDocument *document, int column, const ClariText *name, json_object *object)
+{
+	bool is_value = column == CLARI_COLUMN_DATA_VALUE;
+	ClariText cell = {"", 0};
+	ClariValue number;
+	bool is_integer;
+	size_t length;
+
+	switch (json_object_get_type(object))
+	{
+		case json_type_null:
+			break;
+		case json_type_string:
+			cell = (ClariText){json_object_get_string(object), (uint32_t) json_object_get_string_len(object)};
+			break;
+		case json_type_boolean:
+			cell = json_object_get_boolean(object) ? (ClariText){"true", 4} : (ClariText){"false", 5};
+			break;
+		case json_type_int:
+			set_integer(&number, document->integers[column], json_object_get_int64(object));
+			cell = (ClariText){number.data, number.length};
+			break;
+		case json_type_double:
+			cell.data = double_text(object, &length, &is_integer);
+			if (cell.data == NULL)
+				return fail_memory(document);
+			cell.length = (uint32_t) length;
+			break;
+		default:
+			return fail_item(document, "the export file holds a value of the wrong type",
+							 "Attribute \"%s\" is %s instead of a string", name->data,
+							 name_of_type(json_object_get_type(object)));
+	}
+	if (is_value && (json_object_is_type(object, json_type_int) || json_object_is_type(object, json_type_double)))
+		clari_lines_is_number(document->lines);
+	return clari_lines_put(document->lines, column, name, &cell) || fail_memory(document);
+}
+
+/* A line as an object. */
+static bool
+take_row(ClariDocument *document, json_object *item)
+{
+	bool seen[CLARI_COLUMN_COUNT] = {false};
+
+	if (document->lines == NULL && (document->lines = clari_lines_open(document->sink, document->arg)) == NULL)
+		return fail_memory(document);
+	clari_lines_begin(document->lines);
+	for (struct lh_entry *member = first_member(item); member != NULL; member = member->next)
+	{
+		ClariText name = {lh_entry_k(member), (uint32_t) strlen(lh_entry_k(member))};
+		int column = clari_lines_find_column(&name);
+
+		if (column != CLARI_LINE_OTHERS && seen[column])
+			return fail_item(document, "the export file gives a column twice", "An item has \"%s\" twice", name.data);
+		seen[column] = true;
+		if (!put_member(document, column, &name, lh_entry_v(member)))
+			return false;
+	}
+	return clari_lines_take(document->lines, &document->error) || fail_line(document, document->framing.begun);
+}
+
 static bool
 take_item(ClariDocument *document, json_object *item)
 {
@@ -785,6 +888,8 @@ take_item(ClariDocument *document, json_object *item)
 
 	if (members != framing->members)
 		return fail_item(document, "the export file gives a key twice", "A duplicate key");
+	if (framing->is_array)
+		return take_row(document, item);
 	if (!set_values(document, item))
 		return false;
 	if (!document->sink(document->arg, (ClariList) document->list, document->values, &document->error))
@@ -853,6 +958,7 @@ clari_document_open(ClariItemSink sink, void *arg)
 	document->arg = arg;
 	document->list = CLARI_NO_LIST;
 	clari_framing_open(&document->framing);
+	clari_csv_open(&document->csv);
 	document->tokener = json_tokener_new_ex(CLARI_ELEMENT_DEPTH + 2);
 	document->keys = json_object_new_object();
 	if (document->tokener == NULL || document->keys == NULL)
@@ -895,6 +1001,124 @@ take_frames(ClariDocument *document)
 	}
 }
 
+/* ------- CSV ------- */
+
+/* Notes which columns there are.  All must be there: without one, what it tells apart would be taken for the same. */
+static bool
+take_header(ClariDocument *document)
+{
+	const ClariCsv *csv = &document->csv;
+	bool seen[CLARI_COLUMN_COUNT] = {false};
+
+	for (int i = 0; i < csv->ncells; i++)
+	{
+		int column = clari_lines_find_column(&csv->cells[i]);
+		char *name;
+
+		document->columns[i] = column;
+		if (column != CLARI_LINE_OTHERS && seen[column])
+			return fail_item(document, "the export file gives a column twice", "Its header has \"%s\" twice",
+							 clari_lines_column_name(column));
+		seen[column] = true;
+		if (column != CLARI_LINE_OTHERS)
+			continue;
+		name = malloc(csv->cells[i].length + 1);
+		if (name == NULL)
+			return fail_memory(document);
+		memcpy(name, csv->cells[i].data, csv->cells[i].length);
+		document->names[i] = (ClariText){name, csv->cells[i].length};
+	}
+	for (int column = 0; column < CLARI_COLUMN_COUNT; column++)
+		if (!seen[column] && column != CLARI_LINE_OTHERS)
+		{
+			fail_foreign(document);
+			snprintf(document->error.message, sizeof(document->error.message),
+					 "the export file is CSV without column \"%s\"", clari_lines_column_name(column));
+			return false;
+		}
+	document->ncolumns = csv->ncells;
+	return true;
+}
+
+static bool
+take_line(ClariDocument *document)
+{
+	const ClariCsv *csv = &document->csv;
+
+	if (document->ncolumns == 0)
+		return take_header(document);
+	if (csv->ncells != document->ncolumns)
+		return fail_item(document, "the export file is not valid CSV", "A line has %d cells instead of %d", csv->ncells,
+						 document->ncolumns);
+	clari_lines_begin(document->lines);
+	for (int i = 0; i < csv->ncells; i++)
+		if (!clari_lines_put(document->lines, document->columns[i], &document->names[i], &csv->cells[i]))
+			return fail_memory(document);
+	return clari_lines_take(document->lines, &document->error) || fail_line(document, 0);
+}
+
+/* Handles what was fed, or at the end what is left; false once the document has failed. */
+static bool
+take_lines(ClariDocument *document, bool at_end)
+{
+	ClariCsv *csv = &document->csv;
+
+	for (;;)
+	{
+		switch (at_end ? clari_csv_end(csv) : clari_csv_next(csv))
+		{
+			case CLARI_FRAME_MORE:
+				return true;
+			case CLARI_FRAME_BROKEN:
+				return fail_item(document, "the export file is not valid CSV", "%s", csv->problem);
+			case CLARI_FRAME_TOO_LARGE:
+				fail_item(document, "the export file has a line that is too large", "More than 1 MB");
+				document->error.code = CLARI_ERROR_LIMIT;
+				return false;
+			case CLARI_FRAME_NO_MEMORY:
+				return fail_memory(document);
+			default:
+				if (!take_line(document))
+					return false;
+		}
+	}
+}
+
+/* The head of a file that is not JSON is there, and what follows it: CSV is read from its beginning. */
+static void
+take_foreign(ClariDocument *document, const char *rest, size_t length)
+{
+	if (!begins_as_csv(document))
+	{
+		fail_foreign(document);
+		return;
+	}
+	document->is_csv = true;
+	document->lines = clari_lines_open(document->sink, document->arg);
+	if (document->lines == NULL)
+	{
+		fail_memory(document);
+		return;
+	}
+	clari_csv_feed(&document->csv, (const char *) document->head, document->head_length);
+	if (!take_lines(document, false) || length == 0)
+		return;
+	clari_csv_feed(&document->csv, rest, length);
+	take_lines(document, false);
+}
+
+/* What is not complete when the bytes end, if they are of lines. */
+static void
+finish_lines(ClariDocument *document)
+{
+	if (document->is_csv && !take_lines(document, true))
+		return;
+	if (document->is_csv && document->ncolumns == 0)
+		fail_foreign(document);
+	else if (document->lines != NULL && !clari_lines_finish(document->lines, &document->error))
+		fail_line(document, document->bytes);
+}
+
 bool
 clari_document_push(ClariDocument *document, const char *bytes, size_t length, ClariError *error)
 {
@@ -904,14 +1128,20 @@ clari_document_push(ClariDocument *document, const char *bytes, size_t length, C
 
 		memcpy(document->head + document->head_length, bytes, more);
 		document->head_length += more;
-		if (!document->is_foreign)
+		document->bytes += length;
+		if (document->is_csv)
+		{
+			clari_csv_feed(&document->csv, bytes, length);
+			take_lines(document, false);
+		}
+		else if (!document->is_foreign)
 		{
 			clari_framing_feed(&document->framing, bytes, length);
 			take_frames(document);
 		}
 		/* This waits until all of the head is there, so that the error does not depend on the cuts. */
-		if (document->is_foreign && document->head_length == HEAD_SIZE)
-			fail_foreign(document);
+		if (document->is_foreign && !document->is_csv && document->head_length == HEAD_SIZE)
+			take_foreign(document, bytes + more, length - more);
 	}
 	if (document->failed && error != NULL)
 		*error = document->error;
@@ -921,8 +1151,11 @@ clari_document_push(ClariDocument *document, const char *bytes, size_t length, C
 bool
 clari_document_finish(ClariDocument *document, ClariError *error)
 {
-	if (!document->failed && document->is_foreign)
-		fail_foreign(document);
+	if (!document->failed && document->is_foreign && !document->is_csv)
+		take_foreign(document, NULL, 0);
+	if (!document->failed &&
+		(document->is_csv || (document->lines != NULL && clari_framing_complete(&document->framing))))
+		finish_lines(document);
 	else if (!document->failed && document->head_length == 0)
 	{
 		document->failed = true;
@@ -938,6 +1171,8 @@ clari_document_finish(ClariDocument *document, ClariError *error)
 		clari_error_set(&document->error, CLARI_ERROR_DATA, "the export file ends too early");
 		clari_error_detail(&document->error, "It ends %s.", place);
 	}
+	else if (!document->failed && document->framing.is_array)
+		fail_foreign(document); /* an empty list does not tell what it is a list of */
 	else if (!document->failed && !document->has_entries)
 	{
 		document->failed = true;
@@ -954,15 +1189,13 @@ clari_document_finish(ClariDocument *document, ClariError *error)
 uint64_t
 clari_document_entries(const ClariDocument *document)
 {
-	return document->entries;
+	return document->lines != NULL ? clari_lines_entries(document->lines) : document->entries;
 }
 
 uint64_t
 clari_document_bytes(const ClariDocument *document)
 {
-	const ClariFraming *framing = &document->framing;
-
-	return framing->base + (uint64_t) (framing->end - framing->chunk);
+	return document->bytes;
 }
 
 void
@@ -971,6 +1204,10 @@ clari_document_close(ClariDocument *document)
 	if (document == NULL)
 		return;
 	clari_framing_close(&document->framing);
+	clari_csv_close(&document->csv);
+	clari_lines_close(document->lines);
+	for (int i = 0; i < CLARI_CSV_COLUMNS; i++)
+		free((void *) document->names[i].data);
 	if (document->tokener != NULL)
 		json_tokener_free(document->tokener);
 	json_object_put(document->keys);

@@ -14,8 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "json/json.h" /* for CLARI_MAX_ELEMENT_SIZE alone */
-
 enum
 {
 	AT_START, /* before the document's object */
@@ -377,7 +375,7 @@ close_level(ClariFraming *framing, const char *byte, ClariFrame *frame)
 	if (*byte != framing->closing[framing->depth - 1])
 		return broken(framing, byte, "A missing comma or closing bracket");
 	framing->depth--;
-	framing->state = framing->depth == 0 ? AT_END : AFTER_VALUE;
+	framing->state = framing->depth == (framing->is_array ? 1 : 0) ? AT_END : AFTER_VALUE;
 	if (framing->gathering && framing->depth == 2)
 		*frame = CLARI_FRAME_ELEMENT;
 	return byte + 1;
@@ -442,6 +440,15 @@ begin_key(ClariFraming *framing, const char *byte)
 	return byte + 1;
 }
 
+/* A list in place of the object is read as if it were the one member of an object without end. */
+static const char *
+begin_array(ClariFraming *framing, const char *byte)
+{
+	framing->is_array = framing->is_list = framing->is_needed = true;
+	framing->closing[framing->depth++] = '\0';
+	return open_level(framing, byte);
+}
+
 /* A byte order mark is tolerated in front of everything, then the object must open. */
 static const char *
 begin_document(ClariFraming *framing, const char *byte)
@@ -452,6 +459,8 @@ begin_document(ClariFraming *framing, const char *byte)
 		framing->bom++;
 		return byte + 1;
 	}
+	if (*byte == '[' && framing->bom % 3 == 0)
+		return begin_array(framing, byte);
 	if (*byte != '{' || framing->bom % 3 != 0)
 		return broken(framing, byte, "A document that is not an object");
 	return open_level(framing, byte);

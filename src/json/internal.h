@@ -1,6 +1,6 @@
 /*
  * internal.h
- *		The bytes of an export file, cut into its elements; private to json.
+ *		The bytes of an export file, cut into its elements or lines; private to json.
  *
  * A strict reading of RFC 8259 over bytes that arrive in any pieces: it refuses
  * what json-c would let through, and hands out each top-level key and each
@@ -13,6 +13,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "json/json.h"
 
 #define CLARI_ELEMENT_DEPTH 16 /* how deep objects and arrays may be nested in an element, itself counted */
 #define CLARI_MEMBER_DEPTH 64  /* the same in the value of a member that is no list */
@@ -36,6 +38,7 @@ typedef struct ClariFraming
 	uint8_t state;
 	uint8_t number;                       /* the state within a number's grammar */
 	bool in_key;                          /* the string being read is a key */
+	bool is_array;                        /* the document is not an object, but a list (read) */
 	bool is_list;                         /* the top-level member being read is a list (read) */
 	bool is_needed;                       /* the list must not be null */
 	int depth;                            /* how many objects and arrays are open */
@@ -91,12 +94,128 @@ extern ClariFrame clari_framing_next(ClariFraming *framing);
 /* Says of the key just read whether its value must be a list of objects; one that is not needed may be null. */
 extern void clari_framing_expect(ClariFraming *framing, bool is_list, bool is_needed);
 
-/* Is the document's object closed? */
+/* Is the document's object, or list, closed? */
 extern bool clari_framing_complete(const ClariFraming *framing);
 
 /* The first byte not read, or the one that broke it, counted from the file's first. */
 extern uint64_t clari_framing_offset(const ClariFraming *framing);
 
 extern void clari_framing_close(ClariFraming *framing);
+
+/* ------- CSV (csv.c): RFC 4180 over bytes that arrive in any pieces ------- */
+
+#define CLARI_CSV_COLUMNS 64
+
+typedef struct ClariText
+{
+	const char *data;
+	uint32_t length;
+} ClariText;
+
+/* Where a cell is in its line's bytes. */
+typedef struct ClariCsvCell
+{
+	uint32_t begin;
+	uint32_t end;
+	bool is_doubled; /* it holds quotes, which are doubled */
+} ClariCsvCell;
+
+/* Set up and read by the functions below; document.c reads the fields marked so. */
+typedef struct ClariCsv
+{
+	uint8_t state;
+	uint8_t bom; /* bytes of a byte order mark seen */
+	ClariCsvCell places[CLARI_CSV_COLUMNS];
+	ClariText cells[CLARI_CSV_COLUMNS]; /* of the last line, valid until the next call (read) */
+	int ncells;                         /* (read) */
+	uint64_t line;                      /* where the last one begins, counted from 1 (read) */
+	uint64_t next_line;
+	const char *problem; /* a noun phrase without full stop (read) */
+
+	/* the bytes fed */
+	const char *chunk;
+	const char *next; /* first byte not yet read */
+	const char *end;
+	uint64_t base; /* the chunk's offset in the file */
+
+	/* the line being read */
+	const char *run; /* its bytes in this chunk that are not in the buffer yet */
+	uint64_t begun;  /* its offset in the file */
+	char *buffer;    /* its bytes from earlier chunks; malloc'd, reused */
+	size_t used;
+	size_t size;
+	char *quoted; /* its cells that held doubled quotes; malloc'd, reused */
+	size_t quoted_size;
+} ClariCsv;
+
+/* Nothing fed yet.  Allocates nothing. */
+extern void clari_csv_open(ClariCsv *csv);
+
+/* The next bytes; they must stay until clari_csv_next() says MORE. */
+extern void clari_csv_feed(ClariCsv *csv, const char *bytes, size_t length);
+
+/*
+ * Reads on to the end of the next line that is not empty: CLARI_FRAME_ELEMENT,
+ * its cells are then in cells; they are valid UTF-8 without NUL.  Or MORE, BROKEN,
+ * TOO_LARGE (a line over CLARI_MAX_ELEMENT_SIZE), NO_MEMORY, after which it must
+ * not be called again.
+ */
+extern ClariFrame clari_csv_next(ClariCsv *csv);
+
+/* The same where no bytes follow: the last line need not end. */
+extern ClariFrame clari_csv_end(ClariCsv *csv);
+
+/* The first byte not read, or the one that broke it, counted from the file's first. */
+extern uint64_t clari_csv_offset(const ClariCsv *csv);
+extern void clari_csv_close(ClariCsv *csv);
+
+/* ------- lines (line.c): an entry's data types, one a line, gathered ------- */
+
+/* The columns of a line. */
+enum
+{
+	CLARI_COLUMN_DATA_TYPE = CLARI_LINE_KEYS, /* behind those that are an entry's key */
+	CLARI_COLUMN_DATA_VALUE,
+	CLARI_COLUMN_COUNT
+};
+
+typedef struct ClariLines ClariLines;
+
+/* NULL when memory is out.  The caller's until clari_lines_close(), which takes NULL. */
+extern ClariLines *clari_lines_open(ClariItemSink sink, void *arg);
+
+/* The column of that name, whatever its case, spaces and underscores; CLARI_LINE_OTHERS: one that nobody knows. */
+extern int clari_lines_find_column(const ClariText *name);
+
+/* The column's name as Clari writes it. */
+extern const char *clari_lines_column_name(int column);
+
+/* A line begins; puts a cell into it, which must stay until clari_lines_take(); name is for columns that nobody knows. */
+extern void clari_lines_begin(ClariLines *lines);
+extern bool clari_lines_put(ClariLines *lines, int column, const ClariText *name, const ClariText *cell);
+
+/* Says that the line's Data Value is the text of a JSON number, and not formatted for people. */
+extern void clari_lines_is_number(ClariLines *lines);
+
+/*
+ * The line is complete.  Lines of one entry that follow each other are gathered,
+ * and the entry goes to the sink, as of CLARI_LINES, when another begins.  False
+ * with CLARI_ERROR_DATA and what is wrong, for a value that cannot be read
+ * exactly; out of memory; or the sink's own error.
+ */
+extern bool clari_lines_take(ClariLines *lines, ClariError *error);
+
+/* There are no more of them.  False as above. */
+extern bool clari_lines_finish(ClariLines *lines, ClariError *error);
+
+/* Entries that went to the sink so far. */
+extern uint64_t clari_lines_entries(const ClariLines *lines);
+extern void clari_lines_close(ClariLines *lines);
+
+/* Of what people are shown as an amount: the number's text, in space of as many bytes, and its length; 0: it is none. */
+extern size_t clari_amount_read(const char *text, size_t length, char *number);
+
+/* The same of a day, MM/DD/YYYY, as YYYY-MM-DD; false: it is none. */
+extern bool clari_day_read(const char *text, size_t length, char day[10]);
 
 #endif /* CLARI_JSON_INTERNAL_H */

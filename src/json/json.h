@@ -1,7 +1,7 @@
 /*
  * json.h
- *		JSON: the export file, pushed in as bytes; Clari's small replies; the
- *		bodies we send.  The only room that knows json-c.
+ *		JSON and CSV: the export file, pushed in as bytes; Clari's small replies;
+ *		the bodies we send.  The only room that knows json-c.
  *
  * Pure: malloc only, no clock, no HTTP, no PostgreSQL.  json-c is lenient where
  * money must not be, so the framing refuses what it lets through: NaN and
@@ -29,7 +29,10 @@
  * is then the value's JSON: compact, nothing escaped that need not be, numbers
  * as they were written; and a BOOL, DATE or TIMESTAMP is UNEXPECTED.  An id may
  * be an integer too.  An attribute that comes under its key and its alias has
- * the same value under both, or one is null.  False with the error filled stops
+ * the same value under both, or one is null.  An entry of a file of lines is of
+ * list CLARI_LINES, and values has CLARI_LINE_COUNT elements: keys STRINGs, days
+ * as "YYYY-MM-DD", the field never NULL; then NUMBERs and a BOOL.  It may come in
+ * several pieces, of which each has some of its values.  False with the error filled stops
  * the document; where its detail is empty, the item's place becomes the detail.
  */
 typedef bool (*ClariItemSink)(void *arg, ClariList list, const ClariValue *values, ClariError *error);
@@ -55,7 +58,11 @@ extern ClariDocument *clari_document_open(ClariItemSink sink, void *arg);
  */
 extern bool clari_document_push(ClariDocument *document, const char *bytes, size_t length, ClariError *error);
 
-/* Says that all bytes were pushed.  False if the document is not complete, or had no list "entries". */
+/*
+ * Says that all bytes were pushed.  False if the document is not complete, or had no
+ * list "entries" where it is an object.  A document is what it begins as: an object, a
+ * list of lines, or CSV.
+ */
 extern bool clari_document_finish(ClariDocument *document, ClariError *error);
 
 extern uint64_t clari_document_entries(const ClariDocument *document);

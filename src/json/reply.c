@@ -537,6 +537,7 @@ clari_json_export_body(const ClariRequest *request, ClariSchedule schedule)
 {
 	static const char *const schedules[] = {
 		[CLARI_SCHEDULE_NONE] = "NONE", [CLARI_SCHEDULE_ONCE] = "ONCE", [CLARI_SCHEDULE_MAX] = "MAX"};
+	static const char *const formats[] = {[CLARI_FORMAT_JSON] = "JSON", [CLARI_FORMAT_CSV] = "CSV"};
 	json_object *body = json_object_new_object();
 	const char *text;
 	char *copy = NULL;
@@ -547,7 +548,7 @@ clari_json_export_body(const ClariRequest *request, ClariSchedule schedule)
 		add_text(body, "scopeId", request->scope_id) && add_text(body, "currency", request->currency) &&
 		add_text(body, "schedule", schedules[schedule]) &&
 		add(body, "includeHistorical", json_object_new_boolean(request->include_historical)) &&
-		add_text(body, "exportFormat", "JSON"))
+		add_text(body, "exportFormat", formats[request->format]))
 	{
 		text = json_object_to_json_string_ext(body, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
 		copy = text == NULL ? NULL : strdup(text);

@@ -67,6 +67,7 @@ static const ClariOption option_table[] = {
 	{"currency", AT_TABLES, clari_option_set_currency, .offset = FIELD(request.currency)},
 	{"scope_id", AT_TABLES, clari_option_set_text, .offset = FIELD(request.scope_id), .max = CLARI_NAME_SIZE},
 	{"include_historical", AT_TABLES, clari_option_set_bool, .offset = FIELD(request.include_historical), .preset = "false"},
+	{"format", AT_TABLES, clari_option_set_format, .offset = FIELD(request.format), .preset = "json"},
 	{"schedule", AT_TABLES, clari_option_set_schedule, .offset = FIELD(transport.schedule), .preset = "NONE"},
 	{"forecast_name", AT_TABLES, clari_option_set_string, .offset = FIELD(forecast_name), .max = CLARI_NAME_SIZE},
 	{"forecast_field", AT_TABLES, clari_option_set_string, .offset = FIELD(forecast_field), .max = CLARI_NAME_SIZE},

@@ -200,6 +200,19 @@ clari_option_set_object(const ClariOption *option, const char *text, void *targe
 }
 
 void
+clari_option_set_format(const ClariOption *option, const char *text, void *target)
+{
+	for (int format = 0; format < CLARI_FORMAT_COUNT; format++)
+		if (pg_strcasecmp(text, clari_format_names[format]) == 0)
+		{
+			if (target != NULL)
+				*(ClariFormat *) target = format;
+			return;
+		}
+	clari_option_refuse(option, text, "json or csv", NULL);
+}
+
+void
 clari_option_set_schedule(const ClariOption *option, const char *text, void *target)
 {
 	static const char *const names[] = {

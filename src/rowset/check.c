@@ -93,7 +93,7 @@ check_meta(const ClariRowsetMeta *meta, ClariError *error)
 		!has_end(meta->requested, sizeof(meta->requested)) || !has_end(meta->job_id, sizeof(meta->job_id)) ||
 		!has_end(meta->answered, sizeof(meta->answered)))
 		return corrupt(error, "A text of the trailer has no end.");
-	if ((meta->flags & ~(uint32_t) ALL_FLAGS) != 0)
+	if ((meta->flags & ~(uint32_t) ALL_FLAGS) != 0 || meta->unused != 0)
 		return corrupt(error, "The trailer has unknown flags.");
 	return true;
 }

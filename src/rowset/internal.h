@@ -139,4 +139,31 @@ extern bool clari_group_put_row(ClariGroup *group, const ClariCell *cells, bool 
 extern bool clari_group_flush(ClariGroup *group, ClariError *error);
 extern void clari_group_close(ClariGroup *group);
 
+/* ------- lines (line.c): entries of a file that has no ids ------- */
+
+typedef struct ClariLineWriter ClariLineWriter;
+
+/* As clari_rowset_writer_open() and …_set_calendar() say.  NULL when memory is out.  The caller's until close, which takes NULL. */
+extern ClariLineWriter *clari_line_writer_open(const ClariRowsetOutput *output, const char *requested,
+											   const ClariCalendar *calendar, size_t memory);
+
+/*
+ * Takes an entry, or some of its values: values by CLARI_LINE_…, of which the
+ * field is not NULL, days are days and numbers numbers.  False: the fiscal
+ * calendar, which tells the quarter, is not known; CLARI_ERROR_LIMIT for too many
+ * fields; as clari_sorter_add().
+ */
+extern bool clari_line_writer_add(ClariLineWriter *writer, const ClariValue *values, ClariError *error);
+
+/*
+ * Which quarter the lines are of, after the last: of meta, sets answered, its days
+ * and CLARI_ROWSET_WRONG_PERIOD if nothing is of what was requested.  False with
+ * CLARI_ERROR_DATA where the lines do not tell.
+ */
+extern bool clari_line_writer_answer(const ClariLineWriter *writer, ClariRowsetMeta *meta, ClariError *error);
+
+/* Writes the rows.  False with CLARI_ERROR_DATA for an entry that has a value twice, and not the same; as the sorter and groups. */
+extern bool clari_line_writer_write(ClariLineWriter *writer, ClariSink *sink, ClariError *error);
+extern void clari_line_writer_close(ClariLineWriter *writer);
+
 #endif /* CLARI_ROWSET_INTERNAL_H */

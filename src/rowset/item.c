@@ -10,10 +10,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "clari/calendar.h"
+
 #define SHOWN 60         /* so many bytes are shown of what is not what its attribute must be */
 #define LONG_LENGTH 0xFF /* this length byte in a packed item says that four bytes with the length follow */
 
-#define EPOCH_DAYS 730119              /* 2000-01-01 counted from 0001-01-01 */
 #define EPOCH_MS INT64_C(946684800000) /* 2000-01-01 counted from 1970-01-01 */
 /* PostgreSQL's MIN_TIMESTAMP and END_TIMESTAMP (datatype/timestamp.h), in ms */
 #define MIN_TIMESTAMP_MS INT64_C(-211813488000000)
@@ -33,46 +34,6 @@ reject(ClariError *error, const ClariAttribute *attribute, const ClariValue *val
 	else
 		clari_error_detail(error, "\"%s\" must be %s, but is a %s.", attribute->key, expected, kinds[value->kind]);
 	return false;
-}
-
-/* Reads exactly ndigits decimal digits. */
-static bool
-read_digits(const char *text, int ndigits, int *number)
-{
-	*number = 0;
-	for (int i = 0; i < ndigits; i++)
-	{
-		if (text[i] < '0' || text[i] > '9')
-			return false;
-		*number = *number * 10 + (text[i] - '0');
-	}
-	return true;
-}
-
-/* Reads "YYYY-MM-DD", perhaps with a time behind a 'T', as days from 2000-01-01. */
-static bool
-read_date(const char *text, size_t length, int64_t *days)
-{
-	static const int month_days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-	int year;
-	int month;
-	int day;
-	int before;
-	bool leap;
-
-	if (length < 10 || (length > 10 && text[10] != 'T') || text[4] != '-' || text[7] != '-' ||
-		!read_digits(text, 4, &year) || !read_digits(text + 5, 2, &month) || !read_digits(text + 8, 2, &day))
-		return false;
-	if (year < 1 || month < 1 || month > 12 || day < 1)
-		return false;
-	leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
-	if (day > month_days[month - 1] + (leap && month == 2 ? 1 : 0))
-		return false;
-	before = year - 1;
-	*days = INT64_C(365) * before + before / 4 - before / 100 + before / 400 + day - 1 - EPOCH_DAYS;
-	for (int i = 0; i < month - 1; i++)
-		*days += month_days[i] + (leap && i == 1 ? 1 : 0);
-	return true;
 }
 
 /* Reads an integer of epoch milliseconds as µs from 2000-01-01, within timestamptz's range. */
@@ -228,7 +189,7 @@ clari_item_read(ClariItem *item, ClariList list, const ClariValue *values, Clari
 		if (attribute->type == CLARI_BOOL && !read_bool(value, &item->fixed[i]))
 			return reject(error, attribute, value, "true or false");
 		if (attribute->type == CLARI_DATE &&
-			(value->kind != CLARI_VALUE_STRING || !read_date(value->data, value->length, &item->fixed[i])))
+			(value->kind != CLARI_VALUE_STRING || !clari_date_read(value->data, value->length, &item->fixed[i])))
 			return reject(error, attribute, value, "a date YYYY-MM-DD");
 		if (attribute->type == CLARI_TIMESTAMP &&
 			(!textual || !read_timestamp(value->data, value->length, &item->fixed[i])))

@@ -28,9 +28,10 @@
 
 #include "base/error.h"
 #include "clari/attribute.h"
+#include "clari/calendar.h"
 #include "clari/request.h"
 
-#define CLARI_ROWSET_MAGIC "CLARIRS3"             /* the digit is the format's version */
+#define CLARI_ROWSET_MAGIC "CLARIRS4"             /* the digit is the format's version */
 #define CLARI_GROUP_ROWS 2048                     /* a group of so many rows is closed at the next end of a run */
 #define CLARI_GROUP_BYTES (4 * 1024 * 1024)       /* so is a group of about so many bytes */
 #define CLARI_GROUP_MAX_BYTES (64 << 20)          /* no group is longer: what a reader must have room for */
@@ -86,6 +87,7 @@ typedef struct ClariRowsetMeta
 {
 	/* These are given by the caller of clari_rowset_writer_finish(). */
 	ClariKey key;
+	ClariKey account;    /* whose calendar the quarter's days are of */
 	uint64_t generation; /* tells versions of the same key apart */
 	char base_url[CLARI_URL_SIZE];
 	char forecast[CLARI_NAME_SIZE];
@@ -97,7 +99,9 @@ typedef struct ClariRowsetMeta
 	int64_t closed_period_ttl; /* µs: how long, if its quarter was over */
 	/* These are found by the writer, but for CLARI_ROWSET_GIVEN_FLAGS. */
 	uint32_t flags;
-	int32_t period_end;                    /* days from 2000-01-01, or CLARI_DATE_NONE: the file does not say */
+	uint32_t unused;                       /* 0: no byte is padding */
+	int32_t period_start;                  /* days from 2000-01-01, or CLARI_DATE_NONE: the file does not say */
+	int32_t period_end;                    /* the same */
 	char answered[CLARI_PERIOD_TEXT_SIZE]; /* the quarter of the rows; empty if the file does not say */
 	uint64_t rows[CLARI_LIST_COUNT];
 	uint64_t owners; /* how many runs there are, which are the rows of "forecasts" */
@@ -156,9 +160,16 @@ extern ClariRowsetWriter *clari_rowset_writer_open(const ClariRowsetOutput *outp
 												   void *encode_arg, const char *requested, size_t sort_memory);
 
 /*
+ * What is known of the account's quarters, for a file that tells its own by days
+ * alone; before the first item.
+ */
+extern void clari_rowset_writer_set_calendar(ClariRowsetWriter *writer, const ClariCalendar *calendar);
+
+/*
  * Takes one item; fits ClariItemSink, with the writer as arg.  False with the
  * error filled: CLARI_ERROR_DATA for an item that cannot be kept exactly or
- * lacks an id, for entries of several quarters or both shapes;
+ * lacks an id, for entries of several quarters or both shapes; for a line where
+ * the calendar is not known;
  * CLARI_ERROR_LIMIT for lists of fields, periods and frames over 8 MB or a run
  * over CLARI_GROUP_MAX_BYTES; CLARI_ERROR_IO, CLARI_ERROR_OUT_OF_MEMORY; the
  * encoder's own.  After a false the writer can only be closed.

@@ -61,6 +61,8 @@ struct ClariRowsetWriter
 	ClariItem item;
 	SmallList small[CLARI_LIST_COUNT]; /* of fields, timePeriods and timeFrames */
 	ClariSorter *entries;              /* of a v4 file */
+	ClariLineWriter *lines;            /* of a file that has no ids; then nothing else is in it */
+	ClariCalendar calendar;
 	ClariSorter *users;
 	ClariGroup *entry_rows;
 	ClariGroup *user_rows;
@@ -223,6 +225,7 @@ clari_rowset_writer_close(ClariRowsetWriter *writer)
 		return;
 	for (int list = 0; list < CLARI_LIST_COUNT; list++)
 		free_small(&writer->small[list]);
+	clari_line_writer_close(writer->lines);
 	clari_sorter_close(writer->entries);
 	clari_sorter_close(writer->users);
 	clari_group_close(writer->entry_rows);
@@ -230,6 +233,12 @@ clari_rowset_writer_close(ClariRowsetWriter *writer)
 	free(writer->user);
 	free(writer->sink.groups);
 	free(writer);
+}
+
+void
+clari_rowset_writer_set_calendar(ClariRowsetWriter *writer, const ClariCalendar *calendar)
+{
+	writer->calendar = *calendar;
 }
 
 /* ------- adding ------- */
@@ -349,6 +358,16 @@ add_entry(ClariRowsetWriter *writer, const ClariCell *cells, ClariError *error)
 }
 
 static bool
+add_line(ClariRowsetWriter *writer, const ClariValue *values, ClariError *error)
+{
+	if (writer->lines == NULL)
+		writer->lines =
+			clari_line_writer_open(&writer->output, writer->requested, &writer->calendar, writer->sort_memory);
+	return writer->lines != NULL ? clari_line_writer_add(writer->lines, values, error)
+								 : clari_error_out_of_memory(error);
+}
+
+static bool
 add_user(ClariRowsetWriter *writer, const ClariCell *cells, ClariError *error)
 {
 	if (writer->users == NULL)
@@ -376,6 +395,8 @@ clari_rowset_writer_add(void *arg, ClariList list, const ClariValue *values, Cla
 	ClariRowsetWriter *writer = arg;
 	const ClariCell *cells = writer->item.cells;
 
+	if (list == CLARI_LINES)
+		return add_line(writer, values, error);
 	if (!clari_item_read(&writer->item, list, values, error))
 		return false;
 	if (list == CLARI_ENTRIES)
@@ -621,16 +642,23 @@ read_listed_period(const ClariRowsetWriter *writer, char *answered, ClariError *
 	return answered[0] != '\0' || read_period(&periods->items[0].cells[CLARI_TIME_PERIOD_ID], period, error);
 }
 
+static int32_t
+read_day(const ClariCell *cell)
+{
+	return cell->bytes != NULL && !clari_cell_is_note(cell) ? (int32_t) clari_cell_fixed(cell) : CLARI_DATE_NONE;
+}
+
 /*
- * Which quarter the file answers with, and when it ends.  The entries decide;
+ * Which quarter the file answers with, and its days.  The entries decide;
  * list timePeriods may have others beside theirs.
  */
 static bool
 find_answered(ClariRowsetWriter *writer, ClariRowsetMeta *meta, ClariError *error)
 {
 	const SmallItem *item;
-	const ClariCell *end;
 
+	if (writer->lines != NULL)
+		return clari_line_writer_answer(writer->lines, meta, error);
 	memcpy(meta->answered, writer->entry_period, sizeof(meta->answered));
 	if (meta->answered[0] == '\0' && !read_listed_period(writer, meta->answered, error))
 		return false;
@@ -641,9 +669,11 @@ find_answered(ClariRowsetWriter *writer, ClariRowsetMeta *meta, ClariError *erro
 
 		return unknown_id(CLARI_TIME_PERIODS, &id, error);
 	}
-	end = item == NULL ? NULL : &item->cells[CLARI_TIME_PERIOD_END_DATE];
-	if (end != NULL && end->bytes != NULL && !clari_cell_is_note(end))
-		meta->period_end = (int32_t) clari_cell_fixed(end);
+	if (item != NULL)
+	{
+		meta->period_start = read_day(&item->cells[CLARI_TIME_PERIOD_START_DATE]);
+		meta->period_end = read_day(&item->cells[CLARI_TIME_PERIOD_END_DATE]);
+	}
 	if (writer->requested[0] != '\0' && meta->answered[0] != '\0' && strcmp(writer->requested, meta->answered) != 0)
 		meta->flags |= CLARI_ROWSET_WRONG_PERIOD;
 	return true;
@@ -654,6 +684,8 @@ write_rows(ClariRowsetWriter *writer, ClariError *error)
 {
 	static const ClariList small[] = {CLARI_FIELDS, CLARI_TIME_PERIODS, CLARI_TIME_FRAMES};
 
+	if (writer->lines != NULL)
+		return clari_line_writer_write(writer->lines, &writer->sink, error);
 	for (size_t i = 0; i < sizeof(small) / sizeof(small[0]); i++)
 		if (!index_small(&writer->small[small[i]], small[i], error))
 			return false;
@@ -709,7 +741,8 @@ clari_rowset_writer_finish(ClariRowsetWriter *writer, ClariRowsetMeta *meta, Cla
 	meta->flags &= CLARI_ROWSET_GIVEN_FLAGS;
 	if (writer->shape == SHAPE_FLAT)
 		meta->flags |= CLARI_ROWSET_FLAT;
-	meta->period_end = CLARI_DATE_NONE;
+	meta->unused = 0;
+	meta->period_start = meta->period_end = CLARI_DATE_NONE;
 	if (!find_answered(writer, meta, error))
 		return false;
 	if ((meta->flags & CLARI_ROWSET_WRONG_PERIOD) == 0 && !write_rows(writer, error))

@@ -145,13 +145,17 @@ open_parts(ClariDownload *download, const ClariOrder *order, ClariError *error)
 	Size shared = (Size) clari_shared_cache_size * 1024;
 	Size memory_limit = download->on_disk ? shared / CLARI_SEGMENT_SHARE : shared;
 	Size sort_memory = download->on_disk ? SORT_MEMORY : Max(SORT_MEMORY, 2 * shared);
+	ClariCalendar calendar;
 
 	download->file = clari_store_create(&order->key, order->generation, memory_limit, download->on_disk, error);
 	if (download->file == NULL)
 		return false;
 	download->writer = clari_rowset_writer_open(&output, encode_numeric, download, order->request.period, sort_memory);
-	if (download->writer != NULL)
-		download->document = clari_document_open(clari_rowset_writer_add, download->writer);
+	if (download->writer == NULL)
+		return clari_error_out_of_memory(error);
+	clari_cache_calendar(&order->account, &calendar);
+	clari_rowset_writer_set_calendar(download->writer, &calendar);
+	download->document = clari_document_open(clari_rowset_writer_add, download->writer);
 	return download->document != NULL || clari_error_out_of_memory(error);
 }
 

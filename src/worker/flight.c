@@ -204,6 +204,7 @@ fill_meta(const ClariFlight *flight, ClariRowsetMeta *meta)
 
 	memset(meta, 0, sizeof(*meta));
 	meta->key = order->key;
+	meta->account = order->account;
 	meta->generation = order->generation;
 	strlcpy(meta->base_url, order->request.base_url, sizeof(meta->base_url));
 	strlcpy(meta->forecast, order->request.forecast, sizeof(meta->forecast));
@@ -664,6 +665,23 @@ step(ClariFlight *flight, const ClariJobEvent *event)
 
 /* ------- life ------- */
 
+/* CSV that would be of no use is not paid for: without the fiscal calendar nobody can tell its quarter. */
+static bool
+can_tell_quarter(const ClariOrder *order, ClariError *error)
+{
+	const char *period = order->request.period;
+	ClariCalendar calendar;
+	ClariQuarter quarter;
+	ClariPeriod asked;
+
+	if (order->request.format != CLARI_FORMAT_CSV)
+		return true;
+	clari_cache_calendar(&order->account, &calendar);
+	if (clari_period_parse(period, &asked) ? clari_calendar_quarter(&calendar, asked, &quarter) : calendar.count > 0)
+		return true;
+	return clari_calendar_unknown(period, error);
+}
+
 ClariFlight *
 clari_flight_begin(const ClariOrder *order, ClariHttp *http)
 {
@@ -693,7 +711,7 @@ clari_flight_begin(const ClariOrder *order, ClariHttp *http)
 	}
 	else if (recovery == CLARI_RECOVERY_UNSURE)
 		clari_job_begin_unsure(job, clari_clock_now());
-	else if (recovery == CLARI_RECOVERY_GIVE_UP)
+	else if (recovery == CLARI_RECOVERY_GIVE_UP || !can_tell_quarter(order, &error))
 		fail_with(flight, &error);
 	return flight;
 }

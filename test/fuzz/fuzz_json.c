@@ -3,7 +3,8 @@
  *		Any bytes whatever as an export file: the same items or the same error
  *		however they are cut, and nothing in them that could not be kept.  With
  *		-DCLARI_FUZZ_REPLY: any bytes as a reply, and as a list of jobs from which
- *		one may be taken up.
+ *		one may be taken up.  With -DCLARI_FUZZ_CSV: any bytes behind the header of a
+ *		CSV file, or as a list of its lines.
  *
  *		make build/fuzz/json FUZZ_CC=clang
  *		build/fuzz/json -dict=test/fuzz/json.dict test/fuzz/corpus/json
@@ -11,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "clari/calendar.h"
 #include "job/adopt.h"
 #include "json/json.h"
 
@@ -101,6 +103,50 @@ require_json(const char *text, size_t length)
 	clari_document_close(document);
 }
 
+/* Digits, perhaps with a point between: what an amount is read to; or a number of JSON's. */
+static void
+require_amount(const char *text, size_t length)
+{
+	size_t at = length > 0 && text[0] == '-';
+
+	for (; at < length && text[at] == '0' && at + 1 < length && text[at + 1] >= '0' && text[at + 1] <= '9'; at++)
+		; /* people may write 007, JSON may not */
+	require_number(text + at, length - at);
+}
+
+static bool
+check_line(uint64_t *hash, const ClariValue *values)
+{
+	require(values[CLARI_LINE_FIELD].kind == CLARI_VALUE_STRING && values[CLARI_LINE_FIELD].length > 0);
+	for (int i = 0; i < CLARI_LINE_COUNT; i++)
+	{
+		const ClariValue *value = &values[i];
+		int64_t days;
+
+		*hash = add_hash(*hash, &value->kind, sizeof(value->kind));
+		if (value->kind == CLARI_VALUE_NULL)
+			continue;
+		if (value->kind == CLARI_VALUE_BOOL)
+		{
+			require(i == CLARI_LINE_IS_UPDATED);
+			*hash = add_hash(*hash, &value->boolean, sizeof(value->boolean));
+			continue;
+		}
+		*hash = add_hash(*hash, value->data, value->length);
+		if (i >= CLARI_LINE_KEYS)
+		{
+			require(value->kind == CLARI_VALUE_NUMBER && i != CLARI_LINE_IS_UPDATED);
+			require_amount(value->data, value->length);
+			continue;
+		}
+		require(value->kind == CLARI_VALUE_STRING && value->length > 0);
+		require_text(value->data, value->length);
+		require((i != CLARI_LINE_START_DAY && i != CLARI_LINE_END_DAY) ||
+				clari_date_read(value->data, value->length, &days));
+	}
+	return true;
+}
+
 /* arg is the hash of all that was given. */
 static bool
 check_item(void *arg, ClariList list, const ClariValue *values, ClariError *error)
@@ -110,6 +156,8 @@ check_item(void *arg, ClariList list, const ClariValue *values, ClariError *erro
 
 	(void) error;
 	*hash = add_hash(*hash, &list, sizeof(list));
+	if (list == CLARI_LINES)
+		return check_line(hash, values);
 	for (int i = 0; i < info->nattributes; i++)
 	{
 		const ClariValue *value = &values[i];
@@ -177,7 +225,7 @@ read_document(const uint8_t *data, size_t size, size_t most, ClariError *error)
 }
 
 static void
-check(const uint8_t *data, size_t size)
+check_document(const uint8_t *data, size_t size)
 {
 	ClariError whole;
 	ClariError cut;
@@ -188,6 +236,26 @@ check(const uint8_t *data, size_t size)
 		require(read_document(data, size, most, &cut) == hash);
 		require(memcmp(&whole, &cut, sizeof(whole)) == 0);
 	}
+}
+
+static void
+check(const uint8_t *data, size_t size)
+{
+#ifdef CLARI_FUZZ_CSV
+	static const char header[] =
+		"User,Email,CRM User ID,Role,Parent Role,Timeframe,Field,Week,Start Day,End Day,Data Type,Data Value,Team\r\n";
+	uint8_t *file = malloc(sizeof(header) + size);
+
+	require(file != NULL);
+	memcpy(file, header, sizeof(header) - 1);
+	memcpy(file + sizeof(header) - 1, data, size);
+	check_document(file, sizeof(header) - 1 + size);
+	*file = '[';
+	memcpy(file + 1, data, size);
+	check_document(file, 1 + size);
+	free(file);
+#endif
+	check_document(data, size);
 }
 
 #else

@@ -171,6 +171,16 @@ test_file_names(void)
 	ok(verdict_on(&(ClariListedJob){.job_id = OURS, .user_id = "us", .file_name = FILE_OF("2026_Q1")}) ==
 		   CLARI_VERDICT_OURS,
 	   "the current quarter's file has that quarter's name");
+
+	set_defaults();
+	request.format = CLARI_FORMAT_CSV;
+	ok(verdict_on(&(ClariListedJob){.job_id = OURS, .user_id = "us", .file_name = FILE_OF("2026_Q1")}) ==
+		   CLARI_VERDICT_NONE,
+	   "a JSON file is none of an export as CSV");
+	ok(verdict_on(&(ClariListedJob){
+		   .job_id = OURS, .user_id = "us", .file_name = "clari_export_net_arr_2026_Q12915_20260105_093000.csv"}) ==
+		   CLARI_VERDICT_OURS,
+	   "a CSV file is");
 }
 
 static bool

@@ -557,16 +557,16 @@ test_foreign(void)
 	char detail[256];
 
 	FOREIGN("", "the export file is empty", "It has no bytes.");
-	FOREIGN("User,Email,CRM User ID\r\nAda,a@x,1\r\n", invalid,
+	FOREIGN("User,Email,CRM User ID\r\nAda,a@x,1\r\n", "the export file is CSV without column \"Role\"",
 			"It begins with \"User,Email,CRM User ID…\", as CSV does.");
-	FOREIGN("\xEF\xBB\xBF\"User\",\"E-Mail\",\"Währung\"", invalid,
+	FOREIGN("\xEF\xBB\xBF\"User\",\"E-Mail\",\"Währung\"", "the export file is CSV without column \"Email\"",
 			"It begins with \"\"User\",\"E-Mail\",\"W??hrung\"\", as CSV does.");
 	FOREIGN("Sorry, try again", invalid, "It begins with \"Sorry, try again\", not with a brace.");
 	FOREIGN("<html>\n<body>", invalid, "It begins with \"<html>…\", as a web page does.");
 	FOREIGN("\r\n <!DOCTYPE html>", invalid, "It begins with \"<!DOCTYPE html>\", as a web page does.");
 	FOREIGN("[]", "the export file is not a JSON object", "It begins with \"[]\", as a list does.");
-	FOREIGN("[{\"User\":\"\x01\x7F\"}]", "the export file is not a JSON object",
-			"It begins with \"[{\"User\":\"??\"}]\", as a list does.");
+	FOREIGN("[{\"User\":\"\x01\x7F\"}]", invalid,
+			"A control character inside a string, in item 1, at byte 10 of the file.");
 	FOREIGN("null", invalid, "It begins with \"null\", not with a brace.");
 	FOREIGN("\x1F\x8B\x08\0\0\0\0\0\0", invalid,
 			"It begins with the bytes 1F 8B 08 00, as gzip does: it is compressed once more than its headers say.");
@@ -1000,6 +1000,10 @@ test_body(void)
 	   "\"crm_total\",\"crm_closed\"],\"scopeId\":\"19/05::\\\"M\\\"\",\"currency\":\"USD\",\"schedule\":\"MAX\","
 	   "\"includeHistorical\":true,\"exportFormat\":\"JSON\"}",
 	   "a body with everything");
+	free(body);
+	request.format = CLARI_FORMAT_CSV;
+	body = clari_json_export_body(&request, CLARI_SCHEDULE_MAX);
+	ok(strstr(body, ",\"exportFormat\":\"CSV\"}") != NULL, "a body of an export as CSV");
 	free(body);
 }
 

@@ -208,12 +208,16 @@ typedef struct Made
 	bool done;
 } Made;
 
+static ClariCalendar known_calendar;
+
 static ClariRowsetWriter *
 open_writer(Made *made, const char *requested, size_t memory)
 {
 	ClariRowsetOutput output = {&made->target, target_append, target_open_spill};
+	ClariRowsetWriter *writer = clari_rowset_writer_open(&output, encode, &made->encoder, requested, memory);
 
-	return clari_rowset_writer_open(&output, encode, &made->encoder, requested, memory);
+	clari_rowset_writer_set_calendar(writer, &known_calendar);
+	return writer;
 }
 
 static void
@@ -500,7 +504,8 @@ test_meta(void)
 	ok(clari_rowset_check(made.target.bytes, made.target.length, &made.error), "and passes as a whole");
 	ok(memcmp(&rowset.trailer.meta, &made.meta, sizeof(made.meta)) == 0, "the trailer holds the completed metadata");
 	is(made.meta.answered, "2026_Q1", "the answered quarter is that of the first time period");
-	ok(made.meta.period_end == 9586 && made.meta.flags == 0, "its end date is known");
+	ok(made.meta.period_end == 9586 && made.meta.period_start == CLARI_DATE_NONE && made.meta.flags == 0,
+	   "its end date is known");
 	ok(made.meta.rows[CLARI_ENTRIES] == 4 && made.meta.rows[CLARI_USERS] == 3 && made.meta.owners == 3,
 	   "rows and owners are counted");
 	ok(made.target.spills == 0, "what fits in memory makes no spill file");
@@ -529,6 +534,145 @@ test_flat(void)
 	   "the metadata says that it is flat");
 	free(rows);
 	drop(&made);
+}
+
+/* ------- lines ------- */
+
+static Item
+line(const char *owner, const char *week, const char *start, const char *end, const char *name)
+{
+	Item item = {.list = CLARI_LINES};
+
+	item.values[CLARI_LINE_USER] = text(owner);
+	item.values[CLARI_LINE_EMAIL] = text("ann@x");
+	item.values[CLARI_LINE_TIMEFRAME] = text("Q1 FY 2026");
+	item.values[CLARI_LINE_FIELD] = text(name);
+	item.values[CLARI_LINE_WEEK] = text(week);
+	item.values[CLARI_LINE_START_DAY] = text(start);
+	item.values[CLARI_LINE_END_DAY] = text(end);
+	return item;
+}
+
+static Item
+with(Item item, int position, ClariValue value)
+{
+	item.values[position] = value;
+	return item;
+}
+
+/* 2026_Q1 is from 9497 to 9586 here, the calendar year's. */
+static void
+know_calendar(void)
+{
+	known_calendar = (ClariCalendar){.count = 1, .quarters = {{.first = 9497, .last = 9586}}};
+	clari_period_parse("2026_Q1", &known_calendar.quarters[0].period);
+}
+
+static void
+test_lines(void)
+{
+	Item ann = line("Ann", "2", "2026-01-07", "2026-01-13", "Commit");
+	Item bob = line("Bob", "2", "2026-01-07", "2026-01-13", "Commit");
+	Item quota = line("Ann", "2", "2026-01-07", "2026-01-13", "Plan");
+	Item first = line("Ann", "1", "2025-12-31", "2026-01-06", "Commit");
+	/* values of one entry apart, in no order */
+	Item items[] = {
+		with(bob, CLARI_LINE_FORECAST_VALUE, number("3")),   with(ann, CLARI_LINE_FORECAST_VALUE, number("10.50")),
+		with(quota, CLARI_LINE_QUOTA_VALUE, number("99")),   with(first, CLARI_LINE_CRM_TOTAL, number("1")),
+		with(ann, CLARI_LINE_IS_UPDATED, boolean(true)),     with(bob, CLARI_LINE_FORECAST_VALUE, number("3")),
+		with(ann, CLARI_LINE_ADJUSTMENT_VALUE, number("-2"))};
+	static const char *const rows =
+		"entries*|||'Commit'|'Q1 FY 2026'|'Ann'|'ann@x'||||'Commit'||9496|9502||||'1'||||||||\n"
+		"entries*|||'Commit'|'Q1 FY 2026'|'Ann'|'ann@x'||||'Commit'||9503|9509|'10.50'||'-2'|||1||||||\n"
+		"entries|||'Plan'|'Q1 FY 2026'|'Ann'|'ann@x'||||'Plan'||9503|9509||'99'||||||||||\n"
+		"entries*|||'Commit'|'Q1 FY 2026'|'Bob'|'ann@x'||||'Commit'||9503|9509|'3'|||||||||||\n"
+		"users||'Ann'|'ann@x'||||||\n"
+		"users||'Bob'|'ann@x'||||||\n"
+		"fields|'Commit'|'Commit'||1|0\n"
+		"fields|'Plan'|'Plan'||0|1\n";
+	size_t memories[] = {PLENTY, 1000};
+
+	know_calendar();
+	for (size_t i = 0; i < COUNT(memories); i++)
+	{
+		Made made = {0};
+		char *got;
+
+		make(&made, "2026_Q1", memories[i], items, COUNT(items));
+		got = print_made(&made, -1);
+		is(got, rows, "lines become entries, grouped by user and week");
+		is(made.meta.answered, "2026_Q1", "… of the quarter asked for");
+		ok(made.meta.period_start == 9497 && made.meta.period_end == 9586 && made.meta.flags == 0 &&
+			   made.meta.owners == 3,
+		   "… whose days are known");
+		ok(clari_rowset_check(made.target.bytes, made.target.length, &made.error), "… and pass as a whole");
+		free(got);
+		drop(&made);
+	}
+	items[4] = with(ann, CLARI_LINE_FORECAST_VALUE, number("10.51"));
+	refuses("a value twice, and not the same", items, COUNT(items), "gives a value of an entry twice",
+			"different \"forecast_value\" are of user \"Ann\", field \"Commit\"");
+	known_calendar.count = 0;
+}
+
+/* A line of these days, asked for: what it is taken to answer, or the error. */
+static void
+line_answers(const char *requested, const char *week, const char *start, const char *end, const char *expected)
+{
+	Item item = line("Ann", week, start, end, "Commit");
+	Made made = {0};
+
+	if (*start == '\0')
+		item.values[CLARI_LINE_START_DAY].kind = CLARI_VALUE_NULL;
+	make(&made, requested, PLENTY, &item, 1);
+	ok(made.done ? strcmp(made.meta.answered, expected) == 0 &&
+					   made.meta.flags ==
+						   (*requested == '\0' || strcmp(requested, expected) == 0 ? 0 : CLARI_ROWSET_WRONG_PERIOD) &&
+					   (made.meta.rows[CLARI_ENTRIES] == 0) == (made.meta.flags != 0)
+				 : strstr(made.error.message, expected) != NULL,
+	   "asked for \"%s\", week \"%s\" from %s to %s: %s", requested, week, start, end, expected);
+	if (!made.done)
+		printf("# %s: %s\n", made.error.message, made.error.detail);
+	drop(&made);
+}
+
+static void
+test_quarter_of_lines(void)
+{
+	Item weeks[] = {line("Ann", "1", "2026-01-01", "2026-01-06", "Commit"),
+					line("Ann", "1", "2026-04-01", "2026-04-06", "Commit")};
+	Made made = {0};
+
+	line_answers("2026_Q1", "2", "2026-01-07", "2026-01-13",
+				 "calendar that tells the quarter of a CSV export is not known");
+	line_answers("", "2", "2026-01-07", "2026-01-13", "calendar that tells the quarter of a CSV export is not known");
+	know_calendar();
+	line_answers("2026_Q1", "2", "2026-01-07", "2026-01-13", "2026_Q1");
+	line_answers("", "2", "2026-01-07", "2026-01-13", "2026_Q1");
+	line_answers("2026_Q1", "2", "2026-04-07", "2026-04-13", "2026_Q2");
+	line_answers("2027_Q3", "2", "2026-01-07", "2026-01-13", "2026_Q1");
+	/* what lies over the border is of the quarter that its number tells */
+	line_answers("2026_Q1", "1", "2025-12-31", "2026-01-06", "2026_Q1");
+	line_answers("2026_Q1", "14", "2026-03-28", "2026-04-03", "2026_Q1");
+	line_answers("2026_Q1", "1", "2026-03-28", "2026-04-03", "2026_Q2");
+	line_answers("2026_Q1", "14", "2025-12-31", "2026-01-06", "2025_Q4");
+	line_answers("2026_Q1", "0", "2025-12-31", "2025-12-31", "2026_Q1");
+	line_answers("2026_Q1", "0", "2026-03-31", "2026-03-31", "2026_Q2");
+	/* without a number, both days are needed */
+	line_answers("2026_Q1", "", "2026-01-01", "2026-03-31", "2026_Q1");
+	line_answers("2026_Q1", "W2", "2026-01-07", "2026-01-13", "2026_Q1");
+	line_answers("2026_Q1", "", "2025-12-31", "2026-01-06", "does not tell which fiscal quarter");
+	line_answers("2026_Q1", "2", "", "2026-01-13", "does not tell which fiscal quarter");
+
+	make(&made, "2026_Q2", PLENTY, weeks, COUNT(weeks));
+	ok(made.done && made.meta.flags == 0 && made.meta.rows[CLARI_ENTRIES] == 2,
+	   "a file of which anything is of the quarter is of it");
+	drop(&made);
+	make(&made, "", PLENTY, weeks, COUNT(weeks));
+	ok(!made.done && strstr(made.error.detail, "both \"2026_Q1\" and \"2026_Q2\"") != NULL,
+	   "but which is the current one does not follow from two");
+	drop(&made);
+	known_calendar.count = 0;
 }
 
 static void
@@ -1563,6 +1707,8 @@ main(void)
 	test_list_orders();
 	test_meta();
 	test_flat();
+	test_lines();
+	test_quarter_of_lines();
 	test_empty();
 	test_own_values();
 	test_spill();
