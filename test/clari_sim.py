@@ -55,7 +55,7 @@ DEFAULTS = {
     # the data
     "seed": 1, "version": 0, "owners": 500, "idle_users": 1,
     "fields": None,             # ids, or {"id","name","type"}; None: <forecast>_forecast, quota
-    "shape": "v4",              # v4 | flat | csv | rows: the CSV's lines as objects, whatever was asked for
+    "shape": "v4",              # v4 | flat | csv | rows: the CSV's lines as objects | cells: a list of their cells, as in the document
     "lines": "gathered",        # of csv and rows: gathered | by_type: all of one data type, then of the next
     "line_end": "\r\n",
     "columns": None,            # of csv and rows, in their order; None: Clari's own
@@ -457,7 +457,7 @@ class Data:
     # -- lines
 
     def has_lines(self):
-        return self.settings["shape"] in ("csv", "rows")
+        return self.settings["shape"] in ("csv", "rows", "cells")
 
     def values(self, entry):
         """Data type and value of each of the entry's lines."""
@@ -498,10 +498,25 @@ class Data:
             yield from commas([to_json({name: line.get(name, "") for name in columns})] for line in self.lines())
             yield "]"
             return
+        if self.settings["shape"] == "cells":
+            yield "["
+            yield from commas(self._cell_texts(columns))
+            yield "]"
+            return
         end = self.settings["line_end"]
         yield csv_line(columns).rstrip("\n") + end
         for line in self.lines():
             yield csv_line([line.get(name, "") or None for name in columns])[:-1] + end
+
+    def _cell_texts(self, columns):
+        """As in the document's example a value that is not there may have no cell, but it is last and a name follows."""
+        yield [to_json(name) for name in columns]
+        before = None
+        for line in [*self.lines(), {name: "" for name in columns}]:
+            if before:
+                short = columns == LINE_COLUMNS and before["Data Value"] == "" and line["User"]
+                yield [to_json(before[name]) for name in (columns[:-1] if short else columns)]
+            before = line
 
     def pivot(self, u, week, forecast_field=None, quota_field=None):
         """The five amounts of an owner in a week, or None if there is no entry."""

@@ -52,7 +52,8 @@ struct ClariDocument
 	int columns[CLARI_CSV_COLUMNS];     /* of CSV: CLARI_LINE_… or CLARI_COLUMN_…, by place */
 	ClariText names[CLARI_CSV_COLUMNS]; /* of columns that nobody knows; malloc'd, or NULL */
 	int ncolumns;                       /* 0: the header is yet to come */
-	ClariLines *lines;                  /* of CSV, or of a list of lines */
+	ClariLines *lines;                  /* of CSV, or of a list of lines … */
+	bool is_of_cells;                   /* … that has their cells one behind the other */
 	uint64_t bytes;
 	json_tokener *tokener;
 	json_object *keys; /* of the document's object so far: a set */
@@ -857,14 +858,25 @@ put_member(ClariDocument *document, int column, const ClariText *name, json_obje
 	return clari_lines_put(document->lines, column, name, &cell) || fail_memory(document);
 }
 
-/* A line as an object. */
+/* An element of a document that is a list: a line as an object, or else a cell. */
 static bool
 take_row(ClariDocument *document, json_object *item)
 {
 	bool seen[CLARI_COLUMN_COUNT] = {false};
+	bool is_cell = json_object_is_type(item, json_type_string);
 
 	if (document->lines == NULL && (document->lines = clari_lines_open(document->sink, document->arg)) == NULL)
 		return fail_memory(document);
+	if (document->framing.elements > 1 && is_cell != document->is_of_cells)
+		return fail_item(document, "the export file is not valid JSON", "A list of both objects and strings");
+	document->is_of_cells = is_cell;
+	if (is_cell)
+	{
+		ClariText cell = {json_object_get_string(item), (uint32_t) json_object_get_string_len(item)};
+
+		return clari_lines_take_cell(document->lines, &cell, &document->error) ||
+			   fail_line(document, document->framing.begun);
+	}
 	clari_lines_begin(document->lines);
 	for (struct lh_entry *member = first_member(item); member != NULL; member = member->next)
 	{
@@ -884,7 +896,9 @@ static bool
 take_item(ClariDocument *document, json_object *item)
 {
 	const ClariFraming *framing = &document->framing;
-	uint64_t members = framing->inner == 0 ? (uint64_t) json_object_object_length(item) : count_members(item);
+	uint64_t members = framing->inner == 0 && json_object_is_type(item, json_type_object)
+						   ? (uint64_t) json_object_object_length(item)
+						   : count_members(item);
 
 	if (members != framing->members)
 		return fail_item(document, "the export file gives a key twice", "A duplicate key");

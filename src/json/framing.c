@@ -240,6 +240,8 @@ scan_string(ClariFraming *framing, const char *byte, ClariFrame *frame)
 		framing->state = framing->in_key ? AT_COLON : AFTER_VALUE;
 		if (framing->in_key && framing->depth == 1)
 			*frame = CLARI_FRAME_KEY;
+		else if (framing->is_list && framing->depth == 2)
+			*frame = CLARI_FRAME_ELEMENT;
 		return byte + 1;
 	}
 	if (*byte == '\\')
@@ -394,11 +396,13 @@ begin_value(ClariFraming *framing, const char *byte)
 {
 	if (framing->is_list && framing->depth == 1 && *byte != '[' && (*byte != 'n' || framing->is_needed))
 		return broken(framing, byte, "A list that is not an array");
-	if (framing->is_list && framing->depth == 2 && *byte != '{')
+	if (framing->is_list && framing->depth == 2 && *byte != '{' && !(framing->is_array && *byte == '"'))
 		return broken(framing, byte, "An item that is not an object");
 	switch (*byte)
 	{
 		case '"':
+			if (framing->is_list && framing->depth == 2)
+				begin_gathering(framing, byte, CLARI_MAX_ELEMENT_SIZE);
 			framing->in_key = false;
 			framing->state = IN_STRING;
 			return byte + 1;

@@ -25,7 +25,7 @@ typedef enum ClariFrame
 {
 	CLARI_FRAME_MORE,      /* every byte fed is used up */
 	CLARI_FRAME_KEY,       /* text is a top-level key in its quotes */
-	CLARI_FRAME_ELEMENT,   /* text is an element of a list, an object */
+	CLARI_FRAME_ELEMENT,   /* text is an element of a list: an object, or a string where the document is a list */
 	CLARI_FRAME_BROKEN,    /* problem says how, offset where */
 	CLARI_FRAME_TOO_LARGE, /* a key or element over its limit */
 	CLARI_FRAME_NO_MEMORY
@@ -179,6 +179,8 @@ enum
 	CLARI_COLUMN_COUNT
 };
 
+#define CLARI_KNOWN_COLUMNS (CLARI_COLUMN_COUNT - 1) /* all but CLARI_LINE_OTHERS */
+
 typedef struct ClariLines ClariLines;
 
 /* NULL when memory is out.  The caller's until clari_lines_close(), which takes NULL. */
@@ -204,6 +206,13 @@ extern void clari_lines_is_number(ClariLines *lines);
  * exactly; out of memory; or the sink's own error.
  */
 extern bool clari_lines_take(ClariLines *lines, ClariError *error);
+
+/*
+ * Takes a cell of a list that has nothing but cells, the header's first, as the
+ * results in Clari's OpenAPI document.  False as above; also where they do not
+ * make lines.
+ */
+extern bool clari_lines_take_cell(ClariLines *lines, const ClariText *cell, ClariError *error);
 
 /* There are no more of them.  False as above. */
 extern bool clari_lines_finish(ClariLines *lines, ClariError *error);

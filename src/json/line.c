@@ -33,6 +33,15 @@ struct ClariLines
 	size_t others_used;
 	size_t others_size;
 
+	/* a list of nothing but cells */
+	int order[CLARI_KNOWN_COLUMNS]; /* which column each of a line's cells is of … */
+	int norder;                     /* … as far as the header has come */
+	char *row;                      /* cells of the line, one behind the other; malloc'd, reused */
+	size_t row_used;
+	size_t row_size;
+	size_t ends[CLARI_KNOWN_COLUMNS]; /* of each cell, in row */
+	int ncells;
+
 	/* the entry that is being gathered */
 	bool has_entry;
 	char *texts; /* its cells, then its numbers; malloc'd, reused */
@@ -268,6 +277,18 @@ same_word(const ClariText *text, const char *word)
 	return true;
 }
 
+static bool
+is_yes(const ClariText *text)
+{
+	return same_word(text, "yes") || same_word(text, "true");
+}
+
+static bool
+is_no(const ClariText *text)
+{
+	return same_word(text, "no") || same_word(text, "false");
+}
+
 /* ------- errors ------- */
 
 /* As many of the text's bytes as are shown, and whole characters. */
@@ -329,6 +350,7 @@ clari_lines_close(ClariLines *lines)
 	if (lines == NULL)
 		return;
 	free(lines->others);
+	free(lines->row);
 	free(lines->texts);
 	free(lines);
 }
@@ -513,9 +535,9 @@ set_boolean(ClariLines *lines, int position, ClariError *error)
 {
 	const ClariText *cell = &lines->cells[CLARI_COLUMN_DATA_VALUE];
 	ClariValue *value = &lines->values[position];
-	bool boolean = same_word(cell, "yes") || same_word(cell, "true");
+	bool boolean = is_yes(cell);
 
-	if (!boolean && !same_word(cell, "no") && !same_word(cell, "false"))
+	if (!boolean && !is_no(cell))
 		return refuse_value(lines, error, "Yes or No");
 	if (value->kind != CLARI_VALUE_NULL && value->boolean != boolean)
 		return refuse_value(lines, error, "what an earlier line of the same entry says");
@@ -539,8 +561,109 @@ clari_lines_take(ClariLines *lines, ClariError *error)
 	return position == CLARI_LINE_IS_UPDATED ? set_boolean(lines, position, error) : set_number(lines, position, error);
 }
 
+/* ------- a list of cells ------- */
+
+static bool
+take_column(ClariLines *lines, const ClariText *name, ClariError *error)
+{
+	int column = clari_lines_find_column(name);
+
+	for (int i = 0; i < lines->norder; i++)
+		if (lines->order[i] == column)
+			column = CLARI_LINE_OTHERS;
+	if (column != CLARI_LINE_OTHERS)
+	{
+		lines->order[lines->norder++] = column;
+		return true;
+	}
+	clari_error_set(error, CLARI_ERROR_DATA,
+					"the export file is a list of texts that does not begin with Clari's columns");
+	clari_error_detail(error, "It has \"%.*s\" among the first %d.", shown(name), name->data, CLARI_KNOWN_COLUMNS);
+	return false;
+}
+
+/* The cells that are there make a line. */
+static bool
+take_row(ClariLines *lines, ClariError *error)
+{
+	size_t begin = 0;
+
+	clari_lines_begin(lines);
+	for (int i = 0; i < lines->ncells; i++)
+	{
+		lines->cells[lines->order[i]] = (ClariText){lines->row + begin, (uint32_t) (lines->ends[i] - begin)};
+		begin = lines->ends[i];
+	}
+	lines->ncells = 0;
+	lines->row_used = 0;
+	return clari_lines_take(lines, error);
+}
+
+/* Is the line complete but for its value, which is the last? */
+static bool
+lacks_value(const ClariLines *lines)
+{
+	return lines->ncells == CLARI_KNOWN_COLUMNS - 1 && lines->order[lines->ncells] == CLARI_COLUMN_DATA_VALUE;
+}
+
+/* Can the cell be a value of the data type of the line that lacks its own?  False with the error NONE: it cannot. */
+static bool
+is_value(ClariLines *lines, const ClariText *cell, ClariError *error)
+{
+	ClariText type = {lines->row, 0};
+	int position;
+
+	error->code = CLARI_ERROR_NONE;
+	for (int i = 0; i < lines->ncells; i++)
+		if (lines->order[i] == CLARI_COLUMN_DATA_TYPE)
+		{
+			size_t begin = i == 0 ? 0 : lines->ends[i - 1];
+
+			type = (ClariText){lines->row + begin, (uint32_t) (lines->ends[i] - begin)};
+		}
+	position = find_name(data_types, sizeof(data_types) / sizeof(data_types[0]), &type);
+	if (cell->length == 0)
+		return true;
+	if (position == CLARI_LINE_IS_UPDATED)
+		return is_yes(cell) || is_no(cell);
+	if (!reserve(&lines->texts, &lines->texts_size, lines->texts_used + cell->length))
+		return clari_error_out_of_memory(error);
+	return clari_amount_read(cell->data, cell->length, lines->texts + lines->texts_used) > 0;
+}
+
+/*
+ * A line without a value may lack the cell: in Clari's own example one does, with a
+ * whole line behind it.  Should it not be a line that begins with the cell, its
+ * days are no days, and its data type is none: that is an error.
+ */
+bool
+clari_lines_take_cell(ClariLines *lines, const ClariText *cell, ClariError *error)
+{
+	if (lines->norder < CLARI_KNOWN_COLUMNS)
+		return take_column(lines, cell, error);
+	if (lacks_value(lines) && !is_value(lines, cell, error) &&
+		(error->code != CLARI_ERROR_NONE || !take_row(lines, error)))
+		return false;
+	if (!reserve(&lines->row, &lines->row_size, lines->row_used + cell->length + 1))
+		return clari_error_out_of_memory(error);
+	if (cell->length > 0)
+		memcpy(lines->row + lines->row_used, cell->data, cell->length);
+	lines->row_used += cell->length;
+	lines->ends[lines->ncells++] = lines->row_used;
+	return lines->ncells < CLARI_KNOWN_COLUMNS || take_row(lines, error);
+}
+
 bool
 clari_lines_finish(ClariLines *lines, ClariError *error)
 {
+	if (lacks_value(lines) && !take_row(lines, error))
+		return false;
+	if (lines->ncells > 0 || (lines->norder > 0 && lines->norder < CLARI_KNOWN_COLUMNS))
+	{
+		clari_error_set(error, CLARI_ERROR_DATA, "the export file ends too early");
+		clari_error_detail(error, "Its last line has %d cells instead of %d.",
+						   lines->ncells > 0 ? lines->ncells : lines->norder, CLARI_KNOWN_COLUMNS);
+		return false;
+	}
 	return give_entry(lines, error);
 }

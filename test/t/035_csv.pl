@@ -73,6 +73,7 @@ my @shapes = (
 	[ 'LF, and columns the other way round', 'csv', line_end => "\n", columns => $reversed ],
 	[ 'parentheses', 'csv', amount_format => 'parentheses' ],
 	[ 'lines as objects', 'clari', shape => 'rows' ],
+	[ 'nothing but cells', 'clari', shape => 'cells' ],
 	[ 'lines as objects, asked for as CSV', 'csv', shape => 'rows', lines => 'by_type', columns => $reversed ]);
 for my $case (@shapes)
 {

@@ -432,6 +432,47 @@ test_rows(void)
 			   "A line lacks its \"Data Type\". It is in item 1, at byte 1 of the file.");
 }
 
+/* ------- nothing but cells ------- */
+
+#define COLUMNS                                                                                                         \
+	"\"User\",\"Email\",\"CRM User ID\",\"Role\",\"Parent Role\",\"Timeframe\",\"Field\",\"Week\",\"Start Day\",\"End " \
+	"Day\",\"Data Type\",\"Data Value\""
+#define CELLS(type)                                                                                                     \
+	",\"Ada\",\"ada@x\",\"005A\",\"Rep\",\"CEO\",\"Q1 FY 2026\",\"Commit\",\"3\",\"02/15/2025\",\"02/21/2025\",\"" type \
+	"\""
+
+static void
+test_cells_in_a_list(void)
+{
+	gives("[" COLUMNS CELLS("Forecast Value") ",\"$3,000,190.00\"" CELLS("Forecast Updated") ",\"No\"]",
+		  ENTRY "forecast=3000190.00|updated=f|\n", "a list of cells");
+	gives("[" COLUMNS CELLS("Forecast Value")
+			  CELLS("Forecast Updated") ",\"No\"" CELLS("Quota") ",\"\"" CELLS("CRM Total") "]",
+		  ENTRY "updated=f|\n", "of which values are missing, as in Clari's example");
+	gives("[" COLUMNS "]", "", "the header alone");
+	gives("[\"Data Value\",\"Data Type\",\"User\",\"Email\",\"CRM User ID\",\"Role\",\"Parent "
+		  "Role\",\"Timeframe\",\"Field\",\"Week\",\"Start Day\",\"End Day\","
+		  "\"5\",\"Quota\",\"Ada\",\"ada@x\",\"005A\",\"Rep\",\"CEO\",\"Q1 FY "
+		  "2026\",\"Commit\",\"3\",\"02/15/2025\",\"02/21/2025\"]",
+		  ENTRY "quota=5|\n", "another order");
+	is_refused("[" COLUMNS CELLS("Forecast Value") ",\"€1.234\"" CELLS("Forecast Updated") ",\"No\"]",
+			   "the export file holds a data type that is not known",
+			   "The \"Data Type\" of a line is \"02/21/2025\". It is in item 35, at byte 323 of the file.");
+	is_refused("[" COLUMNS ",\"Ada\"]", "the export file ends too early",
+			   "Its last line has 1 cells instead of 12. It is at byte 131 of the file.");
+	is_refused("[\"User\",\"Email\"]", "the export file ends too early",
+			   "Its last line has 2 cells instead of 12. It is at byte 16 of the file.");
+	is_refused("[\"User\",\"Email\",\"user\"]",
+			   "the export file is a list of texts that does not begin with Clari's columns",
+			   "It has \"user\" among the first 12. It is in item 3, at byte 16 of the file.");
+	is_refused("[\"sorry\"]", "the export file is a list of texts that does not begin with Clari's columns",
+			   "It has \"sorry\" among the first 12. It is in item 1, at byte 1 of the file.");
+	is_refused("[\"User\",{}]", "the export file is not valid JSON",
+			   "A list of both objects and strings, in item 2, at byte 8 of the file.");
+	is_refused("[" COLUMNS ",5]", "the export file is not valid JSON",
+			   "An item that is not an object, after item 12, at byte 125 of the file.");
+}
+
 int
 main(void)
 {
@@ -442,5 +483,6 @@ main(void)
 	test_amounts();
 	test_values();
 	test_rows();
+	test_cells_in_a_list();
 	return done_testing();
 }
