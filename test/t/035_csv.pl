@@ -23,16 +23,20 @@ for my $database (qw(utf8 latin1))
 		IMPORT FOREIGN SCHEMA bookings FROM SERVER clari INTO calendar OPTIONS (periods '2025_Q3')});
 }
 
-sub sql { my ($query) = @_; return $node->safe_psql('utf8', $query); }
+sub shown { my ($query) = @_; return $node->safe_psql('utf8', $query); }
 sub error { my ($query) = @_; return query_error($node, $query, 'utf8'); }
+
+# The forecast's settings, which differ from the others'.
+my %csv = (shape => 'csv', lines => 'gathered', line_end => "\r\n", columns => undef, amount_format => 'minus', amounts => 'wild',
+	fields => undef, export_formats => [ 'JSON', 'CSV' ], null_emails => 40);
 
 # Nothing is cached but an export as JSON of another forecast and quarter, which tells the calendar.
 sub begin
 {
 	my (%settings) = @_;
 	start_over($node);
-	sql('SELECT count(*) FROM calendar.time_periods');
-	sim_set({ shape => 'csv', %settings }, forecast => 'net_arr');
+	shown('SELECT count(*) FROM calendar.time_periods');
+	sim_set({ %csv, %settings }, forecast => 'net_arr');
 	return;
 }
 
@@ -56,7 +60,7 @@ subtest 'CSV that was not asked for, without a calendar' => sub {
 	my ($state, $message) = error("SELECT * FROM clari.forecasts WHERE $q1");
 	like($message, qr/calendar .* is not known/, 'is the same error');
 	is(sim_seen('total.post'), 1, 'of one export');
-	sql('SELECT count(*) FROM calendar.time_periods');
+	shown('SELECT count(*) FROM calendar.time_periods');
 	wait_until('the failure is forgotten', sub { query_error($node, "SELECT 1 FROM clari.forecasts WHERE $q1 LIMIT 1", 'utf8') eq '' });
 	is_as_generated($node, 'clari.forecasts', 'forecasts', '2026_Q1', database => 'utf8', name => 'once it is known, the rows are there');
 	is(sim_seen('forecasts.net_arr.post'), 1, 'of the same export');
@@ -98,19 +102,19 @@ subtest 'a byte order mark' => sub {
 subtest 'week by week' => sub {
 	begin(shape => 'v4');
 	is_as_generated($node, 'weeks.entries', 'entries', '2026_Q1', database => 'utf8', expected => 'format=csv&historical=1');
-	my $weeks = sql('SELECT count(DISTINCT (week_start, week_end)) FROM weeks.entries');
+	my $weeks = shown('SELECT count(DISTINCT (week_start, week_end)) FROM weeks.entries');
 	cmp_ok($weeks, '>', 10, 'all of its weeks');
-	is(sql('SELECT count(*) FROM weeks.forecasts'), sql('SELECT count(*) FROM (SELECT DISTINCT owner_name, owner_email, crm_user_id,
+	is(shown('SELECT count(*) FROM weeks.forecasts'), shown('SELECT count(*) FROM (SELECT DISTINCT owner_name, owner_email, crm_user_id,
 		week_start FROM weeks.entries) AS runs'), 'a row of forecasts for each owner and week');
-	is(sql(q{SELECT count(*) FROM weeks.entries a JOIN weeks.fields b USING (field_id) WHERE a.field_name = b.field_name}),
-		sql('SELECT count(*) FROM weeks.entries'), 'a field is found by its name');
+	is(shown(q{SELECT count(*) FROM weeks.entries a JOIN weeks.fields b USING (field_id) WHERE a.field_name = b.field_name}),
+		shown('SELECT count(*) FROM weeks.entries'), 'a field is found by its name');
 };
 
 subtest 'a field is chosen by its name' => sub {
 	begin(shape => 'v4', amounts => 'plain', fields => [ { id => 'c', name => 'Commit', type => 'FORECAST' }, 'best_case' ]);
-	sql(q{DROP FOREIGN TABLE IF EXISTS chosen; CREATE FOREIGN TABLE chosen (owner_email text, forecast_amount numeric, time_period text)
+	shown(q{DROP FOREIGN TABLE IF EXISTS chosen; CREATE FOREIGN TABLE chosen (owner_email text, forecast_amount numeric, time_period text)
 		SERVER clari OPTIONS (forecast 'net_arr', periods '2026_Q1', format 'csv', forecast_field 'Commit')});
-	is(sql('SELECT sum(forecast_amount) FROM chosen'), sql("SELECT sum(forecast_value) FROM csv.entries WHERE $q1 AND field_name = 'Commit'"),
+	is(shown('SELECT sum(forecast_amount) FROM chosen'), shown("SELECT sum(forecast_value) FROM csv.entries WHERE $q1 AND field_name = 'Commit'"),
 		'its amounts are shown');
 	my ($state, $message) = error("SELECT forecast_amount FROM csv.forecasts WHERE $q1");
 	like($message, qr/several fields.*"Commit" \(Commit\), "Best Case" \(Best Case\)/s, 'where there are several they are listed');
@@ -119,7 +123,7 @@ subtest 'a field is chosen by its name' => sub {
 subtest 'two exports' => sub {
 	begin(shape => 'v4');
 	my $amounts = "SELECT sum(forecast_amount), sum(quota_amount), sum(adjustment_amount), sum(crm_total), sum(crm_closed) FROM %s.forecasts WHERE $q1";
-	is(sql(sprintf $amounts, 'csv'), sql(sprintf $amounts, 'clari'), 'as JSON and as CSV have the same amounts');
+	is(shown(sprintf $amounts, 'csv'), shown(sprintf $amounts, 'clari'), 'as JSON and as CSV have the same amounts');
 	is(sim_seen('periods.2026_Q1.post'), 2, 'and are two');
 };
 
@@ -135,10 +139,10 @@ subtest 'another quarter' => sub {
 
 subtest 'the current quarter' => sub {
 	begin(shape => 'v4');
-	sql(q{DROP FOREIGN TABLE IF EXISTS latest; CREATE FOREIGN TABLE latest (forecast_amount numeric, time_period text) SERVER clari
+	shown(q{DROP FOREIGN TABLE IF EXISTS latest; CREATE FOREIGN TABLE latest (forecast_amount numeric, time_period text) SERVER clari
 		OPTIONS (forecast 'net_arr', periods 'current-1..current', format 'csv')});
-	is(sql('SELECT DISTINCT time_period FROM latest ORDER BY 1'), "2026_Q3\n2026_Q4", 'is told by its days');
-	is(sql(q{SELECT count(*) FROM csv.forecasts WHERE time_period = '2026_Q4'}), sql(q{SELECT count(*) FROM latest WHERE time_period = '2026_Q4'}),
+	is(shown('SELECT DISTINCT time_period FROM latest ORDER BY 1'), "2026_Q3\n2026_Q4", 'is told by its days');
+	is(shown(q{SELECT count(*) FROM csv.forecasts WHERE time_period = '2026_Q4'}), shown(q{SELECT count(*) FROM latest WHERE time_period = '2026_Q4'}),
 		'and serves by its name');
 };
 
@@ -161,7 +165,7 @@ for my $case (@refused)
 		my ($state, $message) = error("SELECT count(*) FROM csv.forecasts WHERE $q1");
 		is($state, '22000', 'is an error');
 		like($message, $tells, 'that shows it');
-		is(sql("SELECT state, rows FROM clari_cache WHERE $q1"), 'failed|', 'and nothing is cached');
+		is(shown("SELECT state, rows FROM clari_cache WHERE $q1"), 'failed|', 'and nothing is cached');
 	};
 }
 
@@ -179,27 +183,27 @@ subtest 'an account that has no CSV, and one that has nothing else' => sub {
 	begin(shape => 'v4', export_formats => [ 'CSV' ]);
 	($state, $message) = error("SELECT count(*) FROM clari.forecasts WHERE $q1");
 	like($message, qr/offered as CSV only/, '… of the other');
-	cmp_ok(sql("SELECT count(*) FROM csv.forecasts WHERE $q1"), '>', 300, 'whose CSV comes');
+	cmp_ok(shown("SELECT count(*) FROM csv.forecasts WHERE $q1"), '>', 300, 'whose CSV comes');
 };
 
 # ---- what goes on with it ----
 
 subtest 'a sync' => sub {
 	begin(shape => 'v4', null_emails => 0);
-	sql(q{SELECT clari_create_tables(); CALL clari_sync('csv.forecasts', '{2026_Q1,2026_Q2}')});
-	is(sql('SELECT time_period, count(*), sum(forecast_amount), sum(quota_amount), sum(crm_closed) FROM clari_forecasts GROUP BY 1 ORDER BY 1'),
-		sql(q{SELECT time_period, count(*), sum(forecast_amount), sum(quota_amount), sum(crm_closed) FROM csv.forecasts
+	shown(q{SELECT clari_create_tables(); CALL clari_sync('csv.forecasts', '{2026_Q1,2026_Q2}')});
+	is(shown('SELECT time_period, count(*), sum(forecast_amount), sum(quota_amount), sum(crm_closed) FROM clari_forecasts GROUP BY 1 ORDER BY 1'),
+		shown(q{SELECT time_period, count(*), sum(forecast_amount), sum(quota_amount), sum(crm_closed) FROM csv.forecasts
 			WHERE time_period IN ('2026_Q1', '2026_Q2') GROUP BY 1 ORDER BY 1}), 'merges it as any other');
 };
 
 subtest 'a restart' => sub {
 	begin(shape => 'v4');
-	sql("SELECT count(*) FROM csv.forecasts WHERE $q1");
+	shown("SELECT count(*) FROM csv.forecasts WHERE $q1");
 	my $posts = sim_seen('total.post');
 	$node->restart;
-	cmp_ok(sql("SELECT count(*) FROM csv.forecasts WHERE $q1"), '>', 300, 'the rows are still there');
+	cmp_ok(shown("SELECT count(*) FROM csv.forecasts WHERE $q1"), '>', 300, 'the rows are still there');
 	is(sim_seen('total.post'), $posts, 'without another export');
-	cmp_ok(sql("SELECT count(*) FROM csv.forecasts WHERE time_period = '2026_Q3'"), '>', 300, 'and the calendar is still known');
+	cmp_ok(shown("SELECT count(*) FROM csv.forecasts WHERE time_period = '2026_Q3'"), '>', 300, 'and the calendar is still known');
 };
 
 done_testing();
