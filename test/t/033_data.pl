@@ -351,7 +351,8 @@ my @foreign = (
 	[ 'UTF-16, the other way round', as_bytes(encode('UTF-16LE', $file)), qr/the bytes 7B 00 22 00, as UTF-16 does\./ ],
 	[ 'UTF-32', as_bytes(encode('UTF-32LE', $file)), qr/the bytes 7B 00 00 00, as UTF-32 does\./ ],
 	[ 'text', 'Out of order', qr/It begins with "Out of order", not with a brace\./ ],
-	[ 'a list', '[{"User":"Ada"}]', qr/is not a JSON object.*It begins with "\[\{"User":"Ada"\}\]", as a list does\./s ],
+	[ 'an empty list', '[]', qr/is not a JSON object.*It begins with "\[\]", as a list does\./s ],
+	[ 'a list of something', '[{"User":"Ada"}]', qr/holds a data type that is not known.*A line lacks its "Data Type"\. It is in item 1/s ],
 	[ 'nothing', '', qr/the export file is empty/ ]);
 for my $case (@foreign)
 {
