@@ -462,7 +462,8 @@ begin_entry(ClariLines *lines, ClariError *error)
 void
 clari_lines_begin(ClariLines *lines)
 {
-	memset(lines->cells, 0, sizeof(lines->cells));
+	for (int i = 0; i < CLARI_COLUMN_COUNT; i++)
+		lines->cells[i] = (ClariText){"", 0};
 	lines->others_used = 0;
 	lines->is_number = false;
 }
