@@ -134,12 +134,12 @@ enum
 	CLARI_LINE_OTHERS, /* columns that nobody knows, each with its length before it */
 	CLARI_LINE_FIELD,
 	CLARI_LINE_KEYS,
-	CLARI_LINE_FORECAST_VALUE = CLARI_LINE_KEYS, /* numbers … */
+	CLARI_LINE_FORECAST_VALUE = CLARI_LINE_KEYS, /* a number, as those up to CRM_CLOSED */
 	CLARI_LINE_QUOTA_VALUE,
 	CLARI_LINE_ADJUSTMENT_VALUE,
 	CLARI_LINE_CRM_TOTAL,
 	CLARI_LINE_CRM_CLOSED,
-	CLARI_LINE_IS_UPDATED, /* … and a boolean */
+	CLARI_LINE_IS_UPDATED, /* a boolean */
 	CLARI_LINE_COUNT
 };
 

@@ -121,68 +121,88 @@ clari_calendar_add(ClariCalendar *calendar, const ClariQuarter *quarter)
 		calendar->quarters[calendar->count++] = *quarter;
 }
 
-/* By the months of any quarter that is made of such. */
+/* What lies between the quarters on both sides of it, if these are known. */
 static bool
-shift_months(const ClariCalendar *calendar, ClariPeriod period, ClariQuarter *quarter)
+find_between(const ClariCalendar *calendar, ClariPeriod period, ClariQuarter *quarter)
 {
-	int32_t month;
+	const ClariQuarter *before = find_known(calendar, period - 1);
+	const ClariQuarter *after = find_known(calendar, period + 1);
+
+	if (before == NULL || after == NULL || before->last >= after->first - 1)
+		return false;
+	*quarter = (ClariQuarter){period, before->last + 1, after->first - 1};
+	return true;
+}
+
+/* The month that quarter 0 would begin with, by the quarters that are made of months, if these tell the same. */
+static bool
+find_month(const ClariCalendar *calendar, int32_t *origin)
+{
+	bool found = false;
 
 	for (int i = 0; i < calendar->count; i++)
 	{
+		int32_t month;
+
 		if (!has_months(&calendar->quarters[i], &month))
 			continue;
-		month += 3 * (period - calendar->quarters[i].period);
-		if (month < 12 || month > 12 * 9999)
-			continue;
-		quarter->period = period;
-		quarter->first = first_of_month(month);
-		quarter->last = first_of_month(month + 3) - 1;
-		return true;
+		month -= 3 * calendar->quarters[i].period;
+		if (found && *origin != month)
+			return false;
+		*origin = month;
+		found = true;
 	}
-	return false;
+	return found;
+}
+
+static bool
+set_months(ClariPeriod period, int32_t month, ClariQuarter *quarter)
+{
+	if (month < 12 || month > 12 * 9999)
+		return false;
+	*quarter = (ClariQuarter){period, first_of_month(month), first_of_month(month + 3) - 1};
+	return true;
 }
 
 bool
 clari_calendar_quarter(const ClariCalendar *calendar, ClariPeriod period, ClariQuarter *quarter)
 {
 	const ClariQuarter *known = find_known(calendar, period);
-	const ClariQuarter *before = find_known(calendar, period - 1);
-	const ClariQuarter *after = find_known(calendar, period + 1);
+	int32_t origin;
 
 	if (known != NULL)
 	{
 		*quarter = *known;
 		return true;
 	}
-	if (before != NULL && after != NULL && before->last < after->first - 1)
-	{
-		*quarter = (ClariQuarter){period, before->last + 1, after->first - 1};
-		return true;
-	}
-	return shift_months(calendar, period, quarter);
+	return find_between(calendar, period, quarter) ||
+		   (find_month(calendar, &origin) && set_months(period, origin + 3 * period, quarter));
+}
+
+static bool
+holds(const ClariQuarter *quarter, int32_t day)
+{
+	return quarter->first <= day && day <= quarter->last;
 }
 
 bool
 clari_calendar_find(const ClariCalendar *calendar, int32_t day, ClariQuarter *quarter)
 {
+	int32_t origin;
+	int32_t first;
+	int32_t months;
+
 	for (int i = 0; i < calendar->count; i++)
 	{
-		ClariPeriod near = calendar->quarters[i].period;
-		int32_t month;
-		int32_t first;
-
-		/* What lies between two quarters that are known, too. */
-		for (ClariPeriod period = near; period <= near + 1; period++)
-			if (clari_calendar_quarter(calendar, period, quarter) && quarter->first <= day && day <= quarter->last)
-				return true;
-		if (!has_months(&calendar->quarters[i], &month))
-			continue;
-		month = month_of_day(day, &first) - month;
-		near += month >= 0 ? month / 3 : -((2 - month) / 3);
-		if (clari_calendar_quarter(calendar, near, quarter) && quarter->first <= day && day <= quarter->last)
+		*quarter = calendar->quarters[i];
+		if (holds(quarter, day) || (find_between(calendar, quarter->period + 1, quarter) && holds(quarter, day)))
 			return true;
 	}
-	return false;
+	if (!find_month(calendar, &origin))
+		return false;
+	months = month_of_day(day, &first) - origin;
+	return clari_calendar_quarter(calendar, months >= 0 ? months / 3 : -((2 - months) / 3), quarter) &&
+		   holds(quarter, day);
 }
 
 bool

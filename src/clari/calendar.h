@@ -19,7 +19,7 @@
 /* "YYYY-MM-DD", perhaps with a time behind a 'T', to days from 2000-01-01; false: no such day. */
 extern bool clari_date_read(const char *text, size_t length, int64_t *days);
 
-#define CLARI_CALENDAR_MAX 40 /* quarters: ten years */
+#define CLARI_CALENDAR_MAX 128 /* quarters: 32 years */
 
 typedef struct ClariQuarter
 {
@@ -41,8 +41,9 @@ extern void clari_calendar_add(ClariCalendar *calendar, const ClariQuarter *quar
 /*
  * The quarter's days: as they were added; or, where one was added that is made of
  * three whole months, three months for each quarter between the two.  In a calendar
- * of weeks no quarter tells of another, but for those on both of its sides.  False:
- * not known.
+ * of weeks no quarter tells of another, but for those on both of its sides.  Where
+ * the fiscal year was moved, so that quarters of months do not tell the same, none
+ * is believed.  False: not known.
  */
 extern bool clari_calendar_quarter(const ClariCalendar *calendar, ClariPeriod period, ClariQuarter *quarter);
 

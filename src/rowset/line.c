@@ -65,8 +65,8 @@ struct ClariLineWriter
 	/* which quarter it is */
 	char requested[CLARI_PERIOD_TEXT_SIZE];
 	ClariCalendar calendar;
-	ClariQuarter wanted; /* of what was requested … */
-	bool is_known;       /* … if it is known, or what the current one may be */
+	ClariQuarter wanted; /* the quarter that was requested, if there is one and it is known */
+	bool is_known;       /* wanted is, or what the current quarter may be */
 	bool has_wanted;     /* a line is of it */
 	ClariQuarter other;  /* the last that a line was of beside it */
 	bool has_other;
@@ -193,6 +193,12 @@ same_days(ClariLineWriter *writer, const ClariValue *values)
 	return same;
 }
 
+static bool
+is_within(const ClariQuarter *quarter, int32_t first, int32_t last)
+{
+	return quarter->first <= first && last <= quarter->last;
+}
+
 /* Notes which quarter the line is of.  False: the calendar, which it takes, is not known. */
 static bool
 note_quarter(ClariLineWriter *writer, const ClariValue *values, ClariError *error)
@@ -206,8 +212,10 @@ note_quarter(ClariLineWriter *writer, const ClariValue *values, ClariError *erro
 		return clari_calendar_unknown(writer->requested, error);
 	if (same_days(writer, values) || !find_days(values, &first, &last))
 		return true;
-	if (asked && writer->wanted.first <= first && last <= writer->wanted.last)
+	if (asked && is_within(&writer->wanted, first, last))
 		writer->has_wanted = true;
+	else if (writer->has_other && is_within(&writer->other, first, last))
+		return true; /* as most lines do, and it is found faster than in the calendar */
 	else if (clari_calendar_find(&writer->calendar, first, &quarter) && last <= quarter.last)
 	{
 		if (writer->has_other && writer->other.period != quarter.period)

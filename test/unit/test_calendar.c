@@ -94,6 +94,24 @@ test_weeks(void)
 	has(&calendar, "2026_Q4", NULL, NULL);
 }
 
+/* A fiscal year that was moved: what is known stays, and nothing is guessed on either side of it. */
+static void
+test_moved_year(void)
+{
+	ClariCalendar calendar = {0};
+	ClariQuarter quarter;
+
+	add(&calendar, "2024_Q4", "2023-11-01", "2024-01-31");
+	add(&calendar, "2026_Q1", "2026-01-01", "2026-03-31");
+	has(&calendar, "2024_Q4", "2023-11-01", "2024-01-31");
+	has(&calendar, "2026_Q1", "2026-01-01", "2026-03-31");
+	has(&calendar, "2026_Q2", NULL, NULL);
+	has(&calendar, "2025_Q2", NULL, NULL);
+	ok(!clari_calendar_find(&calendar, day("2026-04-01"), &quarter), "nor is the quarter of a day");
+	add(&calendar, "2026_Q3", "2026-07-01", "2026-09-30");
+	has(&calendar, "2026_Q2", "2026-04-01", "2026-06-30");
+}
+
 static void
 test_bounds(void)
 {
@@ -103,7 +121,7 @@ test_bounds(void)
 
 	clari_calendar_add(&calendar, &quarter);
 	ok(calendar.count == 0, "a quarter that ends before it begins is none");
-	for (quarter.period = 8000, quarter.last = 100; quarter.period < 8100; quarter.period++)
+	for (quarter.period = 8000, quarter.last = 100; quarter.period < 8200; quarter.period++)
 		clari_calendar_add(&calendar, &quarter);
 	clari_calendar_add(&calendar, &calendar.quarters[0]);
 	ok(calendar.count == CLARI_CALENDAR_MAX, "there is room for so many");
@@ -120,6 +138,7 @@ main(void)
 	test_days();
 	test_months();
 	test_weeks();
+	test_moved_year();
 	test_bounds();
 	return done_testing();
 }

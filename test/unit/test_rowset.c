@@ -615,6 +615,33 @@ test_lines(void)
 	known_calendar.count = 0;
 }
 
+/* Whatever column two lines differ in, they are of two entries; if they do in none, of one. */
+static void
+test_keys_of_lines(void)
+{
+	static const char *const names[] = {"User",    "Email", "CRM User ID", "Role",      "Parent Role", "Start Day",
+										"End Day", "Week",  "Timeframe",   "other one", "Field",       "nothing"};
+	Item ann = line("Ann", "2", "2026-01-07", "2026-01-13", "Commit");
+
+	know_calendar();
+	for (int i = 0; i <= CLARI_LINE_KEYS; i++)
+	{
+		bool is_day = i == CLARI_LINE_START_DAY || i == CLARI_LINE_END_DAY;
+		bool differ = i < CLARI_LINE_KEYS;
+		Item other = differ ? with(ann, i, text(is_day ? "2026-01-08" : "3")) : ann;
+		/* one's values on both sides of the other's */
+		Item items[] = {with(ann, CLARI_LINE_FORECAST_VALUE, number("1")),
+						with(other, CLARI_LINE_ADJUSTMENT_VALUE, number("2")),
+						with(ann, CLARI_LINE_QUOTA_VALUE, number("3"))};
+		Made made = {0};
+
+		make(&made, "2026_Q1", PLENTY, items, COUNT(items));
+		ok(made.done && made.meta.rows[CLARI_ENTRIES] == (differ ? 2 : 1), "lines that differ in %s", names[i]);
+		drop(&made);
+	}
+	known_calendar.count = 0;
+}
+
 /* A line of these days, asked for: what it is taken to answer, or the error. */
 static void
 line_answers(const char *requested, const char *week, const char *start, const char *end, const char *expected)
@@ -1708,6 +1735,7 @@ main(void)
 	test_meta();
 	test_flat();
 	test_lines();
+	test_keys_of_lines();
 	test_quarter_of_lines();
 	test_empty();
 	test_own_values();
