@@ -1242,6 +1242,10 @@ class Service:
             raise self.not_found(key, request, "invalid_jobId", unfinished, "export_job_not_found")
         if not self.shows(key, job) or job.state() not in ("DONE", "COMPLETED"):
             raise Failure(400, "invalid_jobId", unfinished, key)
+        if job.file_type() == "CSV":
+            request.liberties.add("media_type")
+            if not re.search(r"text/csv|\*/\*", request.headers.get("accept", "*/*")):
+                raise Failure(406, "not_acceptable", "The file is text/csv.", key)
         return self.download(job)
 
     def download(self, job):
@@ -1249,7 +1253,7 @@ class Service:
             raise Turned(404, "There is no such file.")
         with self.state.lock:
             job.downloads += 1
-        return Answer(200, data=job.data)
+        return Answer(200, data=job.data, headers={"Content-Type": "text/csv"} if job.file_type() == "CSV" else None)
 
     # -- /_control
 

@@ -35,6 +35,7 @@ typedef struct ClariHttpRequest
 	bool foreign_redirects;          /* a redirect may lead to another https origin: followed without the key */
 	const char *base_url;            /* the origin that may see the key */
 	const ClariTransport *transport; /* key, proxy, ca_file, time-outs, max_export_size; must outlive the transfer */
+	bool plain;                      /* do not ask for compression */
 	size_t max_body;                 /* at most so many bytes of an answer that no sink takes; 0: CLARI_HTTP_MAX_BODY */
 } ClariHttpRequest;
 
@@ -58,6 +59,14 @@ typedef struct ClariHttpResult
 	 * where no transfer may go.
 	 */
 	bool elsewhere;
+
+	/*
+	 * The answer has neither a length nor chunks, so that its body ends where the
+	 * connection does: whether it is all of it, nobody knows.
+	 */
+	bool may_be_cut;
+	bool
+		was_packed; /* the body was compressed: libcurl 7.88 takes it for whole wherever the compressed bytes break off */
 	ClariError error;
 } ClariHttpResult;
 

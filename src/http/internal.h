@@ -34,6 +34,7 @@ struct ClariTransfer
 	const ClariTransport *transport;
 	ClariHttpMethod method;
 	bool foreign_redirects;
+	bool plain; /* without compression */
 
 	CURL *easy;
 	struct curl_slist *headers; /* holds the key: wiped before it is freed */

@@ -279,8 +279,10 @@ set_headers(ClariTransfer *transfer, ClariError *error)
 		added = add_header(transfer, header);
 		clari_wipe(header, sizeof(header));
 	}
+	/* A file tells by itself what it is: CSV is welcome even where JSON was asked for. */
+	added = added && add_header(transfer, transfer->sink == NULL ? "Accept: application/json" : "Accept: */*");
 	/* A header without a value is one that libcurl leaves out, though it would have sent it. */
-	added = added && add_header(transfer, "Accept: application/json") && add_header(transfer, "Expect:");
+	added = added && add_header(transfer, "Expect:");
 	if (transfer->method != CLARI_HTTP_GET)
 		added = added && add_header(transfer, "Content-Type: application/json");
 	if (!added || curl_easy_setopt(transfer->easy, CURLOPT_HTTPHEADER, transfer->headers) != CURLE_OK)
@@ -373,7 +375,7 @@ set_callbacks(ClariTransfer *transfer, const char *user_agent)
 	code |= curl_easy_setopt(easy, CURLOPT_XFERINFOFUNCTION, on_progress);
 	code |= curl_easy_setopt(easy, CURLOPT_XFERINFODATA, transfer);
 	code |= curl_easy_setopt(easy, CURLOPT_NOPROGRESS, 0L);
-	code |= curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "");
+	code |= curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, transfer->plain ? "identity" : "");
 	code |= curl_easy_setopt(easy, CURLOPT_USERAGENT, user_agent);
 	if (transfer->sink != NULL)
 		code |= curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, SINK_BUFFER);
@@ -453,6 +455,7 @@ clari_transfer_open(const ClariHttpRequest *request, ClariHttpSink sink, void *a
 	transfer->transport = request->transport;
 	transfer->foreign_redirects = request->foreign_redirects && request->method == CLARI_HTTP_GET;
 	transfer->max_body = request->max_body > 0 ? request->max_body : CLARI_HTTP_MAX_BODY;
+	transfer->plain = request->plain;
 	transfer->sink = sink;
 	transfer->arg = arg;
 	transfer->keyed = true;
@@ -698,6 +701,14 @@ clari_transfer_was_never_sent(const ClariTransfer *transfer)
 	return transfer->hops == 0 && !clari_transfer_was_sent(transfer);
 }
 
+static bool
+has_header(const ClariTransfer *transfer, const char *name)
+{
+	struct curl_header *header;
+
+	return curl_easy_header(transfer->easy, name, 0, CURLH_HEADER, -1, &header) == CURLHE_OK;
+}
+
 static void
 begin_result(ClariTransfer *transfer, ClariHttpResult *result)
 {
@@ -720,6 +731,9 @@ fill_answer(ClariTransfer *transfer, ClariHttpResult *result)
 		return;
 	}
 	result->answered = true;
+	/* What has a length or chunks, libcurl has seen to the end of. */
+	result->may_be_cut = !has_header(transfer, "Content-Length") && !has_header(transfer, "Transfer-Encoding");
+	result->was_packed = has_header(transfer, "Content-Encoding");
 	result->retry_after = retry_after(transfer);
 	result->length = transfer->reply_length;
 	if (result->length > 0)

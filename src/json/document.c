@@ -4,10 +4,11 @@
  *
  * Runs in the worker, in unit tests and in fuzzers; raises nothing, takes no
  * lock.  What comes tells which shape it is of: an object of lists, a list of
- * lines, or CSV (csv.c); lines are gathered by line.c.  Of JSON, framing.c checks the file's bytes and cuts them into elements;
- * here json-c reads one element at a time, and its members become values by
- * the attributes of their list.  Values point into json-c's object: nothing is
- * copied but the text of integers, and what is written as JSON again.
+ * lines, or CSV (csv.c); lines are gathered by line.c.  Of JSON, framing.c checks
+ * the file's bytes and cuts them into elements; here json-c reads one element at
+ * a time, and its members become values by the attributes of their list.  Values
+ * point into json-c's object: nothing is copied but the text of integers, and
+ * what is written as JSON again.
  */
 #include "json/json.h"
 
@@ -49,11 +50,14 @@ struct ClariDocument
 	ClariFraming framing;
 	ClariCsv csv;
 	bool is_csv;
+	bool is_open;                       /* the last line has no end */
+	bool may_be_cut;                    /* clari_document_may_be_cut() said so */
+	bool line_end_is_enough;            /* and this */
 	int columns[CLARI_CSV_COLUMNS];     /* of CSV: CLARI_LINE_… or CLARI_COLUMN_…, by place */
 	ClariText names[CLARI_CSV_COLUMNS]; /* of columns that nobody knows; malloc'd, or NULL */
 	int ncolumns;                       /* 0: the header is yet to come */
-	ClariLines *lines;                  /* of CSV, or of a list of lines … */
-	bool is_of_cells;                   /* … that has their cells one behind the other */
+	ClariLines *lines;                  /* of CSV, or of a list of lines */
+	bool is_of_cells;                   /* a list of lines has their cells one behind the other */
 	uint64_t bytes;
 	json_tokener *tokener;
 	json_object *keys; /* of the document's object so far: a set */
@@ -1092,6 +1096,7 @@ take_lines(ClariDocument *document, bool at_end)
 			case CLARI_FRAME_NO_MEMORY:
 				return fail_memory(document);
 			default:
+				document->is_open = at_end;
 				if (!take_line(document))
 					return false;
 		}
@@ -1121,6 +1126,23 @@ take_foreign(ClariDocument *document, const char *rest, size_t length)
 	take_lines(document, false);
 }
 
+/* CSV that reads well has lost lines if it was cut behind one, or digits if it was cut in its last amount. */
+static void
+fail_cut(ClariDocument *document)
+{
+	document->failed = true;
+	clari_error_set(&document->error, CLARI_ERROR_DATA, "the export file may end too early");
+	if (document->line_end_is_enough)
+	{
+		clari_error_detail(&document->error, "It is CSV whose last line does not end, and came compressed.");
+		clari_error_hint(&document->error, "With option \"format\" 'csv' it is asked for without compression.");
+		return;
+	}
+	clari_error_detail(&document->error,
+					   "It is CSV, which shows no end of its own, and came with neither a length nor chunks.");
+	clari_error_hint(&document->error, "Whatever answers in Clari's place, such as a proxy, must send one of them.");
+}
+
 /* What is not complete when the bytes end, if they are of lines. */
 static void
 finish_lines(ClariDocument *document)
@@ -1131,6 +1153,8 @@ finish_lines(ClariDocument *document)
 		fail_foreign(document);
 	else if (document->lines != NULL && !clari_lines_finish(document->lines, &document->error))
 		fail_line(document, document->bytes);
+	else if (document->is_csv && document->may_be_cut && (document->is_open || !document->line_end_is_enough))
+		fail_cut(document);
 }
 
 bool
@@ -1160,6 +1184,13 @@ clari_document_push(ClariDocument *document, const char *bytes, size_t length, C
 	if (document->failed && error != NULL)
 		*error = document->error;
 	return !document->failed;
+}
+
+void
+clari_document_may_be_cut(ClariDocument *document, bool is_enough)
+{
+	document->may_be_cut = true;
+	document->line_end_is_enough = is_enough;
 }
 
 bool

@@ -59,6 +59,13 @@ extern ClariDocument *clari_document_open(ClariItemSink sink, void *arg);
 extern bool clari_document_push(ClariDocument *document, const char *bytes, size_t length, ClariError *error);
 
 /*
+ * Says that bytes may be missing at the end.  JSON shows its own, but CSV could end
+ * behind any line: it will not be complete.  If a line's end is_enough, which a cut
+ * would hardly leave as the last byte, it will be with one.
+ */
+extern void clari_document_may_be_cut(ClariDocument *document, bool is_enough);
+
+/*
  * Says that all bytes were pushed.  False if the document is not complete, or had no
  * list "entries" where it is an object.  A document is what it begins as: an object, a
  * list of lines, or CSV.

@@ -34,8 +34,8 @@ struct ClariLines
 	size_t others_size;
 
 	/* a list of nothing but cells */
-	int order[CLARI_KNOWN_COLUMNS]; /* which column each of a line's cells is of … */
-	int norder;                     /* … as far as the header has come */
+	int order[CLARI_KNOWN_COLUMNS]; /* which column each of a line's cells is of */
+	int norder;                     /* how many of these the header has told so far */
 	char *row;                      /* cells of the line, one behind the other; malloc'd, reused */
 	size_t row_used;
 	size_t row_size;

@@ -263,11 +263,14 @@ keep(ClariDownload *download, ClariProduct *product, ClariError *error)
 }
 
 bool
-clari_download_finish(ClariDownload *download, const ClariRowsetMeta *meta, ClariProduct *product, ClariError *error)
+clari_download_finish(ClariDownload *download, const ClariHttpResult *result, const ClariRowsetMeta *meta,
+					  ClariProduct *product, ClariError *error)
 {
 	memset(product, 0, sizeof(*product));
 	product->version.meta = *meta;
 	product->bytes = clari_download_bytes(download);
+	if (result->may_be_cut || result->was_packed)
+		clari_document_may_be_cut(download->document, !result->may_be_cut);
 	return clari_document_finish(download->document, error) &&
 		   clari_rowset_writer_finish(download->writer, &product->version.meta, error) &&
 		   keep(download, product, error);

@@ -571,7 +571,7 @@ downloaded(void *arg, const ClariHttpResult *result)
 	}
 	flight->transfer = NULL;
 	fill_meta(flight, &meta);
-	if (result->sink_refused || !clari_download_finish(flight->download, &meta, &flight->product, &error))
+	if (result->sink_refused || !clari_download_finish(flight->download, result, &meta, &flight->product, &error))
 	{
 		if (!ShutdownRequestPending) /* in a shutdown the next worker takes the job up */
 			refuse_download(flight, &error);
@@ -596,6 +596,8 @@ download(ClariFlight *flight)
 		refuse_download(flight, &error);
 		return;
 	}
+	/* CSV does not show where it was cut, nor does libcurl where its compressed bytes were. */
+	request.plain = flight->order.request.format == CLARI_FORMAT_CSV;
 	request.foreign = flight->job.download_url[0] != '\0';
 	request.url = request.foreign ? flight->job.download_url : job_url(flight, flight->job.job_id, "/results");
 	call(flight, &request, sink, downloaded);

@@ -99,13 +99,14 @@ extern int64 clari_download_entries(const ClariDownload *download);
 
 /*
  * All bytes are there: checks that the document is complete, writes the rest of
- * the rowset, names the file and makes the segment.  meta has what
+ * the rowset, names the file and makes the segment.  result is the
+ * transfer's, and meta has what
  * clari_rowset_writer_finish() is given.  False with the error filled, of code
  * CLARI_ERROR_IO if it is the disk alone that failed: then another download can
  * do without.
  */
-extern bool
-clari_download_finish(ClariDownload *download, const ClariRowsetMeta *meta, ClariProduct *product, ClariError *error);
+extern bool clari_download_finish(ClariDownload *download, const ClariHttpResult *result, const ClariRowsetMeta *meta,
+								  ClariProduct *product, ClariError *error);
 
 extern void clari_download_close(ClariDownload *download);
 

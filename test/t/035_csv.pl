@@ -28,7 +28,7 @@ sub error { my ($query) = @_; return query_error($node, $query, 'utf8'); }
 
 # The forecast's settings, which differ from the others'.
 my %csv = (shape => 'csv', lines => 'gathered', line_end => "\r\n", columns => undef, amount_format => 'minus', amounts => 'wild',
-	fields => undef, export_formats => [ 'JSON', 'CSV' ], null_emails => 40);
+	fields => undef, export_formats => [ 'JSON', 'CSV' ], null_emails => 40, transfer => 'chunked');
 
 # Nothing is cached but an export as JSON of another forecast and quarter, which tells the calendar.
 sub begin
@@ -97,6 +97,65 @@ subtest 'a byte order mark' => sub {
 	begin();
 	sim_fault({ replace => [ 'User,', "\x{feff}User," ] }, step => 'results', forecast => 'net_arr');
 	is_as_generated($node, 'csv.entries', 'entries', '2026_Q1', database => 'utf8');
+};
+
+# ---- files of our own ----
+
+my $header = 'User,Email,CRM User ID,Role,Parent Role,Timeframe,Field,Week,Start Day,End Day,Data Type,Data Value';
+my $keys = 'Ada,ada@example.com,005A,Rep,CEO,Q1 FY 2026,Commit,2,02/10/2025,02/16/2025';
+
+# The file that is next.
+sub file
+{
+	my ($text, %fault) = @_;
+	begin();
+	sim_fault({ status => 200, body => $text, carry_out => JSON::PP::true, %fault }, step => 'results', forecast => 'net_arr');
+	return;
+}
+
+subtest 'a header and nothing else' => sub {
+	file("$header\r\n");
+	is(shown("SELECT count(*) FROM csv.forecasts WHERE $q1"), '0', 'has no rows');
+	is(shown("SELECT state, rows FROM clari_cache WHERE $q1"), 'ready|0', 'and is no error');
+};
+
+subtest 'quotes, and names of another case' => sub {
+	file(join "\n", "\x{feff}TEAM," . lc($header), qq{"T","Ada ""The\r\nCount"" L\x{f6}velace, jr.",,,,,"Q1 FY 2026",Commit,2,02/10/2025,02/16/2025,"quota value","(1,234.50)"});
+	is($node->safe_psql($_, qq{SELECT owner_name = U&'Ada "The\\000D\\000ACount" L\\00F6velace, jr.', owner_email IS NULL, quota_value
+		FROM csv.entries WHERE $q1}), 't|t|-1234.50', "in $_") for qw(utf8 latin1);
+};
+
+subtest 'amounts of many digits' => sub {
+	my $digits = join(',', '12', ('345') x 300) . '.' . '67' x 100;
+	file(qq{$header\n$keys,Forecast Value,"\$$digits"\n});
+	is(shown("SELECT forecast_value FROM csv.entries WHERE $q1"), $digits =~ s/,//gr, 'come to the last one');
+	file("$header\n$keys,Forecast Value," . '9' x 140_000 . "\n");
+	my ($state, $message) = error("SELECT * FROM csv.entries WHERE $q1");
+	like($message, qr/a number that numeric cannot keep.*It is "999/s, '… or are too many');
+};
+
+subtest 'a list of lines with a NUL' => sub {
+	file('[{"Data Type":"Quota","Data Value":"1","Field":"F","User":"A\u0000B"}]');
+	my ($state, $message) = error("SELECT * FROM csv.entries WHERE $q1");
+	is($state, '22000', 'is an error');
+	like($message, qr/An escaped NUL character/, 'that says so');
+};
+
+subtest 'a file of which nobody knows the end' => sub {
+	begin(transfer => 'close');
+	my ($state, $message) = error("SELECT count(*) FROM csv.forecasts WHERE $q1");
+	is($state, '22000', 'may have been cut behind any line');
+	like($message, qr/the export file may end too early.*neither a length nor chunks.*HINT:  Whatever answers in Clari's place/s, '… says the error');
+	is(sim_seen('periods.2026_Q1.post'), 1, '… of one export');
+	file("$header\n$keys,Forecast Value,\$500", gzip => 'on');
+	like((error("SELECT * FROM csv.entries WHERE $q1"))[1], qr/last line does not end, and came compressed/, 'nor is it whole if it may have been cut in an amount');
+	file("$header\n$keys,Forecast Value,\$500");
+	is(shown("SELECT forecast_value FROM csv.entries WHERE $q1"), '500', 'which not asking for compression avoids');
+	for my $end ({ transfer => 'length' }, { transfer => 'close', shape => 'rows' })
+	{
+		begin(%$end);
+		cmp_ok(shown("SELECT count(*) FROM csv.forecasts WHERE $q1"), '>', 300, "but not with $$end{transfer}" . ($$end{shape} ? ', as a list' : ''));
+	}
 };
 
 subtest 'week by week' => sub {

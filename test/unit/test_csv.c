@@ -214,6 +214,41 @@ test_header(void)
 			   "the export file gives a column twice", "Its header has \"User\" twice, in line 1 of the file.");
 }
 
+/* What may have been cut, and what of it is whole if a line's end is enough. */
+static void
+test_cut(void)
+{
+	static const struct
+	{
+		const char *file;
+		bool is_whole;
+		bool has_line_end;
+	} cases[] = {
+		{HEADER KEY "Quota Value,$500", false, false},
+		{HEADER KEY "Quota Value,$500\r\n", false, true},
+		{HEADER KEY "Quota Value,$500\n\n", false, true},
+		{HEADER, false, true},
+		{"[{\"Data Type\":\"Quota\",\"Data Value\":\"1\",\"Field\":\"F\"}]", true, true},
+	};
+
+	for (size_t i = 0; i < 2 * sizeof(cases) / sizeof(cases[0]); i++)
+	{
+		const char *file = cases[i / 2].file;
+		bool is_enough = i % 2 == 1;
+		Seen seen = {0};
+		ClariDocument *document = clari_document_open(note, &seen);
+
+		ok(clari_document_push(document, file, strlen(file), &seen.error), "bytes that may be cut are pushed");
+		clari_document_may_be_cut(document, is_enough);
+		seen.passed = clari_document_finish(document, &seen.error);
+		if (is_enough ? cases[i / 2].has_line_end : cases[i / 2].is_whole)
+			ok(seen.passed, "… and are whole");
+		else
+			is(seen.error.message, "the export file may end too early", "… and are not known to be whole");
+		clari_document_close(document);
+	}
+}
+
 /* A line of more than 1 MB is an error at the same place, whatever the cuts. */
 static void
 test_limit(void)
@@ -480,6 +515,7 @@ main(void)
 	test_cells();
 	test_header();
 	test_limit();
+	test_cut();
 	test_amounts();
 	test_values();
 	test_rows();
