@@ -28,7 +28,7 @@ sub error { my ($query) = @_; return query_error($node, $query, 'utf8'); }
 
 # The forecast's settings, which differ from the others'.
 my %csv = (shape => 'csv', lines => 'gathered', line_end => "\r\n", columns => undef, amount_format => 'minus', amounts => 'wild',
-	fields => undef, export_formats => [ 'JSON', 'CSV' ], null_emails => 40, transfer => 'chunked');
+	fields => undef, export_formats => [ 'JSON', 'CSV' ], null_emails => 40, transfer => 'chunked', rows_truncated => JSON::PP::false);
 
 # Nothing is cached but an export as JSON of another forecast and quarter, which tells the calendar.
 sub begin
@@ -139,6 +139,11 @@ subtest 'a list of lines with a NUL' => sub {
 	my ($state, $message) = error("SELECT * FROM csv.entries WHERE $q1");
 	is($state, '22000', 'is an error');
 	like($message, qr/An escaped NUL character/, 'that says so');
+};
+
+subtest 'a file that Clari says it has truncated' => sub {
+	begin(rows_truncated => JSON::PP::true);
+	like((error("SELECT * FROM csv.entries WHERE $q1"))[1], qr/truncated/, 'is refused as JSON is');
 };
 
 subtest 'a file of which nobody knows the end' => sub {
