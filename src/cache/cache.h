@@ -16,6 +16,7 @@
 #include "utils/timestamp.h"
 
 #include "base/error.h"
+#include "clari/calendar.h"
 #include "clari/reply.h"
 #include "clari/request.h"
 #include "rowset/rowset.h"
@@ -150,6 +151,9 @@ typedef struct ClariAccountFacts
 } ClariAccountFacts;
 
 extern void clari_cache_account(const ClariKey *account, ClariAccountFacts *facts);
+
+/* The quarters that cached exports of the account tell of. */
+extern void clari_cache_calendar(const ClariKey *account, ClariCalendar *calendar);
 
 /* Is the flight still queued or under way? */
 extern bool clari_cache_is_flying(uint64 flight);

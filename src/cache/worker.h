@@ -83,9 +83,6 @@ extern void clari_cache_note_account(const ClariKey *account, const ClariAccount
 extern void clari_cache_note_crm_refused(const ClariKey *account, const char *forecast);
 extern bool clari_cache_is_crm_refused(const ClariKey *account, const char *forecast);
 
-/* The quarters that cached exports of the account tell of. */
-extern void clari_cache_calendar(const ClariKey *account, ClariCalendar *calendar);
-
 /* Was the flight's export invalidated at or after the time? */
 extern bool clari_cache_is_invalidated(int index, TimestampTz posted_at);
 

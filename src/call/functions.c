@@ -98,7 +98,7 @@ clari_refresh(PG_FUNCTION_ARGS)
 	ClariFreshness freshness = clari_export_freshness(selection->options, GetCurrentTimestamp());
 
 	freshness.anew = selection->anew = true;
-	(void) clari_selection_learn_current(selection, -1, NULL);
+	(void) clari_selection_learn_current(selection, &freshness, -1, NULL);
 	do
 		(void) clari_export_wait(selection->options, &freshness, selection->exports, selection->count, -1, NULL);
 	while (clari_selection_roll_over(selection));

@@ -54,7 +54,9 @@ typedef struct ClariSelection
 	ClariExtent asked;    /* the periods argument, or the table's extent */
 	ClariPeriod current;  /* CLARI_PERIOD_NONE: not needed, or not known yet */
 	ClariExport learning; /* the export that tells it */
-	bool anew;            /* if it is not known, a new export shall tell it, even if one failed a moment ago */
+	ClariExport *likely;  /* nlikely that it probably means, until that is known; NULL: not guessed yet */
+	int nlikely;
+	bool anew; /* if it is not known, a new export shall tell it, even if one failed a moment ago */
 	int count;
 	ClariExport *exports; /* count, ascending by period, the current quarter without one; and then learning */
 	ClariPeriod *periods; /* count; CLARI_PERIOD_NONE while only Clari knows */
@@ -78,10 +80,12 @@ extern bool clari_selection_needs_current(const ClariSelection *selection);
  * Waits until the current quarter is known, if the selection or the table's
  * extent needs it, at most timeout_ms (-1: no bound; false when they were
  * over), and completes the selection.  An export is made for it only if none is
- * cached that the table would take.  Raises the export's error, and as
+ * cached that the table would take; then those that the selection is likely to
+ * mean are queued beside it, as fresh as wanted.  Raises the export's error, and as
  * clari_export_wait() does when the patience is over.
  */
-extern bool clari_selection_learn_current(ClariSelection *selection, long timeout_ms, ClariPatience *patience);
+extern bool clari_selection_learn_current(ClariSelection *selection, const ClariFreshness *wanted, long timeout_ms,
+										  ClariPatience *patience);
 
 /*
  * After waiting: has the current quarter changed, so that what was exported

@@ -145,8 +145,54 @@ take_current(ClariSelection *selection)
 			selection->exports[i] = selection->learning;
 }
 
+/*
+ * Has what the selection is likely to mean exported, too, while Clari is asked which
+ * quarter is the current one.
+ */
+static void
+queue_likely(ClariSelection *selection, const ClariFreshness *wanted)
+{
+	ClariPeriod periods[CLARI_EXTENT_MAX_PERIODS];
+	ClariPeriod current = clari_export_likely_current(selection->options);
+	int count = 0;
+
+	if (current != CLARI_PERIOD_NONE && clari_extent_is_relative(&selection->asked))
+		count = clari_extent_expand(&selection->asked, current, periods);
+	selection->likely = palloc(sizeof(ClariExport) * Max(count, 1));
+	for (int i = 0; i < count; i++)
+	{
+		char text[CLARI_PERIOD_TEXT_SIZE];
+
+		if (periods[i] == current)
+			continue;
+		clari_period_format(periods[i], text);
+		clari_export_init(selection->options, text, selection->interest, &selection->likely[selection->nlikely++]);
+	}
+	(void) clari_export_poll(selection->options, wanted, selection->likely, selection->nlikely);
+}
+
+/* What was likely and is meant goes on; the rest ends if it is still queued. */
+static void
+take_likely(ClariSelection *selection)
+{
+	for (int i = 0; i < selection->nlikely; i++)
+	{
+		const ClariExport *likely = &selection->likely[i];
+		int j = 0;
+
+		while (j < selection->count && memcmp(&selection->exports[j].key, &likely->key, sizeof(ClariKey)) != 0)
+			j++;
+		if (j < selection->count)
+			selection->exports[j] = *likely;
+		else
+			clari_interest_leave(selection->interest, likely->flight);
+	}
+	selection->nlikely = 0;
+}
+
 bool
-clari_selection_learn_current(ClariSelection *selection, long timeout_ms, ClariPatience *patience)
+clari_selection_learn_current(ClariSelection *selection, const ClariFreshness *wanted, long timeout_ms,
+							  ClariPatience *patience)
 {
 	ClariExport *learning = &selection->learning;
 	ClariFreshness freshness = clari_export_freshness(selection->options, GetCurrentTimestamp());
@@ -154,11 +200,14 @@ clari_selection_learn_current(ClariSelection *selection, long timeout_ms, ClariP
 	freshness.anew = selection->anew;
 	if (selection->current != CLARI_PERIOD_NONE || !clari_selection_needs_current(selection))
 		return true;
+	if (!clari_export_poll(selection->options, &freshness, learning, 1) && selection->likely == NULL)
+		queue_likely(selection, wanted);
 	if (!clari_export_wait(selection->options, &freshness, learning, 1, timeout_ms, patience))
 		return false;
 	if (learning->state != CLARI_LOOKUP_READY)
 		clari_error_report(ERROR, &learning->error);
 	take_current(selection);
+	take_likely(selection);
 	return true;
 }
 

@@ -269,7 +269,7 @@ wait_for_exports(Sync *sync, const ClariFreshness *freshness)
 {
 	ClariSelection *selection = sync->selection;
 
-	while (!clari_selection_learn_current(selection, PROGRESS_INTERVAL, &sync->patience))
+	while (!clari_selection_learn_current(selection, freshness, PROGRESS_INTERVAL, &sync->patience))
 		notice_progress(&selection->learning, 1, freshness->since);
 	do
 	{

@@ -68,11 +68,13 @@ remember_chosen(ClariScanState *state, const ClariPeriod *periods, int count)
 
 /* ClariChooser: narrows the extent down by the scan's quals. */
 static int
-choose_periods(void *arg, ClariPeriod *periods, int count)
+choose_periods(void *arg, ClariPeriod *periods, int count, bool trial)
 {
 	ClariScanState *state = arg;
 	ExprContext *econtext = state->node->ss.ps.ps_ExprContext;
 
+	if (trial)
+		return clari_prune_periods(state->prune, econtext, periods, count);
 	if (!state->noticed)
 		clari_prune_notice(state->prune, econtext, state->options, periods, count);
 	state->noticed = true;

@@ -69,6 +69,18 @@ clari_interest_keep(const ClariInterest *interest)
 		clari_cache_keep(interest->flights[i]);
 }
 
+void
+clari_interest_leave(ClariInterest *interest, uint64 flight)
+{
+	for (int i = 0; i < interest->count; i++)
+		if (interest->flights[i] == flight)
+		{
+			interest->flights[i] = interest->flights[--interest->count];
+			clari_cache_leave(flight);
+			return;
+		}
+}
+
 /*
  * Makes room for one more flight, and counts it before it is joined, since a
  * look-up can raise an error after it has joined.  It is 0 until then.
@@ -183,6 +195,40 @@ clari_export_known_current(const ClariOptions *options)
 		!clari_period_parse(current.version.meta.answered, &period))
 		return CLARI_PERIOD_NONE;
 	return period;
+}
+
+/* The quarter of the calendar that the day of a time is in; CLARI_PERIOD_NONE: not known. */
+static ClariPeriod
+quarter_of_time(const ClariCalendar *calendar, TimestampTz time)
+{
+	ClariQuarter quarter;
+
+	return clari_calendar_find(calendar, (int32_t) (time / USECS_PER_DAY), &quarter) ? quarter.period
+																					 : CLARI_PERIOD_NONE;
+}
+
+ClariPeriod
+clari_export_likely_current(const ClariOptions *options)
+{
+	ClariExport current;
+	ClariKey account;
+	ClariCalendar calendar;
+	ClariPeriod told;
+	ClariPeriod today;
+	bool was_told;
+	int ended; /* quarters since then */
+
+	clari_export_init(options, "", NULL, &current);
+	if (!clari_request_account(&current.request, &account, &current.error))
+		clari_error_report(ERROR, &current.error);
+	was_told =
+		clari_cache_peek(&current.key, &current.version) && clari_period_parse(current.version.meta.answered, &told);
+	clari_cache_calendar(&account, &calendar);
+	today = quarter_of_time(&calendar, GetCurrentTimestamp());
+	if (!was_told || today == CLARI_PERIOD_NONE)
+		return today;
+	ended = today - quarter_of_time(&calendar, current.version.meta.posted_at);
+	return ended == 0 || ended == 1 ? told + ended : CLARI_PERIOD_NONE;
 }
 
 ClariPeriod

@@ -25,6 +25,9 @@ extern ClariInterest *clari_interest_make(MemoryContext context);
 /* From now on these flights go on although nobody wants them any more. */
 extern void clari_interest_keep(const ClariInterest *interest);
 
+/* The flight is not wanted any more: as clari_cache_leave() says.  Nothing if it is none of these. */
+extern void clari_interest_leave(ClariInterest *interest, uint64 flight);
+
 /* One export as a session wants it. */
 typedef struct ClariExport
 {
@@ -98,6 +101,13 @@ extern bool clari_export_find(const ClariFreshness *freshness, ClariExport *expo
  * old, without exporting; CLARI_PERIOD_NONE when none is cached.
  */
 extern ClariPeriod clari_export_known_current(const ClariOptions *options);
+
+/*
+ * The quarter that is likely to be the current one by the date and the account's
+ * calendar: the one that Clari called so last, or the next if a quarter has ended
+ * since.  CLARI_PERIOD_NONE: nothing tells, or what tells does not agree.
+ */
+extern ClariPeriod clari_export_likely_current(const ClariOptions *options);
 
 /*
  * The quarter that a ready export without a period was answered with: the

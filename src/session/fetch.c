@@ -21,6 +21,7 @@
 typedef struct Item
 {
 	ClariExport export;
+	bool chosen;              /* by a scan; else it is only likely to be chosen */
 	ClariFreshness freshness; /* the strictest of the scans that want it */
 	ClariReader *reader;      /* the version that the whole statement uses, once it is needed */
 	bool warned;              /* the session was told that the export is truncated, if it is */
@@ -48,6 +49,8 @@ struct ClariFetch
 	ClariChooser choose;
 	void *arg;
 	Item *current; /* the export that tells a relative extent's current quarter, or NULL */
+	List *likely;  /* the items that the extent is likely to mean, until that is told */
+	bool guessed;
 	bool chosen;
 	int nitems;
 	int capacity;   /* how many items the two arrays have room for; rescans use them again */
@@ -189,8 +192,36 @@ set_items(ClariFetch *fetch, const ClariPeriod *periods, int count, ClariPeriod 
 		clari_period_format(periods[i], text);
 		fetch->returned[i] = false;
 		fetch->items[i] = periods[i] == current ? fetch->current : find_item(fetch, text);
+		fetch->items[i]->chosen = true;
 	}
 	fetch->chosen = true;
+	fetch->likely = NIL;
+}
+
+/* Has what the extent is likely to mean exported, too, while Clari is asked which quarter is the current one. */
+static void
+guess(ClariFetch *fetch)
+{
+	ClariPeriod periods[CLARI_EXTENT_MAX_PERIODS];
+	ClariPeriod likely = clari_export_likely_current(fetch->options);
+	MemoryContext previous;
+	int count;
+
+	fetch->guessed = true;
+	if (likely == CLARI_PERIOD_NONE)
+		return;
+	count = clari_extent_expand(&fetch->options->extent, likely, periods);
+	count = fetch->choose(fetch->arg, periods, count, true);
+	previous = MemoryContextSwitchTo(fetch->statement->context);
+	for (int i = 0; i < count; i++)
+	{
+		char text[CLARI_PERIOD_TEXT_SIZE];
+
+		clari_period_format(periods[i], text);
+		if (periods[i] != likely)
+			fetch->likely = lappend(fetch->likely, find_item(fetch, text));
+	}
+	MemoryContextSwitchTo(previous);
 }
 
 /* Chooses the scan's periods, or asks which quarter is the current one and leaves it for later. */
@@ -205,12 +236,45 @@ try_to_choose(ClariFetch *fetch)
 	{
 		poll_item(fetch, fetch->current);
 		if (fetch->current->export.state != CLARI_LOOKUP_READY)
+		{
+			if (!fetch->guessed)
+				guess(fetch);
 			return;
+		}
 		current = clari_export_told_current(&fetch->current->export);
 	}
 	count = clari_extent_expand(&fetch->options->extent, current, periods);
-	count = fetch->choose(fetch->arg, periods, count);
+	count = fetch->choose(fetch->arg, periods, count, false);
 	set_items(fetch, periods, count, current);
+}
+
+/* Does a scan that has not chosen yet take the item for likely? */
+static bool
+is_likely(const ClariStatement *statement, Item *item)
+{
+	for (const ClariFetch *fetch = statement->fetches; fetch != NULL; fetch = fetch->next)
+		if (list_member_ptr(fetch->likely, item))
+			return true;
+	return false;
+}
+
+/* Lets go of what seemed likely to be chosen, and was not: its export ends if it is still queued. */
+static void
+drop_unlikely(ClariStatement *statement)
+{
+	for (Item **link = &statement->items; *link != NULL;)
+	{
+		Item *item = *link;
+
+		if (item->chosen || is_likely(statement, item))
+			link = &item->next;
+		else
+		{
+			*link = item->next;
+			clari_interest_leave(statement->interest, item->export.flight);
+			pfree(item);
+		}
+	}
 }
 
 /* Do this scan's periods have to be known by now? */
@@ -229,10 +293,14 @@ static void
 advance_statement(ClariFetch *wanting)
 {
 	ClariFetch *first = wanting->statement->fetches;
+	ListCell *cell;
 
 	for (ClariFetch *fetch = first; fetch != NULL; fetch = fetch->next)
 		if (takes_part(fetch, wanting) && fetch->current == NULL && clari_extent_is_relative(&fetch->options->extent))
+		{
 			fetch->current = find_item(fetch, "");
+			fetch->current->chosen = true;
+		}
 	for (ClariFetch *fetch = first; fetch != NULL; fetch = fetch->next)
 		if (takes_part(fetch, wanting) && !fetch->chosen)
 			try_to_choose(fetch);
@@ -240,6 +308,10 @@ advance_statement(ClariFetch *wanting)
 		for (int i = 0; takes_part(fetch, wanting) && i < fetch->nitems; i++)
 			if (!fetch->returned[i])
 				poll_item(fetch, fetch->items[i]);
+	for (ClariFetch *fetch = first; fetch != NULL; fetch = fetch->next)
+		foreach (cell, fetch->likely)
+			poll_item(fetch, lfirst(cell));
+	drop_unlikely(wanting->statement);
 }
 
 /* ------- fetching ------- */

@@ -21,9 +21,11 @@ typedef struct ClariFetch ClariFetch;
 
 /*
  * Narrows the extent's quarters (ascending, in periods) down to those that the
- * scan can need, in place; returns how many are left.  May raise.
+ * scan can need, in place; returns how many are left.  Of a likely extent, before
+ * the current quarter is known, this is a trial, of which nobody is to be told.
+ * May raise.
  */
-typedef int (*ClariChooser)(void *arg, ClariPeriod *periods, int count);
+typedef int (*ClariChooser)(void *arg, ClariPeriod *periods, int count, bool trial);
 
 /*
  * The statement that context (the executor's per-query context) belongs to;
