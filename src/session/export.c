@@ -207,6 +207,16 @@ quarter_of_time(const ClariCalendar *calendar, TimestampTz time)
 																					 : CLARI_PERIOD_NONE;
 }
 
+/* Has the calendar the quarter, or one beside it? */
+static bool
+is_near(const ClariCalendar *calendar, ClariPeriod period)
+{
+	for (int i = 0; i < calendar->count; i++)
+		if (abs(calendar->quarters[i].period - period) <= 1)
+			return true;
+	return false;
+}
+
 ClariPeriod
 clari_export_likely_current(const ClariOptions *options)
 {
@@ -225,8 +235,8 @@ clari_export_likely_current(const ClariOptions *options)
 		clari_cache_peek(&current.key, &current.version) && clari_period_parse(current.version.meta.answered, &told);
 	clari_cache_calendar(&account, &calendar);
 	today = quarter_of_time(&calendar, GetCurrentTimestamp());
-	if (!was_told || today == CLARI_PERIOD_NONE)
-		return today;
+	if (!was_told)
+		return is_near(&calendar, today) ? today : CLARI_PERIOD_NONE;
 	ended = today - quarter_of_time(&calendar, current.version.meta.posted_at);
 	return ended == 0 || ended == 1 ? told + ended : CLARI_PERIOD_NONE;
 }

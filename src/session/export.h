@@ -103,9 +103,11 @@ extern bool clari_export_find(const ClariFreshness *freshness, ClariExport *expo
 extern ClariPeriod clari_export_known_current(const ClariOptions *options);
 
 /*
- * The quarter that is likely to be the current one by the date and the account's
- * calendar: the one that Clari called so last, or the next if a quarter has ended
- * since.  CLARI_PERIOD_NONE: nothing tells, or what tells does not agree.
+ * The quarter that is likely to be the current one: the one that Clari called so last,
+ * or the next if by the account's calendar a quarter has ended since.  Where Clari has
+ * called none so, the one that today is in, if exports have told of it or of one beside
+ * it.  CLARI_PERIOD_NONE: nothing tells, or more than one quarter seems to have ended,
+ * as when the clock was set or the calendar is wrong.
  */
 extern ClariPeriod clari_export_likely_current(const ClariOptions *options);
 
