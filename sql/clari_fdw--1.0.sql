@@ -103,6 +103,26 @@ AS 'MODULE_PATHNAME', 'clari_merge' LANGUAGE C;
 COMMENT ON FUNCTION clari_merge(regclass, regclass, boolean)
 	IS 'merges staged rows into a table of forecasts, and counts what became of them';
 
+/*
+ * History: tables, a function and a view beside the target, with the caller's rights.
+ * What the triggers there call is the extension's, so that it cannot be dropped
+ * without them.
+ */
+CREATE FUNCTION clari_record_history() RETURNS trigger
+AS 'MODULE_PATHNAME', 'clari_record_history' LANGUAGE C;
+
+CREATE FUNCTION clari_track_history(target regclass DEFAULT NULL) RETURNS regclass
+AS 'MODULE_PATHNAME', 'clari_track_history' LANGUAGE C;
+COMMENT ON FUNCTION clari_track_history(regclass) IS 'keeps each version of each row of a table of forecasts, from now on';
+
+CREATE FUNCTION clari_untrack_history(target regclass DEFAULT NULL) RETURNS void
+AS 'MODULE_PATHNAME', 'clari_untrack_history' LANGUAGE C;
+COMMENT ON FUNCTION clari_untrack_history(regclass) IS 'keeps no more versions, and leaves those that are kept';
+
+CREATE FUNCTION clari_prune_history(target regclass, older_than interval) RETURNS bigint
+AS 'MODULE_PATHNAME', 'clari_prune_history' LANGUAGE C;
+COMMENT ON FUNCTION clari_prune_history(regclass, interval) IS 'deletes versions that ended longer ago than that';
+
 /* Whom the administrator trusts with quota and deletion is granted these by name. */
 REVOKE ALL ON FUNCTION clari_prefetch(regclass, text[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION clari_refresh(regclass, text[]) FROM PUBLIC;
@@ -111,6 +131,7 @@ REVOKE ALL ON FUNCTION clari_cancel(regclass, text[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION clari_cancel_export(bigint) FROM PUBLIC;
 REVOKE ALL ON PROCEDURE clari_sync(regclass, text[], regclass, boolean, interval, float8) FROM PUBLIC;
 REVOKE ALL ON FUNCTION clari_merge(regclass, regclass, boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION clari_prune_history(regclass, interval) FROM PUBLIC;
 REVOKE ALL ON FUNCTION clari_fdw_handler(), clari_fdw_validator(text[], oid), clari_check_library(text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION clari_cache_entries(), clari_export_flights(), clari_stats_counters(), clari_stats_reset()

@@ -54,6 +54,7 @@ from decimal import Decimal
 DEFAULTS = {
     # the data
     "seed": 1, "version": 0, "owners": 500, "idle_users": 1,
+    "drift": 0,                 # by how much a version moves amounts that are no quota: down by a third of it at most, up by all of it
     "fields": None,             # ids, or {"id","name","type"}; None: <forecast>_forecast, quota
     "shape": "v4",              # v4 | flat | csv | rows: the CSV's lines as objects | cells: a list of their cells, as in the document
     "lines": "gathered",        # of csv and rows: gathered | by_type: all of one data type, then of the next
@@ -325,8 +326,11 @@ class Series:
     def _place(self, u):
         """Template, whether plain, and number of an owner's entry."""
         revision = self.data.revision(u)
-        return ((u * 7 + self.base) % TEMPLATES, self.data.plain or revision > 0,
-                (u * 2654435761 + self.base) % 8_999_993 + 1_000_000 + revision)
+        number = (u * 2654435761 + self.base) % 8_999_993 + 1_000_000 + revision
+        drift = self.data.settings["drift"]
+        if drift and revision and self.field["fieldType"] != "QUOTA":
+            number = max(1, number - drift // 3 + mix(u, revision) % (drift + drift // 3))
+        return (u * 7 + self.base) % TEMPLATES, self.data.plain or revision > 0, number
 
     def record(self, u):
         k, plain, number = self._place(u)

@@ -437,6 +437,28 @@ no_trouble_in()
 		"$@" /dev/null
 }
 
+# control VERB JSON: of the simulator.
+control()
+{
+	python3 -c 'import sys, urllib.request; urllib.request.urlopen(*[sys.argv[1], sys.argv[2].encode()])' \
+		"http://127.0.0.1:$simulator_port/_control/$1" "$2"
+}
+
+# pass_weeks FIRST LAST: of each it is as if it had passed, since the history is dated back; then a tenth of the owners have
+# other amounts at Clari, and the current quarter is synced.
+pass_weeks()
+{
+	local week
+	for ((week = $1; week <= $2; week++)); do
+		control set "{\"settings\": {\"version\": $((10 * week)), \"drift\": 1000000}}"
+		psql -X -q -v ON_ERROR_STOP=1 <<-SQL
+			SET client_min_messages = warning;
+			UPDATE clari_forecasts_history SET valid_from = valid_from - interval '7 days', valid_to = valid_to - interval '7 days';
+			CALL clari_sync('clari.forecasts', '{current}');
+		SQL
+	done
+}
+
 # run_figures SCRIPT ROWS [PART…]: with the server's settings of standard input, and the simulator; ends as the script does.
 run_figures()
 {

@@ -78,11 +78,27 @@ FROM clari_forecasts GROUP BY time_period ORDER BY time_period;
 
 \echo '*** What is cached.'
 SELECT forecast, time_period, state, tier, rows, bytes, expires_at, hits FROM clari_cache ORDER BY time_period;
+
+\echo '*** From now on, each change is kept.'
+SELECT clari_track_history();
+SQL
+pass_weeks 1 1
+psql -X -q -e -v ON_ERROR_STOP=1 -v quarter="$quarter" -P pager=off -P null=- <<'SQL' 2>&1
+\echo '*** A week passes (as the history is dated back), some amounts change at Clari, and the quarter is synced. What moved?'
+SELECT owner_name, kind, old_forecast_amount, new_forecast_amount, forecast_difference
+FROM clari_forecasts_changes WHERE changed_at > now() - interval '7 days'
+ORDER BY abs(forecast_difference) DESC LIMIT 5;
+
+\echo '*** The quarter as it stood yesterday, and as it is.'
+SELECT 'yesterday' AS day, count(*) AS owners, sum(forecast_amount) AS forecast
+FROM clari_forecasts_as_of(now() - interval '1 day') WHERE time_period = :'quarter'
+UNION ALL SELECT 'today', count(*), sum(forecast_amount) FROM clari_forecasts WHERE time_period = :'quarter';
+SELECT count(*) AS versions, count(*) FILTER (WHERE valid_to < 'infinity') AS of_the_past FROM clari_forecasts_history;
 SQL
 if [ "${1:-}" != --psql ]; then
 	stop_server
-	echo "Shown: four quarters exported, read again from shared memory, merged into clari_forecasts, and merged"
-	echo "again without a write. Server, simulator and all files of this demonstration are removed now."
+	echo "Shown: four quarters exported, read again from shared memory, merged into clari_forecasts, merged again"
+	echo "without a write, and what has changed in a week. Server, simulator and all files of this demonstration are removed now."
 	exit
 fi
 

@@ -19,7 +19,10 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
+#include "utils/rel.h"
 #include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "utils/tuplestore.h"
 
 /* ------- from text to plan ------- */
 
@@ -50,6 +53,12 @@ check_names(Node *node, void *context)
 	return expression_tree_walker(node, check_names, context);
 }
 
+static void
+set_off(const char *setting)
+{
+	(void) set_config_option(setting, "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+}
+
 /* Plans the statement under settings that hold for that alone. */
 static PlannedStmt *
 make_plan(const ClariCommand *command, QueryEnvironment *environment)
@@ -63,7 +72,12 @@ make_plan(const ClariCommand *command, QueryEnvironment *environment)
 	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
 							 false);
 	if (!command->few)
-		(void) set_config_option("enable_nestloop", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+		set_off("enable_nestloop");
+	if (command->look_up)
+	{
+		set_off("enable_hashjoin");
+		set_off("enable_mergejoin");
+	}
 	parsed = pg_parse_query(command->text);
 	query = parse_analyze_fixedparams(linitial_node(RawStmt, parsed), command->text, NULL, 0, environment);
 	(void) check_names((Node *) query, unconstify(ClariCommand *, command));
@@ -73,6 +87,45 @@ make_plan(const ClariCommand *command, QueryEnvironment *environment)
 	plan = pg_plan_query(linitial_node(Query, rewritten), command->text, CURSOR_OPT_PARALLEL_OK, NULL);
 	AtEOXact_GUC(true, level);
 	return plan;
+}
+
+char *
+clari_command_time(TimestampTz time)
+{
+	return psprintf("'%s'::timestamptz", timestamptz_to_str(time));
+}
+
+/* ------- what is handed over ------- */
+
+static void
+add_rows(QueryEnvironment *environment, char *name, Oid relid, Tuplestorestate *rows)
+{
+	EphemeralNamedRelation relation = palloc0(sizeof(EphemeralNamedRelationData));
+
+	if (rows == NULL)
+		return;
+	relation->md.name = name;
+	relation->md.reliddesc = relid;
+	relation->md.enrtype = ENR_NAMED_TUPLESTORE;
+	relation->md.enrtuples = (double) tuplestore_tuple_count(rows);
+	relation->reldata = rows;
+	register_ENR(environment, relation);
+}
+
+static QueryEnvironment *
+make_environment(const ClariCommand *command)
+{
+	const TriggerData *trigger = command->trigger;
+	QueryEnvironment *environment;
+
+	if (command->handed != NULL)
+		return clari_handed_environment(command->handed);
+	if (trigger == NULL)
+		return NULL;
+	environment = create_queryEnv();
+	add_rows(environment, CLARI_OLD_ROWS, RelationGetRelid(trigger->tg_relation), trigger->tg_oldtable);
+	add_rows(environment, CLARI_NEW_ROWS, RelationGetRelid(trigger->tg_relation), trigger->tg_newtable);
+	return environment;
 }
 
 /* ------- execution ------- */
@@ -158,7 +211,7 @@ clari_command_run(const ClariCommand *command)
 	ClariCommandResult result = {0};
 	Receiver receiver = {
 		.head = {receive_row, receiver_startup, receiver_end, receiver_end, DestNone}, &result, CurrentMemoryContext};
-	QueryEnvironment *environment = command->handed != NULL ? clari_handed_environment(command->handed) : NULL;
+	QueryEnvironment *environment = make_environment(command);
 	ErrorContextCallback callback = {error_context_stack, hide_position, NULL};
 	QueryDesc *description;
 

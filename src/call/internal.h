@@ -10,6 +10,7 @@
 #include "postgres.h"
 
 #include "access/tupdesc.h"
+#include "commands/trigger.h"
 #include "fmgr.h"
 #include "utils/array.h"
 #include "utils/snapshot.h"
@@ -104,15 +105,21 @@ extern bool clari_selection_roll_over(ClariSelection *selection);
  * statement is not carried out.  Triggers run under the caller's own search_path.
  */
 
+/* What a trigger's transition tables are called in its statements. */
+#define CLARI_OLD_ROWS "clari_old_rows"
+#define CLARI_NEW_ROWS "clari_new_rows"
+
 typedef struct ClariCommand
 {
 	const char *text;
-	Oid tables[3];       /* the only tables that it may name; unused ones are InvalidOid */
-	ClariHanded *handed; /* the versions that are handed over with it; NULL: none are */
-	Snapshot snapshot;   /* what it reads by, registered; NULL: a new one */
-	bool as_it_was;      /* it does not see what this transaction has written since the snapshot */
-	bool few;            /* it is about so few rows that an index look-up for each may pay */
-	bool only_check;     /* it is parsed, checked and planned, and not carried out */
+	Oid tables[3];              /* the only tables that it may name; unused ones are InvalidOid */
+	ClariHanded *handed;        /* the versions that are handed over with it; NULL: none are */
+	const TriggerData *trigger; /* whose transition tables it may name, if nothing is handed over; NULL: none */
+	Snapshot snapshot;          /* what it reads by, registered; NULL: a new one */
+	bool as_it_was;             /* it does not see what this transaction has written since the snapshot */
+	bool few;                   /* it is about so few rows that an index look-up for each may pay */
+	bool look_up;               /* they are, and the planner, who does not know that, is not to choose */
+	bool only_check;            /* it is parsed, checked and planned, and not carried out */
 } ClariCommand;
 
 typedef struct ClariCommandResult
@@ -135,6 +142,9 @@ extern ClariCommandResult clari_command_run(const ClariCommand *command);
 
 /* A number of the first row; 0 where it is null. */
 extern int64 clari_command_number(const ClariCommandResult *result, int column);
+
+/* A time as a statement has it. */
+extern char *clari_command_time(TimestampTz time);
 
 /*
  * ------- merge.c and merge_table.c -------
@@ -198,6 +208,7 @@ typedef struct ClariMerge
 	const char *period_type;
 	const char *name;
 	const char *name_type;
+	const char *owner_type; /* the cast of the key's third column */
 } ClariMerge;
 
 /*
@@ -216,6 +227,13 @@ extern void clari_merge_lock(Oid target, const char *name, bool deletes);
 
 /* Locks a source, which others may go on writing to.  Raises as clari_merge_lock() does. */
 extern void clari_merge_lock_source(Oid source, const char *name);
+
+/*
+ * What tells the target's rows apart, and from their newer versions, as far as that
+ * needs no source.  The target is open.  Raises whatever is wrong with its columns and
+ * its key.
+ */
+extern ClariMerge *clari_merge_of_target(Relation target, uint32 types);
 
 /*
  * What it takes to merge the source into the target, both locked; options are
@@ -267,6 +285,28 @@ extern bool clari_role_is_own(Oid owner);
 
 /* A name with its schema, quoted. */
 extern char *clari_table_name(Oid relid);
+
+/* Does Citus have the table? */
+extern bool clari_table_is_distributed(Oid target);
+
+/*
+ * A table of that name in the target's schema, locked or InvalidOid: raises unless it
+ * is there, and no stranger's, whose triggers would run.
+ */
+extern void clari_table_check_beside(Oid table, const char *name, Oid target);
+
+/*
+ * ------- history.c -------
+ *
+ * The history of a target, which is a table beside it: each version that a row has
+ * had, from when to when.  Triggers on the target keep it, by statement: whatever keys a
+ * statement has touched, their rows in the target are compared with their open versions
+ * in the history, and what differs is closed and opened anew.  So neither the order of
+ * triggers nor what these write matters, and to do it for all keys is to catch up.
+ */
+
+/* If a history of the target is kept, raises what is known to make that fail for who writes to it. */
+extern void clari_history_check(Oid target);
 
 /*
  * ------- syncs.c -------

@@ -172,6 +172,7 @@ clari_merge_check(const ClariMerge *merge, bool deletes)
 	command.text = missing_text(merge, "DELETE", NULL, 0);
 	if (deletes)
 		(void) clari_command_run(&command);
+	clari_history_check(merge->target);
 }
 
 /* ------- what became of the rows ------- */

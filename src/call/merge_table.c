@@ -141,8 +141,8 @@ clari_table_argument(FunctionCallInfo fcinfo, int argument, const char *name)
 }
 
 /* Does Citus have the table?  Its catalog is in pg_catalog. */
-static bool
-is_distributed(Oid target)
+bool
+clari_table_is_distributed(Oid target)
 {
 	Oid catalog = OidIsValid(get_extension_oid("citus", true))
 					  ? get_relname_relid("pg_dist_partition", PG_CATALOG_NAMESPACE)
@@ -152,6 +152,21 @@ is_distributed(Oid target)
 		.tables = {catalog}};
 
 	return OidIsValid(catalog) && clari_command_run(&command).nrows > 0;
+}
+
+void
+clari_table_check_beside(Oid table, const char *name, Oid target)
+{
+	Oid owner;
+
+	if (get_rel_relkind(table) != RELKIND_RELATION)
+		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
+						errmsg("there is no table \"%s\" beside %s", name, clari_table_name(target))));
+	owner = clari_table_owner(table);
+	if (!clari_role_is_own(owner) && owner != clari_table_owner(target) && !superuser_arg(owner))
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+						errmsg("table %s is not owned by \"%s\", nor by the owner of %s", clari_table_name(table),
+							   GetUserNameFromId(GetUserId(), false), clari_table_name(target))));
 }
 
 /* Statements that Citus carries out on all of its nodes, which locks of our own would not reach. */
@@ -184,7 +199,7 @@ clari_merge_lock(Oid target, const char *name, bool deletes)
 	for (int i = 0; i < (int) lengthof(needed) && kind != '\0'; i++)
 		if (pg_class_aclcheck(target, GetUserId(), needed[i]) != ACLCHECK_OK)
 			aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, get_rel_name(target));
-	if (kind != '\0' && is_distributed(target))
+	if (kind != '\0' && clari_table_is_distributed(target))
 		clari_merge_execute(psprintf("LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE", name), SPI_OK_UTILITY);
 	LockRelationOid(target, ShareRowExclusiveLock);
 	check_replaced(target, name);
@@ -315,7 +330,9 @@ add_key(ClariMerge *merge, Relation index, int i, StringInfo same, StringInfo ke
 	generate_operator_clause(same, psprintf("t.%s", name), column_type, equal, psprintf("s.%s%s", name, cast), input);
 	appendStringInfo(keys, "%ss.%s%s", i > 0 ? ", " : "", name, cast);
 	appendStringInfo(usable, "%ss.%s IS NOT NULL", i > 0 ? " AND " : "", name);
-	if (i < 2)
+	if (i == 2)
+		merge->owner_type = cast;
+	else
 	{
 		StringInfoData left;
 
@@ -495,23 +512,16 @@ check_target(ClariMerge *merge, Relation target, uint32 types, bool deletes)
 /* ------- both together ------- */
 
 ClariMerge *
-clari_merge_open(Oid target, Oid source, const ClariOptions *options, bool deletes)
+clari_merge_of_target(Relation target, uint32 types)
 {
-	uint32 types = options != NULL ? options->request.types : CLARI_TYPES_ALL;
-	const char *only = options != NULL ? "ONLY " : "";
 	ClariMerge *merge = palloc0(sizeof(ClariMerge));
-	Relation relation = table_open(target, NoLock);
 	StringInfoData texts[3];
 	Relation index;
 
-	merge->target = target;
-	merge->source = source;
-	merge->target_name = clari_table_name(target);
-	merge->source_name = clari_table_name(source);
-	merge->handed.relid = source;
-	check_columns(target, false);
-	index = open_key(relation, &merge->by_user);
-	check_columns(source, merge->by_user);
+	merge->target = RelationGetRelid(target);
+	merge->target_name = clari_table_name(merge->target);
+	check_columns(merge->target, false);
+	index = open_key(target, &merge->by_user);
 	for (int i = 0; i < (int) lengthof(texts); i++)
 		initStringInfo(&texts[i]);
 	for (int i = 0; i < KEY_COLUMNS; i++)
@@ -521,6 +531,22 @@ clari_merge_open(Oid target, Oid source, const ClariOptions *options, bool delet
 	merge->usable = texts[2].data;
 	merge->hash = hash_of(index, merge);
 	clari_merge_set_types(merge, types);
+	index_close(index, NoLock);
+	return merge;
+}
+
+ClariMerge *
+clari_merge_open(Oid target, Oid source, const ClariOptions *options, bool deletes)
+{
+	uint32 types = options != NULL ? options->request.types : CLARI_TYPES_ALL;
+	const char *only = options != NULL ? "ONLY " : "";
+	Relation relation = table_open(target, NoLock);
+	ClariMerge *merge = clari_merge_of_target(relation, types);
+
+	merge->source = source;
+	merge->source_name = clari_table_name(source);
+	merge->handed.relid = source;
+	check_columns(source, merge->by_user);
 	/* What is handed over are rows of the foreign table itself; nothing is known of its children. */
 	merge->from = psprintf("%s%s AS s", only, merge->source_name);
 	if (options != NULL && options->request.include_historical)
@@ -530,8 +556,7 @@ clari_merge_open(Oid target, Oid source, const ClariOptions *options, bool delet
 					 "AS w ON w.time_period = s.time_period AND (w.week_start = s.week_start OR w.week_start IS NULL)",
 					 only, merge->source_name, only, merge->source_name);
 	check_target(merge, relation, types, deletes);
-	merge->distributed = is_distributed(target);
-	index_close(index, NoLock);
+	merge->distributed = clari_table_is_distributed(target);
 	table_close(relation, NoLock);
 	return merge;
 }

@@ -118,7 +118,6 @@ clari_syncs_open(Oid target)
 {
 	Oid schema = get_rel_namespace(target);
 	Oid syncs = get_relname_relid("clari_syncs", schema);
-	Oid owner;
 
 	if (!OidIsValid(syncs))
 	{
@@ -129,14 +128,7 @@ clari_syncs_open(Oid target)
 	/* So that only the call's own triggers can drop it; an event trigger may have moved it already. */
 	if (OidIsValid(syncs))
 		LockRelationOid(syncs, RowExclusiveLock);
-	if (get_rel_relkind(syncs) != RELKIND_RELATION)
-		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
-						errmsg("there is no table \"clari_syncs\" beside %s", clari_table_name(target))));
-	owner = clari_table_owner(syncs);
-	if (!clari_role_is_own(owner) && owner != clari_table_owner(target) && !superuser_arg(owner))
-		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-						errmsg("table %s is not owned by \"%s\", nor by the owner of %s", clari_table_name(syncs),
-							   GetUserNameFromId(GetUserId(), false), clari_table_name(target))));
+	clari_table_check_beside(syncs, "clari_syncs", target);
 	return syncs;
 }
 
@@ -146,13 +138,6 @@ literal(const char *text)
 	return text != NULL ? quote_literal_cstr(text) : "NULL";
 }
 
-/* The time as a literal; timestamptz_to_str() has one buffer for all. */
-static char *
-time_literal(TimestampTz time)
-{
-	return psprintf("'%s'::timestamptz", timestamptz_to_str(time));
-}
-
 char *
 clari_syncs_check(Oid syncs, Oid target, const ClariPart *part, const char *source, TimestampTz exported_at,
 				  bool *newer)
@@ -160,7 +145,7 @@ clari_syncs_check(Oid syncs, Oid target, const ClariPart *part, const char *sour
 	ClariCommand command = {
 		.text = psprintf("SELECT source, (exported_at > %s)::int FROM %s "
 						 "WHERE exported_at IS NOT NULL AND target = %u AND forecast_name = %s AND time_period = %s",
-						 time_literal(exported_at), clari_table_name(syncs), target, literal(part->forecast_name),
+						 clari_command_time(exported_at), clari_table_name(syncs), target, literal(part->forecast_name),
 						 literal(part->time_period)),
 		.tables = {syncs},
 		.few = true};
@@ -178,7 +163,7 @@ void
 clari_syncs_note(Oid syncs, Oid target, const char *source, const ClariSyncsRow *row)
 {
 	const ClariCounts *counts = &row->part->counts;
-	char *now = time_literal(GetCurrentTimestamp());
+	char *now = clari_command_time(GetCurrentTimestamp());
 	StringInfoData text;
 	ClariCommand command = {.tables = {syncs}, .few = true};
 
@@ -194,7 +179,7 @@ clari_syncs_note(Oid syncs, Oid target, const char *source, const ClariSyncsRow 
 		appendStringInfo(&text,
 						 ", %s, %s, " INT64_FORMAT ", " INT64_FORMAT ", " INT64_FORMAT ", " INT64_FORMAT
 						 ", " INT64_FORMAT ")",
-						 time_literal(row->exported_at), row->error == NULL ? now : "NULL", counts->inserted,
+						 clari_command_time(row->exported_at), row->error == NULL ? now : "NULL", counts->inserted,
 						 counts->updated, counts->unchanged, counts->deleted, counts->skipped);
 	else
 		appendStringInfoString(&text, ", NULL, NULL, NULL, NULL, NULL, NULL, NULL)");

@@ -43,6 +43,8 @@ subtest 'clari_create_tables(distributed => true)' => sub {
 	is(query(q{SELECT count(*) FROM pg_depend WHERE deptype = 'e' AND refobjid = (SELECT oid FROM pg_extension
 		WHERE extname = 'clari_fdw') AND objid IN ('clari_forecasts'::regclass, 'staging_clari'::regclass)}), 0,
 		'and no members of the extension');
+	like(query('SELECT clari_track_history()'), qr/^ERROR:  0A000: cannot keep the history of public.clari_forecasts: Citus distributes it/m,
+		'whose history cannot be kept');
 };
 
 subtest 'clari_merge' => sub {
