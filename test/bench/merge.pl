@@ -387,9 +387,91 @@ sub large
 	return;
 }
 
+# ------- a history -------
+
+# A sync of the one quarter into the table, of which so many rows have been changed; the seconds.
+sub sync_into
+{
+	my ($target, $changed) = @_;
+	query($_) for "VACUUM $target", $target eq 'kept' ? 'VACUUM kept_history' : (), 'CHECKPOINT';
+	my $begin = time;
+	my $said = query("CALL clari_sync('clari.forecasts', NULL, '$target', max_age => '1 year')");
+	my $seconds = time - $begin;
+	die $said unless $said =~ / 0 inserted, $changed updated, @{[ $rows - $changed ]} unchanged/;
+	return $seconds;
+}
+
+# What a sync takes with a history and without, in turns, nothing changed and one row in a hundred.
+sub sync_with_history
+{
+	my (%unchanged, %changed);
+	my $versions = query('SELECT count(*) FROM kept_history');
+	for (1 .. $rounds)
+	{
+		push @{ $unchanged{$_} }, sync_into($_, 0) for qw(plain kept);
+		for my $target (qw(plain kept))
+		{
+			my $count = query("WITH u AS (UPDATE $target SET crm_total = -1 WHERE hashtext(owner_email) % 100 = 0 RETURNING 1)
+				SELECT count(*) FROM u");
+			push @{ $changed{$target} }, sync_into($target, $count);
+			$versions += 2 * $count if $target eq 'kept';
+		}
+	}
+	for my $of ([ 'unchanged', \%unchanged, '<= 1.1' ], [ '1 % changed', \%changed, '<= 1.35' ])
+	{
+		my ($what, $seconds, $promise) = @$of;
+		line("a sync of $rows rows with a history, $what", sprintf('%.3f s', median(@{ $seconds->{kept} })));
+		promised('  against one without', median(@{ $seconds->{kept} }) / median(@{ $seconds->{plain} }), '%.2f x', $promise);
+	}
+	promised('  versions: a row per change', query('SELECT count(*) FROM kept_history'), '%d', "= $versions");
+	return;
+}
+
+# A hundred times one row in a hundred changed, each row once; moments of it.
+sub fill_history
+{
+	query(q{SELECT clari_untrack_history('kept'); DROP TABLE kept_history CASCADE; SELECT clari_track_history('kept')});
+	my @moments = query('SELECT clock_timestamp()');
+	for my $i (0 .. 99)
+	{
+		query("UPDATE kept SET forecast_amount = coalesce(forecast_amount, 0) + 1 WHERE abs(hashtext(owner_email)::bigint) % 100 = $i");
+		push @moments, query('SELECT clock_timestamp()') if $i % 33 == 32;
+		query('VACUUM kept_history') if $i % 10 == 9;
+	}
+	query($_) for 'VACUUM ANALYZE kept', 'VACUUM ANALYZE kept_history';
+	promised('100 times 1 % changed: versions', query('SELECT count(*) FROM kept_history'), '%d', '= ' . 2 * $rows);
+	line("  size of the history, against the table's",
+		query(q{SELECT round(pg_total_relation_size('kept_history')::numeric / pg_total_relation_size('kept'), 2) || ' x'}));
+	return @moments;
+}
+
+sub history
+{
+	query("CREATE TABLE $_ (LIKE clari_forecasts INCLUDING ALL); CALL clari_sync('clari.forecasts', NULL, '$_', max_age => '1 year')")
+	  for qw(plain kept);
+	query($_) for 'VACUUM ANALYZE plain', 'VACUUM ANALYZE kept';
+	line("clari_track_history of $rows rows", sprintf('%.2f s', timed($session, "SELECT clari_track_history('kept')")));
+	sync_with_history();
+	my @moments = fill_history();
+	my $sums = 'SELECT count(*), sum(forecast_amount), sum(crm_total), max(owner_name) FROM';
+	my %read = interleaved($session, $rounds, kept => [ undef, "$sums kept" ],
+		map { $moments[$_] => [ undef, "$sums kept_as_of('$moments[$_]')" ] } 0 .. $#moments);
+	line('reading the table', sprintf('%.3f s', median(@{ $read{kept} })));
+	promised("  as of moment $_ of $#moments, against that", median(@{ $read{ $moments[$_] } }) / median(@{ $read{kept} }), '%.2f x', '<= 3.5')
+	  for 0 .. $#moments;
+	my $owner = query('SELECT owner_email FROM kept OFFSET 777 LIMIT 1');
+	my @one = map { timed($session, "SELECT * FROM kept_as_of('$moments[1]') WHERE owner_email = '$owner'") } 1 .. 100;
+	promised('  one owner as of a moment', 1000 * median(@one), '%.2f ms', '<= 1');
+	line('  the changes since a moment, summed', sprintf('%.3f s',
+			timed($session, "SELECT kind, sum(forecast_difference) FROM kept_changes WHERE changed_at > '$moments[-2]' GROUP BY kind")));
+	query('DROP TABLE plain, kept; DROP TABLE kept_history CASCADE');
+	return;
+}
+
 patiently($told, "LOAD 'auto_explain'; SET auto_explain.log_min_duration = 0; SET auto_explain.log_nested_statements = on;
 	SET auto_explain.log_level = notice");
 fill();
-run_parts([qw(merge sync stage large)], { merge => \&merge, sync => \&sync, stage => \&stage, large => \&large }, @parts);
+run_parts([qw(merge sync stage history large)],
+	{ merge => \&merge, sync => \&sync, stage => \&stage, history => \&history, large => \&large }, @parts);
 print $missed ? "$missed MISSED\n" : "all ok\n";
 exit($missed ? 1 : 0);

@@ -4,7 +4,7 @@
 #		unconditional MERGE, its row-by-row loader, and the bare join that compares
 #		the two sides: bash test/bench/merge.sh [PART…]
 #
-# Parts: merge, sync, stage, large; without any, all of them, in about twenty minutes.
+# Parts: merge, sync, stage, history (what a history costs), large; without any, all of them, in about twenty minutes.
 # Takes MERGE_ROWS (1000000, of the target; four times as many for sync, ten times for large; the
 # fewer, the sooner) and PG_CONFIG (the newest PostgreSQL) from the environment.
 # One line per figure: what, the figure, what was promised, ok or MISSED; fails
