@@ -184,14 +184,14 @@ touched_condition(const History *history, const TriggerData *trigger)
 					history->rows->same_key);
 }
 
-/* Ends the versions that are not what the target has. */
+/* Ends the versions that are not what the target has.  A merge never writes another exported_at alone, but people may. */
 static char *
 close_text(const History *history, const char *touched, const char *time)
 {
-	return psprintf("UPDATE %s AS t SET valid_to = %s WHERE " IS_OPEN " AND %s AND NOT EXISTS "
-					"(SELECT FROM %s AS s WHERE %s AND (%s) IS NOT TRUE)",
-					history->name, time, touched, history->rows->target_name, history->rows->same_key,
-					history->rows->differs);
+	return psprintf(
+		"UPDATE %s AS t SET valid_to = %s WHERE " IS_OPEN " AND %s AND NOT EXISTS "
+		"(SELECT FROM %s AS s WHERE %s AND (%s OR t.exported_at IS DISTINCT FROM s.exported_at) IS NOT TRUE)",
+		history->name, time, touched, history->rows->target_name, history->rows->same_key, history->rows->differs);
 }
 
 /* Begins those that the target has and the history, by now, has not. */
