@@ -379,6 +379,41 @@ column_statistics(const ClariEstimate *estimate, AttrNumber attnum, ColumnStatis
 	return statistics->distinct > 0 || statistics->nulls > 0;
 }
 
+static bool
+is_hashed(const ClariEstimate *estimate, AttrNumber attnum)
+{
+	for (int i = 0; i < CLARI_HASHED_ATTRIBUTES && attnum > 0; i++)
+		if (clari_object_list(estimate->object) == CLARI_ENTRIES &&
+			estimate->columns[attnum - 1].attribute == clari_hashed_attributes[i])
+			return true;
+	return false;
+}
+
+ClariSearch
+clari_estimate_search(const ClariEstimate *estimate, AttrNumber attnum)
+{
+	ClariList list = clari_object_list(estimate->object);
+	const ClariVersion *largest = largest_version(estimate);
+	ColumnStatistics statistics;
+	ClariSearch search = {0};
+	double rows = 0;
+
+	for (int i = 0; i < estimate->nversions; i++)
+	{
+		const ClariVersion *version = &estimate->versions[i];
+
+		rows += (double) version->meta.rows[list];
+		search.checked |= version->segment == DSM_HANDLE_INVALID && version->bytes > CLARI_READER_KEEPS;
+	}
+	search.groups = estimate->nversions + rows / CLARI_GROUP_ROWS;
+	if (!is_hashed(estimate, attnum) || !column_statistics(estimate, attnum, &statistics))
+		return search;
+	search.hashes = statistics.distinct * rows / Max((double) largest->meta.rows[list], 1);
+	/* In each rowset the one that has the value, and those where another value has the same hash by chance. */
+	search.groups = Min(search.groups, estimate->nversions + search.hashes / (PG_UINT16_MAX + 1));
+	return search;
+}
+
 void
 clari_estimate_widths(const ClariEstimate *estimate, RelOptInfo *rel)
 {

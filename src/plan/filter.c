@@ -155,14 +155,20 @@ is_accepted(Node *node, Index relid, TupleDesc tupdesc, const ClariColumn *colum
 		   !contain_volatile_functions((Node *) clause.compared) && !contain_subplans((Node *) clause.compared);
 }
 
+/* Stored texts are UTF-8, and in another encoding equal texts would be other bytes. */
+static bool
+has_stored_encoding(void)
+{
+	return GetDatabaseEncoding() == PG_UTF8 || GetDatabaseEncoding() == PG_SQL_ASCII;
+}
+
 List *
 clari_filter_select(List *restrictinfos, Index relid, TupleDesc tupdesc, const ClariColumn *columns)
 {
 	List *selected = NIL;
 	ListCell *cell;
 
-	/* Stored texts are UTF-8, and in another encoding equal texts would be other bytes. */
-	if (GetDatabaseEncoding() != PG_UTF8 && GetDatabaseEncoding() != PG_SQL_ASCII)
+	if (!has_stored_encoding())
 		return NIL;
 	foreach (cell, restrictinfos)
 	{
@@ -172,6 +178,24 @@ clari_filter_select(List *restrictinfos, Index relid, TupleDesc tupdesc, const C
 			selected = lappend(selected, restrictinfo);
 	}
 	return selected;
+}
+
+bool
+clari_filter_is_of_column(Node *expression, Index relid, TupleDesc tupdesc, const ClariColumn *columns)
+{
+	AttrNumber attnum = column_number(expression, relid);
+
+	return attnum != InvalidAttrNumber && has_stored_encoding() && is_stored_text(attnum, tupdesc, columns);
+}
+
+AttrNumber
+clari_filter_compared_column(const RestrictInfo *filter, Index relid)
+{
+	Clause clause;
+
+	if (!IsA(filter->clause, OpExpr) || !take_apart((Node *) filter->clause, relid, &clause))
+		return InvalidAttrNumber;
+	return clause.attnum;
 }
 
 /* ------- preparing ------- */

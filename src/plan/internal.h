@@ -12,6 +12,27 @@
 #include "clari/attribute.h"
 #include "plan/estimate.h"
 
+/* Clauses by what is done with them.  One that prunes in part only is among the others, too. */
+typedef struct ClariClauses
+{
+	List *pruning; /* expressions that choose the quarters */
+	List *exact;   /* RestrictInfos that are wholly decided by the quarter */
+	List *filters; /* those that are tested before a row is formed */
+	List *checked; /* those that the executor checks */
+} ClariClauses;
+
+/* RelOptInfo.fdw_private of a foreign table: what one callback of the planner finds out for the next. */
+typedef struct ClariPlanInfo
+{
+	ClariEstimate estimate; /* first, for clari_estimate_init() */
+	TupleDesc tupdesc;
+	ClariColumn *columns; /* by attribute number - 1 */
+	ClariClauses clauses; /* that are about this relation alone */
+	bool safe;            /* what prunes can be evaluated even if the scan never takes place */
+} ClariPlanInfo;
+
+/* ------- prune.c ------- */
+
 /*
  * Of the relation's clauses (RestrictInfos), those that prune, as expressions.
  * They compute from columns that show the period or the forecast's name
@@ -28,6 +49,8 @@ clari_prune_select(List *restrictinfos, Index relid, TupleDesc tupdesc, const Cl
 /* Does the expression compute from the relation's period alone, so that what equals it prunes? */
 extern bool clari_prune_is_of_period(Node *expression, Index relid, TupleDesc tupdesc, const ClariColumn *columns);
 
+/* ------- filter.c ------- */
+
 /*
  * Of the relation's clauses (RestrictInfos), those that a filter can decide.
  * The other side of a comparison may be anything that is the same for all of
@@ -35,7 +58,26 @@ extern bool clari_prune_is_of_period(Node *expression, Index relid, TupleDesc tu
  */
 extern List *clari_filter_select(List *restrictinfos, Index relid, TupleDesc tupdesc, const ClariColumn *columns);
 
+/* Is the expression a column of the relation that a filter can test, so that what equals it is a filter? */
+extern bool clari_filter_is_of_column(Node *expression, Index relid, TupleDesc tupdesc, const ClariColumn *columns);
+
+/* The column whose values a filter of the relation compares with one other; InvalidAttrNumber: it does something else. */
+extern AttrNumber clari_filter_compared_column(const RestrictInfo *filter, Index relid);
+
+/* ------- estimate.c ------- */
+
 /* Corrects the widths of the relation's columns. */
 extern void clari_estimate_widths(const ClariEstimate *estimate, RelOptInfo *rel);
+
+/* What is looked at to find the rows that have a certain value. */
+typedef struct ClariSearch
+{
+	double hashes; /* how many values' hashes; 0: there are none of the column */
+	double groups; /* how many row groups are opened */
+	bool checked;  /* their bytes come from files, and are checked each time */
+} ClariSearch;
+
+/* By a value of the column; with InvalidAttrNumber, by one that no hash is of. */
+extern ClariSearch clari_estimate_search(const ClariEstimate *estimate, AttrNumber attnum);
 
 #endif /* CLARI_PLAN_INTERNAL_H */

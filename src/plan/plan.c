@@ -22,6 +22,7 @@
 #include "access/sysattr.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
+#include "nodes/nodeFuncs.h"
 #include "optimizer/cost.h"
 #include "optimizer/optimizer.h"
 #include "optimizer/pathnode.h"
@@ -40,22 +41,21 @@
 #define SCAN_STARTUP_COST 5.0
 
 /*
- * A scan for each row of another relation looks its period up, opens it and
- * sorts its columns anew.  That is dear enough for what is cached to be read in
- * one scan, unless that would be a very large one.
+ * A scan for each row of another relation that reads a whole period looks that up,
+ * opens it and sorts its columns anew.  That is dear enough for what is cached to be
+ * read in one scan, unless that would be a very large one.
  */
 #define RESCAN_STARTUP_COST 1000.0
 
-/* RelOptInfo.fdw_private: what one callback finds out for the next. */
-typedef struct PlanInfo
-{
-	ClariEstimate estimate; /* first, for clari_estimate_init() */
-	TupleDesc tupdesc;
-	ClariColumn *columns; /* by attribute number - 1 */
-	List *filters;        /* RestrictInfos that are tested before a row is formed */
-	List *checked;        /* RestrictInfos that the executor checks */
-	bool safe;            /* what prunes can be evaluated even if the scan never takes place */
-} PlanInfo;
+/*
+ * One that looks a value up in the dictionaries compares hashes, many at a time,
+ * and opens the few row groups that may have it: in units of PostgreSQL's, in which
+ * a row of a cached scan is 0.005, as measured by test/bench/scan.sh joins.
+ */
+#define SEARCH_STARTUP_COST 0.5
+#define SEARCH_HASH_COST 0.00001
+#define SEARCH_GROUP_COST 1.5
+#define SEARCH_CHECKED_GROUP_COST 4.0
 
 /* ------- how many rows ------- */
 
@@ -69,7 +69,7 @@ is_known_while_planning(Node *expression)
 
 /* The quarters that are left by those of the expressions whose values are known by now; -1 when only Clari knows. */
 static int
-surviving_periods(const ClariOptions *options, List *pruning, const PlanInfo *info, bool authenticated,
+surviving_periods(const ClariOptions *options, List *pruning, const ClariPlanInfo *info, bool authenticated,
 				  ClariPeriod *periods)
 {
 	ClariPeriod current = CLARI_PERIOD_NONE;
@@ -109,10 +109,10 @@ unknown_selectivity(List *pruning, int count)
 	return 1.0;
 }
 
-static PlanInfo *
+static ClariPlanInfo *
 make_info(Oid relid, ClariObject object)
 {
-	PlanInfo *info = palloc0(sizeof(PlanInfo));
+	ClariPlanInfo *info = palloc0(sizeof(ClariPlanInfo));
 	Relation relation = relation_open(relid, NoLock);
 
 	info->tupdesc = CreateTupleDescCopy(RelationGetDescr(relation));
@@ -123,16 +123,16 @@ make_info(Oid relid, ClariObject object)
 	return info;
 }
 
-/* Sets *filters and *checked, and returns what prunes. */
-static List *
-split_clauses(const PlanInfo *info, Index relid, List *clauses, List **exact, List **filters, List **checked)
+static ClariClauses
+split_clauses(const ClariPlanInfo *info, Index relid, List *restrictinfos)
 {
-	List *pruning = clari_prune_select(clauses, relid, info->tupdesc, info->columns, exact);
+	ClariClauses clauses;
 
-	clauses = list_difference_ptr(clauses, *exact);
-	*filters = clari_filter_select(clauses, relid, info->tupdesc, info->columns);
-	*checked = list_difference_ptr(clauses, *filters);
-	return pruning;
+	clauses.pruning = clari_prune_select(restrictinfos, relid, info->tupdesc, info->columns, &clauses.exact);
+	restrictinfos = list_difference_ptr(restrictinfos, clauses.exact);
+	clauses.filters = clari_filter_select(restrictinfos, relid, info->tupdesc, info->columns);
+	clauses.checked = list_difference_ptr(restrictinfos, clauses.filters);
+	return clauses;
 }
 
 void
@@ -141,43 +141,51 @@ clariGetForeignRelSize(PlannerInfo *root, RelOptInfo *baserel, Oid foreigntablei
 	ClariOptions *options = clari_options_get(foreigntableid);
 	bool authenticated =
 		clari_options_authenticate(options, OidIsValid(baserel->userid) ? baserel->userid : GetUserId(), true);
-	PlanInfo *info = make_info(foreigntableid, options->object);
+	ClariPlanInfo *info = make_info(foreigntableid, options->object);
 	ClariPeriod periods[CLARI_EXTENT_MAX_PERIODS];
-	List *exact;
-	List *pruning =
-		split_clauses(info, baserel->relid, baserel->baserestrictinfo, &exact, &info->filters, &info->checked);
+	List *pruning;
 	int count;
 
+	info->clauses = split_clauses(info, baserel->relid, baserel->baserestrictinfo);
+	pruning = info->clauses.pruning;
 	info->safe = clari_prune_is_safe((Node *) pruning);
 	count = surviving_periods(options, pruning, info, authenticated, periods);
 	clari_estimate_scan(&info->estimate, options, authenticated, periods, count);
 	baserel->fdw_private = info;
 	baserel->tuples = info->estimate.tuples * unknown_selectivity(pruning, info->estimate.periods);
-	baserel->rows =
-		clamp_row_est(baserel->tuples * clauselist_selectivity(root, list_concat_copy(info->filters, info->checked), 0,
-															   JOIN_INNER, NULL));
+	baserel->rows = clamp_row_est(
+		baserel->tuples * clauselist_selectivity(root, list_concat_copy(info->clauses.filters, info->clauses.checked),
+												 0, JOIN_INNER, NULL));
 	baserel->pages = (BlockNumber) (info->estimate.bytes / BLCKSZ);
 	clari_estimate_widths(&info->estimate, baserel);
 }
 
 /* ------- paths ------- */
 
-/* What it costs to form so many rows, and to test before and after that. */
+/* What testing so many rows for these clauses costs, and forming those that pass the filters. */
 static Cost
-tuples_cost(PlannerInfo *root, RelOptInfo *baserel, double tuples)
+tuples_cost(PlannerInfo *root, const ClariClauses *clauses, double tested, double formed)
 {
-	PlanInfo *info = baserel->fdw_private;
-	Selectivity formed = clauselist_selectivity(root, info->filters, 0, JOIN_INNER, NULL);
 	QualCost checks;
 
-	cost_qual_eval(&checks, info->checked, root);
+	cost_qual_eval(&checks, clauses->checked, root);
 	/* Values are pointed at, which is cheaper than to form a heap's tuples.  A filter looks at two bytes a row. */
-	return checks.startup + tuples * (list_length(info->filters) * cpu_operator_cost / 10 +
-									  formed * (cpu_tuple_cost / 2 + checks.per_tuple));
+	return checks.startup + tested * list_length(clauses->filters) * cpu_operator_cost / 10 +
+		   formed * (cpu_tuple_cost / 2 + checks.per_tuple);
+}
+
+/* The same of a scan that reads so many of the relation's rows. */
+static Cost
+scan_cost(PlannerInfo *root, const RelOptInfo *baserel, double tuples)
+{
+	const ClariClauses *clauses = &((const ClariPlanInfo *) baserel->fdw_private)->clauses;
+
+	return tuples_cost(root, clauses, tuples,
+					   tuples * clauselist_selectivity(root, clauses->filters, 0, JOIN_INNER, NULL));
 }
 
 static Cost
-exports_cost(const PlanInfo *info)
+exports_cost(const ClariPlanInfo *info)
 {
 	return EXPORTS_COST * info->estimate.exports / Max(info->estimate.periods, 1);
 }
@@ -192,7 +200,7 @@ add_shared_path(PlannerInfo *root, RelOptInfo *baserel, int workers)
 	/* As in get_parallel_divisor(): the leader also has the workers to serve. */
 	double leader = parallel_leader_participation ? Max(1.0 - 0.3 * workers, 0) : 0;
 	double share = 1.0 / (workers + leader);
-	Cost cost = SCAN_STARTUP_COST + tuples_cost(root, baserel, baserel->tuples * share);
+	Cost cost = SCAN_STARTUP_COST + scan_cost(root, baserel, baserel->tuples * share);
 	ForeignPath *path =
 		clari_create_path(root, baserel, clamp_row_est(baserel->rows * share), SCAN_STARTUP_COST, cost, NULL);
 
@@ -201,71 +209,124 @@ add_shared_path(PlannerInfo *root, RelOptInfo *baserel, int workers)
 	add_partial_path(baserel, (Path *) path);
 }
 
-/* Adds a path for a clause that compares the period with other relations: a scan for each of their rows. */
-static void
-add_parameterized_path(PlannerInfo *root, RelOptInfo *baserel, RestrictInfo *clause, List **seen)
+/* The filter that the fewest row groups must be opened for. */
+static ClariSearch
+cheapest_search(const ClariPlanInfo *info, Index relid, List *filters)
 {
-	PlanInfo *info = baserel->fdw_private;
-	Relids outer = bms_union(bms_difference(clause->clause_relids, baserel->relids), baserel->lateral_relids);
-	double share = 1.0 / Max(info->estimate.periods, 1);
-	ParamPathInfo *parameters;
-	ForeignPath *path;
+	ClariSearch cheapest = clari_estimate_search(&info->estimate, InvalidAttrNumber);
 	ListCell *cell;
-	Cost startup;
-	List *exact;
 
-	if (clari_prune_select(list_make1(clause), baserel->relid, info->tupdesc, info->columns, &exact) == NIL ||
-		bms_is_subset(outer, baserel->lateral_relids))
-		return;
-	foreach (cell, *seen)
-		if (bms_equal(lfirst(cell), outer))
-			return;
-	*seen = lappend(*seen, outer);
-	parameters = get_baserel_parampathinfo(root, baserel, outer);
-	parameters->ppi_rows = clamp_row_est(baserel->rows * share);
-	startup = RESCAN_STARTUP_COST + exports_cost(info) * share;
-	path = clari_create_path(root, baserel, parameters->ppi_rows, startup,
-							 startup + tuples_cost(root, baserel, baserel->tuples * share), outer);
+	foreach (cell, filters)
+	{
+		AttrNumber attnum = clari_filter_compared_column(lfirst_node(RestrictInfo, cell), relid);
+		ClariSearch search = clari_estimate_search(&info->estimate, attnum);
+
+		if (search.groups < cheapest.groups)
+			cheapest = search;
+	}
+	return cheapest;
+}
+
+/* Of a scan that finds its rows by filters whose values an outer row gives; it reads that share of the periods. */
+static Cost
+search_cost(PlannerInfo *root, RelOptInfo *baserel, List *filters, double share)
+{
+	ClariPlanInfo *info = baserel->fdw_private;
+	ClariSearch search = cheapest_search(info, baserel->relid, filters);
+	ClariClauses all = info->clauses;
+	double tuples = baserel->tuples * share;
+
+	all.filters = list_concat_copy(all.filters, filters);
+	return share * (search.hashes * SEARCH_HASH_COST +
+					search.groups * (search.checked ? SEARCH_CHECKED_GROUP_COST : SEARCH_GROUP_COST)) +
+		   tuples_cost(root, &all, Min(tuples, share * search.groups * CLARI_GROUP_ROWS),
+					   tuples * clauselist_selectivity(root, all.filters, (int) baserel->relid, JOIN_INNER, NULL));
+}
+
+/* A scan for each row of other relations, with what they say of its periods, and of values that dictionaries have. */
+static void
+add_parameterized_path(PlannerInfo *root, RelOptInfo *baserel, Relids outer)
+{
+	ClariPlanInfo *info = baserel->fdw_private;
+	ParamPathInfo *parameters = get_baserel_parampathinfo(root, baserel, outer);
+	ClariClauses clauses = split_clauses(info, baserel->relid, parameters->ppi_clauses);
+	double share = clauses.pruning != NIL ? 1.0 / Max(info->estimate.periods, 1) : 1.0;
+	Cost startup = exports_cost(info) * share;
+	Cost run;
+	ForeignPath *path;
+
+	if (clauses.filters != NIL)
+	{
+		startup += SEARCH_STARTUP_COST;
+		run = search_cost(root, baserel, clauses.filters, share);
+	}
+	else
+	{
+		parameters->ppi_rows = clamp_row_est(baserel->rows * share);
+		startup += RESCAN_STARTUP_COST;
+		run = scan_cost(root, baserel, baserel->tuples * share);
+	}
+	path = clari_create_path(root, baserel, parameters->ppi_rows, startup, startup + run, outer);
 	path->path.parallel_safe = false;
 	add_path(baserel, (Path *) path);
 }
 
+/* Does what equals the member choose periods, or can it be looked up in dictionaries? */
 static bool
-is_period_member(PlannerInfo *root pg_attribute_unused(), RelOptInfo *rel, EquivalenceClass *ec pg_attribute_unused(),
+is_useful_member(PlannerInfo *root pg_attribute_unused(), RelOptInfo *rel, EquivalenceClass *ec pg_attribute_unused(),
 				 EquivalenceMember *member, void *arg)
 {
-	const PlanInfo *info = arg;
+	const ClariPlanInfo *info = arg;
+	Node *expression = (Node *) member->em_expr;
 
-	return clari_prune_is_of_period((Node *) member->em_expr, rel->relid, info->tupdesc, info->columns);
+	return clari_prune_is_of_period(expression, rel->relid, info->tupdesc, info->columns) ||
+		   clari_filter_is_of_column(expression, rel->relid, info->tupdesc, info->columns);
 }
 
+static bool
+has_relids(List *sets, Relids relids)
+{
+	ListCell *cell;
+
+	foreach (cell, sets)
+		if (bms_equal(lfirst(cell), relids))
+			return true;
+	return false;
+}
+
+/* For each set of relations whose rows a useful clause compares this one's with, a path of its own. */
 static void
 add_parameterized_paths(PlannerInfo *root, RelOptInfo *baserel)
 {
-	List *clauses = NIL;
+	ClariPlanInfo *info = baserel->fdw_private;
+	List *restrictinfos = NIL;
 	List *seen = NIL;
 	ListCell *cell;
 
 	if (baserel->has_eclass_joins)
-		clauses = generate_implied_equalities_for_column(root, baserel, is_period_member, baserel->fdw_private,
-														 baserel->lateral_referencers);
-	foreach (cell, list_concat_copy(clauses, baserel->joininfo))
+		restrictinfos =
+			generate_implied_equalities_for_column(root, baserel, is_useful_member, info, baserel->lateral_referencers);
+	foreach (cell, list_concat_copy(restrictinfos, baserel->joininfo))
 	{
 		RestrictInfo *clause = lfirst_node(RestrictInfo, cell);
+		ClariClauses split = split_clauses(info, baserel->relid, list_make1(clause));
+		Relids outer = bms_union(bms_difference(clause->clause_relids, baserel->relids), baserel->lateral_relids);
 
-		if (join_clause_is_movable_to(clause, baserel))
-			add_parameterized_path(root, baserel, clause, &seen);
+		if (!join_clause_is_movable_to(clause, baserel) || (split.pruning == NIL && split.filters == NIL) ||
+			bms_is_subset(outer, baserel->lateral_relids) || has_relids(seen, outer))
+			continue;
+		seen = lappend(seen, outer);
+		add_parameterized_path(root, baserel, outer);
 	}
 }
 
 void
 clariGetForeignPaths(PlannerInfo *root, RelOptInfo *baserel, Oid foreigntableid pg_attribute_unused())
 {
-	PlanInfo *info = baserel->fdw_private;
+	ClariPlanInfo *info = baserel->fdw_private;
 	Cost startup = SCAN_STARTUP_COST + exports_cost(info);
-	ForeignPath *path =
-		clari_create_path(root, baserel, baserel->rows, startup, startup + tuples_cost(root, baserel, baserel->tuples),
-						  baserel->lateral_relids);
+	ForeignPath *path = clari_create_path(root, baserel, baserel->rows, startup,
+										  startup + scan_cost(root, baserel, baserel->tuples), baserel->lateral_relids);
 	int workers;
 
 	/* A worker would look up versions of its own: only a scan that hands on the leader's may run in one. */
@@ -340,19 +401,15 @@ ForeignScan *
 clariGetForeignPlan(PlannerInfo *root, RelOptInfo *baserel, Oid foreigntableid pg_attribute_unused(),
 					ForeignPath *best_path pg_attribute_unused(), List *tlist, List *scan_clauses, Plan *outer_plan)
 {
-	PlanInfo *info = baserel->fdw_private;
-	List *exact;
-	List *filters;
-	List *checked;
-	List *pruning = split_clauses(info, baserel->relid, scan_clauses, &exact, &filters, &checked);
-	List *unchecked;
-
-	filters = extract_actual_clauses(filters, false);
-	checked = extract_actual_clauses(checked, false);
+	ClariPlanInfo *info = baserel->fdw_private;
+	ClariClauses clauses = split_clauses(info, baserel->relid, scan_clauses);
+	List *filters = extract_actual_clauses(clauses.filters, false);
+	List *checked = extract_actual_clauses(clauses.checked, false);
 	/* When a row has changed under a lock, PostgreSQL checks again what the scan has decided. */
-	unchecked = list_concat_copy(extract_actual_clauses(exact, false), filters);
-	return make_foreignscan(tlist, checked, baserel->relid, list_concat_copy(pruning, filters),
-							list_make3(needed_attributes(baserel, checked), makeInteger(list_length(pruning)),
+	List *unchecked = list_concat_copy(extract_actual_clauses(clauses.exact, false), filters);
+
+	return make_foreignscan(tlist, checked, baserel->relid, list_concat_copy(clauses.pruning, filters),
+							list_make3(needed_attributes(baserel, checked), makeInteger(list_length(clauses.pruning)),
 									   makeInteger(is_child(root, baserel))),
 							NIL, unchecked, outer_plan);
 }

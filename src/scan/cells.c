@@ -15,6 +15,7 @@
 
 #include "executor/tuptable.h"
 #include "mb/pg_wchar.h"
+#include "miscadmin.h"
 #include "nodes/pg_list.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -31,8 +32,18 @@ typedef struct Cell
 	FmgrInfo input;
 	Oid ioparam;
 	int32 typmod;
-	Datum constant; /* the value, where it comes from no attribute, but is the same for the whole rowset */
 } Cell;
+
+/* What opening a rowset makes of it. */
+typedef struct Rowset
+{
+	ClariReader *reader;
+	MemoryContext context; /* holds the rest */
+	Datum *constants;      /* by cell: the value, where it comes from no attribute, but is the same for all rows */
+	ClariPivot *pivot;     /* NULL: each row is one of the rowset's */
+	ClariChunk *hashes;    /* by group and hashed attribute, those that are kept; NULL: none are */
+	struct Rowset *next;
+} Rowset;
 
 /* How the rows of the open group get a column's values. */
 typedef enum FillWay
@@ -65,15 +76,18 @@ struct ClariCells
 	const ClariOptions *options;
 	ClariFilter *filter;
 	MemoryContext context;
-	MemoryContext rowset_context; /* holds the constants and the pivot of the open rowset */
-	MemoryContext row_context;    /* holds the converted values of one row */
-	bool recode;                  /* texts are converted, since the database's encoding is not UTF-8 */
+	MemoryContext row_context; /* holds the converted values of one row */
+	bool recode;               /* texts are converted, since the database's encoding is not UTF-8 */
+	bool keeps;                /* what was made of a rowset is kept for when it is opened again */
+	Size kept;                 /* bytes of the hashes that are kept */
 	int ncells;
 	Cell *cells;
 	bool needed[CLARI_MAX_ATTRIBUTES]; /* by attribute: its chunk is needed to form rows */
 	bool shared[CLARI_MAX_ATTRIBUTES]; /* by attribute: all entries of an owner must agree on it */
 	ClariChunkBuffer buffers[CLARI_CHUNK_COUNT];
 	ClariChunk chunks[CLARI_CHUNK_COUNT];
+	Rowset *rowsets;   /* all that are kept, or the last one */
+	Rowset *rowset;    /* the open one, whose pivot and reader are at hand */
 	ClariPivot *pivot; /* NULL: each row is one of the rowset's */
 	ClariReader *reader;
 	ClariList list;
@@ -133,7 +147,7 @@ share_filtered(ClariCells *cells)
 }
 
 ClariCells *
-clari_cells_begin(const ClariOptions *options, TupleDesc tupdesc, List *needed, ClariFilter *filter)
+clari_cells_begin(const ClariOptions *options, TupleDesc tupdesc, List *needed, ClariFilter *filter, bool keep)
 {
 	ClariCells *cells = palloc0(sizeof(ClariCells));
 	ClariColumn *columns = clari_columns_map(options->relid, options->object, tupdesc);
@@ -141,8 +155,8 @@ clari_cells_begin(const ClariOptions *options, TupleDesc tupdesc, List *needed, 
 
 	cells->options = options;
 	cells->filter = filter;
+	cells->keeps = keep;
 	cells->context = CurrentMemoryContext;
-	cells->rowset_context = AllocSetContextCreate(CurrentMemoryContext, "clari_fdw rowset", ALLOCSET_SMALL_SIZES);
 	cells->row_context = AllocSetContextCreate(CurrentMemoryContext, "clari_fdw row", ALLOCSET_SMALL_SIZES);
 	cells->recode = GetDatabaseEncoding() != PG_UTF8 && GetDatabaseEncoding() != PG_SQL_ASCII;
 	cells->list = clari_object_list(options->object);
@@ -284,7 +298,7 @@ rowset_constant(const ClariCells *cells, const Cell *cell, const ClariRowsetMeta
 }
 
 static ClariPivot *
-open_pivot(ClariCells *cells)
+open_pivot(ClariCells *cells, ClariReader *reader)
 {
 	ClariColumn *columns = palloc(sizeof(ClariColumn) * Max(cells->ncells, 1));
 	int ncolumns = 0;
@@ -292,37 +306,81 @@ open_pivot(ClariCells *cells)
 	for (int i = 0; i < cells->ncells; i++)
 		if (cells->cells[i].column.attribute >= 0)
 			columns[ncolumns++] = cells->cells[i].column;
-	return clari_pivot_open(cells->options, cells->reader, columns, ncolumns, cells->shared);
+	return clari_pivot_open(cells->options, reader, columns, ncolumns, cells->shared);
+}
+
+/* One to be filled in: another one, if they are kept. */
+static Rowset *
+empty_rowset(ClariCells *cells)
+{
+	Rowset *rowset = cells->rowsets;
+	MemoryContext context;
+
+	if (rowset != NULL && !cells->keeps)
+	{
+		context = rowset->context;
+		MemoryContextReset(context);
+	}
+	else
+	{
+		rowset = MemoryContextAlloc(cells->context, sizeof(Rowset));
+		context = AllocSetContextCreate(cells->context, "clari_fdw rowset", ALLOCSET_SMALL_SIZES);
+	}
+	*rowset = (Rowset){.context = context};
+	return rowset;
+}
+
+static Rowset *
+make_rowset(ClariCells *cells, ClariReader *reader)
+{
+	Rowset *rowset = empty_rowset(cells);
+	MemoryContext previous = MemoryContextSwitchTo(rowset->context);
+	const ClariRowsetMeta *meta = &reader->version.meta;
+
+	rowset->constants = palloc(sizeof(Datum) * Max(cells->ncells, 1));
+	for (int i = 0; i < cells->ncells; i++)
+	{
+		Cell *cell = &cells->cells[i];
+
+		if (cell->column.attribute >= 0)
+			continue;
+		rowset->constants[i] = rowset_constant(cells, cell, meta);
+		if (cell->convert)
+			rowset->constants[i] = convert_value(cell, rowset->constants[i]);
+	}
+	if (cells->options->object == CLARI_OBJECT_FORECASTS && !(meta->flags & CLARI_ROWSET_FLAT))
+		rowset->pivot = open_pivot(cells, reader);
+	MemoryContextSwitchTo(previous);
+	rowset->reader = reader;
+	rowset->next = cells->keeps ? cells->rowsets : NULL;
+	cells->rowsets = rowset;
+	return rowset;
+}
+
+/* The rowset as it was opened before, if that is kept; else NULL. */
+static Rowset *
+find_rowset(const ClariCells *cells, const ClariReader *reader)
+{
+	for (Rowset *rowset = cells->rowsets; rowset != NULL && cells->keeps; rowset = rowset->next)
+		if (rowset->reader == reader)
+			return rowset;
+	return NULL;
 }
 
 void
 clari_cells_open(ClariCells *cells, ClariReader *reader)
 {
-	const ClariRowsetMeta *meta = &reader->version.meta;
-	MemoryContext previous;
+	Rowset *rowset = find_rowset(cells, reader);
 
-	MemoryContextReset(cells->rowset_context);
-	previous = MemoryContextSwitchTo(cells->rowset_context);
+	if (rowset == NULL)
+		rowset = make_rowset(cells, reader);
+	cells->rowset = rowset;
+	cells->pivot = rowset->pivot;
 	cells->reader = reader;
 	cells->group = -1;
 	cells->end = reader->ngroups;
 	cells->position = cells->count = 0;
-	for (int i = 0; i < cells->ncells; i++)
-	{
-		Cell *cell = &cells->cells[i];
-
-		if (cell->column.attribute < 0)
-		{
-			cell->constant = rowset_constant(cells, cell, meta);
-			if (cell->convert)
-				cell->constant = convert_value(cell, cell->constant);
-		}
-	}
-	cells->pivot = NULL;
 	cells->check_runs = false;
-	if (cells->options->object == CLARI_OBJECT_FORECASTS && !(meta->flags & CLARI_ROWSET_FLAT))
-		cells->pivot = open_pivot(cells);
-	MemoryContextSwitchTo(previous);
 }
 
 void
@@ -342,6 +400,47 @@ open_chunk(ClariCells *cells, int position)
 	cells->use.bytes += cells->reader->groups[cells->group].chunks[position].length;
 }
 
+/* Keeps the hashes that were just read, in memory within work_mem, and returns them. */
+static const ClariChunk *
+keep_hashes(ClariCells *cells, int index)
+{
+	Rowset *rowset = cells->rowset;
+	const ClariChunk *read = &cells->chunks[CLARI_HASHES_CHUNK + index];
+	Size length = cells->reader->groups[cells->group].chunks[CLARI_HASHES_CHUNK + index].length;
+	ClariChunk *chunk;
+	char *bytes;
+
+	if (cells->kept + length + sizeof(ClariChunk) > work_mem * (Size) 1024)
+		return read;
+	cells->kept += length + sizeof(ClariChunk);
+	if (rowset->hashes == NULL)
+		rowset->hashes = MemoryContextAllocExtended(
+			rowset->context, sizeof(ClariChunk) * CLARI_HASHED_ATTRIBUTES * cells->reader->ngroups,
+			MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	bytes = MemoryContextAlloc(rowset->context, length);
+	memcpy(bytes, read->bytes, length);
+	chunk = &rowset->hashes[cells->group * CLARI_HASHED_ATTRIBUTES + index];
+	*chunk = *read;
+	chunk->codes = (const uint16 *) (bytes + ((const char *) read->codes - read->bytes));
+	chunk->bytes = bytes;
+	return chunk;
+}
+
+/* The hashes of the index-th of clari_hashed_attributes. */
+static const ClariChunk *
+open_hashes(ClariCells *cells, int index)
+{
+	const ClariChunk *kept = cells->rowset->hashes;
+
+	if (kept != NULL && kept[cells->group * CLARI_HASHED_ATTRIBUTES + index].bytes != NULL)
+		return &kept[cells->group * CLARI_HASHED_ATTRIBUTES + index];
+	open_chunk(cells, CLARI_HASHES_CHUNK + index);
+	/* What lies in memory anyway costs nothing to open again. */
+	if (cells->reader->base != NULL || !cells->keeps)
+		return &cells->chunks[CLARI_HASHES_CHUNK + index];
+	return keep_hashes(cells, index);
+}
+
 /* Do the hashes that lie beside some chunks suffice to say that no row of the group passes the filter? */
 static bool
 is_ruled_out(ClariCells *cells, const ClariGroupIndex *group)
@@ -349,13 +448,11 @@ is_ruled_out(ClariCells *cells, const ClariGroupIndex *group)
 	for (int i = 0; i < CLARI_HASHED_ATTRIBUTES; i++)
 	{
 		int attribute = clari_hashed_attributes[i];
-		int position = CLARI_HASHES_CHUNK + i;
 
-		if (cells->list != CLARI_ENTRIES || group->chunks[position].encoding == CLARI_ENCODING_NULL ||
+		if (cells->list != CLARI_ENTRIES || group->chunks[CLARI_HASHES_CHUNK + i].encoding == CLARI_ENCODING_NULL ||
 			!clari_filter_needs(cells->filter, attribute))
 			continue;
-		open_chunk(cells, position);
-		if (!clari_filter_can_pass(cells->filter, attribute, &cells->chunks[position]))
+		if (!clari_filter_can_pass(cells->filter, attribute, open_hashes(cells, i)))
 			return true;
 	}
 	return false;
@@ -541,7 +638,7 @@ prepare_slot(ClariCells *cells, TupleTableSlot *slot)
 		const ClariChunk *chunk = &cells->chunks[Max(cell->column.attribute, 0)];
 
 		if (cell->column.attribute < 0)
-			slot->tts_values[cell->index] = cell->constant;
+			slot->tts_values[cell->index] = cells->rowset->constants[i];
 		else if (chunk->encoding == CLARI_ENCODING_CONSTANT)
 			slot->tts_values[cell->index] = PointerGetDatum(chunk->bytes);
 		slot->tts_isnull[cell->index] = cell->column.attribute >= 0 && chunk->encoding == CLARI_ENCODING_NULL;

@@ -88,10 +88,12 @@ typedef struct ClariCellsUse
 
 /*
  * Prepares to fill the needed columns (attribute numbers) of slots of this
- * tupdesc from the rows that pass the filter (NULL: all).  Lives in the current
- * context, as do the chunks that it reads from files.
+ * tupdesc from the rows that pass the filter (NULL: all).  With keep, rowsets are
+ * likely to be opened again, and what can be used again is kept.  Lives in the
+ * current context, as do the chunks that it reads from files.
  */
-extern ClariCells *clari_cells_begin(const ClariOptions *options, TupleDesc tupdesc, List *needed, ClariFilter *filter);
+extern ClariCells *
+clari_cells_begin(const ClariOptions *options, TupleDesc tupdesc, List *needed, ClariFilter *filter, bool keep);
 
 /*
  * From now on rows of this rowset, from its first.  Raises

@@ -34,6 +34,7 @@ typedef struct ClariScanState
 	ClariFilter *filter; /* NULL: nothing is to be tested before a row is formed */
 	bool authenticated;  /* the user mapping has an API key */
 	bool depends;        /* which periods it reads depends on values that execution sets */
+	bool filter_depends; /* the same of the values that the filter looks for */
 	bool safe;           /* choosing the periods cannot raise an error */
 	bool noticed;        /* constants outside of the extent were reported, or must not be */
 	bool evaluated;      /* the filter has its values, and parameters have not changed since */
@@ -126,6 +127,7 @@ begin_quals(ClariScanState *state, TupleDesc tupdesc)
 	state->safe = clari_prune_is_safe((Node *) pruning);
 	state->noticed = intVal(list_nth(plan->fdw_private, CLARI_PLAN_CHILD)) != 0;
 	state->filter = clari_filter_begin(list_copy_tail(plan->fdw_exprs, npruning), parent, columns);
+	state->filter_depends = clari_prune_has_params((Node *) list_copy_tail(plan->fdw_exprs, npruning), true);
 }
 
 /* The versions to read are handed over with the statement, or else the cache tells which they are. */
@@ -142,10 +144,18 @@ begin_fetch(ClariScanState *state)
 	return clari_fetch_begin_handed(statement, handed->readers, handed->count);
 }
 
+static void
+begin_cells(ClariScanState *state, TupleDesc tupdesc)
+{
+	ForeignScan *plan = (ForeignScan *) state->node->ss.ps.plan;
+
+	state->cells = clari_cells_begin(state->options, tupdesc, list_nth(plan->fdw_private, CLARI_PLAN_NEEDED),
+									 state->filter, state->depends || state->filter_depends);
+}
+
 void
 clariBeginForeignScan(ForeignScanState *node, int eflags)
 {
-	ForeignScan *plan = (ForeignScan *) node->ss.ps.plan;
 	TupleDesc tupdesc = RelationGetDescr(node->ss.ss_currentRelation);
 	ClariScanState *state = palloc0(sizeof(ClariScanState));
 	bool explain_only = (eflags & EXEC_FLAG_EXPLAIN_ONLY) != 0;
@@ -159,8 +169,7 @@ clariBeginForeignScan(ForeignScanState *node, int eflags)
 	begin_quals(state, tupdesc);
 	if (explain_only)
 		return;
-	state->cells =
-		clari_cells_begin(state->options, tupdesc, list_nth(plan->fdw_private, CLARI_PLAN_NEEDED), state->filter);
+	begin_cells(state, tupdesc);
 	memset(node->ss.ss_ScanTupleSlot->tts_isnull, true, sizeof(bool) * tupdesc->natts);
 	if (!IsParallelWorker())
 		state->fetch = begin_fetch(state);

@@ -20,9 +20,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* A file of up to READ_WHOLE bytes is checked whole when it is opened; one of up to KEEP_WHOLE stays in memory. */
+/* A file of up to so many bytes is read and checked whole when it is opened. */
 #define READ_WHOLE (8 * 1024 * 1024)
-#define KEEP_WHOLE (1024 * 1024)
 
 /* A segment can be mapped only once in a process, so readers of several statements share the mapping. */
 typedef struct Mapping
@@ -263,14 +262,14 @@ read_whole(ClariReader *reader, MemoryContext context, ClariError *error)
 	char *bytes;
 	bool good;
 
-	if (length > KEEP_WHOLE && !popular && was_checked(&file))
+	if (length > CLARI_READER_KEEPS && !popular && was_checked(&file))
 		return read_tail(reader, context, error);
 	bytes = MemoryContextAlloc(context, length);
 	good = clari_store_read(reader->fd, 0, bytes, length, error) && clari_rowset_check(bytes, length, error) &&
 		   check_identity(reader, (const ClariRowsetTrailer *) (bytes + length - sizeof(ClariRowsetTrailer)), error);
 	if (good && popular)
 		clari_cache_promote(&reader->version, bytes);
-	if (good && length <= KEEP_WHOLE)
+	if (good && length <= CLARI_READER_KEEPS)
 	{
 		close_file(reader);
 		read_from(reader, bytes);

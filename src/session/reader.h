@@ -14,6 +14,9 @@
 #include "cache/cache.h"
 #include "rowset/rowset.h"
 
+/* A file of at most so many bytes is kept in memory as long as its reader is there. */
+#define CLARI_READER_KEEPS (1024 * 1024)
+
 typedef struct ClariReader
 {
 	ClariVersion version;

@@ -296,6 +296,62 @@ sub parallel
 	return;
 }
 
+# ------- joins with a table of few rows, or of many -------
+
+# How long the planner's choice takes, beside what it could have chosen, and what an array does; each a median in ms.
+sub joined
+{
+	my ($table, $outer) = @_;
+	my $join = "SELECT count(*), min(owner_email) FROM team JOIN $table USING (owner_email)";
+	my $array = "SELECT count(*), min(owner_email) FROM $table WHERE owner_email = ANY (ARRAY(SELECT owner_email FROM team))";
+	my $free = 'RESET enable_nestloop; RESET enable_hashjoin; RESET enable_mergejoin';
+	my %ways = (
+		chosen => [ $free, $join ],
+		hash => [ "$free; SET enable_nestloop = off", $join ],
+		lookup => [ "$free; SET enable_hashjoin = off; SET enable_mergejoin = off", $join ],
+		array => [ $free, $array ]);
+	delete $ways{lookup} if $outer > 1000;    # it would take seconds
+	my %answers = map { query("$_->[0]; $_->[1]") => 1 } values %ways;
+	die join(' or ', keys %answers) if keys %answers > 1;
+	my %times = interleaved($session, $rounds, %ways);
+	query($free);
+	return map { $_ => 1000 * median(@{ $times{$_} }) } keys %times;
+}
+
+sub join_with
+{
+	my ($table, $outer) = @_;
+	query("CREATE TABLE team AS SELECT owner_email FROM (SELECT DISTINCT owner_email FROM $table WHERE owner_email IS NOT NULL) s
+		ORDER BY md5(owner_email) LIMIT $outer");
+	query('ANALYZE team');
+	my %ms = joined($table, $outer);
+	my ($best) = sort { $a <=> $b } grep { defined } @ms{qw(hash lookup)};
+	my $all = join(', ', map { $ms{$_} ? sprintf('%s %.1f', $_, $ms{$_}) : () } qw(hash lookup array));
+	promised("  joined with $outer e-mails: of the best", $ms{chosen} / $best, '%.2f x', '<= 1.1', sprintf('%.1f ms; %s', $ms{chosen}, $all));
+	promised('  of = ANY (ARRAY())', $ms{chosen} / $ms{array}, '%.2f x', '<= 2') if $outer == 3;
+	query('DROP TABLE team');
+	return;
+}
+
+sub joins
+{
+	for my $case ([ 'joins', int($rows / 3), '32MB' ], [ 'joins_memory', int($rows / 30), '64GB' ])
+	{
+		my ($forecast, $owners, $shared) = @$case;
+		set_shared_cache($shared);
+		import_forecast($forecast, { owners => $owners }, { periods => '2026_Q3' });
+		for my $table ("$forecast.entries", "$forecast.forecasts")
+		{
+			query("SELECT count(owner_email) FROM $table");
+			line("$table: " . counted($owners) . ' owners', in_memory($forecast) ? 'memory' : 'file', '');
+			join_with($table, $_) for 3, 30, 300, 30_000;
+		}
+	}
+	query('SELECT clari_invalidate()');
+	set_shared_cache('32MB');
+	return;
+}
+
 # ------- row estimates -------
 
 sub estimated
@@ -352,9 +408,10 @@ sub estimates
 
 query("LOAD 'clari_fdw'; CREATE EXTENSION pg_prewarm");
 control('set', { settings => { job_seconds => 0,
-	forecasts => [qw(v4_few_entries v4_many_entries v4_few v4_many flat_few flat_many warm parallel estimates_v4 estimates_flat)],
+	forecasts => [qw(v4_few_entries v4_many_entries v4_few v4_many flat_few flat_many warm parallel joins joins_memory estimates_v4 estimates_flat)],
 	known_periods => [ map { my $year = $_; map { "${year}_Q$_" } 1 .. 4 } 2022 .. 2026 ] } });
-run_parts([qw(v4 flat prepared parallel estimates)],
-	{ v4 => \&v4, flat => \&flat, prepared => \&prepared, parallel => \&parallel, estimates => \&estimates }, @parts);
+run_parts([qw(v4 flat prepared parallel joins estimates)],
+	{ v4 => \&v4, flat => \&flat, prepared => \&prepared, parallel => \&parallel, joins => \&joins,
+		estimates => \&estimates }, @parts);
 print $missed ? "$missed MISSED\n" : "all ok\n";
 exit($missed ? 1 : 0);
