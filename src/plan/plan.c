@@ -397,6 +397,47 @@ is_child(PlannerInfo *root, RelOptInfo *baserel)
 	return false;
 }
 
+/* Is it a parameter that no subquery without outer columns computes: one that an outer row gives? */
+static bool
+is_outer_param(Node *node, PlannerInfo *root)
+{
+	Param *param = (Param *) node;
+	ListCell *cell;
+
+	if (!IsA(node, Param) || param->paramkind != PARAM_EXEC)
+		return false;
+	for (; root != NULL; root = root->parent_root)
+		foreach (cell, root->init_plans)
+			if (list_member_int(lfirst_node(SubPlan, cell)->setParam, param->paramid))
+				return false;
+	return true;
+}
+
+static bool
+has_outer_param(Node *node, PlannerInfo *root)
+{
+	if (node == NULL)
+		return false;
+	return is_outer_param(node, root) || expression_tree_walker(node, has_outer_param, (void *) root);
+}
+
+/* Do rows of other relations choose the periods, one row at a time? */
+static bool
+is_chosen_by_rows(PlannerInfo *root, Index relid, List *pruning)
+{
+	Relids relids = pull_varnos(root, (Node *) pruning);
+
+	return !bms_is_subset(relids, bms_make_singleton((int) relid)) || has_outer_param((Node *) pruning, root);
+}
+
+/* ForeignScan.fdw_private, of a scan of the relation: see plan.h. */
+static List *
+make_private(PlannerInfo *root, RelOptInfo *rel, List *needed, List *pruning)
+{
+	return list_make4(needed, makeInteger(list_length(pruning)), makeInteger(is_child(root, rel)),
+					  makeInteger(is_chosen_by_rows(root, rel->relid, pruning)));
+}
+
 ForeignScan *
 clariGetForeignPlan(PlannerInfo *root, RelOptInfo *baserel, Oid foreigntableid pg_attribute_unused(),
 					ForeignPath *best_path pg_attribute_unused(), List *tlist, List *scan_clauses, Plan *outer_plan)
@@ -409,7 +450,6 @@ clariGetForeignPlan(PlannerInfo *root, RelOptInfo *baserel, Oid foreigntableid p
 	List *unchecked = list_concat_copy(extract_actual_clauses(clauses.exact, false), filters);
 
 	return make_foreignscan(tlist, checked, baserel->relid, list_concat_copy(clauses.pruning, filters),
-							list_make3(needed_attributes(baserel, checked), makeInteger(list_length(clauses.pruning)),
-									   makeInteger(is_child(root, baserel))),
-							NIL, unchecked, outer_plan);
+							make_private(root, baserel, needed_attributes(baserel, checked), clauses.pruning), NIL,
+							unchecked, outer_plan);
 }

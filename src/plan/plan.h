@@ -15,7 +15,8 @@ enum
 {
 	CLARI_PLAN_NEEDED,  /* List of int: attribute numbers that the scan must fill */
 	CLARI_PLAN_PRUNING, /* Integer: how many expressions prune */
-	CLARI_PLAN_CHILD    /* Integer, 1: other relations have rows of what the scan is a part of */
+	CLARI_PLAN_CHILD,   /* Integer, 1: other relations have rows of what the scan is a part of */
+	CLARI_PLAN_BY_ROWS  /* Integer, 1: rows of other relations choose the periods, one row at a time */
 };
 
 /* FdwRoutine's callbacks, as PostgreSQL describes them.  None touches the network. */

@@ -71,6 +71,7 @@ typedef struct Lists
 	StringInfoData stale; /* cached, but too old for the table: the scan exports them anew */
 	StringInfoData missing;
 	StringInfoData identities;
+	int exports; /* how many are stale or missing */
 } Lists;
 
 /*
@@ -94,6 +95,7 @@ describe_period(const ClariOptions *options, const char *period, bool authentica
 	ClariExport export;
 	bool fresh;
 
+	lists->exports++;
 	if (!authenticated)
 	{
 		append_item(&lists->missing, period);
@@ -108,9 +110,20 @@ describe_period(const ClariOptions *options, const char *period, bool authentica
 	}
 	append_identity(&lists->identities, period, &version.meta.key);
 	fresh = clari_export_is_fresh(options, &version, GetCurrentTimestamp());
+	lists->exports -= fresh;
 	append_item(fresh ? &lists->cached : &lists->stale,
 				psprintf("%s (%s, " UINT64_FORMAT " entries)", period,
 						 version.segment != DSM_HANDLE_INVALID ? "memory" : "disk", version.meta.rows[CLARI_ENTRIES]));
+}
+
+/* Where rows of other relations choose the periods, nobody sees the next row before the last one's export is there. */
+static void
+show_way(ForeignScanState *node, int exports, ExplainState *es)
+{
+	ForeignScan *plan = (ForeignScan *) node->ss.ps.plan;
+
+	if (exports > 1 && intVal(list_nth(plan->fdw_private, CLARI_PLAN_BY_ROWS)) != 0)
+		ExplainPropertyText("Exports", "one at a time, as rows come; = ANY (ARRAY(SELECT ...)) makes them at once", es);
 }
 
 static void
@@ -124,6 +137,7 @@ show_cached(ForeignScanState *node, const ClariPeriod *periods, int count, Expla
 	initStringInfo(&lists.stale);
 	initStringInfo(&lists.missing);
 	initStringInfo(&lists.identities);
+	lists.exports = 0;
 	for (int i = 0; i < count; i++)
 	{
 		char text[CLARI_PERIOD_TEXT_SIZE];
@@ -139,6 +153,7 @@ show_cached(ForeignScanState *node, const ClariPeriod *periods, int count, Expla
 	show_list("Cached", &lists.cached, es);
 	show_list("Stale", &lists.stale, es);
 	show_list("Not Cached", &lists.missing, es);
+	show_way(node, lists.exports, es);
 }
 
 static void
@@ -155,6 +170,8 @@ show_periods(ForeignScanState *node, ExplainState *es)
 			"Periods",
 			psprintf("%s (the current quarter is not known yet)", clari_scan_options(node, &authenticated)->periods),
 			es);
+		if (!es->analyze)
+			show_way(node, CLARI_EXTENT_MAX_PERIODS, es);
 		return;
 	}
 	initStringInfo(&all);
@@ -186,6 +203,7 @@ show_reading(ForeignScanState *node, ExplainState *es)
 		append_item(&list, psprintf("%s (%s)", sources[i].period, sources[i].from));
 	ExplainPropertyText("Sources", count > 0 ? list.data : "none", es);
 	ExplainPropertyInteger("Jobs Created", NULL, clari_fetch_jobs(fetch), es);
+	show_way(node, clari_fetch_jobs(fetch), es);
 	if (es->timing)
 		ExplainPropertyFloat("Time Waiting", "ms", clari_fetch_waited(fetch), 3, es);
 	ExplainPropertyInteger("Bytes Read", "B", (int64) use.bytes, es);

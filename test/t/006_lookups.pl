@@ -1,4 +1,5 @@
-# Rows that a join asks for by value are looked up in the dictionaries where that is cheaper, with the rows of any other plan.
+# Rows that a join asks for by value are looked up in the dictionaries where that is cheaper, with the rows of any other plan;
+# and quarters that a subquery computes are exported in one round.
 use strict;
 use warnings FATAL => 'all';
 
@@ -220,6 +221,43 @@ subtest 'a database of another encoding' => sub {
 		is($node->safe_psql('latin1', "$setting; " . $query->('clari.entries')), $node->safe_psql('latin1', $query->('heap')), "LATIN1: $setting");
 	}
 	cmp_ok($node->safe_psql('latin1', 'SELECT count(*) FROM heap JOIN team ON v = owner_name'), '>', 10, '… of names that have no ASCII');
+};
+
+#
+# Cold: how many exports, and how many at once.
+#
+subtest 'one round of exports, or one after the other' => sub {
+	my $forget = sub { sql('SELECT clari_invalidate()'); sim_reset(); return; };
+	sql(q{CREATE FOREIGN TABLE remote.cold (owner_email text, time_period text) SERVER clari OPTIONS (forecast 'net_arr', periods '2025_Q1..2026_Q4');
+		CREATE TABLE calendar AS SELECT '2026_Q' || n AS p, 2026 AS year FROM generate_series(1, 4) n; INSERT INTO calendar SELECT '2025_Q1', 2025; ANALYZE calendar});
+	sim_set({ job_seconds => 'hold', owners => 5 });
+	my $session = ClariSession->new($node);
+	my $all = 'SELECT DISTINCT time_period FROM cold WHERE time_period = ANY (ARRAY(SELECT p FROM calendar WHERE year = 2026)) ORDER BY 1';
+	$forget->();
+	$session->start("SET search_path = remote, public; $all");
+	# None of them is done before the last has begun.
+	wait_until('four exports are under way', sub { sim_posts() == 4 });
+	sim_release();
+	is($session->finish, "2026_Q1\n2026_Q2\n2026_Q3\n2026_Q4", 'all of them');
+	is(sim_posts(), 4, '… are four, and no other');
+	my $slow = 'SELECT DISTINCT time_period FROM cold WHERE time_period IN (SELECT p FROM calendar WHERE year = 2026)';
+	my $way = qr/^ +Exports: one at a time/m;
+	$forget->();
+	like(plan_of($slow), $way, 'EXPLAIN tells of exports that are one after the other: ' . short($slow));
+	like(plan_of($_), $way, '… and ' . short($_)) for 'SELECT * FROM calendar JOIN cold ON p = time_period WHERE year = 2026',
+		'SELECT (SELECT count(*) FROM cold WHERE time_period = p) FROM calendar', 'SELECT * FROM calendar, LATERAL (SELECT * FROM cold WHERE time_period = p OFFSET 0) s';
+	unlike(plan_of($_), $way, 'and of none, where there is none: ' . short($_)) for $all, q{SELECT * FROM cold WHERE time_period > '2026_Q1'},
+		q{SELECT * FROM cold WHERE time_period = (SELECT max(p) FROM calendar)}, q{SELECT * FROM (SELECT * FROM cold OFFSET 0) s WHERE time_period = ANY (ARRAY(SELECT p FROM calendar))};
+	is(sim_posts(), 0, 'nothing was exported for it');
+	sim_set({ job_seconds => 0 });
+	$forget->();
+	is(rows_in($node, 'remote', 'SELECT count(DISTINCT time_period) FROM calendar JOIN cold ON p = time_period WHERE year = 2025'), 1, 'a join with one row of the calendar');
+	is(sim_posts(), 1, '… is one export');
+	my $analyzed = rows_in($node, 'remote', "EXPLAIN (ANALYZE, COSTS OFF) $slow");
+	like($analyzed, $way, 'EXPLAIN ANALYZE tells it of more than one');
+	like($analyzed, qr/Jobs Created: 4/, '… which they were');
+	sql('SELECT count(*) FROM remote.cold');
+	unlike(plan_of($slow), $way, 'what is cached is not exported');
 };
 
 done_testing();

@@ -29,7 +29,7 @@ sql(q{CREATE FOREIGN TABLE clari.swr (owner_email text, time_period text) SERVER
 	CREATE TABLE quarters (q text, n int); INSERT INTO quarters VALUES ('2026_Q2', 1), ('2026_Q3', 2), ('2026_Q2', 3); ANALYZE quarters});
 
 my @ours = ('Forecast', 'Period Cond', 'Dictionary Cond', 'Periods', 'Identities', 'Cached', 'Stale', 'Not Cached', 'Sources', 'Jobs Created', 'Time Waiting',
-	'Bytes Read', 'Rows Skipped');
+	'Bytes Read', 'Rows Skipped', 'Exports');
 my %is_ours = map { $_ => 1 } @ours;
 my $everything = '';    # that was ever shown
 
