@@ -43,11 +43,13 @@ clari_fdw_handler(PG_FUNCTION_ARGS)
 
 	routine->GetForeignRelSize = clariGetForeignRelSize;
 	routine->GetForeignPaths = clariGetForeignPaths;
+	routine->GetForeignUpperPaths = clariGetForeignUpperPaths;
 	routine->GetForeignPlan = clariGetForeignPlan;
 	routine->BeginForeignScan = clariBeginForeignScan;
 	routine->IterateForeignScan = clariIterateForeignScan;
 	routine->ReScanForeignScan = clariReScanForeignScan;
 	routine->EndForeignScan = clariEndForeignScan;
+	routine->RecheckForeignScan = clariRecheckForeignScan;
 	routine->AnalyzeForeignTable = clariAnalyzeForeignTable;
 	routine->ExplainForeignScan = clariExplainForeignScan;
 	routine->IsForeignScanParallelSafe = clariIsForeignScanParallelSafe;

@@ -55,6 +55,13 @@ extern PGDLLEXPORT void _PG_init(void);
 #define clari_scan_check_as_user(plan, rte) ((void) (plan), (rte)->checkAsUser)
 #endif
 
+/* The relations that a scan without scanrelid is of, without those of outer joins. */
+#if PG_VERSION_NUM >= 160000
+#define clari_scan_relids(plan) ((plan)->fs_base_relids)
+#else
+#define clari_scan_relids(plan) ((plan)->fs_relids)
+#endif
+
 /* create_foreignscan_path() for a base relation without pathkeys, outer path or private data. */
 #if PG_VERSION_NUM >= 180000
 #define clari_create_path(root, rel, rows, startup, total, outer)                                                      \
@@ -65,6 +72,18 @@ extern PGDLLEXPORT void _PG_init(void);
 #else
 #define clari_create_path(root, rel, rows, startup, total, outer)                                                      \
 	create_foreignscan_path(root, rel, NULL, rows, startup, total, NIL, outer, NULL, NIL)
+#endif
+
+/* create_foreign_upper_path() without pathkeys, outer path or restrictions. */
+#if PG_VERSION_NUM >= 180000
+#define clari_create_upper_path(root, rel, target, rows, startup, total, private)                                      \
+	create_foreign_upper_path(root, rel, target, rows, 0, startup, total, NIL, NULL, NIL, private)
+#elif PG_VERSION_NUM >= 170000
+#define clari_create_upper_path(root, rel, target, rows, startup, total, private)                                      \
+	create_foreign_upper_path(root, rel, target, rows, startup, total, NIL, NULL, NIL, private)
+#else
+#define clari_create_upper_path(root, rel, target, rows, startup, total, private)                                      \
+	create_foreign_upper_path(root, rel, target, rows, startup, total, NIL, NULL, private)
 #endif
 
 /* ExecutorRun() of a whole statement. */

@@ -80,4 +80,11 @@ typedef struct ClariSearch
 /* By a value of the column; with InvalidAttrNumber, by one that no hash is of. */
 extern ClariSearch clari_estimate_search(const ClariEstimate *estimate, AttrNumber attnum);
 
+/* ------- count.c ------- */
+
+/* Of a path that counts: the relation whose rows it counts, what HAVING says, and its tuples' columns as plan.h has them. */
+extern RelOptInfo *clari_count_relation(const ForeignPath *path);
+extern List *clari_count_having(const ForeignPath *path);
+extern List *clari_count_columns(const ForeignPath *path);
+
 #endif /* CLARI_PLAN_INTERNAL_H */

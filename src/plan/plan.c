@@ -438,17 +438,34 @@ make_private(PlannerInfo *root, RelOptInfo *rel, List *needed, List *pruning)
 					  makeInteger(is_chosen_by_rows(root, rel->relid, pruning)));
 }
 
+/* The plan of a path of count.c's, which reads nothing but how many rows there are. */
+static ForeignScan *
+make_count(PlannerInfo *root, const ForeignPath *path, List *tlist, Plan *outer_plan)
+{
+	RelOptInfo *counted = clari_count_relation(path);
+	List *pruning = ((ClariPlanInfo *) counted->fdw_private)->clauses.pruning;
+
+	return make_foreignscan(tlist, clari_count_having(path), 0, pruning, make_private(root, counted, NIL, pruning),
+							clari_count_columns(path), NIL, outer_plan);
+}
+
 ForeignScan *
 clariGetForeignPlan(PlannerInfo *root, RelOptInfo *baserel, Oid foreigntableid pg_attribute_unused(),
-					ForeignPath *best_path pg_attribute_unused(), List *tlist, List *scan_clauses, Plan *outer_plan)
+					ForeignPath *best_path, List *tlist, List *scan_clauses, Plan *outer_plan)
 {
 	ClariPlanInfo *info = baserel->fdw_private;
-	ClariClauses clauses = split_clauses(info, baserel->relid, scan_clauses);
-	List *filters = extract_actual_clauses(clauses.filters, false);
-	List *checked = extract_actual_clauses(clauses.checked, false);
-	/* When a row has changed under a lock, PostgreSQL checks again what the scan has decided. */
-	List *unchecked = list_concat_copy(extract_actual_clauses(clauses.exact, false), filters);
+	ClariClauses clauses;
+	List *filters;
+	List *checked;
+	List *unchecked;
 
+	if (IS_UPPER_REL(baserel))
+		return make_count(root, best_path, tlist, outer_plan);
+	clauses = split_clauses(info, baserel->relid, scan_clauses);
+	filters = extract_actual_clauses(clauses.filters, false);
+	checked = extract_actual_clauses(clauses.checked, false);
+	/* When a row has changed under a lock, PostgreSQL checks again what the scan has decided. */
+	unchecked = list_concat_copy(extract_actual_clauses(clauses.exact, false), filters);
 	return make_foreignscan(tlist, checked, baserel->relid, list_concat_copy(clauses.pruning, filters),
 							make_private(root, baserel, needed_attributes(baserel, checked), clauses.pruning), NIL,
 							unchecked, outer_plan);

@@ -10,7 +10,13 @@
 #include "foreign/fdwapi.h"
 #include "nodes/pathnodes.h"
 
-/* Elements of ForeignScan.fdw_private.  fdw_exprs holds first the expressions that prune, then those that filter. */
+/*
+ * Elements of ForeignScan.fdw_private.  fdw_exprs holds first the expressions that prune, then those that filter.
+ *
+ * A scan without scanrelid counts the rows of the one relation that it is of.  Its
+ * tuples have the columns of that relation, so that expressions know them by their
+ * numbers, and behind them so many counts, which are all that is filled in.
+ */
 enum
 {
 	CLARI_PLAN_NEEDED,  /* List of int: attribute numbers that the scan must fill */
@@ -22,6 +28,8 @@ enum
 /* FdwRoutine's callbacks, as PostgreSQL describes them.  None touches the network. */
 extern void clariGetForeignRelSize(PlannerInfo *root, RelOptInfo *baserel, Oid foreigntableid);
 extern void clariGetForeignPaths(PlannerInfo *root, RelOptInfo *baserel, Oid foreigntableid);
+extern void clariGetForeignUpperPaths(PlannerInfo *root, UpperRelationKind stage, RelOptInfo *input_rel,
+									  RelOptInfo *output_rel, void *extra);
 extern ForeignScan *clariGetForeignPlan(PlannerInfo *root, RelOptInfo *baserel, Oid foreigntableid,
 										ForeignPath *best_path, List *tlist, List *scan_clauses, Plan *outer_plan);
 

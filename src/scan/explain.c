@@ -16,6 +16,8 @@
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 #include "nodes/makefuncs.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/ruleutils.h"
 
 #ifdef CLARI_EXPLAIN_HAS_HEADERS
@@ -210,12 +212,23 @@ show_reading(ForeignScanState *node, ExplainState *es)
 	ExplainPropertyInteger("Rows Skipped", NULL, (int64) use.skipped, es);
 }
 
+/* PostgreSQL names the relation of a scan, but not the one that is counted. */
+static void
+show_counted(Oid relid, ExplainState *es)
+{
+	char *schema = es->verbose ? get_namespace_name(get_rel_namespace(relid)) : NULL;
+
+	ExplainPropertyText("Count Of", quote_qualified_identifier(schema, get_rel_name(relid)), es);
+}
+
 void
 clariExplainForeignScan(ForeignScanState *node, ExplainState *es)
 {
 	bool authenticated;
 	const char *forecast = clari_scan_options(node, &authenticated)->request.forecast;
 
+	if (clari_scan_counts(node))
+		show_counted(clari_scan_options(node, &authenticated)->relid, es);
 	ExplainPropertyText("Forecast", pg_any_to_server(forecast, strlen(forecast), PG_UTF8), es);
 	show_conditions(node, es);
 	show_periods(node, es);

@@ -146,6 +146,9 @@ extern ClariCellsUse clari_parallel_use(ClariParallel *parallel);
 
 /* ------- scan.c, for EXPLAIN ------- */
 
+/* Does it count rows, without reading them? */
+extern bool clari_scan_counts(ForeignScanState *node);
+
 /* The options of a begun scan; *authenticated: is there an API key? */
 extern const ClariOptions *clari_scan_options(ForeignScanState *node, bool *authenticated);
 

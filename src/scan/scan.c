@@ -19,6 +19,7 @@
 #include "compat.h"
 
 #include "access/parallel.h"
+#include "access/relation.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "parser/parsetree.h"
@@ -30,6 +31,7 @@ typedef struct ClariScanState
 {
 	ForeignScanState *node;
 	ClariOptions *options;
+	int ncolumns; /* of the foreign table; behind them lie what a scan counts */
 	ClariPrune *prune;
 	ClariFilter *filter; /* NULL: nothing is to be tested before a row is formed */
 	bool authenticated;  /* the user mapping has an API key */
@@ -39,8 +41,8 @@ typedef struct ClariScanState
 	bool noticed;        /* constants outside of the extent were reported, or must not be */
 	bool evaluated;      /* the filter has its values, and parameters have not changed since */
 	ClariFetch *fetch;   /* NULL under EXPLAIN, and in a parallel worker */
-	ClariCells *cells;
-	bool reading; /* a rowset, or in a parallel scan a group of one, is open */
+	ClariCells *cells;   /* NULL under EXPLAIN, and in a scan that counts */
+	bool reading;        /* a rowset, or in a parallel scan a group of one, is open */
 	bool done;
 
 	/* The periods that were chosen, if that does not depend on what execution sets. */
@@ -85,12 +87,45 @@ choose_periods(void *arg, ClariPeriod *periods, int count, bool trial)
 	return count;
 }
 
+bool
+clari_scan_counts(ForeignScanState *node)
+{
+	return ((ForeignScan *) node->ss.ps.plan)->scan.scanrelid == 0;
+}
+
+/* The foreign table that is scanned, or whose rows are counted. */
+static RangeTblEntry *
+scanned_table(ForeignScanState *node)
+{
+	ForeignScan *plan = (ForeignScan *) node->ss.ps.plan;
+	Index relid = plan->scan.scanrelid;
+
+	if (clari_scan_counts(node))
+		relid = (Index) bms_singleton_member(clari_scan_relids(plan));
+	return exec_rt_fetch(relid, node->ss.ps.state);
+}
+
+/* Its columns; a scan that counts has others behind them. */
+static TupleDesc
+table_columns(ForeignScanState *node)
+{
+	TupleDesc columns;
+	Relation relation;
+
+	if (!clari_scan_counts(node))
+		return RelationGetDescr(node->ss.ss_currentRelation);
+	relation = relation_open(scanned_table(node)->relid, NoLock); /* the executor has the lock */
+	columns = CreateTupleDescCopy(RelationGetDescr(relation));
+	relation_close(relation, NoLock);
+	return columns;
+}
+
 /* The role whose user mapping is used: a view's owner, or the current user. */
 static Oid
 scan_user(ForeignScanState *node)
 {
 	ForeignScan *plan = (ForeignScan *) node->ss.ps.plan;
-	RangeTblEntry *rte = exec_rt_fetch(plan->scan.scanrelid, node->ss.ps.state);
+	RangeTblEntry *rte = scanned_table(node);
 
 	Oid user = clari_scan_check_as_user(plan, rte);
 
@@ -156,21 +191,24 @@ begin_cells(ClariScanState *state, TupleDesc tupdesc)
 void
 clariBeginForeignScan(ForeignScanState *node, int eflags)
 {
-	TupleDesc tupdesc = RelationGetDescr(node->ss.ss_currentRelation);
+	TupleDesc tupdesc = table_columns(node);
+	TupleTableSlot *slot = node->ss.ss_ScanTupleSlot;
 	ClariScanState *state = palloc0(sizeof(ClariScanState));
 	bool explain_only = (eflags & EXEC_FLAG_EXPLAIN_ONLY) != 0;
 
 	node->fdw_state = state;
 	state->node = node;
 	state->rowset = -1;
-	state->options = clari_options_get(RelationGetRelid(node->ss.ss_currentRelation));
+	state->ncolumns = tupdesc->natts;
+	state->options = clari_options_get(scanned_table(node)->relid);
 	if (!IsParallelWorker())
 		state->authenticated = clari_options_authenticate(state->options, scan_user(node), explain_only);
 	begin_quals(state, tupdesc);
 	if (explain_only)
 		return;
-	begin_cells(state, tupdesc);
-	memset(node->ss.ss_ScanTupleSlot->tts_isnull, true, sizeof(bool) * tupdesc->natts);
+	if (!clari_scan_counts(node))
+		begin_cells(state, tupdesc);
+	memset(slot->tts_isnull, true, sizeof(bool) * slot->tts_tupleDescriptor->natts);
 	if (!IsParallelWorker())
 		state->fetch = begin_fetch(state);
 }
@@ -234,12 +272,40 @@ open_next(ClariScanState *state)
 	return reader != NULL;
 }
 
+/*
+ * The one row of a scan that counts: the versions are those that a scan of the rows
+ * would open, and are warned of as there.
+ */
+static TupleTableSlot *
+count_rows(ClariScanState *state, TupleTableSlot *slot)
+{
+	ClariList list = clari_object_list(state->options->object);
+	int natts = slot->tts_tupleDescriptor->natts;
+	int64 count = 0;
+	ClariReader *reader;
+
+	ExecClearTuple(slot);
+	if (state->done)
+		return slot;
+	while ((reader = clari_fetch_next(state->fetch)) != NULL)
+		count += (int64) reader->version.meta.rows[list];
+	state->done = true;
+	for (int i = 0; i < natts; i++)
+	{
+		slot->tts_isnull[i] = i < state->ncolumns;
+		slot->tts_values[i] = Int64GetDatum(count);
+	}
+	return ExecStoreVirtualTuple(slot);
+}
+
 TupleTableSlot *
 clariIterateForeignScan(ForeignScanState *node)
 {
 	ClariScanState *state = node->fdw_state;
 	TupleTableSlot *slot = node->ss.ss_ScanTupleSlot;
 
+	if (clari_scan_counts(node))
+		return count_rows(state, slot);
 	if (!state->evaluated && state->filter != NULL)
 		clari_filter_evaluate(state->filter, node->ss.ps.ps_ExprContext);
 	state->evaluated = true;
@@ -251,6 +317,16 @@ clariIterateForeignScan(ForeignScanState *node)
 		state->done = !state->reading;
 	}
 	return ExecClearTuple(slot);
+}
+
+/*
+ * When a row has changed under a lock, a subquery that belongs to it is computed
+ * again.  There a scan of no single relation is asked for nothing but this.
+ */
+bool
+clariRecheckForeignScan(ForeignScanState *node, TupleTableSlot *slot)
+{
+	return !clari_scan_counts(node) || !TupIsNull(count_rows(node->fdw_state, slot));
 }
 
 void

@@ -12,6 +12,7 @@
 /* FdwRoutine's callbacks, as PostgreSQL describes them. */
 extern void clariBeginForeignScan(ForeignScanState *node, int eflags);
 extern TupleTableSlot *clariIterateForeignScan(ForeignScanState *node);
+extern bool clariRecheckForeignScan(ForeignScanState *node, TupleTableSlot *slot);
 extern void clariReScanForeignScan(ForeignScanState *node);
 extern void clariEndForeignScan(ForeignScanState *node);
 extern void clariExplainForeignScan(ForeignScanState *node, struct ExplainState *es);

@@ -352,6 +352,23 @@ sub joins
 	return;
 }
 
+# ------- how many rows there are -------
+
+sub counts
+{
+	import_forecast('counts', { owners => $rows, fields => ['amount'] }, { periods => '2026_Q1..2026_Q4' });
+	query('SELECT count(*) FROM counts.entries');
+	for my $query ('SELECT count(*) FROM counts.entries', q{SELECT count(*) FROM counts.users WHERE time_period > '2026_Q2'})
+	{
+		# the same, by reading a row group's column
+		my %times = interleaved($session, $rounds, told => [ '', $query ], read => [ '', $query =~ s/count\(\*\)/count(user_id)/r ]);
+		my ($told, $read) = map { 1000 * median(@{ $times{$_} }) } qw(told read);
+		promised($query, $read / $told, '%.0f x', '>= 10', sprintf('%.2f ms; count(user_id), which reads, %.1f', $told, $read));
+	}
+	query('SELECT clari_invalidate()');
+	return;
+}
+
 # ------- row estimates -------
 
 sub estimated
@@ -408,10 +425,10 @@ sub estimates
 
 query("LOAD 'clari_fdw'; CREATE EXTENSION pg_prewarm");
 control('set', { settings => { job_seconds => 0,
-	forecasts => [qw(v4_few_entries v4_many_entries v4_few v4_many flat_few flat_many warm parallel joins joins_memory estimates_v4 estimates_flat)],
+	forecasts => [qw(v4_few_entries v4_many_entries v4_few v4_many flat_few flat_many warm parallel joins joins_memory counts estimates_v4 estimates_flat)],
 	known_periods => [ map { my $year = $_; map { "${year}_Q$_" } 1 .. 4 } 2022 .. 2026 ] } });
-run_parts([qw(v4 flat prepared parallel joins estimates)],
-	{ v4 => \&v4, flat => \&flat, prepared => \&prepared, parallel => \&parallel, joins => \&joins,
+run_parts([qw(v4 flat prepared parallel joins counts estimates)],
+	{ v4 => \&v4, flat => \&flat, prepared => \&prepared, parallel => \&parallel, joins => \&joins, counts => \&counts,
 		estimates => \&estimates }, @parts);
 print $missed ? "$missed MISSED\n" : "all ok\n";
 exit($missed ? 1 : 0);

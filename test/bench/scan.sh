@@ -3,7 +3,7 @@
 #		What a cached scan promises against a heap table of the same rows, measured
 #		against the simulator: bash test/bench/scan.sh [PART…]
 #
-# Parts: v4, flat, prepared, parallel, joins, estimates; without any, all of them, in
+# Parts: v4, flat, prepared, parallel, joins, counts, estimates; without any, all of them, in
 # about a quarter of an hour.  Takes SCAN_ROWS (1000000, of a table; the fewer,
 # the sooner) and PG_CONFIG (the newest PostgreSQL) from the environment.  One
 # line per figure: what, the figure, what was promised, ok or MISSED; fails if

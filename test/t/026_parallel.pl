@@ -127,7 +127,7 @@ sub old_version
 
 subtest 'when a plan is parallel' => sub {
 	is_parallel("SELECT $total FROM forecasts");
-	is_parallel('SELECT count(*) FROM entries');
+	is_parallel('SELECT count(user_id) FROM entries');
 	is_parallel(q{SELECT owner_email FROM entries WHERE time_period = '2026_Q1' AND owner_email < 'b' ORDER BY 1});
 	is_parallel("SELECT $total FROM forecasts", $parallel, 'large');
 	is_parallel(q{CREATE TABLE x AS SELECT * FROM forecasts});
@@ -135,19 +135,19 @@ subtest 'when a plan is parallel' => sub {
 	is_serial('SELECT count(*) FROM forecasts WHERE clari_stats_reset() IS NULL OR owner_email < $$b$$');
 	is_serial('SELECT owner_email FROM forecasts FOR UPDATE');
 	is_serial('INSERT INTO quarters SELECT owner_email FROM forecasts');
-	like(plan_of('SELECT count(*) FROM entries', $parallel, 'large'), qr/Workers Planned: 2/, 'a large table is for two workers');
+	like(plan_of('SELECT count(user_id) FROM entries', $parallel, 'large'), qr/Workers Planned: 2/, 'a large table is for two workers');
 
 	# With a quarter missing, only what is cached is scanned in parallel; and nobody asks while planning.
 	sim_reset();
 	sql(q{SELECT clari_invalidate('net_arr.forecasts', '{2026_Q3}')});
-	is_serial('SELECT count(*) FROM entries');
-	is_serial(q{SELECT count(*) FROM entries WHERE time_period = '2026_Q3'});
-	is_parallel(q{SELECT count(*) FROM entries WHERE time_period <> '2026_Q3'});
-	is_parallel(q{SELECT count(*) FROM entries WHERE time_period = '2026_Q1'});
+	is_serial('SELECT count(user_id) FROM entries');
+	is_serial(q{SELECT count(user_id) FROM entries WHERE time_period = '2026_Q3'});
+	is_parallel(q{SELECT count(user_id) FROM entries WHERE time_period <> '2026_Q3'});
+	is_parallel(q{SELECT count(user_id) FROM entries WHERE time_period = '2026_Q1'});
 	is(sim_requests(), 0, 'nothing was asked');
 	as_heap('net_arr', 'SELECT time_period, count(*), sum(forecast_value) FROM entries GROUP BY 1 ORDER BY 1', $parallel);
 	is(sim_posts(), 1, 'the missing quarter is exported once');
-	is_parallel('SELECT count(*) FROM entries');
+	is_parallel('SELECT count(user_id) FROM entries');
 
 	# What the table does not take for fresh is not cached for it.
 	sql(q{CREATE FOREIGN TABLE strict (owner_email text, forecast_amount numeric, time_period text) SERVER clari
@@ -165,7 +165,7 @@ subtest 'workers return rows' => sub {
 			my $rows = sql("SELECT count(*) FROM heap_$schema.$table");
 			for my $setting ($workers_only, $parallel)
 			{
-				my $plan = analyzed("SELECT count(*) FROM $table", $setting, $schema);
+				my $plan = analyzed("SELECT max(time_period) FROM $table", $setting, $schema);
 				my ($gather) = nodes('Gather', $plan);
 				my ($scan) = nodes('Foreign Scan', $plan);
 				ok($gather && $gather->{'Workers Launched'} > 0 && $scan->{'Parallel Aware'}, "$schema.$table: workers are launched");
@@ -179,7 +179,7 @@ subtest 'workers return rows' => sub {
 	}
 	# Two workers at work at the same time, each with rows.
 	my $session = session('large', $workers_only);
-	my $answer = across_gate($session, 'SELECT count(*) FROM users WHERE gate(user_id)', 2, sub {
+	my $answer = across_gate($session, 'SELECT count(user_id) FROM users WHERE gate(user_id)', 2, sub {
 		is(scalar(workers_of($session)), 2, 'two workers have rows at the same time') });
 	is($answer, sql('SELECT count(*) FROM heap_large.users'), '… and between them each row once');
 	$session = session('large', $parallel);
@@ -242,10 +242,10 @@ subtest 'the same rows' => sub {
 		'SELECT n, count(*) FROM quarters JOIN forecasts ON time_period = q GROUP BY 1 ORDER BY 1',
 		# Values that come with execution.
 		"SELECT $total FROM forecasts WHERE time_period = (SELECT q FROM quarters WHERE n = 1)",
-		'SELECT count(*) FROM entries WHERE time_period > (SELECT min(q) FROM quarters) AND owner_email > (SELECT min(owner_email)
+		'SELECT count(user_id) FROM entries WHERE time_period > (SELECT min(q) FROM quarters) AND owner_email > (SELECT min(owner_email)
 			FROM forecasts)',
 		"SELECT $total FROM forecasts WHERE time_period = ANY (ARRAY(SELECT q FROM quarters))",
-		'SELECT n, (SELECT count(*) FROM entries WHERE time_period = q) FROM quarters ORDER BY 1',
+		'SELECT n, (SELECT count(user_id) FROM entries WHERE time_period = q) FROM quarters ORDER BY 1',
 		map({ my $mode = $_; (qq{SET plan_cache_mode = $mode; PREPARE p(text) AS SELECT $total FROM forecasts WHERE time_period = \$1;
 			EXECUTE p('2026_Q2');
 				EXECUTE p('2026_Q3'); EXECUTE p(NULL); EXECUTE p('2030_Q1'); EXECUTE p('2026_Q2')},
@@ -259,15 +259,15 @@ subtest 'the same rows' => sub {
 		"CREATE TEMP TABLE t (LIKE forecasts); INSERT INTO t SELECT * FROM forecasts; SELECT $total FROM t",
 		qq{BEGIN; DECLARE c CURSOR WITH HOLD FOR SELECT time_period, $total FROM forecasts GROUP BY 1 ORDER BY 1; FETCH 1 FROM c; COMMIT;
 			FETCH ALL FROM c; CLOSE c},
-		q{CREATE FUNCTION pg_temp.f(text) RETURNS bigint LANGUAGE plpgsql AS 'DECLARE n bigint; BEGIN SELECT count(*) INTO n FROM entries
+		q{CREATE FUNCTION pg_temp.f(text) RETURNS bigint LANGUAGE plpgsql AS 'DECLARE n bigint; BEGIN SELECT count(user_id) INTO n FROM entries
 			WHERE time_period = $1;
 			PERFORM 1 / (n - 8580) FROM entries; RETURN n; EXCEPTION WHEN division_by_zero THEN RETURN -n; END';
 				SELECT pg_temp.f('2026_Q1'), pg_temp.f('2026_Q9'), pg_temp.f('2026_Q2')},
 		q{CREATE FUNCTION pg_temp.g() RETURNS SETOF record LANGUAGE plpgsql AS 'BEGIN RETURN QUERY SELECT time_period, count(*)
 			FROM entries GROUP BY 1; END';
 			SELECT * FROM pg_temp.g() AS g(t text, n bigint) ORDER BY 1},
-		'BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT count(*) FROM entries; SAVEPOINT s; SELECT count(*) FROM entries; ROLLBACK TO s;
-			SELECT count(*) FROM users; COMMIT');
+		'BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT count(user_id) FROM entries; SAVEPOINT s; SELECT count(user_id) FROM entries; ROLLBACK TO s;
+			SELECT count(user_id) FROM users; COMMIT');
 	as_heap('large', $_, $parallel, $workers_only) for (
 		'SELECT time_period, field_id, count(*), sum(forecast_value), min(user_id), max(owner_email) FROM entries GROUP BY 1, 2
 			ORDER BY 1, 2',
@@ -277,13 +277,13 @@ subtest 'the same rows' => sub {
 	# Fewer groups than participants, or none.
 	as_heap('odd', $_, $parallel, $workers_only, "$cheap; SET max_parallel_workers_per_gather = 4") for ('SELECT * FROM forecasts
 		ORDER BY time_period, owner_email',
-		'SELECT count(*) FROM users', q{SELECT count(*) FROM entries WHERE time_period = '2026_Q2'});
+		'SELECT count(user_id) FROM users', q{SELECT count(user_id) FROM entries WHERE time_period = '2026_Q2'});
 	# As many rows as are asked for, whichever they are; the others are not waited for.
 	is(parallel_rows('net_arr', "SELECT count(*) FROM (SELECT * FROM entries LIMIT $_) s"), $_, "LIMIT $_") for 0, 1, 5000, 34000;
 	is(scalar(() = parallel_rows('net_arr', 'SELECT time_period FROM entries LIMIT 10', $workers_only) =~ /2026/g), 10, 'and a bare LIMIT');
 	# Inner plans that are rescanned with new parameters, next to a Gather that is run again.
 	my $rescans = "$parallel; SET enable_material = off; SET enable_memoize = off; SET enable_hashjoin = off; SET enable_mergejoin = off";
-	my $query = 'SELECT i, n FROM generate_series(1, 5) i LEFT JOIN (SELECT count(*) AS n FROM entries) s ON i < n';
+	my $query = 'SELECT i, n FROM generate_series(1, 5) i LEFT JOIN (SELECT count(user_id) AS n FROM entries) s ON i < n';
 	like(plan_of($query, $rescans), qr/Nested Loop(?s:.*)Gather/, 'a Gather that is run again');
 	is(parallel_rows('net_arr', $query, $_), join("\n", map { "$_|34320" } 1 .. 5), "… reads the same each time: $_") for $rescans, "$rescans; SET parallel_leader_participation = off";
 };
@@ -291,17 +291,17 @@ subtest 'the same rows' => sub {
 subtest 'few workers' => sub {
 	for my $limit (0, 1, 8)
 	{
-		my $plan = analyzed('SELECT count(*) FROM entries', "$parallel; SET max_parallel_workers = $limit", 'large');
+		my $plan = analyzed('SELECT count(user_id) FROM entries', "$parallel; SET max_parallel_workers = $limit", 'large');
 		my ($gather) = nodes('Gather', $plan);
 		is($gather->{'Workers Launched'}, $limit < 2 ? $limit : 2, "max_parallel_workers = $limit: as many are launched");
 	}
 	# Others have taken them all.
 	my $others = session('large', "$cheap; SET max_parallel_workers_per_gather = 4; SET max_parallel_workers = 8");
 	shut();
-	$others->start('SELECT count(*) FROM users WHERE gate(user_id)');
+	$others->start('SELECT count(user_id) FROM users WHERE gate(user_id)');
 	wait_until('another has workers', sub { $others->is_finished(0) || workers_of($others) > 0 });
 	my $rows = sql('SELECT count(*) FROM heap_large.entries');
-	is(parallel_rows('large', 'SELECT count(*) FROM entries', "$parallel;
+	is(parallel_rows('large', 'SELECT count(user_id) FROM entries', "$parallel;
 		SET max_parallel_workers = 2"), $rows, 'with those that there are left');
 	open_gate();
 	is($others->finish, sql('SELECT count(*) FROM heap_large.users'), 'and for the other');
@@ -314,7 +314,7 @@ subtest 'nothing is cached any more when it is executed' => sub {
 		PREPARE i AS SELECT time_period, count(*) FROM entries WHERE time_period = (SELECT q FROM quarters WHERE n = 2) GROUP BY 1";
 	for my $setting ($parallel, $workers_only)
 	{
-		parallel_rows('net_arr', 'SELECT count(*) FROM entries');
+		parallel_rows('net_arr', 'SELECT count(user_id) FROM entries');
 		my $session = session('net_arr', "$setting; $prepare");
 		my $expected = sub { return parallel_rows('heap_net_arr', "SELECT time_period, count(*), sum(forecast_value) FROM entries
 			WHERE $_[0] GROUP BY 1 ORDER BY 1") };
@@ -336,7 +336,7 @@ subtest 'nothing is cached any more when it is executed' => sub {
 
 	# It waits like any other, and can be cancelled; nobody is left behind.
 	my $session = session('net_arr', "$parallel; $prepare");
-	parallel_rows('net_arr', 'SELECT count(*) FROM entries');
+	parallel_rows('net_arr', 'SELECT count(user_id) FROM entries');
 	like($session->query('EXPLAIN EXECUTE p'), qr/Parallel Foreign Scan/, 'a parallel plan');
 	sql('SELECT clari_invalidate()');
 	sim_reset();
@@ -471,7 +471,7 @@ subtest 'cancelled and terminated in the midst' => sub {
 	for my $forecast (qw(net_arr large))
 	{
 		my $rows = sql("SELECT count(*) FROM heap_$forecast.users");
-		my $query = 'SELECT count(*) FROM users WHERE gate(user_id)';
+		my $query = 'SELECT count(user_id) FROM users WHERE gate(user_id)';
 		my $session = session($forecast, $parallel);
 		is($session->query($query), $rows, 'undisturbed');
 		my $handles = handles($session->{pid});
@@ -506,7 +506,7 @@ subtest 'cancelled and terminated in the midst' => sub {
 		like($victim->finish, qr/FATAL:  57P01/, "$forecast: the leader terminated");
 		wait_until('its workers are gone', sub { !grep { !process_is_gone($_) } @workers });
 		open_gate();
-		is(parallel_rows($forecast, 'SELECT count(*) FROM users'), $rows, 'and others have all rows');
+		is(parallel_rows($forecast, 'SELECT count(user_id) FROM users'), $rows, 'and others have all rows');
 	}
 	is(sql('SELECT count(*) FROM pg_stat_activity WHERE backend_type = $$parallel worker$$'), 0, 'no worker is left');
 };
@@ -516,16 +516,16 @@ sub handles { return scalar(() = glob("/proc/$_[0]/fd/*")) . ' and ' . scalar(gr
 subtest 'errors in a worker' => sub {
 	my $session = session('net_arr', $workers_only);
 	$session->query(q{SET search_path = net_arr, large, public});
-	my $zero = q{SELECT count(*) FROM entries WHERE 1 / (length(owner_email) - 30) > -1};
-	my $once = $session->query('SELECT count(*) FROM entries');
+	my $zero = q{SELECT count(user_id) FROM entries WHERE 1 / (length(owner_email) - 30) > -1};
+	my $once = $session->query('SELECT count(user_id) FROM entries');
 	my $handles;
 	for (1 .. 10)
 	{
 		my $answer = $session->query($zero);
 		like($answer, qr/ERROR:  22012: division by zero\n(?s:.*)CONTEXT:  parallel worker/, 'a division by zero') if $_ == 1;
 		die $answer unless $answer =~ /22012/;
-		$session->query('SELECT count(*) FROM large.entries WHERE 1 / (length(owner_email) - 30) > -1');
-		is($session->query('SELECT count(*) FROM entries'), $once, 'and then all rows') if $_ == 10;
+		$session->query('SELECT count(user_id) FROM large.entries WHERE 1 / (length(owner_email) - 30) > -1');
+		is($session->query('SELECT count(user_id) FROM entries'), $once, 'and then all rows') if $_ == 10;
 		$handles //= handles($session->{pid});
 	}
 	is(handles($session->{pid}), $handles, 'errors again and again leave nothing open or mapped');
@@ -545,10 +545,10 @@ subtest 'errors in a worker' => sub {
 subtest 'warnings and notices come once' => sub {
 	my $session = session('odd', "$parallel; SET client_min_messages = notice");
 	my $said = sub { my ($query, $what) = @_; return scalar(() = $session->query($query) =~ /$what/g); };
-	is($said->(q{SELECT count(*) FROM net_arr.entries WHERE time_period IN ('2026_Q1', '2026_Q2', '2030_Q1')}, 'NOTICE:  .*2030_Q1'), 1, 'a quarter outside of the extent');
+	is($said->(q{SELECT count(user_id) FROM net_arr.entries WHERE time_period IN ('2026_Q1', '2026_Q2', '2030_Q1')}, 'NOTICE:  .*2030_Q1'), 1, 'a quarter outside of the extent');
 	sim_set({ known_periods => [ '2026_Q2', '2026_Q4' ] }, forecast => 'odd');
 	sql(q{SET client_min_messages = error; SELECT clari_refresh('odd.forecasts')});
-	my $count = 'SELECT count(*) FROM entries';
+	my $count = 'SELECT count(user_id) FROM entries';
 	is($said->($count, 'WARNING:  .*2026_Q1'), 1, 'a quarter that Clari does not know');
 	$session->query('SET parallel_leader_participation = off');
 	is($said->($count, '(?:WARNING|NOTICE):  .*2026_Q1'), 1, '… without the leader, too');
@@ -570,9 +570,9 @@ subtest 'whose rights' => sub {
 		SELECT ON net_arr.v, net_arr.entries TO reader});
 	my $reader = ClariSession->new($node, user => 'reader');
 	$reader->query("SET search_path = net_arr; $workers_only");
-	is($reader->query('SELECT count(*) FROM v'), 34320, q{a view's owner's mapping in a worker});
-	like($reader->query('EXPLAIN SELECT count(*) FROM v'), qr/Parallel Foreign Scan/, '… in parallel');
-	like($reader->query('SELECT count(*) FROM entries'), qr/ERROR:  \w{5}: .*user mapping/, 'and none of his own');
+	is($reader->query('SELECT count(user_id) FROM v'), 34320, q{a view's owner's mapping in a worker});
+	like($reader->query('EXPLAIN SELECT count(user_id) FROM v'), qr/Parallel Foreign Scan/, '… in parallel');
+	like($reader->query('SELECT count(user_id) FROM entries'), qr/ERROR:  \w{5}: .*user mapping/, 'and none of his own');
 };
 
 subtest 'who cannot read his share says so' => sub {

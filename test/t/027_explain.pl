@@ -29,7 +29,7 @@ sql(q{CREATE FOREIGN TABLE clari.swr (owner_email text, time_period text) SERVER
 	CREATE TABLE quarters (q text, n int); INSERT INTO quarters VALUES ('2026_Q2', 1), ('2026_Q3', 2), ('2026_Q2', 3); ANALYZE quarters});
 
 my @ours = ('Forecast', 'Period Cond', 'Dictionary Cond', 'Periods', 'Identities', 'Cached', 'Stale', 'Not Cached', 'Sources', 'Jobs Created', 'Time Waiting',
-	'Bytes Read', 'Rows Skipped', 'Exports');
+	'Bytes Read', 'Rows Skipped', 'Count Of', 'Exports');
 my %is_ours = map { $_ => 1 } @ours;
 my $everything = '';    # that was ever shown
 
@@ -40,7 +40,7 @@ sub read_text
 	my @scans;
 	for my $line (split /\n/, $text)
 	{
-		push @scans, {} if $line =~ /Foreign Scan on/;
+		push @scans, {} if $line =~ /Foreign Scan/;
 		next unless @scans && $line =~ /^\s+([A-Z][A-Za-z ]+): (.*)$/ && $is_ours{$1};
 		my ($name, $value) = ($1, $2);
 		die "$name twice" if exists $scans[-1]{$name};
@@ -161,7 +161,8 @@ subtest 'without ANALYZE' => sub {
 	is($scan->{'Not Cached'}, '2026_Q2', 'which are not cached');
 	like($scan->{Cached}, qr/^2026_Q1 \(memory, 117 entries\)$/, 'and which are, where and how large');
 	($scan) = same_in_all_formats(q{SELECT count(*) FROM large.entries}, 'COSTS OFF');
-	is(names($scan), 'Forecast, Periods, Cached, Not Cached', 'no condition');
+	is(names($scan), 'Forecast, Periods, Cached, Not Cached, Count Of', 'no condition');
+	is($scan->{'Count Of'}, 'entries', '… the table whose rows are counted');
 	like($scan->{Cached}, qr/^2026_Q1 \(disk, 8580 entries\)$/, 'on disk');
 	($scan) = same_in_all_formats('SELECT * FROM entries WHERE field_type = $$QUOTA$$ AND role IS NOT NULL
 		AND length(field_id) > 1', 'COSTS OFF');
