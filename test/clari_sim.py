@@ -95,6 +95,7 @@ DEFAULTS = {
     "not_found": 400,           # 400 | 404: unknown jobs and forecasts
     "limit_codes": "one",       # one | two: which limit was reached is told by the code
     "listed_jobs": "user",      # user | tenant: whose jobs a user sees
+    "other_jobs": 0,            # so many jobs of other modules are in the list, before those of forecasts
 }
 ALL_TYPES = ("forecast", "quota", "forecast_updated", "adjustment", "crm_total", "crm_closed")
 LISTS = ("entries", "users", "fields", "timePeriods", "timeFrames")
@@ -647,6 +648,19 @@ def number_of(name):
     return name if isinstance(name, int) else 1 + mix("number", name) % 2_000_000_000
 
 
+def other_job(i, key):
+    """A job of another module: every other one is under way, and has not all that is known of one that is done."""
+    start = 1_700_000_000_000 + i * 1000
+    job = {"jobId": f"{mix('other', i):016x}{i:08x}", "userId": number_of(key["user"]), "orgId": number_of(key["tenant"]),
+           "title": f"Opportunités {i}", "module": "OPPORTUNITY", "startTime": start, "version": i % 3,
+           "fileType": "CSV", "status": "STARTED", "viewed": False, "cellsTruncated": False, "rowsTruncated": False,
+           "downloads": 0, "deliveryStatusMap": {"email": {"status": "SENT"}}}
+    if i % 2:
+        job |= {"endTime": start + 500, "expiredTime": start + 30 * 86400 * 1000, "status": "DONE", "viewed": True,
+                "downloads": i, "fileName": f"clari_export_default-view_20231114_{i:06d}.csv", "currency": "USD"}
+    return job
+
+
 class Job:
     def __init__(self, serial, data, asked, key, settings, faults):
         self.id = faults.get("id", f"{mix('job', serial, time.time_ns()):016x}{serial:08x}")
@@ -992,7 +1006,8 @@ class Service:
                 return self.post(key, forecast, request, job_faults)
             if step == "list":
                 seen = [j for j in self.state.jobs.values() if self.shows(key, j)]
-                return Answer(200, [j.as_json(request) for j in seen])
+                others = [other_job(i, key) for i in range(self.state.settings()["other_jobs"])]
+                return Answer(200, others + [j.as_json(request) for j in seen])
             if step == "limits":
                 return Answer(200, {"jobs": self.state.limits(key)})
             if job and (job.key["tenant"] != key["tenant"] or job.faults.get("lost")):

@@ -16,7 +16,7 @@
 #include "storage/lwlock.h"
 
 /* Changes with every change of the structs below: two versions of the library never share them. */
-#define CLARI_CACHE_LAYOUT "clari_fdw cache 5."
+#define CLARI_CACHE_LAYOUT "clari_fdw cache 6."
 
 #define CLARI_MAX_SLOTS 1024
 #define CLARI_MAX_FLIGHTS 256
@@ -230,8 +230,8 @@ extern void clari_cache_wake_sessions(void);
 extern ClariSlotShared *clari_slot_find_locked(const ClariKey *key);
 
 /* What the views show of a slot that has no rowset. */
-extern void
-clari_slot_describe_locked(ClariSlotShared *slot, const char *base_url, const char *forecast, const char *period);
+extern void clari_slot_describe_locked(ClariSlotShared *slot, ClariEndpoint endpoint, const char *base_url,
+									   const char *forecast, const char *period);
 
 /* How much a slot has of something; 0: nothing. */
 typedef uint64 (*ClariWeight)(const ClariSlotShared *slot);

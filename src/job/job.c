@@ -618,7 +618,9 @@ call_refused(ClariJob *job, const ClariJobEvent *event, const ClariReply *reply,
 		clari_job_error_unauthorized(job, status, has_code(reply, "no_optin"));
 	if (posting && status != 401 && status != 403)
 		return post_refused(job, status, reply, now);
-	if (!posting && says_unknown(status))
+	if (job->is_read && (status == 404 || status == 410))
+		clari_job_error_no_endpoint(job);
+	if (!posting && !job->is_read && says_unknown(status))
 		return job_lost(job, event, now);
 	return fail(job);
 }
@@ -969,7 +971,7 @@ link_refused(ClariJob *job, const ClariJobEvent *event, int64_t now)
 static ClariJobAction
 download_refused(ClariJob *job, const ClariJobEvent *event, int64_t now)
 {
-	if (job->download_url[0] != '\0' || event->elsewhere)
+	if (job->download_url[0] != '\0' || (event->elsewhere && !job->is_read))
 		return link_refused(job, event, now);
 	return call_refused(job, event, reply_of(event), now);
 }
@@ -1067,7 +1069,8 @@ clari_job_begin(ClariJob *job, const ClariRequest *request, const ClariTransport
 				int64_t now)
 {
 	memset(job, 0, sizeof(*job));
-	memcpy(job->period, request->period, sizeof(job->period));
+	clari_request_subject(request, job->subject);
+	job->is_read = request->endpoint != CLARI_ENDPOINT_EXPORT;
 	memcpy(job->forecast, request->forecast, sizeof(job->forecast));
 	job->types = request->types;
 	job->allow_truncated = transport->allow_truncated;
@@ -1077,7 +1080,7 @@ clari_job_begin(ClariJob *job, const ClariRequest *request, const ClariTransport
 	job->max_poll_interval = transport->max_poll_interval;
 	job->started_at = now;
 	job->jitter = jitter != 0 ? jitter : 1; /* xorshift never leaves 0 */
-	enter(job, CLARI_JOB_NEW, now);
+	enter(job, job->is_read ? CLARI_JOB_READY : CLARI_JOB_NEW, now);
 }
 
 void

@@ -16,7 +16,9 @@
 #define CLARI_AT_MAPPING (1 << 1)
 #define CLARI_AT_TABLE (1 << 2)
 #define CLARI_AT_COLUMN (1 << 3)
-#define CLARI_AT_IMPORT (1 << 4) /* OPTIONS of IMPORT FOREIGN SCHEMA */
+#define CLARI_AT_IMPORT (1 << 4)         /* OPTIONS of IMPORT FOREIGN SCHEMA */
+#define CLARI_AT_ACCOUNT (1 << 5)        /* a foreign table of what the account has, instead of CLARI_AT_TABLE */
+#define CLARI_AT_ACCOUNT_IMPORT (1 << 6) /* IMPORT of these, instead of CLARI_AT_IMPORT */
 
 /* Who may set an option. */
 typedef enum ClariPrivilege

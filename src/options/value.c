@@ -196,7 +196,8 @@ clari_option_set_object(const ClariOption *option, const char *text, void *targe
 				*(ClariObject *) target = object;
 			return;
 		}
-	clari_option_refuse(option, text, "one of forecasts, entries, users, fields, time_periods, time_frames", NULL);
+	clari_option_refuse(option, text,
+						"one of forecasts, entries, users, fields, time_periods, time_frames, limits, jobs", NULL);
 }
 
 void

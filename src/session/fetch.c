@@ -188,7 +188,7 @@ set_items(ClariFetch *fetch, const ClariPeriod *periods, int count, ClariPeriod 
 
 		clari_period_format(periods[i], text);
 		fetch->returned[i] = false;
-		fetch->items[i] = periods[i] == current ? fetch->current : find_item(fetch, text);
+		fetch->items[i] = fetch->current != NULL && periods[i] == current ? fetch->current : find_item(fetch, text);
 	}
 	fetch->chosen = true;
 }
@@ -482,7 +482,7 @@ clari_fetch_sources(const ClariFetch *fetch, int *count)
 		ClariSource *source = &sources[(*count)++];
 
 		strlcpy(source->period, request->period[0] != '\0' ? request->period : item->export.version.meta.answered,
-				sizeof(source->period));
+				sizeof(source->period)); /* empty: it has no period */
 		source->from = source_of(item);
 	}
 	qsort(sources, *count, sizeof(ClariSource), compare_sources);

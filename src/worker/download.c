@@ -151,7 +151,7 @@ open_parts(ClariDownload *download, const ClariOrder *order, ClariError *error)
 		return false;
 	download->writer = clari_rowset_writer_open(&output, encode_numeric, download, order->request.period, sort_memory);
 	if (download->writer != NULL)
-		download->document = clari_document_open(clari_rowset_writer_add, download->writer);
+		download->document = clari_document_open(order->request.endpoint, clari_rowset_writer_add, download->writer);
 	return download->document != NULL || clari_error_out_of_memory(error);
 }
 

@@ -91,7 +91,7 @@ static void
 require_json(const char *text, size_t length)
 {
 	static const char head[] = "{\"entries\":[{\"a\":";
-	ClariDocument *document = clari_document_open(ignore_item, NULL);
+	ClariDocument *document = clari_document_open(CLARI_ENDPOINT_EXPORT, ignore_item, NULL);
 
 	require(document != NULL && length > 0);
 	require_text(text, length);
@@ -127,9 +127,10 @@ check_item(void *arg, ClariList list, const ClariValue *values, ClariError *erro
 		else if (value->kind == CLARI_VALUE_UNEXPECTED)
 			require_json(value->data, value->length);
 		require(value->kind != CLARI_VALUE_UNEXPECTED || type == CLARI_BOOL || type == CLARI_DATE ||
-				type == CLARI_TIMESTAMP);
+				type == CLARI_TIMESTAMP || type == CLARI_INTEGER);
 		require(value->kind != CLARI_VALUE_STRING || type == CLARI_TEXT || type == CLARI_DATE);
-		require(value->kind != CLARI_VALUE_NUMBER || type == CLARI_NUMERIC || type == CLARI_TIMESTAMP);
+		require(value->kind != CLARI_VALUE_NUMBER || type == CLARI_NUMERIC || type == CLARI_TIMESTAMP ||
+				type == CLARI_INTEGER);
 		require(value->kind != CLARI_VALUE_BOOL || type == CLARI_BOOL);
 		require(value->kind == CLARI_VALUE_NULL || info->attributes[i].key != NULL);
 	}
@@ -142,7 +143,7 @@ read_document(const uint8_t *data, size_t size, size_t most, ClariError *error)
 {
 	uint64_t hash = UINT64_C(0xCBF29CE484222325);
 	uint64_t random = add_hash(hash, data, size);
-	ClariDocument *document = clari_document_open(check_item, &hash);
+	ClariDocument *document = clari_document_open(CLARI_ENDPOINT_EXPORT, check_item, &hash);
 	bool passed = true;
 	uint64_t entries;
 
