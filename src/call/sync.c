@@ -60,6 +60,7 @@ typedef struct Sync
 	bool delete_missing;
 	double max_deleted;
 	ClariPatience patience;
+	ClariQuota quota;
 	ClariSelection *selection;
 	ClariMerge *foreign; /* the merge from the foreign table, by which its rows are counted, too */
 	ClariMerge *merge;   /* the same one; or if Citus distributes the target, the merge from the staging table */
@@ -272,6 +273,7 @@ wait_for_exports(Sync *sync, const ClariFreshness *freshness)
 		notice_progress(&selection->learning, 1, freshness->since);
 	do
 	{
+		clari_quota_ration(selection, freshness, &sync->quota);
 		while (!clari_export_wait(selection->options, freshness, selection->exports, selection->count,
 								  PROGRESS_INTERVAL, &sync->patience))
 			notice_progress(selection->exports, selection->count, freshness->since);
@@ -751,6 +753,7 @@ run_sync(FunctionCallInfo fcinfo, MemoryContext context)
 	if (!sync->atomic)
 		SPI_commit();
 	MemoryContextSwitchTo(context);
+	clari_quota_begin(sync->selection, &freshness, sync->atomic, &sync->patience, &sync->quota);
 	do
 		wait_for_exports(sync, &freshness);
 	while (!open_exports(sync));

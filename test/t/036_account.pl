@@ -215,4 +215,103 @@ subtest 'a restart' => sub {
 	cmp_ok(sim_requests() - $requests, '<=', 1, 'from there, or anew');
 };
 
+# ------- clari_sync -------
+
+# Nothing is merged or cached, and so much of the quota is left.
+sub begin_sync
+{
+	my ($left, %settings) = @_;
+	begin(monthly_used => 1000 - $left, %settings);
+	sql('TRUNCATE clari_forecasts, clari_syncs');
+	return;
+}
+
+sub merged { return sql(q{SELECT string_agg(DISTINCT time_period, ' ') FROM clari_forecasts}); }
+
+subtest 'inside of a block: nothing, if not all' => sub {
+	begin_sync(2);
+	my ($state, $message) = query_error($node, q{BEGIN; CALL clari_sync('clari.forecasts'); COMMIT});
+	is($state, '53400', 'an error');
+	like($message, qr/Clari's quota leaves 2 of 4 exports that are needed\nDETAIL:  Of 1000 exports in 30 days 2 are left. Nothing was exported.\nHINT:  Clari counts/,
+		'that has the figures');
+	is(sim_posts(), 0, 'before anything was exported');
+	is(merged(), '', 'or merged');
+	is(sql(q{BEGIN; CALL clari_sync('clari.forecasts', '{2026_Q1,2026_Q4}'); COMMIT; SELECT count(*) FROM clari_forecasts}), '100',
+		'what the quota allows is synced');
+	is(asked(), 1, 'the limits were read ten seconds ago at most');
+};
+
+subtest 'outside: the newest quarters, as far as it goes' => sub {
+	begin_sync(2);
+	my $said = talk(q{CALL clari_sync('clari.forecasts')});
+	like($said, qr/WARNING:  Clari's quota does not leave the exports that are needed\nDETAIL:  Of 1000 exports in 30 days 2 are left. Not exported: 2026_Q2, 2026_Q1.\nHINT:  Clari counts.*NOTICE:  2 periods synced/s,
+		'told beforehand');
+	like($said, qr/ERROR:  could not sync 2 of 4 periods of forecast "net_arr"\nDETAIL:  Period 2026_Q1: Clari's quota left no export for it. Of 1000 exports in 30 days 2 are left.\nPeriod 2026_Q2: Clari's quota/,
+		'and bad quarters at the end');
+	is(merged(), '2026_Q3 2026_Q4', 'the newest are merged');
+	is(sim_posts(), 2, 'no POST that would have been refused');
+	is(sql(q{SELECT string_agg(time_period, ' ') FROM clari_syncs WHERE error LIKE 'Clari''s quota left no export for it%'}), '2026_Q1 2026_Q2', 'clari_syncs has it');
+	sql('SELECT clari_invalidate()');
+	is(merged(), '2026_Q3 2026_Q4', 'and nothing is lost');
+
+	begin_sync(0);
+	$said = talk(q{CALL clari_sync('clari.forecasts')});
+	like($said, qr/WARNING:.*Of 1000 exports in 30 days 0 are left. Not exported: 2026_Q4, 2026_Q3, 2026_Q2, 2026_Q1.*could not sync 4 of 4/s, 'none at all');
+	is(sim_posts(), 0, 'no POST');
+};
+
+subtest 'what is there needs none' => sub {
+	begin_sync(3);
+	sql('SELECT count(*) FROM clari.forecasts WHERE time_period IN ($$2026_Q1$$, $$2026_Q3$$)');
+	sql('ALTER FOREIGN TABLE clari.forecasts OPTIONS (SET closed_period_ttl $$1d$$)');
+	sim_set({ monthly_used => 996 });
+	sql(q{SELECT clari_stats_reset(); SELECT clari_invalidate('account.limits')});
+	unlike(talk(q{CALL clari_sync('clari.forecasts', max_age => '1h')}), qr/WARNING|ERROR/, 'two are left, and two are needed');
+	is(merged(), '2026_Q1 2026_Q2 2026_Q3 2026_Q4', 'all are merged');
+	my $requests = asked();
+	unlike(talk(q{SELECT clari_invalidate('account.limits'); CALL clari_sync('clari.forecasts', max_age => '1h')}), qr/WARNING|ERROR/, 'none is left, and none is needed');
+	is(asked(), $requests, 'then nobody asks');
+	sql('ALTER FOREIGN TABLE clari.forecasts OPTIONS (SET closed_period_ttl $$0$$)');
+};
+
+subtest 'while it is not known which quarter is the current one' => sub {
+	import_tables($node, schema => 'relative', periods => 'current-3..current', closed_period_ttl => '0');
+	begin_sync(2);
+	my $said = talk(q{CALL clari_sync('relative.forecasts')});
+	like($said, qr/Not exported: 2026_Q2, 2026_Q1\..*2 periods synced/s, 'the current one first');
+	is(merged(), '2026_Q3 2026_Q4', 'and then the newest');
+	is(sim_posts(), 2, 'as many exports as there were');
+
+	begin_sync(0);
+	my ($state, $message) = query_error($node, q{CALL clari_sync('relative.forecasts')});
+	is($state, '53400', 'with none left it cannot be learned');
+	like($message, qr/Clari's quota leaves 0 of 4 exports that are needed/, 'says the error');
+	is(sim_posts(), 0, 'before anything');
+
+	begin_sync(3);
+	($state, $message) = query_error($node, q{BEGIN; CALL clari_sync('relative.forecasts'); COMMIT});
+	is($state, '53400', 'inside of a block too few are too few');
+	like($message, qr/leaves 3 of 4/, 'with figures');
+	is(sim_posts(), 0, 'before anything');
+	begin_sync(4);
+	unlike(talk(q{BEGIN; CALL clari_sync('relative.forecasts'); COMMIT}), qr/WARNING|ERROR/, 'and enough are enough');
+	is(sql('SELECT count(*) FROM clari_forecasts'), '200', 'for all');
+};
+
+subtest 'where the limits cannot be read it goes on as without' => sub {
+	my @faults = ({ status => 401 }, { status => 403 }, { status => 404 }, { status => 500 }, { body => '<html>' }, { json => {} },
+		{ json => { jobs => {} } }, { json => { jobs => { availableMonthlyQuota => 'none' } } },
+		{ json => { jobs => { availableMonthlyQuota => 4 } } });
+	for my $fault (@faults)
+	{
+		begin_sync(4);
+		sim_fault($fault, step => 'limits');
+		unlike(talk(q{CALL clari_sync('clari.forecasts')}), qr/WARNING|ERROR/, encode_json($fault));
+		is(sql('SELECT count(*) FROM clari_forecasts'), '200', 'all is merged');
+	}
+	begin_sync(2);
+	sim_fault({ json => { jobs => { availableMonthlyQuota => -1 } } }, step => 'limits');
+	like(talk(q{CALL clari_sync('clari.forecasts')}), qr/DETAIL:  0 are left in these 30 days. Not exported/, 'below 0 is none, and the quota need not be told');
+};
+
 done_testing();
