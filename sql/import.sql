@@ -35,7 +35,7 @@ DROP SCHEMA other CASCADE;
 CREATE SCHEMA other;
 IMPORT FOREIGN SCHEMA net_arr LIMIT TO (forecasts) FROM SERVER "Clari's" INTO other OPTIONS (
 	periods 'current-3..current', types 'forecast,quota', currency 'EUR', scope_id E'1905''\\::MGR',
-	include_historical 'true', schedule 'MAX', forecast_field 'Sales'' forecast', quota_field 'q',
+	include_historical 'true', endpoint 'export', schedule 'MAX', forecast_field 'Sales'' forecast', quota_field 'q',
 	allow_truncated 'false', cache_ttl '1h', closed_period_ttl '2d', stale_while_revalidate '3',
 	stale_if_error '4', table_prefix '');
 SELECT * FROM clari.imported() WHERE name LIKE 'other.%';

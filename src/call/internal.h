@@ -305,7 +305,7 @@ extern char *clari_table_name(Oid relid);
 typedef struct ClariSyncsRow
 {
 	ClariPart *part;
-	const char *job_id; /* of the export that was merged; NULL: none was */
+	const char *job_id; /* of the export that was merged, empty if that takes no job; NULL: none was */
 	TimestampTz exported_at;
 	const char *error; /* NULL: none, and the target is right */
 } ClariSyncsRow;

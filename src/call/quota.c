@@ -158,10 +158,13 @@ void
 clari_quota_begin(ClariSelection *selection, const ClariFreshness *freshness, bool all_or_nothing,
 				  ClariPatience *patience, ClariQuota *quota)
 {
+	bool costs = selection->options->request.endpoint == CLARI_ENDPOINT_EXPORT;
 	bool learns = selection->current == CLARI_PERIOD_NONE && clari_selection_needs_current(selection);
-	int needed = learns ? count_supposed(selection, freshness) : count_needed(selection, freshness);
+	int needed = 0;
 
 	*quota = (ClariQuota){.left = -1, .monthly = -1};
+	if (costs)
+		needed = learns ? count_supposed(selection, freshness) : count_needed(selection, freshness);
 	if (needed == 0)
 		return;
 	ask_limits(selection, patience, quota);

@@ -173,7 +173,8 @@ check_options(const Sync *sync)
 		!is_same_text(then->forecast_field, now->forecast_field) ||
 		!is_same_text(then->quota_field, now->quota_field) || strcmp(a->base_url, b->base_url) != 0 ||
 		strcmp(a->forecast, b->forecast) != 0 || strcmp(a->currency, b->currency) != 0 ||
-		strcmp(a->scope_id, b->scope_id) != 0 || a->types != b->types || a->include_historical != b->include_historical)
+		strcmp(a->scope_id, b->scope_id) != 0 || a->types != b->types ||
+		a->include_historical != b->include_historical || a->endpoint != b->endpoint)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("options of foreign table %s were changed during the call", clari_table_name(sync->relation)),

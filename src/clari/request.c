@@ -86,7 +86,8 @@ clari_request_subject(const ClariRequest *request, char subject[CLARI_SUBJECT_SI
 	else if (request->endpoint == CLARI_ENDPOINT_JOBS)
 		snprintf(subject, CLARI_SUBJECT_SIZE, "the request for the list of jobs");
 	else
-		snprintf(subject, CLARI_SUBJECT_SIZE, "the export of %s%s", CLARI_PERIOD_WORDS(request->period));
+		snprintf(subject, CLARI_SUBJECT_SIZE, "the %s of %s%s",
+				 request->endpoint == CLARI_ENDPOINT_FORECAST ? "read" : "export", CLARI_PERIOD_WORDS(request->period));
 }
 
 void

@@ -50,9 +50,10 @@ typedef enum ClariSchedule
 /* What of Clari's API is asked for. */
 typedef enum ClariEndpoint
 {
-	CLARI_ENDPOINT_EXPORT, /* a job, POSTed and polled, and its file */
-	CLARI_ENDPOINT_LIMITS, /* these are one GET each, which costs no quota: /admin/limits */
-	CLARI_ENDPOINT_JOBS    /* /export/jobs */
+	CLARI_ENDPOINT_EXPORT,   /* a job, POSTed and polled, and its file */
+	CLARI_ENDPOINT_FORECAST, /* from here on one GET each, which costs no quota: /forecast/{id}, as a file has it */
+	CLARI_ENDPOINT_LIMITS,   /* /admin/limits */
+	CLARI_ENDPOINT_JOBS      /* /export/jobs */
 } ClariEndpoint;
 
 /* Is it of the account, and so of no forecast and no period? */

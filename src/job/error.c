@@ -114,8 +114,16 @@ clari_job_error_quota(ClariJob *job, const ClariReply *limits)
 void
 clari_job_error_no_endpoint(ClariJob *job)
 {
-	clari_error_hint(&job->error, "This account's API does not have it, as it seems; or check option \"base_url\" of "
-								  "the server.");
+	if (job->endpoint == CLARI_ENDPOINT_FORECAST)
+		clari_error_hint(
+			&job->error,
+			"This account's API does not have the Forecast API, as it seems: set option \"endpoint\" of the "
+			"foreign table to export. Or it knows no forecast \"%s\".",
+			job->forecast);
+	else
+		clari_error_hint(&job->error,
+						 "This account's API does not have it, as it seems; or check option \"base_url\" of "
+						 "the server.");
 }
 
 void
@@ -134,7 +142,7 @@ clari_job_error_add_types(ClariJob *job)
 	else
 		clari_error_hint(&job->error,
 						 "Name other types in option \"types\" of the foreign table. Clari's Forecast API has "
-						 "crm_total and crm_closed, where the account has that.");
+						 "crm_total and crm_closed, where the account has that: see option \"endpoint\".");
 }
 
 void
@@ -269,7 +277,7 @@ clari_job_error_timeout(ClariJob *job, int64_t taken, int64_t wait)
 	if (job->job_id[0] != '\0')
 		clari_error_add_detail(&job->error, "The job has taken %.1f s and was last seen in state %s.",
 							   (double) taken / 1000, last_state(job));
-	else if (job->is_read)
+	else if (clari_job_is_read(job))
 		clari_error_add_detail(&job->error, "It has taken %.1f s.", (double) taken / 1000);
 	else
 		clari_error_add_detail(&job->error, "Clari has not accepted it within %.1f s.", (double) taken / 1000);

@@ -89,7 +89,7 @@ give_error(const ClariDocument *document, ClariError *error)
 	static const char file[] = "the export file";
 
 	*error = document->error;
-	if (clari_endpoint_is_of_account(document->endpoint) && strncmp(error->message, file, sizeof(file) - 1) == 0)
+	if (document->endpoint != CLARI_ENDPOINT_EXPORT && strncmp(error->message, file, sizeof(file) - 1) == 0)
 		snprintf(error->message, sizeof(error->message), "Clari's answer%s",
 				 document->error.message + sizeof(file) - 1);
 }

@@ -62,6 +62,7 @@ extern ClariSetOption clari_option_set_base_url; /* char[option->max] */
 extern ClariSetOption clari_option_set_bool;     /* bool */
 extern ClariSetOption clari_option_set_currency; /* char[4] */
 extern ClariSetOption clari_option_set_duration; /* int64, microseconds */
+extern ClariSetOption clari_option_set_endpoint; /* ClariEndpoint */
 extern ClariSetOption clari_option_set_int;      /* int32, in option->unit */
 extern ClariSetOption clari_option_set_key;      /* nothing, only checks */
 extern ClariSetOption clari_option_set_object;   /* ClariObject */

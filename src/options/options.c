@@ -71,6 +71,7 @@ static const ClariOption option_table[] = {
 	{"currency", AT_TABLES, clari_option_set_currency, .offset = FIELD(request.currency)},
 	{"scope_id", AT_TABLES, clari_option_set_text, .offset = FIELD(request.scope_id), .max = CLARI_NAME_SIZE},
 	{"include_historical", AT_TABLES, clari_option_set_bool, .offset = FIELD(request.include_historical), .preset = "false"},
+	{"endpoint", AT_TABLES, clari_option_set_endpoint, .offset = FIELD(request.endpoint), .preset = "export"},
 	{"schedule", AT_TABLES, clari_option_set_schedule, .offset = FIELD(transport.schedule), .preset = "NONE"},
 	{"forecast_name", AT_TABLES, clari_option_set_string, .offset = FIELD(forecast_name), .max = CLARI_NAME_SIZE},
 	{"forecast_field", AT_TABLES, clari_option_set_string, .offset = FIELD(forecast_field), .max = CLARI_NAME_SIZE},
@@ -249,6 +250,21 @@ clari_options_store(const char *name, const char *text, void *target)
 	option->set(option, text, target);
 }
 
+/* The Forecast API has the latest week alone. */
+static void
+check_weeks(const char *endpoint_text, const char *historical_text)
+{
+	ClariEndpoint endpoint = CLARI_ENDPOINT_EXPORT;
+	bool historical = false;
+
+	clari_options_store("endpoint", endpoint_text, &endpoint);
+	clari_options_store("include_historical", historical_text, &historical);
+	if (endpoint == CLARI_ENDPOINT_FORECAST && historical)
+		ereport(ERROR, (errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
+						errmsg("option \"endpoint\" 'forecast' and \"include_historical\" exclude each other"),
+						errdetail("Clari's Forecast API has the latest week alone.")));
+}
+
 /* Checks what depends on two options of the same object. */
 static void
 check_together(const OptionTexts *texts)
@@ -260,6 +276,8 @@ check_together(const OptionTexts *texts)
 	if (url != NULL && !clari_url_is_safe(url) && (allow_http == NULL || !parse_bool(allow_http, &allowed) || !allowed))
 		clari_option_refuse(&option_table[find_option("base_url")], url, "plain http for loopback hosts only",
 							"Use https, or have a superuser set the option \"allow_http\".");
+	if (text_of(texts, "endpoint") != NULL && text_of(texts, "include_historical") != NULL)
+		check_weeks(text_of(texts, "endpoint"), text_of(texts, "include_historical"));
 	if (text_of(texts, "api_key") != NULL && text_of(texts, "api_key_file") != NULL)
 		ereport(ERROR, (errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
 						errmsg("options \"api_key\" and \"api_key_file\" exclude each other")));

@@ -201,6 +201,17 @@ clari_option_set_object(const ClariOption *option, const char *text, void *targe
 }
 
 void
+clari_option_set_endpoint(const ClariOption *option, const char *text, void *target)
+{
+	bool is_forecast = strcmp(text, "forecast") == 0;
+
+	if (!is_forecast && strcmp(text, "export") != 0)
+		clari_option_refuse(option, text, "one of export, forecast", NULL);
+	if (target != NULL)
+		*(ClariEndpoint *) target = is_forecast ? CLARI_ENDPOINT_FORECAST : CLARI_ENDPOINT_EXPORT;
+}
+
+void
 clari_option_set_schedule(const ClariOption *option, const char *text, void *target)
 {
 	static const char *const names[] = {

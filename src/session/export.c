@@ -321,7 +321,7 @@ clari_export_report_missing_types(const ClariRowsetMeta *meta)
 					clari_report_text(meta->forecast)),
 			 errdetail("They are null in all of its rows."),
 			 errhint("Leave the two out of option \"types\" of the foreign table. Clari's Forecast API has these "
-					 "amounts, where the account has that.")));
+					 "amounts, where the account has that: see option \"endpoint\".")));
 }
 
 /* ------- waiting ------- */

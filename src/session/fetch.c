@@ -496,7 +496,8 @@ clari_fetch_jobs(const ClariFetch *fetch)
 
 	for (const Item *item = fetch->statement->items; item != NULL; item = item->next)
 		/* What was queued, and is ready, may have taken up an older job: that is none of its own. */
-		if (item->first == fetch && item->export.queued_at != 0 &&
+		if (item->first == fetch && item->export.request.endpoint == CLARI_ENDPOINT_EXPORT &&
+			item->export.queued_at != 0 &&
 			(item->export.state != CLARI_LOOKUP_READY || item->export.version.meta.posted_at >= item->export.queued_at))
 			jobs++;
 	return jobs;

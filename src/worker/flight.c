@@ -14,6 +14,7 @@
 #include "job/job.h"
 #include "json/json.h"
 
+#include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "postmaster/interrupt.h"
 #include "utils/memutils.h"
@@ -85,7 +86,7 @@ save_record(ClariFlight *flight, bool durable)
 	ClariError error;
 
 	/* What takes no job has nothing to remember. */
-	if (!flight->job.is_read && !clari_recover_save(&flight->order, &flight->record, durable, &error))
+	if (!clari_job_is_read(&flight->job) && !clari_recover_save(&flight->order, &flight->record, durable, &error))
 		warn(flight, &error);
 }
 
@@ -168,7 +169,7 @@ restore_record(ClariFlight *flight)
 {
 	const ClariRecord *older = &flight->older;
 
-	if (flight->job.is_read)
+	if (clari_job_is_read(&flight->job))
 		return;
 	if (flight->job.replaced_id[0] == '\0' || older->posted_at == 0 ||
 		clari_cache_is_invalidated(flight->order.index, older->posted_at))
@@ -186,7 +187,7 @@ record_end(ClariFlight *flight, bool published)
 {
 	ClariRecord *record = &flight->record;
 
-	if (record->posted_at == 0 || flight->job.is_read)
+	if (record->posted_at == 0 || clari_job_is_read(&flight->job))
 		return;
 	if (clari_cache_is_invalidated(flight->order.index, record->posted_at))
 	{
@@ -588,6 +589,30 @@ downloaded(void *arg, const ClariHttpResult *result)
 	step(flight, &event);
 }
 
+static void
+add_parameter(StringInfo url, const char *name, const char *value)
+{
+	if (value[0] != '\0')
+		appendStringInfo(url, "%c%s=%s", strchr(url->data, '?') == NULL ? '?' : '&', name, escaped(value));
+}
+
+/* The Forecast API takes in its query what an export's POST has in its body. */
+static const char *
+forecast_url(const ClariRequest *request)
+{
+	StringInfoData url;
+
+	initStringInfo(&url);
+	appendStringInfo(&url, "%s/forecast/%s", request->base_url, escaped(request->forecast));
+	add_parameter(&url, "timePeriod", request->period);
+	for (int i = 0; i < CLARI_TYPES_COUNT; i++)
+		if (request->types & (UINT32_C(1) << i))
+			add_parameter(&url, "typesToExport", clari_type_names[i]);
+	add_parameter(&url, "currency", request->currency);
+	add_parameter(&url, "scopeId", request->scope_id);
+	return url.data;
+}
+
 /* The one GET that takes no job: what it brings is as old as this, and whoever asks for newer rows may not join it. */
 static const char *
 read_url(ClariFlight *flight)
@@ -596,6 +621,8 @@ read_url(ClariFlight *flight)
 
 	flight->record.posted_at = flight->posted_at = flight->done_at = GetCurrentTimestamp();
 	clari_flight_tell(flight);
+	if (request->endpoint == CLARI_ENDPOINT_FORECAST)
+		return forecast_url(request);
 	return psprintf("%s/%s", request->base_url,
 					request->endpoint == CLARI_ENDPOINT_LIMITS ? "admin/limits" : "export/jobs");
 }
@@ -623,7 +650,7 @@ download(ClariFlight *flight)
 		refuse_download(flight, &error);
 		return;
 	}
-	if (flight->job.is_read)
+	if (clari_job_is_read(&flight->job))
 		request.url = read_url(flight);
 	else
 		find_file(flight, &request);
@@ -707,7 +734,7 @@ clari_flight_begin(const ClariOrder *order, ClariHttp *http)
 	flight->http = http;
 	clari_job_begin(job, &order->request, &order->transport, (uint32) order->generation ^ (uint32) MyProcPid,
 					clari_clock_now());
-	if (job->is_read)
+	if (clari_job_is_read(job))
 		return flight;
 	recovery = clari_recover_job(order, &flight->record, &flight->older, &error);
 	strlcpy(job->replaced_id, flight->older.job_id, sizeof(job->replaced_id));

@@ -1722,6 +1722,21 @@ test_reads(void)
 	ok(refuse_file(&job, CLARI_ERROR_DATA, START + 1) == CLARI_ACTION_NONE && job.state == CLARI_JOB_READY,
 	   "and what cannot be read");
 
+	job = new_read(CLARI_ENDPOINT_FORECAST);
+	ok(refuse(&job, 404, "", "", START + 1) == CLARI_ACTION_FAIL &&
+		   mentions(job.error.message, "refused the read of the current quarter with HTTP status 404") &&
+		   mentions(job.error.hint, "does not have the Forecast API") &&
+		   mentions(job.error.hint, "no forecast \"net_arr\""),
+	   "where there is no Forecast API, it says so");
+	job = new_read(CLARI_ENDPOINT_FORECAST);
+	ok(refuse(&job, 400, "no_such_forecast_config", "", START + 1) == CLARI_ACTION_FAIL &&
+		   job.error.code == CLARI_ERROR_NOT_FOUND,
+	   "an unknown forecast is one by its code");
+	job = new_read(CLARI_ENDPOINT_FORECAST);
+	ok(refuse(&job, 400, "export_monthly_quota_reached", "quota", START + 1) == CLARI_ACTION_FAIL &&
+		   job.error.code == CLARI_ERROR_REQUEST,
+	   "no quota is waited for");
+
 	job = new_read(CLARI_ENDPOINT_LIMITS);
 	ok(cancel(&job, START + 1) == CLARI_ACTION_FAIL && job.error.code == CLARI_ERROR_CANCELLED,
 	   "to cancel it asks nothing of Clari");

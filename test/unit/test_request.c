@@ -200,6 +200,8 @@ test_subject(void)
 {
 	says(CLARI_ENDPOINT_EXPORT, "2026_Q1", "the export of period 2026_Q1");
 	says(CLARI_ENDPOINT_EXPORT, "", "the export of the current quarter");
+	says(CLARI_ENDPOINT_FORECAST, "2026_Q1", "the read of period 2026_Q1");
+	says(CLARI_ENDPOINT_FORECAST, "", "the read of the current quarter");
 	says(CLARI_ENDPOINT_LIMITS, "", "the request for the limits");
 	says(CLARI_ENDPOINT_JOBS, "", "the request for the list of jobs");
 }
