@@ -1,7 +1,7 @@
 /*
  * fuzz_json.c
- *		Any bytes whatever as an export file: the same items or the same error
- *		however they are cut, and nothing in them that could not be kept.  With
+ *		Any bytes whatever as an export file, as the limits, and as the jobs that become
+ *		rows: the same items or the same error however they are cut, and nothing in them that could not be kept.  With
  *		-DCLARI_FUZZ_REPLY: any bytes as a reply, and as a list of jobs from which
  *		one may be taken up.
  *
@@ -139,11 +139,11 @@ check_item(void *arg, ClariList list, const ClariValue *values, ClariError *erro
 
 /* Pushes the bytes in pieces of up to most bytes, each a copy that ends where it ends. */
 static uint64_t
-read_document(const uint8_t *data, size_t size, size_t most, ClariError *error)
+read_document(ClariEndpoint endpoint, const uint8_t *data, size_t size, size_t most, ClariError *error)
 {
 	uint64_t hash = UINT64_C(0xCBF29CE484222325);
 	uint64_t random = add_hash(hash, data, size);
-	ClariDocument *document = clari_document_open(CLARI_ENDPOINT_EXPORT, check_item, &hash);
+	ClariDocument *document = clari_document_open(endpoint, check_item, &hash);
 	bool passed = true;
 	uint64_t entries;
 
@@ -178,17 +178,25 @@ read_document(const uint8_t *data, size_t size, size_t most, ClariError *error)
 }
 
 static void
-check(const uint8_t *data, size_t size)
+check_as(ClariEndpoint endpoint, const uint8_t *data, size_t size)
 {
 	ClariError whole;
 	ClariError cut;
-	uint64_t hash = read_document(data, size, size, &whole);
+	uint64_t hash = read_document(endpoint, data, size, size, &whole);
 
 	for (size_t most = 1; most <= 64; most *= 8)
 	{
-		require(read_document(data, size, most, &cut) == hash);
+		require(read_document(endpoint, data, size, most, &cut) == hash);
 		require(memcmp(&whole, &cut, sizeof(whole)) == 0);
 	}
+}
+
+static void
+check(const uint8_t *data, size_t size)
+{
+	check_as(CLARI_ENDPOINT_EXPORT, data, size);
+	check_as(CLARI_ENDPOINT_LIMITS, data, size);
+	check_as(CLARI_ENDPOINT_JOBS, data, size);
 }
 
 #else
