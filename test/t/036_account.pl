@@ -61,6 +61,16 @@ subtest 'the jobs are the list as Clari has it' => sub {
 		'it joins with the cache');
 };
 
+subtest 'a database of another encoding' => sub {
+	begin(other_jobs => 2);
+	sql(q{CREATE DATABASE latin ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0});
+	sql('CREATE EXTENSION clari_fdw', 'latin');
+	create_server($node, database => 'latin');
+	sql('CREATE SCHEMA account; IMPORT FOREIGN SCHEMA clari_account FROM SERVER clari INTO account', 'latin');
+	is(sql(q{SET client_encoding = 'UTF8'; SELECT max(title), max(octet_length(title)) FROM account.jobs}, 'latin'), 'Opportunités 1|14', 'its texts are converted');
+	is(sql('SELECT available_monthly FROM account.limits', 'latin'), '1000', 'and numbers are what they are');
+};
+
 subtest 'a list as others show it' => sub {
 	my @jobs = map { { jobId => "job-$_", status => 'DONE' } } 1 .. 3;
 	my %shapes = ('{"jobs": [...]}' => { jobs => \@jobs }, '[{"job": ...}]' => [ map { { job => $_ } } @jobs ],
