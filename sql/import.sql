@@ -35,7 +35,7 @@ DROP SCHEMA other CASCADE;
 CREATE SCHEMA other;
 IMPORT FOREIGN SCHEMA net_arr LIMIT TO (forecasts) FROM SERVER "Clari's" INTO other OPTIONS (
 	periods 'current-3..current', types 'forecast,quota', currency 'EUR', scope_id E'1905''\\::MGR',
-	include_historical 'true', schedule 'MAX', forecast_field 'Sales'' forecast', quota_field 'q',
+	include_historical 'true', endpoint 'export', schedule 'MAX', forecast_field 'Sales'' forecast', quota_field 'q',
 	allow_truncated 'false', cache_ttl '1h', closed_period_ttl '2d', stale_while_revalidate '3',
 	stale_if_error '4', table_prefix '');
 SELECT * FROM clari.imported() WHERE name LIKE 'other.%';
@@ -69,6 +69,22 @@ IMPORT FOREIGN SCHEMA net_arr FROM SERVER "Clari's" INTO other
 IMPORT FOREIGN SCHEMA ".." LIMIT TO (users) FROM SERVER "Clari's" INTO other;
 SELECT count(*) FROM clari.imported() WHERE name LIKE 'other.%';
 
+-- The account: no forecast, no periods, and the options that go with that.
+CREATE SCHEMA account;
+IMPORT FOREIGN SCHEMA clari_account FROM SERVER "Clari's" INTO account;
+SELECT * FROM clari.imported() WHERE name LIKE 'account.%';
+\d account.limits
+\d account.jobs
+IMPORT FOREIGN SCHEMA clari_account LIMIT TO (my_jobs) FROM SERVER "Clari's" INTO account
+	OPTIONS (table_prefix 'my_', cache_ttl '1min', stale_while_revalidate '1h', stale_if_error '1d');
+SELECT * FROM clari.imported() WHERE name LIKE 'account.my%';
+IMPORT FOREIGN SCHEMA clari_account LIMIT TO (forecasts) FROM SERVER "Clari's" INTO account;
+IMPORT FOREIGN SCHEMA net_arr LIMIT TO (limits) FROM SERVER "Clari's" INTO account;
+SELECT count(*) FROM clari.imported() WHERE name LIKE 'account.%';
+IMPORT FOREIGN SCHEMA clari_account FROM SERVER "Clari's" INTO other OPTIONS (periods 'current');
+IMPORT FOREIGN SCHEMA clari_account FROM SERVER "Clari's" INTO other OPTIONS (forecast 'net_arr');
+IMPORT FOREIGN SCHEMA clari_account FROM SERVER "Clari's" INTO other OPTIONS (object 'limits');
+
 SET client_min_messages = warning;
-DROP SCHEMA clari, other CASCADE;
+DROP SCHEMA clari, other, account CASCADE;
 DROP EXTENSION clari_fdw CASCADE;

@@ -208,6 +208,28 @@ ALTER SERVER mine OPTIONS (ADD proxy 'http://proxy:3128');
 ALTER USER MAPPING FOR CURRENT_USER SERVER mine OPTIONS (DROP api_key, ADD api_key_file '/run/secrets/clari');
 RESET ROLE;
 
+-- The Forecast API has the latest week alone.
+CREATE FOREIGN TABLE api (owner_name text) SERVER mine OPTIONS (forecast 'net_arr', endpoint 'forecast');
+ALTER FOREIGN TABLE api OPTIONS (ADD include_historical 'true');
+ALTER FOREIGN TABLE api OPTIONS (ADD include_historical 'false', SET endpoint 'export');
+ALTER FOREIGN TABLE api OPTIONS (SET include_historical 'true');
+ALTER FOREIGN TABLE api OPTIONS (SET endpoint 'forecast');
+ALTER FOREIGN TABLE api OPTIONS (SET endpoint 'jobs');
+DROP FOREIGN TABLE api;
+
+-- What the account has is of no forecast.
+CREATE FOREIGN TABLE limits (monthly_quota bigint) SERVER mine OPTIONS (object 'limits', cache_ttl '1min', stale_if_error '1d');
+ALTER FOREIGN TABLE limits OPTIONS (ADD forecast 'net_arr');
+ALTER FOREIGN TABLE limits OPTIONS (ADD periods 'current');
+ALTER FOREIGN TABLE limits OPTIONS (ADD closed_period_ttl '1d');
+ALTER FOREIGN TABLE limits OPTIONS (ADD base_url 'https://api.clari.com');
+EXPLAIN (COSTS OFF) TABLE limits;
+ALTER FOREIGN TABLE limits OPTIONS (SET object 'jobs');
+EXPLAIN (COSTS OFF) TABLE limits;
+ALTER FOREIGN TABLE limits OPTIONS (SET object 'forecasts');
+TABLE limits;
+DROP FOREIGN TABLE limits;
+
 -- Nothing that reads, spends quota or deletes is granted to PUBLIC.
 SELECT p.oid::regprocedure, has_function_privilege('regress_clari_owner', p.oid, 'EXECUTE') AS public,
 	has_function_privilege('pg_monitor', p.oid, 'EXECUTE') AS monitor

@@ -84,6 +84,7 @@ DEFAULTS = {
     "rate_limit": None,         # requests of a key per second
     "export_formats": ["JSON", "CSV"],  # that are to be had
     "crm_exports": True,        # or the tenant has no exports of crm_total and crm_closed
+    "forecast_api": True,       # or the tenant has no synchronous read
     "job_seconds": 0.2,         # or "hold": until released
     "queue_seconds": None,      # of these SCHEDULED, or "hold"; None: a moment
     "file_name": "always",      # always | finished: unknown while the job runs | plain: without forecast and period
@@ -101,6 +102,7 @@ DEFAULTS = {
     "not_found": 400,           # 400 | 404: unknown jobs and forecasts
     "limit_codes": "one",       # one | two: which limit was reached is told by the code
     "listed_jobs": "user",      # user | tenant: whose jobs a user sees
+    "other_jobs": 0,            # so many jobs of other modules are in the list, before those of forecasts
 }
 ALL_TYPES = ("forecast", "quota", "forecast_updated", "adjustment", "crm_total", "crm_closed")
 LISTS = ("entries", "users", "fields", "timePeriods", "timeFrames")
@@ -752,7 +754,7 @@ def expected_csv(kind, data, header=True, order_by=(), **fields):
 
 # ---------------------------------------------------------------- jobs, settings, faults, counters
 
-STEPS = ("post", "poll", "results", "list", "patch", "limits", "download")
+STEPS = ("post", "poll", "results", "list", "patch", "limits", "read", "download")
 FAULT_NAMES = {"status", "headers", "body", "json", "redirect", "carry_out", "delay", "delay_before", "stall_after",
                "stall_seconds", "reset", "reset_after", "close", "close_after", "content_length", "gzip", "trickle",
                "cut", "replace", "append", "flood", "merge", "job"}
@@ -763,6 +765,19 @@ HARMLESS = {"carry_out", "delay", "delay_before", "headers", "job", "trickle"}  
 def number_of(name):
     """Clari's users and organizations are integers; settings may call them by texts."""
     return name if isinstance(name, int) else 1 + mix("number", name) % 2_000_000_000
+
+
+def other_job(i, key):
+    """A job of another module: every other one is under way, and has not all that is known of one that is done."""
+    start = 1_700_000_000_000 + i * 1000
+    job = {"jobId": f"{mix('other', i):016x}{i:08x}", "userId": number_of(key["user"]), "orgId": number_of(key["tenant"]),
+           "title": f"Opportunités {i}", "module": "OPPORTUNITY", "startTime": start, "version": i % 3,
+           "fileType": "CSV", "status": "STARTED", "viewed": False, "cellsTruncated": False, "rowsTruncated": False,
+           "downloads": 0, "deliveryStatusMap": {"email": {"status": "SENT"}}}
+    if i % 2:
+        job |= {"endTime": start + 500, "expiredTime": start + 30 * 86400 * 1000, "status": "DONE", "viewed": True,
+                "downloads": i, "fileName": f"clari_export_default-view_20231114_{i:06d}.csv", "currency": "USD"}
+    return job
 
 
 class Job:
@@ -1082,7 +1097,8 @@ class Service:
             ("results", "GET", "/export/jobs/(?P<job>[^/]+)/results"),
             ("list", "GET", "/export/jobs/?"),
             ("patch", "PATCH", "/export/jobs/(?P<job>[^/]+)"),
-            ("limits", "GET", "/admin/limits"))]
+            ("limits", "GET", "/admin/limits"),
+            ("read", "GET", "/forecast/(?P<forecast>[^/]+)"))]
         self.routes.append(("download", "GET", re.compile("/download/(?P<job>[^/]+)$")))
 
     def route(self, request):
@@ -1095,7 +1111,7 @@ class Service:
                 if job:
                     return step, job.forecast, job, job.names(), job.asked or "current"
                 forecast = found.get("forecast") and urllib.parse.unquote(found["forecast"])
-                if step == "post":
+                if step in ("post", "read"):
                     asked = asked_for(request, lenient=True).get("timePeriod", "")
                     names = {asked or "current", asked or self.state.settings()["current_quarter"]}
                     return step, forecast, None, names, asked or "current"
@@ -1111,9 +1127,12 @@ class Service:
         with self.state.lock:
             if step == "post":
                 return self.post(key, forecast, request, job_faults)
+            if step == "read":
+                return self.read(key, forecast, request)
             if step == "list":
                 seen = [j for j in self.state.jobs.values() if self.shows(key, j)]
-                return Answer(200, [j.as_json(request) for j in seen])
+                others = [other_job(i, key) for i in range(self.state.settings()["other_jobs"])]
+                return Answer(200, others + [j.as_json(request) for j in seen])
             if step == "limits":
                 return Answer(200, {"jobs": self.state.limits(key)})
             if job and (job.key["tenant"] != key["tenant"] or job.faults.get("lost")):
@@ -1172,6 +1191,24 @@ class Service:
             return Answer(job.settings["post_status"], {"job": {"id": job.id}})
         return Answer(job.settings["post_status"], {"jobId": job.id})
 
+    def read(self, key, forecast, request):
+        """The older synchronous read, which Clari's document does not list any more: what an export of the latest week
+        has, CRM totals too, without a job or quota."""
+        request.liberties.add("read")
+        refuse = functools.partial(Failure, 400, key=key, namespace="fcw")
+        about = self.state.settings(forecast)
+        if not about["forecast_api"]:
+            raise Turned(404, "no Route matched with those values")
+        asked = asked_for(request, lenient=True)
+        self.check_forecast(key, forecast, asked, request)
+        types = asked.get("typesToExport", CLARI_TYPES)
+        if set(types) - set(ALL_TYPES):
+            raise refuse("bad_request", f"The following typesToExport values are invalid: {json.dumps(types)}")
+        if not re.fullmatch("[A-Z]{3}", asked.get("currency", "USD")):
+            raise refuse("bad_request", "The currency parameter is invalid.")
+        asked.pop("includeHistorical", None)
+        return Answer(200, data=self.data_of(key, forecast, asked, types, about["current_quarter"])[0])
+
     def check_forecast(self, key, forecast, asked, request):
         """Whether there is such a one, which the key's user may see."""
         if not forecast:
@@ -1184,7 +1221,8 @@ class Service:
             raise self.not_found(key, request, "no_such_forecast_config",
                                  f"Forecast {forecast} does not exist in the ForecastTemplate.", "forecast_not_found", "fcw")
 
-    def new_job(self, key, forecast, asked, types, current, job_faults):
+    def data_of(self, key, forecast, asked, types, current):
+        """What is exported, and the settings of its period."""
         state, wanted = self.state, asked.get("timePeriod")
         settings = state.settings(forecast, *sorted({wanted or current, wanted or "current"}))
         # The trap of the real service: no error for a period that it does not know.
@@ -1196,8 +1234,13 @@ class Service:
             about["shape"] = "csv"
         data = Data(forecast, period, about, types, asked.get("currency"), asked.get("includeHistorical", False),
                     asked.get("scopeId"))
+        return data, settings
+
+    def new_job(self, key, forecast, asked, types, current, job_faults):
+        state = self.state
+        data, settings = self.data_of(key, forecast, asked, types, current)
         state.serial += 1
-        job = Job(state.serial, data, wanted, key, state.of_tenant(key, settings), job_faults)
+        job = Job(state.serial, data, asked.get("timePeriod"), key, state.of_tenant(key, settings), job_faults)
         state.jobs[job.id] = job
         while settings["keep_jobs"] and len(state.jobs) > settings["keep_jobs"]:
             oldest = next(iter(state.jobs.values()))

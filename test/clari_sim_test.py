@@ -459,6 +459,25 @@ class TheService(Served):
         self.assertEqual(self.sim.raw("GET", "/v4/export/jobs")[0], 503)
         self.assertEqual(mine, jobs[0]["jobId"])
 
+    def test_the_list_has_jobs_of_other_modules(self):
+        self.set(other_jobs=2)
+        self.sim.post("2026_Q1")
+        jobs = self.sim.json("GET", "/v4/export/jobs")[1]
+        self.assertEqual([j["module"] for j in jobs], ["OPPORTUNITY", "OPPORTUNITY", "FORECAST"])
+        self.assertEqual(["endTime" in j for j in jobs[:2]], [False, True])
+
+    def test_the_synchronous_read_gives_what_an_export_would_and_makes_no_job(self):
+        self.set(crm_exports=False)
+        types = "&".join("typesToExport=" + name for name in ALL)
+        status, read = self.sim.json("GET", "/v4/forecast/net_arr?timePeriod=2026_Q1&includeHistorical=true&" + types)
+        self.assertEqual((status, sorted(read)), (200, sorted(clari_sim.LISTS)))
+        self.assertEqual((len(read["timeFrames"]), self.sim.control("seen")["jobs"]), (1, []))
+        self.assertTrue(any(e.get("crmTotal") is not None for e in read["entries"]))
+        self.assertEqual(self.sim.control("seen")["periods"]["2026_Q1"]["read"], 1)
+        self.assertEqual(self.sim.json("GET", "/v4/forecast/none")[1]["code"], "no_such_forecast_config")
+        self.set(forecast_api=False)
+        self.assertEqual(self.sim.json("GET", "/v4/forecast/net_arr")[0], 404)
+
     def test_exchanges_are_written_down_with_the_liberties_taken(self):
         directory = tempfile.TemporaryDirectory()
         self.addCleanup(directory.cleanup)

@@ -13,8 +13,8 @@
  * (a fault, or a setting that leaves the document).
  *
  * Not judged, since the document has nothing to judge it by: what comes from a link
- * on another host (/download), and the contents of a result, of which it has an
- * example only.  The gateway's own answers, which it declares for another path
+ * on another host (/download), the Forecast API (/forecast), which it does not list
+ * any more, and the contents of a result, of which it has an example only.  The gateway's own answers, which it declares for another path
  * alone, are compared with that.  That its list of jobs has numbers with commas in
  * quotes matters in an example only.
  */
@@ -131,7 +131,7 @@ function isOfGateway(answer) {
 
 function judge(operations, exchange, count) {
   const url = new URL(exchange.target, 'http://localhost');
-  if (exchange.step === 'download')
+  if (exchange.step === 'download' || exchange.step === 'read')
     return [];
   const operation = url.pathname.startsWith(`${BASE}/`) &&
     findOperation(operations, exchange.method.toLowerCase(), url.pathname.slice(BASE.length));

@@ -177,6 +177,7 @@ typedef struct ClariFlightInfo
 	ClariKey key;
 	char base_url[CLARI_URL_SIZE];
 	char forecast[CLARI_NAME_SIZE];
+	ClariEndpoint endpoint;
 	char period[CLARI_PERIOD_TEXT_SIZE];
 	const char *phase; /* as clari_exports shows it */
 	char job_id[CLARI_ID_SIZE];

@@ -188,8 +188,10 @@ clari_cache_end_unwanted(int index)
 static void
 cancelled_error(const ClariFlightShared *flight, ClariError *error)
 {
-	clari_error_set(error, CLARI_ERROR_CANCELLED, "the export of %s%s was cancelled by role \"%s\"",
-					CLARI_PERIOD_WORDS(flight->request.period), flight->cancelled_by);
+	char subject[CLARI_SUBJECT_SIZE];
+
+	clari_request_subject(&flight->request, subject);
+	clari_error_set(error, CLARI_ERROR_CANCELLED, "%s was cancelled by role \"%s\"", subject, flight->cancelled_by);
 	clari_error_hint(error, "Run the query again to export anew.");
 }
 
@@ -405,16 +407,20 @@ is_before_locked(const ClariFlightShared *a, const ClariFlightShared *b)
 	return a->generation < b->generation;
 }
 
+/* The account itself can be asked at any time: how many exports it may make is not for this. */
 static bool
 account_has_room_locked(const ClariFlightShared *flight)
 {
 	int active = 0;
 
+	if (clari_endpoint_is_of_account(flight->request.endpoint))
+		return true;
 	for (int i = 0; i < clari_control->nflights; i++)
 	{
 		const ClariFlightShared *other = &clari_control->flights[i];
 
-		if (other->used && other->worker != CLARI_NO_INDEX && same_account(other, flight))
+		if (other->used && other->worker != CLARI_NO_INDEX && same_account(other, flight) &&
+			!clari_endpoint_is_of_account(other->request.endpoint))
 			active++;
 	}
 	return active < flight->transport.max_concurrent_exports;
@@ -538,8 +544,9 @@ clari_cache_is_contested(int index)
 
 		contested =
 			contested || (i != index && other->used && other->worker != CLARI_NO_INDEX &&
-						  other->progress.job_id[0] == '\0' && other->progress.state >= CLARI_JOB_POSTING &&
-						  same_account(other, mine) && strcmp(other->request.forecast, mine->request.forecast) == 0 &&
+						  other->request.endpoint == CLARI_ENDPOINT_EXPORT && other->progress.job_id[0] == '\0' &&
+						  other->progress.state >= CLARI_JOB_POSTING && same_account(other, mine) &&
+						  strcmp(other->request.forecast, mine->request.forecast) == 0 &&
 						  (other->request.period[0] == '\0' || mine->request.period[0] == '\0' ||
 						   strcmp(other->request.period, mine->request.period) == 0));
 	}

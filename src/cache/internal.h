@@ -230,8 +230,8 @@ extern void clari_cache_wake_sessions(void);
 extern ClariSlotShared *clari_slot_find_locked(const ClariKey *key);
 
 /* What the views show of a slot that has no rowset. */
-extern void
-clari_slot_describe_locked(ClariSlotShared *slot, const char *base_url, const char *forecast, const char *period);
+extern void clari_slot_describe_locked(ClariSlotShared *slot, ClariEndpoint endpoint, const char *base_url,
+									   const char *forecast, const char *period);
 
 /* How much a slot has of something; 0: nothing. */
 typedef uint64 (*ClariWeight)(const ClariSlotShared *slot);

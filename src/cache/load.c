@@ -79,7 +79,7 @@ insert_record_locked(ClariSlotShared *slot, const ClariStoreFound *found)
 		clari_account_note_locked(&record->account, &facts);
 	slot->record_bytes = (uint32) found->bytes;
 	slot->used_at = Max((uint64) record->posted_at, slot->used_at);
-	clari_slot_describe_locked(slot, record->base_url, record->forecast, record->period);
+	clari_slot_describe_locked(slot, CLARI_ENDPOINT_EXPORT, record->base_url, record->forecast, record->period);
 }
 
 /* Is it the file of the version that is in memory, kept from before another directory was set? */

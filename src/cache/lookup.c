@@ -89,7 +89,7 @@ queue_locked(ClariSlotShared *slot, const ClariRequest *request, Question *quest
 		return NULL;
 	if (slot == NULL && (slot = clari_slot_insert_locked(question->inquiry->key, &question->dropped)) == NULL)
 		return NULL;
-	clari_slot_describe_locked(slot, request->base_url, request->forecast, request->period);
+	clari_slot_describe_locked(slot, request->endpoint, request->base_url, request->forecast, request->period);
 	fill_flight_locked(flight, slot, request, question);
 	slot->flight = (int) (flight - clari_control->flights);
 	slot->role = question->role;

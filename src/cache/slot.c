@@ -29,11 +29,13 @@ clari_slot_find_locked(const ClariKey *key)
 }
 
 void
-clari_slot_describe_locked(ClariSlotShared *slot, const char *base_url, const char *forecast, const char *period)
+clari_slot_describe_locked(ClariSlotShared *slot, ClariEndpoint endpoint, const char *base_url, const char *forecast,
+						   const char *period)
 {
 	ClariRowsetMeta *meta = &slot->version.meta;
 
 	strlcpy(meta->base_url, base_url, sizeof(meta->base_url));
+	meta->endpoint = endpoint;
 	strlcpy(meta->forecast, forecast, sizeof(meta->forecast));
 	strlcpy(meta->requested, period, sizeof(meta->requested));
 }

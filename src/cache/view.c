@@ -85,6 +85,7 @@ describe_flight(const ClariFlightShared *flight, ClariFlightInfo *info)
 	info->key = clari_control->slots[flight->slot].key;
 	memcpy(info->base_url, flight->request.base_url, sizeof(info->base_url));
 	memcpy(info->forecast, flight->request.forecast, sizeof(info->forecast));
+	info->endpoint = flight->request.endpoint;
 	memcpy(info->period, flight->request.period, sizeof(info->period));
 	memcpy(info->job_id, flight->progress.job_id, sizeof(info->job_id));
 	info->phase = flight_phase(flight);

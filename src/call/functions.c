@@ -182,6 +182,16 @@ have_cancelled_ended(void *arg)
 	return true;
 }
 
+/* Was it cancelled by another name already?  The current quarter has two, and what has no period is asked for twice. */
+static bool
+is_among(const Cancelled *cancelled, uint64 flight)
+{
+	for (int i = 0; i < cancelled->count; i++)
+		if (cancelled->flights[i] == flight)
+			return true;
+	return false;
+}
+
 /* Waits until they have ended; returns how many. */
 static int64
 await_cancelled(Cancelled *cancelled)
@@ -209,7 +219,7 @@ clari_cancel(PG_FUNCTION_ARGS)
 	{
 		uint64 flight = clari_cache_cancel(&selection->exports[i].key, role);
 
-		if (flight == 0)
+		if (flight == 0 || is_among(&cancelled, flight))
 			continue;
 		cancelled.keys[cancelled.count] = selection->exports[i].key;
 		cancelled.flights[cancelled.count++] = flight;
@@ -258,6 +268,13 @@ add_value(Row *row, Datum value, bool isnull)
 {
 	row->values[row->count] = value;
 	row->nulls[row->count++] = isnull;
+}
+
+/* What is of the account has no period. */
+static void
+add_period(Row *row, ClariEndpoint endpoint, const char *period)
+{
+	add_text(row, clari_endpoint_is_of_account(endpoint) ? NULL : clari_period_or_current(period));
 }
 
 static void
@@ -310,10 +327,10 @@ clari_cache_entries(PG_FUNCTION_ARGS)
 		add_identity(&row, &entry->key);
 		add_text(&row, meta->base_url);
 		add_text(&row, meta->forecast);
-		add_text(&row, clari_period_or_current(meta->requested));
+		add_period(&row, meta->endpoint, meta->requested);
 		add_text(&row, entry->state);
 		add_text(&row, tier_name(entry));
-		add_value(&row, Int64GetDatum(meta->rows[CLARI_ENTRIES]), !entry->has_rowset);
+		add_value(&row, Int64GetDatum(clari_rowset_entries(meta)), !entry->has_rowset);
 		add_value(&row, Int64GetDatum(entry->version.bytes), !entry->has_rowset);
 		add_value(&row, TimestampTzGetDatum(meta->exported_at), !entry->has_rowset);
 		add_value(&row, TimestampTzGetDatum(entry->expires_at), !entry->has_rowset);
@@ -344,7 +361,7 @@ clari_export_flights(PG_FUNCTION_ARGS)
 		add_identity(&row, &flight->key);
 		add_text(&row, flight->base_url);
 		add_text(&row, flight->forecast);
-		add_text(&row, clari_period_or_current(flight->period));
+		add_period(&row, flight->endpoint, flight->period);
 		add_text(&row, flight->phase);
 		add_text(&row, flight->job_id);
 		add_value(&row, TimestampTzGetDatum(flight->started_at), false);

@@ -4,7 +4,7 @@
  *
  * Runs in sessions.  Makes statements and nothing else: asks neither the
  * network nor the cache, since what tables there are, and their columns, is the
- * same for every forecast.
+ * same for every forecast, and every account.
  */
 #include "postgres.h"
 
@@ -32,6 +32,8 @@ sql_type(ClariType type)
 			return "pg_catalog.date";
 		case CLARI_TIMESTAMP:
 			return "pg_catalog.timestamptz";
+		case CLARI_INTEGER:
+			return "pg_catalog.int8";
 	}
 	elog(ERROR, "unrecognized clari_fdw type: %d", (int) type);
 }
@@ -75,7 +77,8 @@ create_statement(const char *table, ClariObject object, const ImportForeignSchem
 		appendStringInfoString(&sql, ",\n\tweek_start pg_catalog.date,\n\tweek_end pg_catalog.date");
 	appendStringInfo(&sql, "\n) SERVER %s OPTIONS (object %s", quote_identifier(stmt->server_name),
 					 quote_literal_cstr(clari_object_names[object]));
-	append_option(&sql, "forecast", stmt->remote_schema);
+	if (!clari_object_is_of_account(object))
+		append_option(&sql, "forecast", stmt->remote_schema);
 	foreach (cell, stmt->options)
 	{
 		DefElem *given = lfirst_node(DefElem, cell);
@@ -90,11 +93,12 @@ create_statement(const char *table, ClariObject object, const ImportForeignSchem
 List *
 clariImportForeignSchema(ImportForeignSchemaStmt *stmt, Oid serverOid)
 {
+	bool of_account = strcmp(stmt->remote_schema, CLARI_ACCOUNT_SCHEMA) == 0;
 	const char *prefix = "";
 	List *statements = NIL;
 	ListCell *cell;
 
-	clari_options_check_import(serverOid, stmt->options);
+	clari_options_check_import(serverOid, of_account, stmt->options);
 	foreach (cell, stmt->options)
 	{
 		DefElem *given = lfirst_node(DefElem, cell);
@@ -106,7 +110,7 @@ clariImportForeignSchema(ImportForeignSchemaStmt *stmt, Oid serverOid)
 	{
 		char *table = psprintf("%s%s", prefix, clari_object_names[object]);
 
-		if (IsImportableForeignTable(table, stmt))
+		if (clari_object_is_of_account(object) == of_account && IsImportableForeignTable(table, stmt))
 			statements = lappend(statements, create_statement(table, object, stmt));
 	}
 	return statements;

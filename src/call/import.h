@@ -1,6 +1,6 @@
 /*
  * import.h
- *		IMPORT FOREIGN SCHEMA: the remote schema is a forecast's id.
+ *		IMPORT FOREIGN SCHEMA: the remote schema is a forecast's id, or clari_account.
  */
 #ifndef CLARI_IMPORT_H
 #define CLARI_IMPORT_H

@@ -96,6 +96,36 @@ extern bool clari_selection_learn_current(ClariSelection *selection, const Clari
 extern bool clari_selection_roll_over(ClariSelection *selection);
 
 /*
+ * ------- quota.c -------
+ *
+ * How many exports Clari's quota leaves, and what a sync does where that is too few.
+ */
+
+typedef struct ClariQuota
+{
+	int64 left;    /* exports that may still be queued; -1: as many as are wanted, as it is not known */
+	int64 before;  /* of them, when Clari told; this and the next for messages */
+	int64 monthly; /* exports in 30 days; -1: not known */
+	bool told;     /* the user has been told which quarters are left out */
+} ClariQuota;
+
+/*
+ * Before anything is exported: reads the limits, which are fresh to ten seconds, if the
+ * selection takes a new export as far as it is known by now.  Raises
+ * ERRCODE_CONFIGURATION_LIMIT_EXCEEDED where all_or_nothing takes more than there are,
+ * or where there is none to learn which quarter is the current one; what
+ * clari_export_wait() does when the patience is over.
+ */
+extern void clari_quota_begin(ClariSelection *selection, const ClariFreshness *freshness, bool all_or_nothing,
+							  ClariPatience *patience, ClariQuota *quota);
+
+/*
+ * Once it is known which quarters are selected, and whenever that has changed: where
+ * more exports are needed than are left, the older ones fail, and a warning names them.
+ */
+extern void clari_quota_ration(ClariSelection *selection, const ClariFreshness *freshness, ClariQuota *quota);
+
+/*
  * ------- command.c -------
  *
  * Carries out a statement that we have written ourselves, on tables that are known by
@@ -319,7 +349,7 @@ extern void clari_history_check(Oid target);
 typedef struct ClariSyncsRow
 {
 	ClariPart *part;
-	const char *job_id; /* of the export that was merged; NULL: none was */
+	const char *job_id; /* of the export that was merged, empty if that takes no job; NULL: none was */
 	TimestampTz exported_at;
 	const char *error; /* NULL: none, and the target is right */
 } ClariSyncsRow;

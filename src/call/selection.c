@@ -116,6 +116,10 @@ clari_selection_make(Oid relid, ArrayType *periods)
 	selection->options = clari_options_get(relid);
 	(void) clari_options_authenticate(selection->options, GetUserId(), false);
 	selection->asked = selection->options->extent;
+	if (periods != NULL && clari_object_is_of_account(selection->options->object))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("foreign table \"%s\" has no periods", get_rel_name(relid)),
+						errdetail("It shows what the account has."), errhint("Leave out argument \"periods\".")));
 	if (periods != NULL && !clari_extent_parse(join_elements(periods), &selection->asked, &error))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s", error.message),
 						errdetail("It is part of argument \"periods\"."), errhint("%s", error.hint)));
@@ -218,8 +222,8 @@ clari_selection_roll_over(ClariSelection *selection)
 	{
 		const ClariExport *export = &selection->exports[i];
 
-		if (export->request.period[0] != '\0' || export->state != CLARI_LOOKUP_READY ||
-			clari_export_told_current(export) == selection->periods[i])
+		if (clari_object_is_of_account(selection->options->object) || export->request.period[0] != '\0' ||
+			export->state != CLARI_LOOKUP_READY || clari_export_told_current(export) == selection->periods[i])
 			continue;
 		selection->learning = *export;
 		take_current(selection);

@@ -60,6 +60,7 @@ typedef struct Sync
 	bool delete_missing;
 	double max_deleted;
 	ClariPatience patience;
+	ClariQuota quota;
 	ClariSelection *selection;
 	ClariMerge *foreign; /* the merge from the foreign table, by which its rows are counted, too */
 	ClariMerge *merge;   /* the same one; or if Citus distributes the target, the merge from the staging table */
@@ -173,7 +174,7 @@ check_options(const Sync *sync)
 		!is_same_text(then->quota_field, now->quota_field) || strcmp(a->base_url, b->base_url) != 0 ||
 		strcmp(a->forecast, b->forecast) != 0 || strcmp(a->currency, b->currency) != 0 ||
 		strcmp(a->scope_id, b->scope_id) != 0 || a->types != b->types ||
-		a->include_historical != b->include_historical || a->format != b->format)
+		a->include_historical != b->include_historical || a->format != b->format || a->endpoint != b->endpoint)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("options of foreign table %s were changed during the call", clari_table_name(sync->relation)),
@@ -273,6 +274,7 @@ wait_for_exports(Sync *sync, const ClariFreshness *freshness)
 		notice_progress(&selection->learning, 1, freshness->since);
 	do
 	{
+		clari_quota_ration(selection, freshness, &sync->quota);
 		while (!clari_export_wait(selection->options, freshness, selection->exports, selection->count,
 								  PROGRESS_INTERVAL, &sync->patience))
 			notice_progress(selection->exports, selection->count, freshness->since);
@@ -752,6 +754,7 @@ run_sync(FunctionCallInfo fcinfo, MemoryContext context)
 	if (!sync->atomic)
 		SPI_commit();
 	MemoryContextSwitchTo(context);
+	clari_quota_begin(sync->selection, &freshness, sync->atomic, &sync->patience, &sync->quota);
 	do
 		wait_for_exports(sync, &freshness);
 	while (!open_exports(sync));

@@ -53,6 +53,7 @@ clari_syncs_source(const ClariOptions *options)
 	add_named(&text, "forecast", request->forecast);
 	add_named(&text, "currency", request->currency);
 	add_named(&text, "scope", request->scope_id);
+	add_named(&text, "endpoint", request->endpoint == CLARI_ENDPOINT_FORECAST ? "forecast" : NULL);
 	add_named(&text, "forecast field", options->forecast_field);
 	add_named(&text, "quota field", options->quota_field);
 	for (int i = 0; i < CLARI_TYPES_COUNT && request->types != CLARI_TYPES_ALL; i++)
@@ -163,6 +164,8 @@ void
 clari_syncs_note(Oid syncs, Oid target, const char *source, const ClariSyncsRow *row)
 {
 	const ClariCounts *counts = &row->part->counts;
+	/* The Forecast API makes no job. */
+	const char *job_id = row->job_id != NULL && row->job_id[0] != '\0' ? row->job_id : NULL;
 	char *now = clari_command_time(GetCurrentTimestamp());
 	StringInfoData text;
 	ClariCommand command = {.tables = {syncs}, .few = true};
@@ -174,7 +177,7 @@ clari_syncs_note(Oid syncs, Oid target, const char *source, const ClariSyncsRow 
 		"exported_at, confirmed_at, inserted, updated, unchanged, deleted, skipped) VALUES (%u, %s, %s, %s, "
 		"%s, %s, %s",
 		clari_table_name(syncs), target, literal(row->part->forecast_name), literal(row->part->time_period),
-		literal(source), literal(row->error), row->error != NULL ? now : "NULL", literal(row->job_id));
+		literal(source), literal(row->error), row->error != NULL ? now : "NULL", literal(job_id));
 	if (row->job_id != NULL)
 		appendStringInfo(&text,
 						 ", %s, %s, " INT64_FORMAT ", " INT64_FORMAT ", " INT64_FORMAT ", " INT64_FORMAT

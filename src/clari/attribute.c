@@ -86,12 +86,45 @@ static const ClariAttribute time_frame_attributes[] = {
 	[CLARI_TIME_FRAME_END_DATE] = OWN("end_date", "endDate", NULL, CLARI_DATE),
 };
 
+static const ClariAttribute limit_attributes[] = {
+	[CLARI_LIMITS_CONCURRENT_LIMIT] = OWN("concurrent_limit", "concurrentLimit", NULL, CLARI_INTEGER),
+	[CLARI_LIMITS_MONTHLY_QUOTA] = OWN("monthly_quota", "monthlyQuota", NULL, CLARI_INTEGER),
+	[CLARI_LIMITS_RUNNING] = OWN("running", "runningJobIds", NULL, CLARI_INTEGER),
+	[CLARI_LIMITS_SUBMITTED] = OWN("submitted", "submittedJobIds", NULL, CLARI_INTEGER),
+	[CLARI_LIMITS_AVAILABLE_CONCURRENT] = OWN("available_concurrent", "availableConcurrentLimit", NULL, CLARI_INTEGER),
+	[CLARI_LIMITS_AVAILABLE_MONTHLY] = OWN("available_monthly", "availableMonthlyQuota", NULL, CLARI_INTEGER),
+};
+
+/* Not among them is downloadUrl, which leads whoever has it to the file. */
+static const ClariAttribute job_attributes[] = {
+	[CLARI_JOBS_ID] = ID("job_id", "jobId", "id"),
+	[CLARI_JOBS_USER_ID] = OWN("user_id", "userId", NULL, CLARI_TEXT),
+	[CLARI_JOBS_ORG_ID] = OWN("org_id", "orgId", NULL, CLARI_TEXT),
+	[CLARI_JOBS_TITLE] = OWN("title", "title", NULL, CLARI_TEXT),
+	[CLARI_JOBS_MODULE] = OWN("module", "module", NULL, CLARI_TEXT),
+	[CLARI_JOBS_STATUS] = OWN("status", "status", NULL, CLARI_TEXT),
+	[CLARI_JOBS_START_TIME] = OWN("start_time", "startTime", NULL, CLARI_TIMESTAMP),
+	[CLARI_JOBS_END_TIME] = OWN("end_time", "endTime", NULL, CLARI_TIMESTAMP),
+	[CLARI_JOBS_EXPIRED_TIME] = OWN("expired_time", "expiredTime", NULL, CLARI_TIMESTAMP),
+	[CLARI_JOBS_VERSION] = OWN("version", "version", NULL, CLARI_INTEGER),
+	[CLARI_JOBS_FILE_NAME] = OWN("file_name", "fileName", NULL, CLARI_TEXT),
+	[CLARI_JOBS_FILE_TYPE] = OWN("file_type", "fileType", NULL, CLARI_TEXT),
+	[CLARI_JOBS_VIEWED] = OWN("viewed", "viewed", NULL, CLARI_BOOL),
+	[CLARI_JOBS_DOWNLOADS] = OWN("downloads", "downloads", NULL, CLARI_INTEGER),
+	[CLARI_JOBS_ROWS_TRUNCATED] = OWN("rows_truncated", "rowsTruncated", NULL, CLARI_BOOL),
+	[CLARI_JOBS_CELLS_TRUNCATED] = OWN("cells_truncated", "cellsTruncated", NULL, CLARI_BOOL),
+	[CLARI_JOBS_DELIVERY_STATUS_MAP] = OWN("delivery_status_map", "deliveryStatusMap", NULL, CLARI_TEXT),
+	[CLARI_JOBS_CURRENCY] = OWN("currency", "currency.code", "currency", CLARI_TEXT),
+};
+
 const ClariListInfo clari_lists[CLARI_LIST_COUNT] = {
 	[CLARI_ENTRIES] = {"entries", entry_attributes, CLARI_ENTRY_COUNT},
 	[CLARI_USERS] = {"users", user_attributes, CLARI_USER_COUNT},
 	[CLARI_FIELDS] = {"fields", field_attributes, CLARI_FIELD_COUNT},
 	[CLARI_TIME_PERIODS] = {"timePeriods", time_period_attributes, CLARI_TIME_PERIOD_COUNT},
 	[CLARI_TIME_FRAMES] = {"timeFrames", time_frame_attributes, CLARI_TIME_FRAME_COUNT},
+	[CLARI_LIMITS] = {"jobs", limit_attributes, CLARI_LIMITS_COUNT},
+	[CLARI_JOBS] = {"jobs", job_attributes, CLARI_JOBS_COUNT},
 };
 
 /* The rowset's own columns. */
@@ -142,6 +175,8 @@ const char *const clari_object_names[CLARI_OBJECT_COUNT] = {
 	[CLARI_OBJECT_FIELDS] = "fields",
 	[CLARI_OBJECT_TIME_PERIODS] = "time_periods",
 	[CLARI_OBJECT_TIME_FRAMES] = "time_frames",
+	[CLARI_OBJECT_LIMITS] = "limits",
+	[CLARI_OBJECT_JOBS] = "jobs",
 };
 
 #define LENGTH(array) ((int) (sizeof(array) / sizeof((array)[0])))
@@ -156,6 +191,8 @@ clari_object_list(ClariObject object)
 		[CLARI_OBJECT_FIELDS] = CLARI_FIELDS,
 		[CLARI_OBJECT_TIME_PERIODS] = CLARI_TIME_PERIODS,
 		[CLARI_OBJECT_TIME_FRAMES] = CLARI_TIME_FRAMES,
+		[CLARI_OBJECT_LIMITS] = CLARI_LIMITS,
+		[CLARI_OBJECT_JOBS] = CLARI_JOBS,
 	};
 
 	return lists[object];
@@ -186,7 +223,7 @@ entries_column(int index, ClariColumn *column)
 	return true;
 }
 
-/* The columns of other lists: their attributes, then the rowset's own columns. */
+/* The columns of other lists: their attributes, then, unless they are the account's, the rowset's own columns. */
 static bool
 list_column(ClariList list, int index, ClariColumn *column)
 {
@@ -196,6 +233,8 @@ list_column(ClariList list, int index, ClariColumn *column)
 		shown--;
 	if (index < shown)
 		*column = column_of_attribute(list, index);
+	else if (list >= CLARI_FILE_LISTS)
+		return false;
 	else if (index == shown)
 		*column = period_column;
 	else if (index == shown + 1)

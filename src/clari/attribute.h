@@ -1,7 +1,7 @@
 /*
  * attribute.h
- *		The catalogue: the lists of an export file, the attributes of their
- *		items, and the columns that each kind of foreign table can have.
+ *		The catalogue: the lists of an export file and of the account, the attributes
+ *		of their items, and the columns that each kind of foreign table can have.
  *
  * Everything that knows an attribute by name asks here: json for the keys,
  * rowset for the types and joins, plan, scan and import for the columns.  Pure
@@ -17,14 +17,15 @@
 /* How a value is stored: as the Datum of the PostgreSQL type named here. */
 typedef enum ClariType
 {
-	CLARI_TEXT,     /* text, UTF-8 */
-	CLARI_NUMERIC,  /* numeric, every digit kept */
-	CLARI_BOOL,     /* boolean */
-	CLARI_DATE,     /* date, from "YYYY-MM-DD" */
-	CLARI_TIMESTAMP /* timestamptz, from epoch milliseconds */
+	CLARI_TEXT,      /* text, UTF-8 */
+	CLARI_NUMERIC,   /* numeric, every digit kept */
+	CLARI_BOOL,      /* boolean */
+	CLARI_DATE,      /* date, from "YYYY-MM-DD" */
+	CLARI_TIMESTAMP, /* timestamptz, from epoch milliseconds */
+	CLARI_INTEGER    /* bigint, from an integer; or of an array: how many elements it has */
 } ClariType;
 
-/* The five lists of a file. */
+/* The five lists of a file, and what the account has. */
 typedef enum ClariList
 {
 	CLARI_ENTRIES,
@@ -32,10 +33,13 @@ typedef enum ClariList
 	CLARI_FIELDS,
 	CLARI_TIME_PERIODS,
 	CLARI_TIME_FRAMES,
+	CLARI_LIMITS, /* of one item */
+	CLARI_JOBS,
 	CLARI_LINES /* none of them: entries of a file that is a table, positions CLARI_LINE_… */
 } ClariList;
 
-#define CLARI_LIST_COUNT 5
+#define CLARI_FILE_LISTS 5 /* the first of them */
+#define CLARI_LIST_COUNT 7
 #define CLARI_NO_LIST (-1)
 
 /* Positions in each list's attribute array. */
@@ -113,6 +117,40 @@ enum
 	CLARI_TIME_FRAME_COUNT
 };
 
+enum
+{
+	CLARI_LIMITS_CONCURRENT_LIMIT,
+	CLARI_LIMITS_MONTHLY_QUOTA,
+	CLARI_LIMITS_RUNNING,
+	CLARI_LIMITS_SUBMITTED,
+	CLARI_LIMITS_AVAILABLE_CONCURRENT,
+	CLARI_LIMITS_AVAILABLE_MONTHLY,
+	CLARI_LIMITS_COUNT
+};
+
+enum
+{
+	CLARI_JOBS_ID,
+	CLARI_JOBS_USER_ID,
+	CLARI_JOBS_ORG_ID,
+	CLARI_JOBS_TITLE,
+	CLARI_JOBS_MODULE,
+	CLARI_JOBS_STATUS,
+	CLARI_JOBS_START_TIME,
+	CLARI_JOBS_END_TIME,
+	CLARI_JOBS_EXPIRED_TIME,
+	CLARI_JOBS_VERSION,
+	CLARI_JOBS_FILE_NAME,
+	CLARI_JOBS_FILE_TYPE,
+	CLARI_JOBS_VIEWED,
+	CLARI_JOBS_DOWNLOADS,
+	CLARI_JOBS_ROWS_TRUNCATED,
+	CLARI_JOBS_CELLS_TRUNCATED,
+	CLARI_JOBS_DELIVERY_STATUS_MAP,
+	CLARI_JOBS_CURRENCY,
+	CLARI_JOBS_COUNT
+};
+
 #define CLARI_MAX_ATTRIBUTES CLARI_ENTRY_COUNT /* of any list */
 
 /*
@@ -158,7 +196,7 @@ typedef struct ClariAttribute
 
 typedef struct ClariListInfo
 {
-	const char *key; /* "entries", "timePeriods" … */
+	const char *key; /* "entries", "timePeriods" …: of the member that has it */
 	const ClariAttribute *attributes;
 	int nattributes;
 } ClariListInfo;
@@ -191,10 +229,15 @@ typedef enum ClariObject
 	CLARI_OBJECT_USERS,
 	CLARI_OBJECT_FIELDS,
 	CLARI_OBJECT_TIME_PERIODS,
-	CLARI_OBJECT_TIME_FRAMES
+	CLARI_OBJECT_TIME_FRAMES,
+	CLARI_OBJECT_LIMITS,
+	CLARI_OBJECT_JOBS
 } ClariObject;
 
-#define CLARI_OBJECT_COUNT 6
+#define CLARI_OBJECT_COUNT 8
+
+/* What IMPORT FOREIGN SCHEMA calls the account, where others name a forecast. */
+#define CLARI_ACCOUNT_SCHEMA "clari_account"
 
 /* Where a column's values come from. */
 typedef enum ClariColumnSource
@@ -217,6 +260,13 @@ typedef struct ClariColumn
 
 /* The object's name as option and import know it ("forecasts" …). */
 extern const char *const clari_object_names[CLARI_OBJECT_COUNT];
+
+/* Is the object of the account, and so of no forecast and no period? */
+static inline bool
+clari_object_is_of_account(ClariObject object)
+{
+	return object >= CLARI_OBJECT_LIMITS;
+}
 
 /* The list that the object's rows come from. */
 extern ClariList clari_object_list(ClariObject object);

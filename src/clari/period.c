@@ -260,6 +260,8 @@ clari_extent_expand(const ClariExtent *extent, ClariPeriod current, ClariPeriod 
 	ClariPeriod period = newest_until(extent, current, LAST_PERIOD);
 	int count = 0;
 
+	if (extent->nranges == 0)
+		periods[count++] = CLARI_PERIOD_NONE;
 	while (period != CLARI_PERIOD_NONE && count < CLARI_EXTENT_MAX_PERIODS)
 	{
 		periods[count++] = period;

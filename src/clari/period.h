@@ -34,7 +34,7 @@ typedef struct ClariPeriodRange
 	ClariPeriodBound last;
 } ClariPeriodRange;
 
-/* The value of option "periods": a comma-separated list of ranges. */
+/* The value of option "periods": a comma-separated list of ranges.  Without any, it is of what has no periods. */
 typedef struct ClariExtent
 {
 	int nranges;
@@ -74,7 +74,8 @@ extern bool clari_extent_is_relative(const ClariExtent *extent);
  * The quarters of the extent, ascending and distinct, into periods (room for
  * CLARI_EXTENT_MAX_PERIODS); returns how many.  current may be
  * CLARI_PERIOD_NONE only if the extent is not relative.  An extent that covers
- * more (a range from long ago to the current quarter) keeps the newest.  A range
+ * more (a range from long ago to the current quarter) keeps the newest.  One without
+ * ranges is one part without a period, CLARI_PERIOD_NONE.  A range
  * such as "2030_Q1..current" is empty until the current quarter gets there.
  */
 extern int clari_extent_expand(const ClariExtent *extent, ClariPeriod current, ClariPeriod *periods);

@@ -26,7 +26,7 @@ const char *const clari_format_names[CLARI_FORMAT_COUNT] = {
 static const char api_key_text[] = "clari_fdw api key 1";
 
 /* Room for every field at its longest, each with its length. */
-#define ENCODING_SIZE (sizeof(ClariRequest) + 8 * sizeof(uint32_t))
+#define ENCODING_SIZE (sizeof(ClariRequest) + 9 * sizeof(uint32_t))
 
 typedef struct Encoding
 {
@@ -80,7 +80,20 @@ clari_request_key(const ClariRequest *request, ClariKey *key, ClariError *error)
 	put_string(&encoding, request->scope_id, sizeof(request->scope_id));
 	put_number(&encoding, request->include_historical ? 1 : 0);
 	put_number(&encoding, (uint32_t) request->format);
+	put_number(&encoding, (uint32_t) request->endpoint);
 	return digest_encoding(&encoding, key, error);
+}
+
+void
+clari_request_subject(const ClariRequest *request, char subject[CLARI_SUBJECT_SIZE])
+{
+	if (request->endpoint == CLARI_ENDPOINT_LIMITS)
+		snprintf(subject, CLARI_SUBJECT_SIZE, "the request for the limits");
+	else if (request->endpoint == CLARI_ENDPOINT_JOBS)
+		snprintf(subject, CLARI_SUBJECT_SIZE, "the request for the list of jobs");
+	else
+		snprintf(subject, CLARI_SUBJECT_SIZE, "the %s of %s%s",
+				 request->endpoint == CLARI_ENDPOINT_FORECAST ? "read" : "export", CLARI_PERIOD_WORDS(request->period));
 }
 
 void

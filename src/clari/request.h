@@ -59,19 +59,40 @@ typedef enum ClariFormat
 /* "json", "csv": the option's words. */
 extern const char *const clari_format_names[CLARI_FORMAT_COUNT];
 
+/* What of Clari's API is asked for. */
+typedef enum ClariEndpoint
+{
+	CLARI_ENDPOINT_EXPORT,   /* a job, POSTed and polled, and its file */
+	CLARI_ENDPOINT_FORECAST, /* from here on one GET each, which costs no quota: /forecast/{id}, as a file has it */
+	CLARI_ENDPOINT_LIMITS,   /* /admin/limits */
+	CLARI_ENDPOINT_JOBS      /* /export/jobs */
+} ClariEndpoint;
+
+/* Is it of the account, and so of no forecast and no period? */
+static inline bool
+clari_endpoint_is_of_account(ClariEndpoint endpoint)
+{
+	return endpoint == CLARI_ENDPOINT_LIMITS || endpoint == CLARI_ENDPOINT_JOBS;
+}
+
 /* What makes an export what it is: everything here is in its key. */
 typedef struct ClariRequest
 {
 	char base_url[CLARI_URL_SIZE]; /* no trailing slash */
 	uint8_t api_key_hmac[CLARI_DIGEST_SIZE];
-	char forecast[CLARI_NAME_SIZE];
-	char period[CLARI_PERIOD_TEXT_SIZE]; /* empty: the current quarter, asked without a period */
+	char forecast[CLARI_NAME_SIZE];      /* of the account: what views call it */
+	char period[CLARI_PERIOD_TEXT_SIZE]; /* empty: the current quarter, asked without a period; or of the account */
 	uint32_t types;                      /* bits of ClariExportType */
 	char currency[4];                    /* ISO 4217, or empty */
 	char scope_id[CLARI_NAME_SIZE];      /* or empty */
 	bool include_historical;
 	ClariFormat format;
+	ClariEndpoint endpoint;
 } ClariRequest;
+
+/* What it is called in a message: "the export of period 2026_Q1", "the request for the limits". */
+#define CLARI_SUBJECT_SIZE 48
+extern void clari_request_subject(const ClariRequest *request, char subject[CLARI_SUBJECT_SIZE]);
 
 /* How to carry it out: not part of the identity.  Holds the secret. */
 typedef struct ClariTransport

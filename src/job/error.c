@@ -10,9 +10,6 @@
 #include <stdio.h>
 #include <string.h>
 
-/* "period 2026_Q1" or "the current quarter", two arguments for "%s%s". */
-#define PERIOD(job) CLARI_PERIOD_WORDS((job)->period)
-
 /* What Clari said, as a sentence of facts in the detail. */
 static void
 add_reply(ClariError *error, const ClariReply *reply)
@@ -59,15 +56,15 @@ clari_job_error_refused(ClariJob *job, int status, const ClariReply *reply)
 {
 	if (status == 407)
 	{
-		clari_error_set(&job->error, CLARI_ERROR_CONNECTION, "the proxy refused the export of %s%s with HTTP status %d",
-						PERIOD(job), status);
+		clari_error_set(&job->error, CLARI_ERROR_CONNECTION, "the proxy refused %s with HTTP status %d", job->subject,
+						status);
 		clari_error_hint(&job->error,
 						 "Option \"proxy\" takes no credentials: name a proxy that lets this server through "
 						 "without.");
 		return;
 	}
-	clari_error_set(&job->error, CLARI_ERROR_REQUEST, "Clari %s the export of %s%s with HTTP status %d",
-					status >= 500 ? "answered" : "refused", PERIOD(job), status);
+	clari_error_set(&job->error, CLARI_ERROR_REQUEST, "Clari %s %s with HTTP status %d",
+					status >= 500 ? "answered" : "refused", job->subject, status);
 	add_reply(&job->error, reply);
 	if (status == 429)
 		clari_error_hint(&job->error, "Clari bounds the requests per second of all its clients together. Lower option "
@@ -115,6 +112,21 @@ clari_job_error_quota(ClariJob *job, const ClariReply *limits)
 }
 
 void
+clari_job_error_no_endpoint(ClariJob *job)
+{
+	if (job->endpoint == CLARI_ENDPOINT_FORECAST)
+		clari_error_hint(
+			&job->error,
+			"This account's API does not have the Forecast API, as it seems: set option \"endpoint\" of the "
+			"foreign table to export. Or it knows no forecast \"%s\".",
+			job->forecast);
+	else
+		clari_error_hint(&job->error,
+						 "This account's API does not have it, as it seems; or check option \"base_url\" of "
+						 "the server.");
+}
+
+void
 clari_job_error_either_limit(ClariJob *job)
 {
 	clari_error_add_detail(&job->error,
@@ -130,14 +142,14 @@ clari_job_error_add_types(ClariJob *job)
 	else
 		clari_error_hint(&job->error,
 						 "Name other types in option \"types\" of the foreign table. Clari's Forecast API has "
-						 "crm_total and crm_closed, where the account has that.");
+						 "crm_total and crm_closed, where the account has that: see option \"endpoint\".");
 }
 
 void
 clari_job_error_link(ClariJob *job, int status, const ClariReply *reply)
 {
-	clari_error_set(&job->error, CLARI_ERROR_REQUEST,
-					"the host of the file refused the export of %s%s with HTTP status %d", PERIOD(job), status);
+	clari_error_set(&job->error, CLARI_ERROR_REQUEST, "the host of the file refused %s with HTTP status %d",
+					job->subject, status);
 	add_reply(&job->error, reply);
 	clari_error_hint(&job->error, "Clari names that host, by a link or a redirect; such links expire. Try again.");
 }
@@ -145,7 +157,7 @@ clari_job_error_link(ClariJob *job, int status, const ClariReply *reply)
 void
 clari_job_error_lost(ClariJob *job, int status, const ClariReply *reply)
 {
-	clari_error_set(&job->error, CLARI_ERROR_JOB, "Clari no longer knows the job of the export of %s%s", PERIOD(job));
+	clari_error_set(&job->error, CLARI_ERROR_JOB, "Clari no longer knows the job of %s", job->subject);
 	clari_error_add_detail(&job->error, "Clari answered with HTTP status %d.", status);
 	add_reply(&job->error, reply);
 	clari_error_hint(&job->error, "Query again for a new export. Clari keeps finished jobs for about 30 days.");
@@ -156,7 +168,7 @@ clari_job_error_lost(ClariJob *job, int status, const ClariReply *reply)
 void
 clari_job_error_no_job(ClariJob *job, int status, const ClariReply *reply)
 {
-	clari_error_set(&job->error, CLARI_ERROR_REPLY, "Clari's answer to the export of %s%s names no job", PERIOD(job));
+	clari_error_set(&job->error, CLARI_ERROR_REPLY, "Clari's answer to %s names no job", job->subject);
 	clari_error_add_detail(&job->error, "It has HTTP status %d.", status);
 	add_reply(&job->error, reply);
 	clari_error_hint(&job->error,
@@ -167,8 +179,7 @@ clari_job_error_no_job(ClariJob *job, int status, const ClariReply *reply)
 void
 clari_job_error_no_state(ClariJob *job, int status, const ClariReply *reply)
 {
-	clari_error_set(&job->error, CLARI_ERROR_REPLY, "Clari's answer about the export of %s%s cannot be understood",
-					PERIOD(job));
+	clari_error_set(&job->error, CLARI_ERROR_REPLY, "Clari's answer about %s cannot be understood", job->subject);
 	clari_error_add_detail(&job->error, "It has HTTP status %d.", status);
 	add_reply(&job->error, reply);
 }
@@ -176,7 +187,7 @@ clari_job_error_no_state(ClariJob *job, int status, const ClariReply *reply)
 void
 clari_job_error_truncated(ClariJob *job, const ClariReply *reply)
 {
-	clari_error_set(&job->error, CLARI_ERROR_LIMIT, "Clari truncated the export of %s%s", PERIOD(job));
+	clari_error_set(&job->error, CLARI_ERROR_LIMIT, "Clari truncated %s", job->subject);
 	clari_error_detail(&job->error, "The job has %s.",
 					   reply->rows_truncated && reply->cells_truncated ? "rowsTruncated and cellsTruncated"
 					   : reply->rows_truncated                         ? "rowsTruncated"
@@ -219,8 +230,7 @@ last_state(const ClariJob *job)
 void
 clari_job_error_ended(ClariJob *job, const ClariReply *reply)
 {
-	clari_error_set(&job->error, CLARI_ERROR_JOB, "the export of %s%s ended in state %s at Clari", PERIOD(job),
-					last_state(job));
+	clari_error_set(&job->error, CLARI_ERROR_JOB, "%s ended in state %s at Clari", job->subject, last_state(job));
 	if (reply->code[0] != '\0' || reply->message[0] != '\0')
 		add_reply(&job->error, reply);
 	if (reply->status == CLARI_STATUS_FAILED)
@@ -236,14 +246,14 @@ clari_job_error_file(ClariJob *job, const ClariError *error)
 	if (is_set(error))
 		job->error = *error;
 	else
-		clari_error_set(&job->error, CLARI_ERROR_DATA, "the file of the export of %s%s is broken", PERIOD(job));
+		clari_error_set(&job->error, CLARI_ERROR_DATA, "the file of %s is broken", job->subject);
 }
 
 void
 clari_job_error_earlier(ClariJob *job)
 {
-	clari_error_set(&job->error, CLARI_ERROR_CONNECTION,
-					"the outcome of an earlier request for the export of %s%s is not known", PERIOD(job));
+	clari_error_set(&job->error, CLARI_ERROR_CONNECTION, "the outcome of an earlier request for %s is not known",
+					job->subject);
 }
 
 /* ---- the ends of patience ---- */
@@ -263,10 +273,12 @@ clari_job_error_timeout(ClariJob *job, int64_t taken, int64_t wait)
 {
 	ClariError last = job->error;
 
-	clari_error_set(&job->error, CLARI_ERROR_TIMEOUT, "the export of %s%s did not finish in time", PERIOD(job));
+	clari_error_set(&job->error, CLARI_ERROR_TIMEOUT, "%s did not finish in time", job->subject);
 	if (job->job_id[0] != '\0')
 		clari_error_add_detail(&job->error, "The job has taken %.1f s and was last seen in state %s.",
 							   (double) taken / 1000, last_state(job));
+	else if (clari_job_is_read(job))
+		clari_error_add_detail(&job->error, "It has taken %.1f s.", (double) taken / 1000);
 	else
 		clari_error_add_detail(&job->error, "Clari has not accepted it within %.1f s.", (double) taken / 1000);
 	if (wait > 0)
@@ -308,7 +320,7 @@ clari_job_error_cancelled(const ClariJob *job, const ClariError *error, ClariErr
 	if (is_set(error))
 		*cancelled = *error;
 	else
-		clari_error_set(cancelled, CLARI_ERROR_CANCELLED, "the export of %s%s was cancelled", PERIOD(job));
+		clari_error_set(cancelled, CLARI_ERROR_CANCELLED, "%s was cancelled", job->subject);
 	add_last(cancelled, &job->error);
 }
 

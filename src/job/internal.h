@@ -23,6 +23,9 @@ clari_job_error_unauthorized(ClariJob *job, int status, bool no_optin); /* the k
 extern void clari_job_error_no_forecast(ClariJob *job, int status, const ClariReply *reply);
 extern void clari_job_error_quota(ClariJob *job, const ClariReply *limits);
 
+/* Adds that Clari's API may not have what was asked for at all. */
+extern void clari_job_error_no_endpoint(ClariJob *job);
+
 /*
  * These two add to clari_job_error_refused(): that it could not be asked which
  * limit was meant; and that Clari does not export crm_total and crm_closed.

@@ -602,6 +602,19 @@ job_lost(ClariJob *job, const ClariJobEvent *event, int64_t now)
 	return fail_for_good(job);
 }
 
+/* What takes no job was refused, and that will not pass. */
+static ClariJobAction
+read_refused(ClariJob *job, int status, const ClariReply *reply)
+{
+	if (has_code(reply, "no_such_forecast_config"))
+		clari_job_error_no_forecast(job, status, reply);
+	else if (status == 404 || status == 410)
+		clari_job_error_no_endpoint(job);
+	else if (status == 400 && has_code(reply, "type_not_supported"))
+		clari_job_error_add_types(job);
+	return fail(job);
+}
+
 /* The POST, poll or download under way was answered, but not with 2xx. */
 static ClariJobAction
 call_refused(ClariJob *job, const ClariJobEvent *event, const ClariReply *reply, int64_t now)
@@ -618,6 +631,8 @@ call_refused(ClariJob *job, const ClariJobEvent *event, const ClariReply *reply,
 		clari_job_error_unauthorized(job, status, has_code(reply, "no_optin"));
 	if (posting && status != 401 && status != 403)
 		return post_refused(job, status, reply, now);
+	if (clari_job_is_read(job))
+		return read_refused(job, status, reply);
 	if (!posting && says_unknown(status))
 		return job_lost(job, event, now);
 	return fail(job);
@@ -969,7 +984,7 @@ link_refused(ClariJob *job, const ClariJobEvent *event, int64_t now)
 static ClariJobAction
 download_refused(ClariJob *job, const ClariJobEvent *event, int64_t now)
 {
-	if (job->download_url[0] != '\0' || event->elsewhere)
+	if (job->download_url[0] != '\0' || (event->elsewhere && !clari_job_is_read(job)))
 		return link_refused(job, event, now);
 	return call_refused(job, event, reply_of(event), now);
 }
@@ -1067,7 +1082,8 @@ clari_job_begin(ClariJob *job, const ClariRequest *request, const ClariTransport
 				int64_t now)
 {
 	memset(job, 0, sizeof(*job));
-	memcpy(job->period, request->period, sizeof(job->period));
+	clari_request_subject(request, job->subject);
+	job->endpoint = request->endpoint;
 	memcpy(job->forecast, request->forecast, sizeof(job->forecast));
 	job->types = request->types;
 	job->allow_truncated = transport->allow_truncated;
@@ -1077,7 +1093,7 @@ clari_job_begin(ClariJob *job, const ClariRequest *request, const ClariTransport
 	job->max_poll_interval = transport->max_poll_interval;
 	job->started_at = now;
 	job->jitter = jitter != 0 ? jitter : 1; /* xorshift never leaves 0 */
-	enter(job, CLARI_JOB_NEW, now);
+	enter(job, clari_job_is_read(job) ? CLARI_JOB_READY : CLARI_JOB_NEW, now);
 }
 
 void

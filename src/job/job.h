@@ -1,6 +1,7 @@
 /*
  * job.h
- *		One export at Clari as a pure state machine: list, POST, poll, download.
+ *		One export at Clari as a pure state machine: list, POST, poll, download; or
+ *		what takes no job: a download alone.
  *
  * (state, event, now) → (state, action).  No clock, no HTTP, no JSON: the
  * worker carries the actions out and tells what came of them.
@@ -113,7 +114,8 @@ typedef struct ClariJob
 	ClariJobState state;
 
 	/* what is asked for */
-	char period[CLARI_PERIOD_TEXT_SIZE]; /* for messages; empty: the current quarter */
+	char subject[CLARI_SUBJECT_SIZE]; /* for messages: "the export of period 2026_Q1" */
+	ClariEndpoint endpoint;
 	char forecast[CLARI_NAME_SIZE];
 	uint32_t types; /* bits of ClariExportType */
 	bool allow_truncated;
@@ -169,10 +171,18 @@ typedef struct ClariJob
 	ClariError cancelled;  /* what error becomes, once the POST under way is answered; NONE: not cancelled */
 } ClariJob;
 
+/* Is it one GET, which begins in READY, so that there is no job at Clari? */
+static inline bool
+clari_job_is_read(const ClariJob *job)
+{
+	return job->endpoint != CLARI_ENDPOINT_EXPORT;
+}
+
 /*
  * A job for the request, not begun.  now in ms of the caller's clock, as
  * everywhere here.  Then, before the first event, the caller may set adoptable,
- * and may call one of the two below.
+ * and may call one of the two below; unless the request's endpoint makes no job
+ * (clari_job_is_read()), which is downloaded at once.
  */
 extern void clari_job_begin(ClariJob *job, const ClariRequest *request, const ClariTransport *transport,
 							uint32_t jitter, int64_t now);

@@ -45,6 +45,7 @@ typedef struct Match
 
 struct ClariDocument
 {
+	ClariEndpoint endpoint;
 	ClariItemSink sink;
 	void *arg;
 	ClariFraming framing;
@@ -60,10 +61,10 @@ struct ClariDocument
 	bool is_of_cells;                   /* a list of lines has their cells one behind the other */
 	uint64_t bytes;
 	json_tokener *tokener;
-	json_object *keys; /* of the document's object so far: a set */
-	int list;          /* the list being read, or CLARI_NO_LIST */
-	bool has_entries;
-	uint64_t entries;
+	json_object *keys;             /* of the document's object so far: a set */
+	int list;                      /* the list being read, or CLARI_NO_LIST */
+	bool has_needed;               /* the list that it must have */
+	uint64_t entries;              /* items of the list that it must have */
 	unsigned char head[HEAD_SIZE]; /* the file's first bytes, as many as have come */
 	size_t head_length;            /* how many these are */
 	bool is_foreign;               /* it does not begin as it should, and fails when its head is there */
@@ -77,7 +78,34 @@ struct ClariDocument
 	ClariError error;
 };
 
+/* The list that a document of the endpoint must have. */
+static ClariList
+needed_list(ClariEndpoint endpoint)
+{
+	switch (endpoint)
+	{
+		case CLARI_ENDPOINT_LIMITS:
+			return CLARI_LIMITS;
+		case CLARI_ENDPOINT_JOBS:
+			return CLARI_JOBS;
+		default:
+			return CLARI_ENTRIES;
+	}
+}
+
 /* ------- errors of the document ------- */
+
+/* Gives the error to whoever pushes bytes.  What is not of a file is not called one. */
+static void
+give_error(const ClariDocument *document, ClariError *error)
+{
+	static const char file[] = "the export file";
+
+	*error = document->error;
+	if (document->endpoint != CLARI_ENDPOINT_EXPORT && strncmp(error->message, file, sizeof(file) - 1) == 0)
+		snprintf(error->message, sizeof(error->message), "Clari's answer%s",
+				 document->error.message + sizeof(file) - 1);
+}
 
 /* "item 3 of list …, byte 17", as far as it is known, for a detail's end. */
 static void
@@ -639,7 +667,7 @@ set_double(ClariDocument *document, const ClariAttribute *attribute, const char 
 	if (attribute->type == CLARI_TIMESTAMP && is_integer)
 		return fail_item(document, "the export file holds a time that is out of range",
 						 "Attribute \"%s\" is an integer of more than 18 digits", key);
-	if (attribute->type != CLARI_NUMERIC && !is_integer)
+	if (attribute->type == CLARI_INTEGER || (attribute->type != CLARI_NUMERIC && !is_integer))
 		return set_other(document, attribute, key, object, value);
 	value->kind = attribute->type == CLARI_TEXT ? CLARI_VALUE_STRING : CLARI_VALUE_NUMBER;
 	value->data = text;
@@ -680,9 +708,14 @@ read_value(ClariDocument *document, const ClariAttribute *attribute, const char 
 			value->kind = CLARI_VALUE_BOOL;
 			value->boolean = json_object_get_boolean(object);
 			return true;
+		case json_type_array:
+			if (type != CLARI_INTEGER)
+				break;
+			set_integer(value, space, (int64_t) json_object_array_length(object));
+			return true;
 		case json_type_int:
 		case json_type_double:
-			if (type != CLARI_NUMERIC && type != CLARI_TEXT && type != CLARI_TIMESTAMP)
+			if (type == CLARI_BOOL || type == CLARI_DATE)
 				break;
 			return set_number(document, attribute, key, object, value, space);
 		default:
@@ -896,6 +929,18 @@ take_row(ClariDocument *document, json_object *item)
 	return clari_lines_take(document->lines, &document->error) || fail_line(document, document->framing.begun);
 }
 
+/* A job may be wrapped, as {"job": {…}}. */
+static json_object *
+unwrapped(const ClariDocument *document, json_object *item)
+{
+	json_object *job;
+
+	if (document->list == CLARI_JOBS && json_object_object_get_ex(item, "job", &job) &&
+		json_object_is_type(job, json_type_object))
+		return job;
+	return item;
+}
+
 static bool
 take_item(ClariDocument *document, json_object *item)
 {
@@ -906,9 +951,11 @@ take_item(ClariDocument *document, json_object *item)
 
 	if (members != framing->members)
 		return fail_item(document, "the export file gives a key twice", "A duplicate key");
-	if (framing->is_array)
+	if (framing->is_array && document->list != CLARI_JOBS)
 		return take_row(document, item);
-	if (!set_values(document, item))
+	if (!json_object_is_type(item, json_type_object))
+		return fail_item(document, "the export file is not valid JSON", "An item that is not an object");
+	if (!set_values(document, unwrapped(document, item)))
 		return false;
 	if (!document->sink(document->arg, (ClariList) document->list, document->values, &document->error))
 	{
@@ -920,7 +967,7 @@ take_item(ClariDocument *document, json_object *item)
 			clari_error_detail(&document->error, "It is %s.", place);
 		return false;
 	}
-	document->entries += document->list == CLARI_ENTRIES;
+	document->entries += document->list == (int) needed_list(document->endpoint);
 	return true;
 }
 
@@ -935,10 +982,26 @@ take_element(ClariDocument *document)
 	return taken;
 }
 
+/* The list that the top-level member is, or CLARI_NO_LIST. */
+static int
+list_of_key(const ClariDocument *document, const char *key)
+{
+	int needed = (int) needed_list(document->endpoint);
+	bool of_file = needed < CLARI_FILE_LISTS;
+	int first = of_file ? 0 : needed;
+	int end = of_file ? CLARI_FILE_LISTS : needed + 1;
+
+	for (int list = first; list < end; list++)
+		if (strcmp(clari_lists[list].key, key) == 0)
+			return list;
+	return CLARI_NO_LIST;
+}
+
 /* Remembers the top-level key and tells the framing whether a list follows. */
 static bool
 take_key(ClariDocument *document)
 {
+	int needed = (int) needed_list(document->endpoint);
 	json_object *object = parse_text(document);
 	const char *key;
 	bool known;
@@ -946,13 +1009,13 @@ take_key(ClariDocument *document)
 	if (object == NULL)
 		return false;
 	key = json_object_get_string(object);
-	document->list = CLARI_NO_LIST;
-	for (int i = 0; i < CLARI_LIST_COUNT; i++)
-		if (strcmp(clari_lists[i].key, key) == 0)
-			document->list = i;
-	document->has_entries |= document->list == CLARI_ENTRIES;
+	document->list = list_of_key(document, key);
+	document->has_needed |= document->list == needed;
 	/* A file whose entries are null is not one without entries: else money could vanish. */
-	clari_framing_expect(&document->framing, document->list != CLARI_NO_LIST, document->list == CLARI_ENTRIES);
+	if (document->list == CLARI_LIMITS)
+		clari_framing_expect_item(&document->framing);
+	else
+		clari_framing_expect(&document->framing, document->list != CLARI_NO_LIST, document->list == needed);
 
 	known = json_object_object_get_ex(document->keys, key, NULL);
 	if (known)
@@ -966,17 +1029,20 @@ take_key(ClariDocument *document)
 }
 
 ClariDocument *
-clari_document_open(ClariItemSink sink, void *arg)
+clari_document_open(ClariEndpoint endpoint, ClariItemSink sink, void *arg)
 {
 	ClariDocument *document = calloc(1, sizeof(*document));
 
 	if (document == NULL)
 		return NULL;
+	document->endpoint = endpoint;
 	document->sink = sink;
 	document->arg = arg;
-	document->list = CLARI_NO_LIST;
 	clari_framing_open(&document->framing);
 	clari_csv_open(&document->csv);
+	/* A file may be a list of lines, and the list of jobs is one, without a key; others have that as a member. */
+	document->framing.may_be_array = endpoint != CLARI_ENDPOINT_LIMITS;
+	document->list = endpoint == CLARI_ENDPOINT_JOBS ? (int) CLARI_JOBS : CLARI_NO_LIST;
 	document->tokener = json_tokener_new_ex(CLARI_ELEMENT_DEPTH + 2);
 	document->keys = json_object_new_object();
 	if (document->tokener == NULL || document->keys == NULL)
@@ -1182,7 +1248,7 @@ clari_document_push(ClariDocument *document, const char *bytes, size_t length, C
 			take_foreign(document, bytes + more, length - more);
 	}
 	if (document->failed && error != NULL)
-		*error = document->error;
+		give_error(document, error);
 	return !document->failed;
 }
 
@@ -1216,18 +1282,18 @@ clari_document_finish(ClariDocument *document, ClariError *error)
 		clari_error_set(&document->error, CLARI_ERROR_DATA, "the export file ends too early");
 		clari_error_detail(&document->error, "It ends %s.", place);
 	}
-	else if (!document->failed && document->framing.is_array)
+	else if (!document->failed && document->framing.is_array && document->endpoint != CLARI_ENDPOINT_JOBS)
 		fail_foreign(document); /* an empty list does not tell what it is a list of */
-	else if (!document->failed && !document->has_entries)
+	else if (!document->failed && !document->has_needed && !document->framing.is_array)
 	{
 		document->failed = true;
 		clari_error_set(&document->error, CLARI_ERROR_DATA, "the export file has no list \"%s\"",
-						clari_lists[CLARI_ENTRIES].key);
+						clari_lists[needed_list(document->endpoint)].key);
 		clari_error_detail(&document->error, "It is a JSON object of %llu bytes.",
 						   (unsigned long long) clari_document_bytes(document));
 	}
 	if (document->failed && error != NULL)
-		*error = document->error;
+		give_error(document, error);
 	return !document->failed;
 }
 

@@ -378,8 +378,10 @@ close_level(ClariFraming *framing, const char *byte, ClariFrame *frame)
 		return broken(framing, byte, "A missing comma or closing bracket");
 	framing->depth--;
 	framing->state = framing->depth == (framing->is_array ? 1 : 0) ? AT_END : AFTER_VALUE;
-	if (framing->gathering && framing->depth == 2)
-		*frame = CLARI_FRAME_ELEMENT;
+	if (!framing->gathering || framing->depth > 2)
+		return byte + 1;
+	*frame = CLARI_FRAME_ELEMENT;
+	framing->depth -= framing->is_item;
 	return byte + 1;
 }
 
@@ -391,9 +393,22 @@ begin_literal(ClariFraming *framing, const char *byte, const char *rest)
 	return byte + 1;
 }
 
+/* An item in place of a list is read as if the list were around it. */
+static const char *
+begin_item(ClariFraming *framing, const char *byte)
+{
+	if (*byte != '{')
+		return broken(framing, byte, "A value that is not an object");
+	framing->elements = 0;
+	framing->closing[framing->depth++] = '\0';
+	return open_level(framing, byte);
+}
+
 static const char *
 begin_value(ClariFraming *framing, const char *byte)
 {
+	if (framing->is_item && framing->depth == 1)
+		return begin_item(framing, byte);
 	if (framing->is_list && framing->depth == 1 && *byte != '[' && (*byte != 'n' || framing->is_needed))
 		return broken(framing, byte, "A list that is not an array");
 	if (framing->is_list && framing->depth == 2 && *byte != '{' && !(framing->is_array && *byte == '"'))
@@ -438,7 +453,7 @@ begin_key(ClariFraming *framing, const char *byte)
 	framing->state = IN_STRING;
 	if (framing->depth == 1)
 	{
-		framing->is_list = false;
+		framing->is_list = framing->is_item = false;
 		begin_gathering(framing, byte, CLARI_KEY_LIMIT);
 	}
 	return byte + 1;
@@ -463,7 +478,7 @@ begin_document(ClariFraming *framing, const char *byte)
 		framing->bom++;
 		return byte + 1;
 	}
-	if (*byte == '[' && framing->bom % 3 == 0)
+	if (framing->may_be_array && *byte == '[' && framing->bom % 3 == 0)
 		return begin_array(framing, byte);
 	if (*byte != '{' || framing->bom % 3 != 0)
 		return broken(framing, byte, "A document that is not an object");
@@ -584,6 +599,12 @@ clari_framing_expect(ClariFraming *framing, bool is_list, bool is_needed)
 {
 	framing->is_list = is_list;
 	framing->is_needed = is_needed;
+}
+
+void
+clari_framing_expect_item(ClariFraming *framing)
+{
+	framing->is_list = framing->is_item = true;
 }
 
 bool

@@ -31,15 +31,17 @@ typedef enum ClariFrame
 	CLARI_FRAME_NO_MEMORY
 } ClariFrame;
 
-/* Set up and read by the functions below; document.c reads the fields marked so. */
+/* Set up and read by the functions below; document.c reads, or sets, the fields marked so. */
 typedef struct ClariFraming
 {
 	/* the grammar: what may come next */
 	uint8_t state;
 	uint8_t number;                       /* the state within a number's grammar */
 	bool in_key;                          /* the string being read is a key */
-	bool is_array;                        /* the document is not an object, but a list (read) */
+	bool may_be_array;                    /* the document may be a list in place of an object (set) */
+	bool is_array;                        /* it is one (read) */
 	bool is_list;                         /* the top-level member being read is a list (read) */
+	bool is_item;                         /* that list is not an array, but its one item itself */
 	bool is_needed;                       /* the list must not be null */
 	int depth;                            /* how many objects and arrays are open */
 	char closing[CLARI_MEMBER_DEPTH + 2]; /* the bracket that closes each of them */
@@ -93,6 +95,9 @@ extern ClariFrame clari_framing_next(ClariFraming *framing);
 
 /* Says of the key just read whether its value must be a list of objects; one that is not needed may be null. */
 extern void clari_framing_expect(ClariFraming *framing, bool is_list, bool is_needed);
+
+/* Says of the key just read that its value must be an object: it is handed out as if it were the one item of a list. */
+extern void clari_framing_expect_item(ClariFraming *framing);
 
 /* Is the document's object, or list, closed? */
 extern bool clari_framing_complete(const ClariFraming *framing);

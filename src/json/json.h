@@ -1,7 +1,7 @@
 /*
  * json.h
- *		JSON and CSV: the export file, pushed in as bytes; Clari's small replies;
- *		the bodies we send.  The only room that knows json-c.
+ *		JSON and CSV: the export file, and other bodies that become rows, pushed in as
+ *		bytes; Clari's small replies; the bodies we send.  The only room that knows json-c.
  *
  * Pure: malloc only, no clock, no HTTP, no PostgreSQL.  json-c is lenient where
  * money must not be, so the framing refuses what it lets through: NaN and
@@ -24,10 +24,11 @@
  * Takes one item of a list: values has clari_lists[list].nattributes elements,
  * by attribute position, each NULL or of the kind that the attribute's type
  * asks for: TEXT and DATE a STRING, NUMERIC a NUMBER, BOOL a BOOL, TIMESTAMP a
- * NUMBER that is an integer of at most 18 digits.  What came as another type
+ * NUMBER that is an integer of at most 18 digits, and so INTEGER, which an array
+ * is as well: by how many elements it has.  What came as another type
  * than that is an error for ids and NUMERICs, which the rows are made of; a TEXT
  * is then the value's JSON: compact, nothing escaped that need not be, numbers
- * as they were written; and a BOOL, DATE or TIMESTAMP is UNEXPECTED.  An id may
+ * as they were written; and a BOOL, DATE, TIMESTAMP or INTEGER is UNEXPECTED.  An id may
  * be an integer too.  An attribute that comes under its key and its alias has
  * the same value under both, or one is null.  An entry of a file of lines is of
  * list CLARI_LINES, and values has CLARI_LINE_COUNT elements: keys STRINGs, days
@@ -42,10 +43,13 @@ typedef struct ClariDocument ClariDocument;
 #define CLARI_MAX_ELEMENT_SIZE (1024 * 1024)
 
 /*
- * A document that is about to arrive.  NULL when memory is out.  Belongs to the
- * caller until clari_document_close().
+ * A document that is about to arrive, from the endpoint: an export file; the
+ * limits, whose member "jobs" is the one item of CLARI_LIMITS; or the jobs, a list
+ * of CLARI_JOBS, as the document itself or its member "jobs", each flat or under
+ * "job".  NULL when memory is out.  Belongs to the caller until
+ * clari_document_close().
  */
-extern ClariDocument *clari_document_open(ClariItemSink sink, void *arg);
+extern ClariDocument *clari_document_open(ClariEndpoint endpoint, ClariItemSink sink, void *arg);
 
 /*
  * Pushes the next bytes, cut anywhere; calls the sink for each item that they
@@ -67,11 +71,12 @@ extern void clari_document_may_be_cut(ClariDocument *document, bool is_enough);
 
 /*
  * Says that all bytes were pushed.  False if the document is not complete, or had no
- * list "entries" where it is an object.  A document is what it begins as: an object, a
- * list of lines, or CSV.
+ * list "entries" (or "jobs") where it is an object.  A document is what it begins as: an
+ * object, a list of lines (or jobs), or CSV.
  */
 extern bool clari_document_finish(ClariDocument *document, ClariError *error);
 
+/* How many items have come of its entries, or of the one list that it has. */
 extern uint64_t clari_document_entries(const ClariDocument *document);
 extern uint64_t clari_document_bytes(const ClariDocument *document);
 extern void clari_document_close(ClariDocument *document);

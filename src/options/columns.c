@@ -81,6 +81,8 @@ clari_columns_type(ClariType type)
 			return DATEOID;
 		case CLARI_TIMESTAMP:
 			return TIMESTAMPTZOID;
+		case CLARI_INTEGER:
+			return INT8OID;
 	}
 	elog(ERROR, "unrecognized stored type: %d", (int) type);
 }

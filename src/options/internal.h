@@ -16,7 +16,9 @@
 #define CLARI_AT_MAPPING (1 << 1)
 #define CLARI_AT_TABLE (1 << 2)
 #define CLARI_AT_COLUMN (1 << 3)
-#define CLARI_AT_IMPORT (1 << 4) /* OPTIONS of IMPORT FOREIGN SCHEMA */
+#define CLARI_AT_IMPORT (1 << 4)         /* OPTIONS of IMPORT FOREIGN SCHEMA */
+#define CLARI_AT_ACCOUNT (1 << 5)        /* a foreign table of what the account has, instead of CLARI_AT_TABLE */
+#define CLARI_AT_ACCOUNT_IMPORT (1 << 6) /* IMPORT of these, instead of CLARI_AT_IMPORT */
 
 /* Who may set an option. */
 typedef enum ClariPrivilege
@@ -60,6 +62,7 @@ extern ClariSetOption clari_option_set_base_url; /* char[option->max] */
 extern ClariSetOption clari_option_set_bool;     /* bool */
 extern ClariSetOption clari_option_set_currency; /* char[4] */
 extern ClariSetOption clari_option_set_duration; /* int64, microseconds */
+extern ClariSetOption clari_option_set_endpoint; /* ClariEndpoint */
 extern ClariSetOption clari_option_set_format;   /* ClariFormat */
 extern ClariSetOption clari_option_set_int;      /* int32, in option->unit */
 extern ClariSetOption clari_option_set_key;      /* nothing, only checks */

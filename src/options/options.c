@@ -39,6 +39,10 @@
 #define ALL_TYPES "forecast,quota,forecast_updated,adjustment,crm_total,crm_closed"
 #define AT_SERVER_OR_TABLE (CLARI_AT_SERVER | CLARI_AT_TABLE | CLARI_AT_IMPORT)
 #define AT_TABLES (CLARI_AT_TABLE | CLARI_AT_IMPORT)
+#define AT_ACCOUNTS (CLARI_AT_ACCOUNT | CLARI_AT_ACCOUNT_IMPORT)
+
+/* What stands for a missing "cache_ttl" where the table shows what the account has. */
+#define ACCOUNT_TTL "10s"
 
 /* clang-format off */
 static const ClariOption option_table[] = {
@@ -55,12 +59,12 @@ static const ClariOption option_table[] = {
 	{"ca_file", CLARI_AT_SERVER, clari_option_set_path, .offset = FIELD(transport.ca_file), .max = CLARI_PATH_SIZE, .privilege = CLARI_FOR_FILE_READERS},
 	{"proxy", CLARI_AT_SERVER, clari_option_set_proxy, .offset = FIELD(transport.proxy), .max = CLARI_URL_SIZE, .privilege = CLARI_FOR_SUPERUSERS},
 
-	{"cache_ttl", AT_SERVER_OR_TABLE, clari_option_set_duration, .offset = FIELD(cache_ttl), .preset = "4h", .unit = GUC_UNIT_S, .min = 0, .max = INT_MAX},
+	{"cache_ttl", AT_SERVER_OR_TABLE | AT_ACCOUNTS, clari_option_set_duration, .offset = FIELD(cache_ttl), .preset = "4h", .unit = GUC_UNIT_S, .min = 0, .max = INT_MAX},
 	{"closed_period_ttl", AT_SERVER_OR_TABLE, clari_option_set_duration, .offset = FIELD(closed_period_ttl), .preset = "1d", .unit = GUC_UNIT_S, .min = 0, .max = INT_MAX},
-	{"stale_while_revalidate", AT_SERVER_OR_TABLE, clari_option_set_duration, .offset = FIELD(stale_while_revalidate), .preset = "0", .unit = GUC_UNIT_S, .min = 0, .max = INT_MAX},
-	{"stale_if_error", AT_SERVER_OR_TABLE, clari_option_set_duration, .offset = FIELD(stale_if_error), .preset = "0", .unit = GUC_UNIT_S, .min = 0, .max = INT_MAX},
+	{"stale_while_revalidate", AT_SERVER_OR_TABLE | AT_ACCOUNTS, clari_option_set_duration, .offset = FIELD(stale_while_revalidate), .preset = "0", .unit = GUC_UNIT_S, .min = 0, .max = INT_MAX},
+	{"stale_if_error", AT_SERVER_OR_TABLE | AT_ACCOUNTS, clari_option_set_duration, .offset = FIELD(stale_if_error), .preset = "0", .unit = GUC_UNIT_S, .min = 0, .max = INT_MAX},
 
-	{"object", CLARI_AT_TABLE, clari_option_set_object, .offset = FIELD(object), .preset = "forecasts"},
+	{"object", CLARI_AT_TABLE | CLARI_AT_ACCOUNT, clari_option_set_object, .offset = FIELD(object), .preset = "forecasts"},
 	{"forecast", CLARI_AT_TABLE, clari_option_set_text, .offset = FIELD(request.forecast), .max = CLARI_NAME_SIZE},
 	{"periods", AT_TABLES, clari_option_set_periods, .offset = FIELD(extent), .preset = "current"},
 	{"types", AT_TABLES, clari_option_set_types, .offset = FIELD(request.types), .preset = ALL_TYPES},
@@ -68,6 +72,7 @@ static const ClariOption option_table[] = {
 	{"scope_id", AT_TABLES, clari_option_set_text, .offset = FIELD(request.scope_id), .max = CLARI_NAME_SIZE},
 	{"include_historical", AT_TABLES, clari_option_set_bool, .offset = FIELD(request.include_historical), .preset = "false"},
 	{"format", AT_TABLES, clari_option_set_format, .offset = FIELD(request.format), .preset = "json"},
+	{"endpoint", AT_TABLES, clari_option_set_endpoint, .offset = FIELD(request.endpoint), .preset = "export"},
 	{"schedule", AT_TABLES, clari_option_set_schedule, .offset = FIELD(transport.schedule), .preset = "NONE"},
 	{"forecast_name", AT_TABLES, clari_option_set_string, .offset = FIELD(forecast_name), .max = CLARI_NAME_SIZE},
 	{"forecast_field", AT_TABLES, clari_option_set_string, .offset = FIELD(forecast_field), .max = CLARI_NAME_SIZE},
@@ -75,7 +80,7 @@ static const ClariOption option_table[] = {
 	{"allow_truncated", AT_TABLES, clari_option_set_bool, .offset = FIELD(transport.allow_truncated), .preset = "false"},
 
 	/* Behind it there must be room for the longest of clari_object_names. */
-	{"table_prefix", CLARI_AT_IMPORT, clari_option_set_prefix, .max = NAMEDATALEN - 12},
+	{"table_prefix", CLARI_AT_IMPORT | CLARI_AT_ACCOUNT_IMPORT, clari_option_set_prefix, .max = NAMEDATALEN - 12},
 	{"key", CLARI_AT_COLUMN, clari_option_set_key, .offset = 0},
 	{"api_key", CLARI_AT_MAPPING, clari_option_set_secret, .offset = FIELD(transport.api_key), .max = CLARI_API_KEY_SIZE, .secret = true},
 	{"api_key_file", CLARI_AT_MAPPING, clari_option_set_path, .max = CLARI_PATH_SIZE, .privilege = CLARI_FOR_FILE_READERS},
@@ -119,6 +124,18 @@ find_text(List *options, const char *name)
 	return NULL;
 }
 
+/* Does a table with these options show what the account has?  An object that there is not is refused elsewhere. */
+static bool
+is_of_account(List *options)
+{
+	const char *text = find_text(options, "object");
+
+	for (int object = 0; text != NULL && object < CLARI_OBJECT_COUNT; object++)
+		if (strcmp(text, clari_object_names[object]) == 0)
+			return clari_object_is_of_account(object);
+	return false;
+}
+
 /* Is it our wrapper, whatever its name?  Its handler's symbol tells; to ask the handler would load its library. */
 static bool
 is_clari_wrapper(Oid fdwid)
@@ -156,6 +173,7 @@ __attribute__((noreturn)) static void
 refuse_name(const char *name, int place)
 {
 	int known = find_option(name);
+	bool of_forecasts = known >= 0 && (place & AT_ACCOUNTS) != 0 && (option_table[known].places & CLARI_AT_TABLE) != 0;
 	StringInfoData valid;
 
 	initStringInfo(&valid);
@@ -163,7 +181,9 @@ refuse_name(const char *name, int place)
 		if (option_table[i].places & place)
 			appendStringInfo(&valid, "%s%s", valid.len > 0 ? ", " : "", option_table[i].name);
 	ereport(ERROR, (errcode(ERRCODE_FDW_INVALID_OPTION_NAME), errmsg("invalid option \"%s\"", name),
-					known >= 0 ? errdetail("It is an option of %s.", places_text(option_table[known].places)) : 0,
+					of_forecasts ? errdetail("It is an option of foreign tables that show a forecast.")
+					: known >= 0 ? errdetail("It is an option of %s.", places_text(option_table[known].places))
+								 : 0,
 					valid.len > 0 ? errhint("Valid options in this context are: %s", valid.data)
 								  : errhint("There are no valid options in this context.")));
 }
@@ -231,6 +251,21 @@ clari_options_store(const char *name, const char *text, void *target)
 	option->set(option, text, target);
 }
 
+/* The Forecast API has the latest week alone. */
+static void
+check_weeks(const char *endpoint_text, const char *historical_text)
+{
+	ClariEndpoint endpoint = CLARI_ENDPOINT_EXPORT;
+	bool historical = false;
+
+	clari_options_store("endpoint", endpoint_text, &endpoint);
+	clari_options_store("include_historical", historical_text, &historical);
+	if (endpoint == CLARI_ENDPOINT_FORECAST && historical)
+		ereport(ERROR, (errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
+						errmsg("option \"endpoint\" 'forecast' and \"include_historical\" exclude each other"),
+						errdetail("Clari's Forecast API has the latest week alone.")));
+}
+
 /* Checks what depends on two options of the same object. */
 static void
 check_together(const OptionTexts *texts)
@@ -242,6 +277,8 @@ check_together(const OptionTexts *texts)
 	if (url != NULL && !clari_url_is_safe(url) && (allow_http == NULL || !parse_bool(allow_http, &allowed) || !allowed))
 		clari_option_refuse(&option_table[find_option("base_url")], url, "plain http for loopback hosts only",
 							"Use https, or have a superuser set the option \"allow_http\".");
+	if (text_of(texts, "endpoint") != NULL && text_of(texts, "include_historical") != NULL)
+		check_weeks(text_of(texts, "endpoint"), text_of(texts, "include_historical"));
 	if (text_of(texts, "api_key") != NULL && text_of(texts, "api_key_file") != NULL)
 		ereport(ERROR, (errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
 						errmsg("options \"api_key\" and \"api_key_file\" exclude each other")));
@@ -334,13 +371,40 @@ clari_options_validate(List *options, Oid catalog)
 	else if (catalog == UserMappingRelationId)
 		place = CLARI_AT_MAPPING;
 	else if (catalog == ForeignTableRelationId)
-		place = CLARI_AT_TABLE;
+		place = is_of_account(options) ? CLARI_AT_ACCOUNT : CLARI_AT_TABLE;
 	else if (catalog == AttributeRelationId)
 		place = CLARI_AT_COLUMN;
 	validate(options, place);
 }
 
 /* ---- The merge --------------------------------------------------------- */
+
+/* Makes the options those of an object of the account: nothing else of the request matters for it. */
+static void
+describe_account(ClariOptions *options, ClariObject object)
+{
+	ClariRequest *request = &options->request;
+	ClariRequest asked = {.endpoint = object == CLARI_OBJECT_LIMITS ? CLARI_ENDPOINT_LIMITS : CLARI_ENDPOINT_JOBS};
+
+	memcpy(asked.base_url, request->base_url, sizeof(asked.base_url));
+	memcpy(asked.api_key_hmac, request->api_key_hmac, sizeof(asked.api_key_hmac));
+	snprintf(asked.forecast, sizeof(asked.forecast), "%s.%s", CLARI_ACCOUNT_SCHEMA, clari_object_names[object]);
+	*request = asked;
+	options->object = object;
+	options->extent.nranges = 0;
+}
+
+ClariOptions *
+clari_options_of_account(const ClariOptions *options, ClariObject object)
+{
+	ClariOptions *result = palloc(sizeof(ClariOptions));
+
+	*result = *options;
+	describe_account(result, object);
+	clari_options_store("cache_ttl", ACCOUNT_TTL, &result->cache_ttl);
+	result->stale_while_revalidate = result->stale_if_error = 0;
+	return result;
+}
 
 /* Fills in everything but relid and serverid; texts gets the presets. */
 static void
@@ -361,6 +425,8 @@ merge(ClariOptions *result, OptionTexts *texts)
 	/* The validator may have been away (ALTER … NO VALIDATOR), and the key is at stake: checked again. */
 	check_together(texts);
 	result->periods = pstrdup(text_of(texts, "periods"));
+	if (clari_object_is_of_account(result->object))
+		describe_account(result, result->object);
 	if (result->forecast_name == NULL)
 		result->forecast_name = pstrdup(result->request.forecast);
 
@@ -372,6 +438,17 @@ merge(ClariOptions *result, OptionTexts *texts)
 		else
 			transport->max_poll_interval = transport->poll_interval;
 	}
+}
+
+/* Collects the options of a table of the account.  How old exports may be, which is what a server's options say, is not for it. */
+static void
+collect_of_account(OptionTexts *texts, List *options, int place)
+{
+	for (int i = 0; i < (int) lengthof(option_table); i++)
+		if (option_table[i].places & AT_ACCOUNTS)
+			texts->text[i] = NULL;
+	texts->text[find_option("cache_ttl")] = ACCOUNT_TTL;
+	collect(texts, options, place);
 }
 
 ClariOptions *
@@ -394,8 +471,11 @@ clari_options_get(Oid relid)
 						errdetail("Its server \"%s\" belongs to another foreign-data wrapper.", server->servername)));
 
 	collect(&texts, server->options, CLARI_AT_SERVER);
-	collect(&texts, table->options, CLARI_AT_TABLE); /* the table wins */
-	if (text_of(&texts, "forecast") == NULL)
+	if (is_of_account(table->options))
+		collect_of_account(&texts, table->options, CLARI_AT_ACCOUNT);
+	else
+		collect(&texts, table->options, CLARI_AT_TABLE); /* the table wins */
+	if (!is_of_account(table->options) && text_of(&texts, "forecast") == NULL)
 		ereport(ERROR, (errcode(ERRCODE_FDW_OPTION_NAME_NOT_FOUND),
 						errmsg("foreign table \"%s\" lacks the option \"forecast\"", name),
 						errhint("ALTER FOREIGN TABLE %s OPTIONS (ADD forecast '...');",
@@ -408,8 +488,9 @@ clari_options_get(Oid relid)
 }
 
 void
-clari_options_check_import(Oid serverid, List *table_options)
+clari_options_check_import(Oid serverid, bool of_account, List *table_options)
 {
+	int place = of_account ? CLARI_AT_ACCOUNT_IMPORT : CLARI_AT_IMPORT;
 	OptionTexts texts = {0};
 	ClariOptions merged = {0};
 	List *seen = NIL;
@@ -419,7 +500,7 @@ clari_options_check_import(Oid serverid, List *table_options)
 	{
 		DefElem *given = lfirst_node(DefElem, cell);
 
-		if (strcmp(given->defname, "object") == 0 || strcmp(given->defname, "forecast") == 0)
+		if (strcmp(given->defname, "object") == 0 || (strcmp(given->defname, "forecast") == 0 && !of_account))
 			ereport(ERROR,
 					(errcode(ERRCODE_FDW_INVALID_OPTION_NAME),
 					 errmsg("option \"%s\" cannot be given to IMPORT FOREIGN SCHEMA", given->defname),
@@ -430,9 +511,12 @@ clari_options_check_import(Oid serverid, List *table_options)
 							errmsg("option \"%s\" provided more than once", given->defname)));
 		seen = lappend(seen, makeString(given->defname));
 	}
-	validate(table_options, CLARI_AT_IMPORT);
+	validate(table_options, place);
 	collect(&texts, GetForeignServer(serverid)->options, CLARI_AT_SERVER);
-	collect(&texts, table_options, CLARI_AT_IMPORT);
+	if (of_account)
+		collect_of_account(&texts, table_options, place);
+	else
+		collect(&texts, table_options, place);
 	merge(&merged, &texts);
 }
 

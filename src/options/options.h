@@ -22,7 +22,7 @@ typedef struct ClariOptions
 	Oid relid;
 	Oid serverid;
 	ClariObject object;
-	ClariExtent extent;
+	ClariExtent extent;   /* without ranges: the object has no periods */
 	char *periods;        /* the extent's text */
 	bool has_periods;     /* the table has that option; else the text is the default */
 	char *forecast_name;  /* what the column of that name shows, UTF-8: the forecast's id, if nothing else */
@@ -52,8 +52,14 @@ extern void clari_options_validate(List *options, Oid catalog);
  */
 extern ClariOptions *clari_options_get(Oid relid);
 
-/* Checks the options that IMPORT would give a table of this server.  Raises what clari_options_get() raises. */
-extern void clari_options_check_import(Oid serverid, List *table_options);
+/* The options of another table, without column, that shows an object of the account; palloc'd in the current context. */
+extern ClariOptions *clari_options_of_account(const ClariOptions *options, ClariObject object);
+
+/*
+ * Checks the options that IMPORT would give a table of this server, of a forecast or
+ * of the account.  Raises what clari_options_get() raises.
+ */
+extern void clari_options_check_import(Oid serverid, bool of_account, List *table_options);
 
 /*
  * Fills in the API key of userid's mapping (transport.api_key and

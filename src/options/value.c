@@ -196,7 +196,19 @@ clari_option_set_object(const ClariOption *option, const char *text, void *targe
 				*(ClariObject *) target = object;
 			return;
 		}
-	clari_option_refuse(option, text, "one of forecasts, entries, users, fields, time_periods, time_frames", NULL);
+	clari_option_refuse(option, text,
+						"one of forecasts, entries, users, fields, time_periods, time_frames, limits, jobs", NULL);
+}
+
+void
+clari_option_set_endpoint(const ClariOption *option, const char *text, void *target)
+{
+	bool is_forecast = strcmp(text, "forecast") == 0;
+
+	if (!is_forecast && strcmp(text, "export") != 0)
+		clari_option_refuse(option, text, "one of export, forecast", NULL);
+	if (target != NULL)
+		*(ClariEndpoint *) target = is_forecast ? CLARI_ENDPOINT_FORECAST : CLARI_ENDPOINT_EXPORT;
 }
 
 void

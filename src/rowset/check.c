@@ -93,8 +93,10 @@ check_meta(const ClariRowsetMeta *meta, ClariError *error)
 		!has_end(meta->requested, sizeof(meta->requested)) || !has_end(meta->job_id, sizeof(meta->job_id)) ||
 		!has_end(meta->answered, sizeof(meta->answered)))
 		return corrupt(error, "A text of the trailer has no end.");
-	if ((meta->flags & ~(uint32_t) ALL_FLAGS) != 0 || meta->unused != 0)
+	if ((meta->flags & ~(uint32_t) ALL_FLAGS) != 0)
 		return corrupt(error, "The trailer has unknown flags.");
+	if (meta->endpoint > CLARI_ENDPOINT_JOBS)
+		return corrupt(error, "The trailer is of an unknown endpoint.");
 	return true;
 }
 
@@ -283,6 +285,9 @@ check_fixed(const ClariChunk *chunk, ClariType type)
 {
 	int64_t min = type == CLARI_BOOL ? 0 : type == CLARI_DATE ? MIN_DATE : MIN_TIME;
 	int64_t end = type == CLARI_BOOL ? 2 : type == CLARI_DATE ? END_DATE : END_TIME;
+
+	if (type == CLARI_INTEGER)
+		return true;
 
 	for (uint32_t row = 0; row < chunk->nrows; row++)
 		if (chunk->fixed[row] != CLARI_FIXED_NULL && (chunk->fixed[row] < min || chunk->fixed[row] >= end))

@@ -413,6 +413,8 @@ name_of_type(ClariType type)
 			return "true or false";
 		case CLARI_DATE:
 			return "a text with a date";
+		case CLARI_INTEGER:
+			return "an integer";
 		default:
 			return "milliseconds since 1970 as an integer";
 	}

@@ -36,22 +36,34 @@ reject(ClariError *error, const ClariAttribute *attribute, const ClariValue *val
 	return false;
 }
 
-/* Reads an integer of epoch milliseconds as µs from 2000-01-01, within timestamptz's range. */
+/* Reads an integer of at most 18 digits, a minus included. */
 static bool
-read_timestamp(const char *text, size_t length, int64_t *result)
+read_integer(const char *text, size_t length, int64_t *result)
 {
 	size_t i = length > 0 && text[0] == '-' ? 1 : 0;
-	int64_t ms = 0;
 
+	*result = 0;
 	if (i == length || length > 18)
 		return false;
 	for (; i < length; i++)
 	{
 		if (text[i] < '0' || text[i] > '9')
 			return false;
-		ms = ms * 10 + (text[i] - '0');
+		*result = *result * 10 + (text[i] - '0');
 	}
-	ms = (text[0] == '-' ? -ms : ms) - EPOCH_MS;
+	*result = text[0] == '-' ? -*result : *result;
+	return true;
+}
+
+/* Reads an integer of epoch milliseconds as µs from 2000-01-01, within timestamptz's range. */
+static bool
+read_timestamp(const char *text, size_t length, int64_t *result)
+{
+	int64_t ms;
+
+	if (!read_integer(text, length, &ms))
+		return false;
+	ms -= EPOCH_MS;
 	if (ms < MIN_TIMESTAMP_MS || ms >= END_TIMESTAMP_MS)
 		return false;
 	*result = ms * 1000;
@@ -194,6 +206,9 @@ clari_item_read(ClariItem *item, ClariList list, const ClariValue *values, Clari
 		if (attribute->type == CLARI_TIMESTAMP &&
 			(!textual || !read_timestamp(value->data, value->length, &item->fixed[i])))
 			return reject(error, attribute, value, "a time in whole milliseconds");
+		if (attribute->type == CLARI_INTEGER &&
+			(!textual || !read_integer(value->data, value->length, &item->fixed[i])))
+			return reject(error, attribute, value, "an integer of at most 18 digits");
 	}
 	return true;
 }

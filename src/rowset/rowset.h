@@ -1,6 +1,6 @@
 /*
  * rowset.h
- *		The rows of one export as immutable, position-independent bytes.
+ *		The rows of one export, or of the account, as immutable, position-independent bytes.
  *
  * Layout, in file order (host byte order; every part 8-aligned):
  *
@@ -99,13 +99,20 @@ typedef struct ClariRowsetMeta
 	int64_t closed_period_ttl; /* µs: how long, if its quarter was over */
 	/* These are found by the writer, but for CLARI_ROWSET_GIVEN_FLAGS. */
 	uint32_t flags;
-	uint32_t unused;                       /* 0: no byte is padding */
+	uint32_t endpoint;                     /* ClariEndpoint; given, too */
 	int32_t period_start;                  /* days from 2000-01-01, or CLARI_DATE_NONE: the file does not say */
 	int32_t period_end;                    /* the same */
 	char answered[CLARI_PERIOD_TEXT_SIZE]; /* the quarter of the rows; empty if the file does not say */
 	uint64_t rows[CLARI_LIST_COUNT];
 	uint64_t owners; /* how many runs there are, which are the rows of "forecasts" */
 } ClariRowsetMeta;
+
+/* How many entries it has, or rows of the one list that is of the account. */
+static inline uint64_t
+clari_rowset_entries(const ClariRowsetMeta *meta)
+{
+	return meta->rows[CLARI_ENTRIES] + meta->rows[CLARI_LIMITS] + meta->rows[CLARI_JOBS];
+}
 
 typedef struct ClariRowsetTrailer
 {

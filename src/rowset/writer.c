@@ -4,7 +4,7 @@
  *
  * Items come list by list in any order.  The small lists stay in memory; users
  * and the entries of a v4 file go through sorters and are joined at the end, in
- * one pass over both; a flat file's entries become rows as they come.
+ * one pass over both; a flat file's entries become rows as they come, and so does what the account has.
  *
  * Runs in the worker, in unit tests and fuzzers; takes no locks; never raises,
  * because json-c's frames are below it.
@@ -66,6 +66,7 @@ struct ClariRowsetWriter
 	ClariSorter *users;
 	ClariGroup *entry_rows;
 	ClariGroup *user_rows;
+	ClariGroup *account_rows; /* the limits, or the jobs; then nothing else is in it */
 
 	/* These say where the join is among the users. */
 	const char *pending_user; /* the sorter's next user, or NULL */
@@ -230,6 +231,7 @@ clari_rowset_writer_close(ClariRowsetWriter *writer)
 	clari_sorter_close(writer->users);
 	clari_group_close(writer->entry_rows);
 	clari_group_close(writer->user_rows);
+	clari_group_close(writer->account_rows);
 	free(writer->user);
 	free(writer->sink.groups);
 	free(writer);
@@ -375,6 +377,29 @@ add_user(ClariRowsetWriter *writer, const ClariCell *cells, ClariError *error)
 	return writer->users != NULL ? clari_sorter_add(writer->users, cells, error) : clari_error_out_of_memory(error);
 }
 
+/* Clari leaves lists of jobs out where they are empty: what counts them is 0 then. */
+static void
+count_absent(ClariCell *cells)
+{
+	static const int64_t none = 0;
+	static const int counts[] = {CLARI_LIMITS_RUNNING, CLARI_LIMITS_SUBMITTED};
+
+	for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++)
+		if (cells[counts[i]].bytes == NULL)
+			cells[counts[i]] = (ClariCell){(const char *) &none, sizeof(none)};
+}
+
+static bool
+add_account_row(ClariRowsetWriter *writer, ClariList list, ClariError *error)
+{
+	if (list == CLARI_LIMITS)
+		count_absent(writer->item.cells);
+	if (writer->account_rows == NULL)
+		writer->account_rows = clari_group_open(&writer->sink, list);
+	return writer->account_rows != NULL ? clari_group_put_row(writer->account_rows, writer->item.cells, true, error)
+										: clari_error_out_of_memory(error);
+}
+
 static bool
 check_small_limit(const ClariRowsetWriter *writer, ClariError *error)
 {
@@ -401,6 +426,8 @@ clari_rowset_writer_add(void *arg, ClariList list, const ClariValue *values, Cla
 		return false;
 	if (list == CLARI_ENTRIES)
 		return add_entry(writer, cells, error);
+	if (list >= CLARI_FILE_LISTS)
+		return add_account_row(writer, list, error);
 	/* In every other list the id comes first. */
 	if (cells[0].bytes == NULL)
 		return lacks_key(list, clari_lists[list].attributes[0].key, error);
@@ -689,6 +716,8 @@ write_rows(ClariRowsetWriter *writer, ClariError *error)
 	for (size_t i = 0; i < sizeof(small) / sizeof(small[0]); i++)
 		if (!index_small(&writer->small[small[i]], small[i], error))
 			return false;
+	if (writer->account_rows != NULL && !clari_group_flush(writer->account_rows, error))
+		return false;
 	if (!begin_users(writer, error) || (writer->entries != NULL && !join_entries(writer, error)))
 		return false;
 	if (writer->entry_rows != NULL && !clari_group_flush(writer->entry_rows, error))
@@ -741,7 +770,6 @@ clari_rowset_writer_finish(ClariRowsetWriter *writer, ClariRowsetMeta *meta, Cla
 	meta->flags &= CLARI_ROWSET_GIVEN_FLAGS;
 	if (writer->shape == SHAPE_FLAT)
 		meta->flags |= CLARI_ROWSET_FLAT;
-	meta->unused = 0;
 	meta->period_start = meta->period_end = CLARI_DATE_NONE;
 	if (!find_answered(writer, meta, error))
 		return false;

@@ -255,7 +255,7 @@ convert_row(const ClariCells *cells, Cell *cell, uint32 row, Datum *value, bool 
 
 		if (fixed == CLARI_FIXED_NULL)
 			fill_null(cell, isnull);
-		else if (cell->column.type == CLARI_TIMESTAMP)
+		else if (cell->column.type == CLARI_TIMESTAMP || cell->column.type == CLARI_INTEGER)
 			fill_value(cell, Int64GetDatum(fixed), value, isnull);
 		else if (cell->column.type == CLARI_DATE)
 			fill_value(cell, Int32GetDatum((int32) fixed), value, isnull);

@@ -89,10 +89,18 @@ append_identity(StringInfo list, const char *period, const ClariKey *key)
 	append_item(list, psprintf("%s (%s)", period, identity));
 }
 
+/* What a part of the scan is called: its period; or, of the account, the object. */
+static const char *
+part_name(const ClariOptions *options, const char *period)
+{
+	return clari_object_is_of_account(options->object) ? clari_object_names[options->object] : period;
+}
+
 /* Adds the period, as "2026_Q1 (memory, 500 entries)", to the list that it belongs to. */
 static void
 describe_period(const ClariOptions *options, const char *period, bool authenticated, Lists *lists)
 {
+	const char *name = part_name(options, period);
 	ClariVersion version;
 	ClariExport export;
 	bool fresh;
@@ -100,22 +108,23 @@ describe_period(const ClariOptions *options, const char *period, bool authentica
 	lists->exports++;
 	if (!authenticated)
 	{
-		append_item(&lists->missing, period);
+		append_item(&lists->missing, name);
 		return;
 	}
 	if (!clari_export_peek(options, period, &version))
 	{
 		clari_export_init(options, period, NULL, &export);
-		append_identity(&lists->identities, period, &export.key);
-		append_item(&lists->missing, period);
+		append_identity(&lists->identities, name, &export.key);
+		append_item(&lists->missing, name);
 		return;
 	}
-	append_identity(&lists->identities, period, &version.meta.key);
+	append_identity(&lists->identities, name, &version.meta.key);
 	fresh = clari_export_is_fresh(options, &version, GetCurrentTimestamp());
 	lists->exports -= fresh;
 	append_item(fresh ? &lists->cached : &lists->stale,
-				psprintf("%s (%s, " UINT64_FORMAT " entries)", period,
-						 version.segment != DSM_HANDLE_INVALID ? "memory" : "disk", version.meta.rows[CLARI_ENTRIES]));
+				psprintf("%s (%s, " UINT64_FORMAT " entries)", name,
+						 version.segment != DSM_HANDLE_INVALID ? "memory" : "disk",
+						 clari_rowset_entries(&version.meta)));
 }
 
 /* Where rows of other relations choose the periods, nobody sees the next row before the last one's export is there. */
@@ -176,6 +185,11 @@ show_periods(ForeignScanState *node, ExplainState *es)
 			show_way(node, CLARI_EXTENT_MAX_PERIODS, es);
 		return;
 	}
+	if (clari_object_is_of_account(clari_scan_options(node, &authenticated)->object))
+	{
+		show_cached(node, periods, count, es);
+		return;
+	}
 	initStringInfo(&all);
 	for (int i = 0; i < count; i++)
 	{
@@ -197,12 +211,14 @@ show_reading(ForeignScanState *node, ExplainState *es)
 	ClariCellsUse use = clari_scan_use(node);
 	StringInfoData list;
 	ClariSource *sources;
+	bool authenticated;
+	const ClariOptions *options = clari_scan_options(node, &authenticated);
 	int count;
 
 	initStringInfo(&list);
 	sources = clari_fetch_sources(fetch, &count);
 	for (int i = 0; i < count; i++)
-		append_item(&list, psprintf("%s (%s)", sources[i].period, sources[i].from));
+		append_item(&list, psprintf("%s (%s)", part_name(options, sources[i].period), sources[i].from));
 	ExplainPropertyText("Sources", count > 0 ? list.data : "none", es);
 	ExplainPropertyInteger("Jobs Created", NULL, clari_fetch_jobs(fetch), es);
 	show_way(node, clari_fetch_jobs(fetch), es);
@@ -225,11 +241,15 @@ void
 clariExplainForeignScan(ForeignScanState *node, ExplainState *es)
 {
 	bool authenticated;
-	const char *forecast = clari_scan_options(node, &authenticated)->request.forecast;
+	const ClariOptions *options = clari_scan_options(node, &authenticated);
+	const char *forecast = options->request.forecast;
 
 	if (clari_scan_counts(node))
-		show_counted(clari_scan_options(node, &authenticated)->relid, es);
-	ExplainPropertyText("Forecast", pg_any_to_server(forecast, strlen(forecast), PG_UTF8), es);
+		show_counted(options->relid, es);
+	if (clari_object_is_of_account(options->object))
+		ExplainPropertyText("Account", clari_object_names[options->object], es);
+	else
+		ExplainPropertyText("Forecast", pg_any_to_server(forecast, strlen(forecast), PG_UTF8), es);
 	show_conditions(node, es);
 	show_periods(node, es);
 	if (es->analyze && clari_scan_fetch(node) != NULL)

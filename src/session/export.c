@@ -332,6 +332,7 @@ void
 clari_export_warn(const ClariExport *export)
 {
 	const ClariRowsetMeta *meta = &export->version.meta;
+	const char *age;
 	int level;
 
 	if (export->error.code == CLARI_ERROR_NONE)
@@ -342,12 +343,16 @@ clari_export_warn(const ClariExport *export)
 		return;
 	}
 	level = clari_export_warning_level(meta, CLARI_REMARK_STALE + (int) export->error.code);
-	ereport(level, (errcode(ERRCODE_WARNING),
-					errmsg("period %s of forecast \"%s\" is stale: it was exported %s ago", meta->answered,
-						   clari_report_text(meta->forecast), age_text(GetCurrentTimestamp() - meta->posted_at)),
-					errdetail("The export failed: %s. %s", clari_report_text(export->error.message),
-							  clari_report_text(export->error.detail)),
-					errhint("Option \"stale_if_error\" says how long stale rows are shown instead of the error.")));
+	age = age_text(GetCurrentTimestamp() - meta->posted_at);
+	ereport(level,
+			(errcode(ERRCODE_WARNING),
+			 clari_endpoint_is_of_account(meta->endpoint)
+				 ? errmsg("what \"%s\" shows is stale: it was read %s ago", meta->forecast, age)
+				 : errmsg("period %s of forecast \"%s\" is stale: it was exported %s ago", meta->answered,
+						  clari_report_text(meta->forecast), age),
+			 errdetail("%s failed: %s. %s", clari_endpoint_is_of_account(meta->endpoint) ? "The request" : "The export",
+					   clari_report_text(export->error.message), clari_report_text(export->error.detail)),
+			 errhint("Option \"stale_if_error\" says how long stale rows are shown instead of the error.")));
 }
 
 void
@@ -372,7 +377,7 @@ clari_export_report_missing_types(const ClariRowsetMeta *meta)
 					clari_report_text(meta->forecast)),
 			 errdetail("They are null in all of its rows."),
 			 errhint("Leave the two out of option \"types\" of the foreign table. Clari's Forecast API has these "
-					 "amounts, where the account has that.")));
+					 "amounts, where the account has that: see option \"endpoint\".")));
 }
 
 /* ------- waiting ------- */

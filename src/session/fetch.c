@@ -191,7 +191,7 @@ set_items(ClariFetch *fetch, const ClariPeriod *periods, int count, ClariPeriod 
 
 		clari_period_format(periods[i], text);
 		fetch->returned[i] = false;
-		fetch->items[i] = periods[i] == current ? fetch->current : find_item(fetch, text);
+		fetch->items[i] = fetch->current != NULL && periods[i] == current ? fetch->current : find_item(fetch, text);
 		fetch->items[i]->chosen = true;
 	}
 	fetch->chosen = true;
@@ -554,7 +554,7 @@ clari_fetch_sources(const ClariFetch *fetch, int *count)
 		ClariSource *source = &sources[(*count)++];
 
 		strlcpy(source->period, request->period[0] != '\0' ? request->period : item->export.version.meta.answered,
-				sizeof(source->period));
+				sizeof(source->period)); /* empty: it has no period */
 		source->from = source_of(item);
 	}
 	qsort(sources, *count, sizeof(ClariSource), compare_sources);
@@ -568,7 +568,8 @@ clari_fetch_jobs(const ClariFetch *fetch)
 
 	for (const Item *item = fetch->statement->items; item != NULL; item = item->next)
 		/* What was queued, and is ready, may have taken up an older job: that is none of its own. */
-		if (item->first == fetch && item->export.queued_at != 0 &&
+		if (item->first == fetch && item->export.request.endpoint == CLARI_ENDPOINT_EXPORT &&
+			item->export.queued_at != 0 &&
 			(item->export.state != CLARI_LOOKUP_READY || item->export.version.meta.posted_at >= item->export.queued_at))
 			jobs++;
 	return jobs;

@@ -356,12 +356,15 @@ static void
 raise_unexpected(const ClariReader *reader, const ClariGroupIndex *group, int position, const ClariChunk *chunk)
 {
 	const ClariRowsetMeta *meta = &reader->version.meta;
+	const char *column = clari_lists[group->list].attributes[position].name;
 
 	ereport(
 		ERROR,
 		(errcode(ERRCODE_DATA_EXCEPTION),
-		 errmsg("the export of period %s of forecast \"%s\" holds a value of the wrong type for column \"%s\"",
-				meta->answered, clari_report_text(meta->forecast), clari_lists[group->list].attributes[position].name),
+		 clari_endpoint_is_of_account(meta->endpoint)
+			 ? errmsg("Clari's answer holds a value of the wrong type for column \"%s\"", column)
+			 : errmsg("the export of period %s of forecast \"%s\" holds a value of the wrong type for column \"%s\"",
+					  meta->answered, clari_report_text(meta->forecast), column),
 		 errdetail_internal("%s",
 							clari_report_text(pnstrdup(VARDATA_ANY(chunk->bytes), VARSIZE_ANY_EXHDR(chunk->bytes)))),
 		 errhint("Queries that do not need the column can be run.")));

@@ -155,7 +155,7 @@ open_parts(ClariDownload *download, const ClariOrder *order, ClariError *error)
 		return clari_error_out_of_memory(error);
 	clari_cache_calendar(&order->account, &calendar);
 	clari_rowset_writer_set_calendar(download->writer, &calendar);
-	download->document = clari_document_open(clari_rowset_writer_add, download->writer);
+	download->document = clari_document_open(order->request.endpoint, clari_rowset_writer_add, download->writer);
 	return download->document != NULL || clari_error_out_of_memory(error);
 }
 

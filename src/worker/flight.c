@@ -14,6 +14,7 @@
 #include "job/job.h"
 #include "json/json.h"
 
+#include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "postmaster/interrupt.h"
 #include "utils/memutils.h"
@@ -51,6 +52,9 @@ add_place(ClariError *error, const ClariFlight *flight)
 {
 	const ClariRequest *request = &flight->order.request;
 
+	/* What is of the account is named in the message already. */
+	if (clari_endpoint_is_of_account(request->endpoint))
+		return;
 	clari_error_add_detail(error, "Forecast \"%s\", %s%s%s%s.", request->forecast, CLARI_PERIOD_WORDS(request->period),
 						   flight->job.job_id[0] != '\0' ? ", job " : "", flight->job.job_id);
 }
@@ -81,7 +85,8 @@ save_record(ClariFlight *flight, bool durable)
 {
 	ClariError error;
 
-	if (!clari_recover_save(&flight->order, &flight->record, durable, &error))
+	/* What takes no job has nothing to remember. */
+	if (!clari_job_is_read(&flight->job) && !clari_recover_save(&flight->order, &flight->record, durable, &error))
 		warn(flight, &error);
 }
 
@@ -164,6 +169,8 @@ restore_record(ClariFlight *flight)
 {
 	const ClariRecord *older = &flight->older;
 
+	if (clari_job_is_read(&flight->job))
+		return;
 	if (flight->job.replaced_id[0] == '\0' || older->posted_at == 0 ||
 		clari_cache_is_invalidated(flight->order.index, older->posted_at))
 	{
@@ -180,7 +187,7 @@ record_end(ClariFlight *flight, bool published)
 {
 	ClariRecord *record = &flight->record;
 
-	if (record->posted_at == 0)
+	if (record->posted_at == 0 || clari_job_is_read(&flight->job))
 		return;
 	if (clari_cache_is_invalidated(flight->order.index, record->posted_at))
 	{
@@ -208,6 +215,7 @@ fill_meta(const ClariFlight *flight, ClariRowsetMeta *meta)
 	meta->generation = order->generation;
 	strlcpy(meta->base_url, order->request.base_url, sizeof(meta->base_url));
 	strlcpy(meta->forecast, order->request.forecast, sizeof(meta->forecast));
+	meta->endpoint = order->request.endpoint;
 	strlcpy(meta->requested, order->request.period, sizeof(meta->requested));
 	strlcpy(meta->job_id, job->job_id, sizeof(meta->job_id));
 	meta->posted_at = flight->record.posted_at;
@@ -583,9 +591,58 @@ downloaded(void *arg, const ClariHttpResult *result)
 }
 
 static void
+add_parameter(StringInfo url, const char *name, const char *value)
+{
+	if (value[0] != '\0')
+		appendStringInfo(url, "%c%s=%s", strchr(url->data, '?') == NULL ? '?' : '&', name, escaped(value));
+}
+
+/* The Forecast API takes in its query what an export's POST has in its body. */
+static const char *
+forecast_url(const ClariRequest *request)
+{
+	StringInfoData url;
+
+	initStringInfo(&url);
+	appendStringInfo(&url, "%s/forecast/%s", request->base_url, escaped(request->forecast));
+	add_parameter(&url, "timePeriod", request->period);
+	for (int i = 0; i < CLARI_TYPES_COUNT; i++)
+		if (request->types & (UINT32_C(1) << i))
+			add_parameter(&url, "typesToExport", clari_type_names[i]);
+	add_parameter(&url, "currency", request->currency);
+	add_parameter(&url, "scopeId", request->scope_id);
+	return url.data;
+}
+
+/* The one GET that takes no job: what it brings is as old as this, and whoever asks for newer rows may not join it. */
+static const char *
+read_url(ClariFlight *flight)
+{
+	const ClariRequest *request = &flight->order.request;
+
+	flight->record.posted_at = flight->posted_at = flight->done_at = GetCurrentTimestamp();
+	clari_flight_tell(flight);
+	if (request->endpoint == CLARI_ENDPOINT_FORECAST)
+		return forecast_url(request);
+	return psprintf("%s/%s", request->base_url,
+					request->endpoint == CLARI_ENDPOINT_LIMITS ? "admin/limits" : "export/jobs");
+}
+
+/* Sets the URL of the file. */
+static void
+find_file(const ClariFlight *flight, ClariHttpRequest *request)
+{
+	request->foreign_redirects = true;
+	/* CSV does not show where it was cut, nor does libcurl where its compressed bytes were. */
+	request->plain = flight->order.request.format == CLARI_FORMAT_CSV;
+	request->foreign = flight->job.download_url[0] != '\0';
+	request->url = request->foreign ? flight->job.download_url : job_url(flight, flight->job.job_id, "/results");
+}
+
+static void
 download(ClariFlight *flight)
 {
-	ClariHttpRequest request = {.method = CLARI_HTTP_GET, .foreign_redirects = true};
+	ClariHttpRequest request = {.method = CLARI_HTTP_GET};
 	ClariError error;
 
 	record_attempt(flight);
@@ -596,10 +653,10 @@ download(ClariFlight *flight)
 		refuse_download(flight, &error);
 		return;
 	}
-	/* CSV does not show where it was cut, nor does libcurl where its compressed bytes were. */
-	request.plain = flight->order.request.format == CLARI_FORMAT_CSV;
-	request.foreign = flight->job.download_url[0] != '\0';
-	request.url = request.foreign ? flight->job.download_url : job_url(flight, flight->job.job_id, "/results");
+	if (clari_job_is_read(&flight->job))
+		request.url = read_url(flight);
+	else
+		find_file(flight, &request);
 	call(flight, &request, sink, downloaded);
 }
 
@@ -697,6 +754,8 @@ clari_flight_begin(const ClariOrder *order, ClariHttp *http)
 	flight->http = http;
 	clari_job_begin(job, &order->request, &order->transport, (uint32) order->generation ^ (uint32) MyProcPid,
 					clari_clock_now());
+	if (clari_job_is_read(job))
+		return flight;
 	recovery = clari_recover_job(order, &flight->record, &flight->older, &error);
 	strlcpy(job->replaced_id, flight->older.job_id, sizeof(job->replaced_id));
 	flight->killed = flight->record.attempts;
@@ -751,6 +810,8 @@ clari_flight_name(const ClariFlight *flight)
 {
 	const ClariRequest *request = &flight->order.request;
 
+	if (clari_endpoint_is_of_account(request->endpoint))
+		return pstrdup(request->forecast);
 	return psprintf("%s %s", request->forecast, clari_period_or_current(request->period));
 }
 

@@ -78,7 +78,8 @@ find_items(void)
 		{
 			json_tokener_reset(tokener);
 			at += *at == ',';
-			json_object_put(json_tokener_parse_ex(tokener, at, (int) (file + used - at > 65536 ? 65536 : file + used - at)));
+			json_object_put(
+				json_tokener_parse_ex(tokener, at, (int) (file + used - at > 65536 ? 65536 : file + used - at)));
 			if (json_tokener_get_error(tokener) != json_tokener_success)
 				fail("an item that json-c does not take");
 			items[items_count++] = (Item){at, (int) json_tokener_get_parse_end(tokener)};
@@ -150,7 +151,7 @@ take(void *arg, ClariList list, const ClariValue *values, ClariError *error)
 static void
 run_document(void)
 {
-	ClariDocument *document = clari_document_open(take, &sum);
+	ClariDocument *document = clari_document_open(CLARI_ENDPOINT_EXPORT, take, &sum);
 	ClariError error;
 
 	for (size_t at = 0; at < used; at += CHUNK)
@@ -195,7 +196,7 @@ main(int count, char **arguments)
 		qsort(times[way], ROUNDS, sizeof(double), compare);
 		rates[way] = (double) used / times[way][ROUNDS / 2] / 1e6;
 	}
-	printf("%.1f MB: json-c %.1f MB/s, json-c read out %.1f MB/s, clari_document %.1f MB/s, %.3f x\n", (double) used / 1e6,
-		   rates[0], rates[1], rates[2], ratios[ROUNDS / 2]);
+	printf("%.1f MB: json-c %.1f MB/s, json-c read out %.1f MB/s, clari_document %.1f MB/s, %.3f x\n",
+		   (double) used / 1e6, rates[0], rates[1], rates[2], ratios[ROUNDS / 2]);
 	return sum == 0;
 }

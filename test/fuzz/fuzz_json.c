@@ -1,7 +1,7 @@
 /*
  * fuzz_json.c
- *		Any bytes whatever as an export file: the same items or the same error
- *		however they are cut, and nothing in them that could not be kept.  With
+ *		Any bytes whatever as an export file, as the limits, and as the jobs that become
+ *		rows: the same items or the same error however they are cut, and nothing in them that could not be kept.  With
  *		-DCLARI_FUZZ_REPLY: any bytes as a reply, and as a list of jobs from which
  *		one may be taken up.  With -DCLARI_FUZZ_CSV: any bytes behind the header of a
  *		CSV file, or as a list of its lines.
@@ -93,7 +93,7 @@ static void
 require_json(const char *text, size_t length)
 {
 	static const char head[] = "{\"entries\":[{\"a\":";
-	ClariDocument *document = clari_document_open(ignore_item, NULL);
+	ClariDocument *document = clari_document_open(CLARI_ENDPOINT_EXPORT, ignore_item, NULL);
 
 	require(document != NULL && length > 0);
 	require_text(text, length);
@@ -175,9 +175,10 @@ check_item(void *arg, ClariList list, const ClariValue *values, ClariError *erro
 		else if (value->kind == CLARI_VALUE_UNEXPECTED)
 			require_json(value->data, value->length);
 		require(value->kind != CLARI_VALUE_UNEXPECTED || type == CLARI_BOOL || type == CLARI_DATE ||
-				type == CLARI_TIMESTAMP);
+				type == CLARI_TIMESTAMP || type == CLARI_INTEGER);
 		require(value->kind != CLARI_VALUE_STRING || type == CLARI_TEXT || type == CLARI_DATE);
-		require(value->kind != CLARI_VALUE_NUMBER || type == CLARI_NUMERIC || type == CLARI_TIMESTAMP);
+		require(value->kind != CLARI_VALUE_NUMBER || type == CLARI_NUMERIC || type == CLARI_TIMESTAMP ||
+				type == CLARI_INTEGER);
 		require(value->kind != CLARI_VALUE_BOOL || type == CLARI_BOOL);
 		require(value->kind == CLARI_VALUE_NULL || info->attributes[i].key != NULL);
 	}
@@ -186,11 +187,11 @@ check_item(void *arg, ClariList list, const ClariValue *values, ClariError *erro
 
 /* Pushes the bytes in pieces of up to most bytes, each a copy that ends where it ends. */
 static uint64_t
-read_document(const uint8_t *data, size_t size, size_t most, ClariError *error)
+read_document(ClariEndpoint endpoint, const uint8_t *data, size_t size, size_t most, ClariError *error)
 {
 	uint64_t hash = UINT64_C(0xCBF29CE484222325);
 	uint64_t random = add_hash(hash, data, size);
-	ClariDocument *document = clari_document_open(check_item, &hash);
+	ClariDocument *document = clari_document_open(endpoint, check_item, &hash);
 	bool passed = true;
 	uint64_t entries;
 
@@ -225,15 +226,15 @@ read_document(const uint8_t *data, size_t size, size_t most, ClariError *error)
 }
 
 static void
-check_document(const uint8_t *data, size_t size)
+check_document(ClariEndpoint endpoint, const uint8_t *data, size_t size)
 {
 	ClariError whole;
 	ClariError cut;
-	uint64_t hash = read_document(data, size, size, &whole);
+	uint64_t hash = read_document(endpoint, data, size, size, &whole);
 
 	for (size_t most = 1; most <= 64; most *= 8)
 	{
-		require(read_document(data, size, most, &cut) == hash);
+		require(read_document(endpoint, data, size, most, &cut) == hash);
 		require(memcmp(&whole, &cut, sizeof(whole)) == 0);
 	}
 }
@@ -249,13 +250,16 @@ check(const uint8_t *data, size_t size)
 	require(file != NULL);
 	memcpy(file, header, sizeof(header) - 1);
 	memcpy(file + sizeof(header) - 1, data, size);
-	check_document(file, sizeof(header) - 1 + size);
+	check_document(CLARI_ENDPOINT_EXPORT, file, sizeof(header) - 1 + size);
 	*file = '[';
 	memcpy(file + 1, data, size);
-	check_document(file, 1 + size);
+	check_document(CLARI_ENDPOINT_EXPORT, file, 1 + size);
 	free(file);
+#else
+	check_document(CLARI_ENDPOINT_LIMITS, data, size);
+	check_document(CLARI_ENDPOINT_JOBS, data, size);
 #endif
-	check_document(data, size);
+	check_document(CLARI_ENDPOINT_EXPORT, data, size);
 }
 
 #else

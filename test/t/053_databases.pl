@@ -114,7 +114,7 @@ subtest 'any schema' => sub {
 	import_tables($node, database => 'odd');
 	sql(q{SELECT "Odd, Ünd (so)".clari_create_tables(); CALL "Odd, Ünd (so)".clari_sync('clari.forecasts')}, 'odd');
 	is_as_generated($node, 'clari_forecasts', 'forecasts', "2026_Q$_", database => 'odd') for 1 .. 4;
-	is(sql(q{SELECT count(*) FROM "Odd, Ünd (so)".clari_cache}, 'odd'), 4, 'its views work');
+	is(sql(q{SELECT count(*) FROM "Odd, Ünd (so)".clari_cache WHERE forecast = $$net_arr$$}, 'odd'), 4, 'its views work');
 	is(sql(q{SELECT inserted FROM "Odd, Ünd (so)".clari_merge()}, 'odd'), 0, 'and clari_merge');
 	my ($sqlstate, $error) = query_error($node, 'ALTER EXTENSION clari_fdw SET SCHEMA public', 'odd');
 	is($sqlstate, '0A000', 'it stays there');

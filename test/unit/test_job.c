@@ -1666,6 +1666,82 @@ test_names_and_secrets(void)
 	ok(!found, "a job never holds the API key");
 }
 
+/* ---- what takes no job ---- */
+
+static ClariJob
+new_read(ClariEndpoint endpoint)
+{
+	ClariJob job;
+
+	request.endpoint = endpoint;
+	request.period[0] = '\0';
+	job = new_job();
+	set_defaults();
+	ok(tick(&job, START) == CLARI_ACTION_DOWNLOAD && job.state == CLARI_JOB_DOWNLOADING,
+	   "one GET is all that it takes, at once");
+	return job;
+}
+
+static void
+test_reads(void)
+{
+	static const int final[] = {400, 401, 403, 404, 410, 418};
+	ClariJob job = new_read(CLARI_ENDPOINT_LIMITS);
+
+	ok(decoded(&job, START + 9) == CLARI_ACTION_PUBLISH && job.state == CLARI_JOB_DONE, "what comes is published");
+
+	for (size_t i = 0; i < sizeof(final) / sizeof(final[0]); i++)
+	{
+		job = new_read(CLARI_ENDPOINT_JOBS);
+		ok(refuse(&job, final[i], "SWW", "no", START + 1) == CLARI_ACTION_FAIL && job.useless && !job.posted,
+		   "%d is final: there is no job to ask for, and no POST", final[i]);
+		ok(mentions(job.error.message, "refused the request for the list of jobs with HTTP status"), "it says what");
+		ok(mentions(job.error.hint, "This account's API does not have it") == (final[i] == 404 || final[i] == 410),
+		   "and whether there may be none");
+		ok(job.error.code == (final[i] == 401 || final[i] == 403 ? CLARI_ERROR_AUTH : CLARI_ERROR_REQUEST), "as what");
+	}
+
+	job = new_read(CLARI_ENDPOINT_LIMITS);
+	for (int i = 0; i < 5; i++)
+	{
+		ok(refuse(&job, 503, "", "", START + 1) == CLARI_ACTION_NONE && job.state == CLARI_JOB_READY,
+		   "503 is tried again");
+		ok(tick(&job, job.next_at) == CLARI_ACTION_DOWNLOAD, "after a while");
+	}
+	ok(refuse(&job, 503, "", "", START + 1) == CLARI_ACTION_FAIL && mentions(job.error.detail, "tried 6 times"),
+	   "but not for ever");
+
+	job = new_read(CLARI_ENDPOINT_LIMITS);
+	ok(break_call(&job, true, true, START + 1) == CLARI_ACTION_NONE && job.state == CLARI_JOB_READY,
+	   "so is what is not answered");
+	ok(tick(&job, START + TIMEOUT) == CLARI_ACTION_FAIL && job.error.code == CLARI_ERROR_TIMEOUT &&
+		   mentions(job.error.detail, "It has taken 900.0 s"),
+	   "until export_timeout is over");
+
+	job = new_read(CLARI_ENDPOINT_LIMITS);
+	ok(refuse_file(&job, CLARI_ERROR_DATA, START + 1) == CLARI_ACTION_NONE && job.state == CLARI_JOB_READY,
+	   "and what cannot be read");
+
+	job = new_read(CLARI_ENDPOINT_FORECAST);
+	ok(refuse(&job, 404, "", "", START + 1) == CLARI_ACTION_FAIL &&
+		   mentions(job.error.message, "refused the read of the current quarter with HTTP status 404") &&
+		   mentions(job.error.hint, "does not have the Forecast API") &&
+		   mentions(job.error.hint, "no forecast \"net_arr\""),
+	   "where there is no Forecast API, it says so");
+	job = new_read(CLARI_ENDPOINT_FORECAST);
+	ok(refuse(&job, 400, "no_such_forecast_config", "", START + 1) == CLARI_ACTION_FAIL &&
+		   job.error.code == CLARI_ERROR_NOT_FOUND,
+	   "an unknown forecast is one by its code");
+	job = new_read(CLARI_ENDPOINT_FORECAST);
+	ok(refuse(&job, 400, "export_monthly_quota_reached", "quota", START + 1) == CLARI_ACTION_FAIL &&
+		   job.error.code == CLARI_ERROR_REQUEST,
+	   "no quota is waited for");
+
+	job = new_read(CLARI_ENDPOINT_LIMITS);
+	ok(cancel(&job, START + 1) == CLARI_ACTION_FAIL && job.error.code == CLARI_ERROR_CANCELLED,
+	   "to cancel it asks nothing of Clari");
+}
+
 int
 main(void)
 {
@@ -1708,5 +1784,6 @@ main(void)
 	test_replaced();
 	test_senseless_events();
 	test_names_and_secrets();
+	test_reads();
 	return done_testing();
 }

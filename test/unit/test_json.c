@@ -56,9 +56,9 @@ note(void *arg, ClariList list, const ClariValue *values, ClariError *error)
 
 /* Reads a document whose pieces are pushed from copies, so that sanitizers see every read too far. */
 static void
-read_pieces(Seen *seen, const char *file, size_t length, size_t first, size_t piece)
+read_pieces_of(ClariEndpoint endpoint, Seen *seen, const char *file, size_t length, size_t first, size_t piece)
 {
-	ClariDocument *document = clari_document_open(note, seen);
+	ClariDocument *document = clari_document_open(endpoint, note, seen);
 	size_t size = first;
 
 	seen->passed = true;
@@ -76,6 +76,12 @@ read_pieces(Seen *seen, const char *file, size_t length, size_t first, size_t pi
 	seen->passed = seen->passed && clari_document_finish(document, &seen->error);
 	seen->entries = clari_document_entries(document);
 	clari_document_close(document);
+}
+
+static void
+read_pieces(Seen *seen, const char *file, size_t length, size_t first, size_t piece)
+{
+	read_pieces_of(CLARI_ENDPOINT_EXPORT, seen, file, length, first, piece);
 }
 
 static void
@@ -227,7 +233,7 @@ test_shapes(void)
 
 	read_file(&seen, "{\"users\":[{\"userId\":\"u\"}]}");
 	is(seen.error.message, "the export file has no list \"entries\"", "a file without entries is refused");
-	for (int i = 0; i < CLARI_LIST_COUNT; i++)
+	for (int i = 0; i < CLARI_FILE_LISTS; i++)
 		for (int j = 0; j < clari_lists[i].nattributes; j++)
 			found += clari_lists[i].attributes[j].key != NULL && strchr(clari_lists[i].attributes[j].key, '.') != NULL;
 	ok(found == 2, "the only dotted keys are those of the currency");
@@ -299,7 +305,7 @@ test_types(void)
 		refused(file, wrong[i].fact, wrong[i].member);
 		refused(file, ", in item 2 of list \"entries\", at byte 15 of the file.", "… and its place");
 	}
-	for (int i = CLARI_USERS; i < CLARI_LIST_COUNT; i++)
+	for (int i = CLARI_USERS; i < CLARI_FILE_LISTS; i++)
 	{
 		char file[256];
 
@@ -688,7 +694,7 @@ static void
 test_failures(void)
 {
 	Seen seen = {.fail_at = 2};
-	ClariDocument *document = clari_document_open(note, &seen);
+	ClariDocument *document = clari_document_open(CLARI_ENDPOINT_EXPORT, note, &seen);
 	ClariError error;
 	ClariError again;
 	const char *file = "{\"entries\":[{},{},{}]}";
@@ -711,7 +717,7 @@ test_failures(void)
 	is(seen.error.detail, "It says where.", "a sink's own detail is kept");
 
 	memset(&seen, 0, sizeof(seen));
-	document = clari_document_open(note, &seen);
+	document = clari_document_open(CLARI_ENDPOINT_EXPORT, note, &seen);
 	ok(clari_document_push(document, NULL, 0, &error) && clari_document_push(document, file, 22, &error) &&
 		   clari_document_push(document, " ", 1, &error) && clari_document_finish(document, &error),
 	   "pushing nothing does nothing");
@@ -1007,6 +1013,95 @@ test_body(void)
 	free(body);
 }
 
+/* ---- what the account has ---- */
+
+/* The answer of the endpoint gives these lines, wherever it is cut. */
+static void
+account_gives(ClariEndpoint endpoint, const char *answer, const char *expected, const char *name)
+{
+	size_t length = strlen(answer);
+	int same = 0;
+	Seen seen;
+
+	for (size_t first = 0; first <= length; first++)
+	{
+		memset(&seen, 0, sizeof(seen));
+		read_pieces_of(endpoint, &seen, answer, length, first, length);
+		same += seen.passed && strcmp(seen.text, expected) == 0;
+	}
+	memset(&seen, 0, sizeof(seen));
+	read_pieces_of(endpoint, &seen, answer, length, 1, 1);
+	if (!ok(same == (int) length + 1 && seen.passed, "%s: cut anywhere", name))
+		printf("# %s: %s\n", seen.error.message, seen.error.detail);
+	is(seen.text, expected, name);
+}
+
+static void
+account_refuses(ClariEndpoint endpoint, const char *answer, const char *message, const char *detail)
+{
+	Seen seen = {.used = 0};
+
+	read_pieces_of(endpoint, &seen, answer, strlen(answer), strlen(answer), 1);
+	ok(!seen.passed && strcmp(seen.error.message, message) == 0 && strstr(seen.error.detail, detail) != NULL,
+	   "%s: refused", answer);
+	if (strcmp(seen.error.message, message) != 0 || strstr(seen.error.detail, detail) == NULL)
+		printf("# %s: %s\n", seen.error.message, seen.error.detail);
+}
+
+static void
+test_account(void)
+{
+	account_gives(CLARI_ENDPOINT_LIMITS,
+				  "{\"jobs\":{\"concurrentLimit\":3,\"monthlyQuota\":1000,\"runningJobIds\":[\"a\",\"b\"],"
+				  "\"submittedJobIds\":[\"a\",\"b\",\"c\"],\"availableConcurrentLimit\":1,"
+				  "\"availableMonthlyQuota\":995}}",
+				  "jobs|concurrent_limit#3|monthly_quota#1000|running#2|submitted#3|available_concurrent#1|"
+				  "available_monthly#995\n",
+				  "the limits");
+	account_gives(CLARI_ENDPOINT_LIMITS,
+				  " {\"other\":[{}],\"jobs\" : {\"monthlyQuota\":null,\"availableMonthlyQuota\":-2,"
+				  "\"submittedJobIds\":[]},\"more\":{\"monthlyQuota\":1}} ",
+				  "jobs|submitted#0|available_monthly#-2\n", "among other members, with what is absent");
+	account_gives(CLARI_ENDPOINT_LIMITS,
+				  "{\"jobs\":{\"monthlyQuota\":\"1000\",\"concurrentLimit\":2.5,\"availableMonthlyQuota\":{},"
+				  "\"availableConcurrentLimit\":1234567890123456789}}",
+				  "jobs|concurrent_limit~2.5|monthly_quota~\"1000\"|available_concurrent~1234567890123456789|"
+				  "available_monthly~{}\n",
+				  "what is no integer is shown to whoever asks");
+	account_refuses(CLARI_ENDPOINT_LIMITS, "{}", "Clari's answer has no list \"jobs\"", "2 bytes");
+	account_refuses(CLARI_ENDPOINT_LIMITS, "{\"jobs\":[]}", "Clari's answer is not valid JSON", "is not an object");
+	account_refuses(CLARI_ENDPOINT_LIMITS, "{\"jobs\":null}", "Clari's answer is not valid JSON", "is not an object");
+	account_refuses(CLARI_ENDPOINT_LIMITS, "[]", "Clari's answer is not a JSON object", "as a list does");
+	account_refuses(CLARI_ENDPOINT_LIMITS, "{\"jobs\":{\"monthlyQuota\":1}", "Clari's answer ends too early",
+					"byte 26");
+	account_refuses(CLARI_ENDPOINT_LIMITS, "{\"jobs\":{\"monthlyQuota\":1,\"monthlyQuota\":2}}",
+					"Clari's answer gives a key twice", "A duplicate key");
+
+	account_gives(
+		CLARI_ENDPOINT_JOBS,
+		"[{\"jobId\":\"6073\",\"userId\":17,\"orgId\":4,\"startTime\":1618451575216,\"viewed\":false,"
+		"\"downloads\":2,\"deliveryStatusMap\":{\"a\":1},\"currency\":\"USD\"},{\"jobId\":9,\"status\":\"DONE\"}]",
+		"jobs|job_id=6073|user_id=17|org_id=4|start_time#1618451575216|viewed!f|downloads#2|"
+		"delivery_status_map={\"a\":1}|currency=USD\njobs|job_id=9|status=DONE\n",
+		"the jobs");
+	account_gives(CLARI_ENDPOINT_JOBS, "{\"jobs\":[{\"jobId\":\"1\"}],\"more\":false}", "jobs|job_id=1\n",
+				  "as a member");
+	account_gives(CLARI_ENDPOINT_JOBS, "[{\"job\":{\"id\":\"1\",\"currency\":{\"code\":\"EUR\"}}}]",
+				  "jobs|job_id=1|currency=EUR\n", "each under a key");
+	account_gives(CLARI_ENDPOINT_JOBS, "\xEF\xBB\xBF [ ] ", "", "none");
+	account_gives(CLARI_ENDPOINT_JOBS, "[{\"startTime\":\"123456789,\",\"viewed\":\"true,\"}]",
+				  "jobs|start_time~\"123456789,\"|viewed~\"true,\"\n", "texts where Clari's document shows such");
+	account_refuses(CLARI_ENDPOINT_JOBS, "[1]", "Clari's answer is not valid JSON", "An item that is not an object");
+	account_refuses(CLARI_ENDPOINT_JOBS, "[{}", "Clari's answer ends too early", "byte 3");
+	account_refuses(CLARI_ENDPOINT_JOBS, "[{}]]", "Clari's answer is not valid JSON", "after the end of the document");
+	account_refuses(CLARI_ENDPOINT_JOBS, "[{}}", "Clari's answer is not valid JSON", "closing bracket");
+	account_refuses(CLARI_ENDPOINT_JOBS, "{\"jobs\":{}}", "Clari's answer is not valid JSON", "not an array");
+	account_refuses(CLARI_ENDPOINT_JOBS, "{}", "Clari's answer has no list \"jobs\"", "2 bytes");
+	account_refuses(CLARI_ENDPOINT_JOBS, "<html>", "Clari's answer is not valid JSON", "a web page");
+	account_refuses(CLARI_ENDPOINT_JOBS, "[{\"jobId\":{}}]", "Clari's answer holds a value of the wrong type",
+					"in item 1 of list \"jobs\"");
+}
+
 int
 main(void)
 {
@@ -1026,6 +1121,7 @@ main(void)
 	test_jobs();
 	test_errors();
 	test_job_lists();
+	test_account();
 	test_body();
 	return done_testing();
 }

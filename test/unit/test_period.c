@@ -190,6 +190,17 @@ test_refusals(void)
 	ok(!clari_extent_parse("x", &extent, NULL), "nobody has to want the error");
 }
 
+static void
+test_without_ranges(void)
+{
+	ClariExtent extent = {.nranges = 0};
+	ClariPeriod periods[CLARI_EXTENT_MAX_PERIODS];
+
+	ok(!clari_extent_is_relative(&extent), "what has no periods does not depend on the current one");
+	ok(clari_extent_expand(&extent, CLARI_PERIOD_NONE, periods) == 1 && periods[0] == CLARI_PERIOD_NONE,
+	   "it is one part without a period");
+}
+
 int
 main(void)
 {
@@ -198,5 +209,6 @@ main(void)
 	test_relative();
 	test_bounds();
 	test_refusals();
+	test_without_ranges();
 	return done_testing();
 }

@@ -154,6 +154,7 @@ test_identity(void)
 	CHANGES_KEY(strcpy(other.scope_id, "1906::MGR"), "another scope");
 	CHANGES_KEY(other.include_historical = true, "all weeks instead of one");
 	CHANGES_KEY(other.format = CLARI_FORMAT_CSV, "another format");
+	CHANGES_KEY(other.endpoint = CLARI_ENDPOINT_LIMITS, "another endpoint");
 
 	/* Lengths keep neighbours apart. */
 	fill_request(&request);
@@ -174,12 +175,37 @@ test_identity(void)
 	strcpy(other.scope_id, request.scope_id);
 	other.include_historical = false;
 	other.format = CLARI_FORMAT_JSON;
+	other.endpoint = CLARI_ENDPOINT_EXPORT;
 	ok(same_key(&request, &other), "what lies behind a string's end does not count");
 
 	/* Keys name files that outlive the server: this value must not change by accident. */
 	clari_request_key(&request, &key, NULL);
 	is(hex(key.bytes, text), "2ca8286ab2e20df09c73290f3800d08c23473e3a74c50d3b51c48e8d07098f78",
 	   "the encoding is the one that it has always been");
+}
+
+static void
+says(ClariEndpoint endpoint, const char *period, const char *expected)
+{
+	ClariRequest request;
+	char subject[CLARI_SUBJECT_SIZE];
+
+	fill_request(&request);
+	strcpy(request.period, period);
+	request.endpoint = endpoint;
+	clari_request_subject(&request, subject);
+	is(subject, expected, "a message says what was asked for");
+}
+
+static void
+test_subject(void)
+{
+	says(CLARI_ENDPOINT_EXPORT, "2026_Q1", "the export of period 2026_Q1");
+	says(CLARI_ENDPOINT_EXPORT, "", "the export of the current quarter");
+	says(CLARI_ENDPOINT_FORECAST, "2026_Q1", "the read of period 2026_Q1");
+	says(CLARI_ENDPOINT_FORECAST, "", "the read of the current quarter");
+	says(CLARI_ENDPOINT_LIMITS, "", "the request for the limits");
+	says(CLARI_ENDPOINT_JOBS, "", "the request for the list of jobs");
 }
 
 static void
@@ -253,6 +279,7 @@ main(void)
 	test_hmac();
 	test_wipe();
 	test_identity();
+	test_subject();
 	test_longest();
 	test_account();
 	test_types();

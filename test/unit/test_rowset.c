@@ -447,14 +447,14 @@ small_items(Item *items)
 static void
 order_lists(int index, int *order)
 {
-	int left[CLARI_LIST_COUNT] = {0, 1, 2, 3, 4};
+	int left[CLARI_FILE_LISTS] = {0, 1, 2, 3, 4};
 
-	for (int n = CLARI_LIST_COUNT; n > 0; n--)
+	for (int n = CLARI_FILE_LISTS; n > 0; n--)
 	{
 		int pick = index % n;
 
 		index /= n;
-		order[CLARI_LIST_COUNT - n] = left[pick];
+		order[CLARI_FILE_LISTS - n] = left[pick];
 		memmove(left + pick, left + pick + 1, (size_t) (n - pick - 1) * sizeof(int));
 	}
 }
@@ -470,12 +470,12 @@ test_list_orders(void)
 	for (int i = 0; i < 120; i++)
 	{
 		Made made = {0};
-		int order[CLARI_LIST_COUNT];
+		int order[CLARI_FILE_LISTS];
 		size_t n = 0;
 		char *rows;
 
 		order_lists(i, order);
-		for (int list = 0; list < CLARI_LIST_COUNT; list++)
+		for (int list = 0; list < CLARI_FILE_LISTS; list++)
 			for (size_t k = 0; k < count; k++)
 				if ((int) items[k].list == order[list])
 					ordered[n++] = items[k];
@@ -1721,6 +1721,51 @@ measure_flat(uint32_t n)
 }
 #endif
 
+static void
+test_account_rows(void)
+{
+	Item limits = {.list = CLARI_LIMITS};
+	Item job = {.list = CLARI_JOBS};
+	Item jobs[5000];
+	Made made = {0};
+	char *rows;
+
+	limits.values[CLARI_LIMITS_MONTHLY_QUOTA] = number("1000");
+	limits.values[CLARI_LIMITS_AVAILABLE_MONTHLY] = number("-3");
+	ok(make(&made, "", PLENTY, &limits, 1) && made.meta.rows[CLARI_LIMITS] == 1 && made.meta.owners == 0 &&
+		   made.meta.answered[0] == '\0' && made.meta.period_end == CLARI_DATE_NONE && made.meta.flags == 0,
+	   "the limits are one row, of no quarter");
+	rows = print_made(&made, CLARI_LIMITS);
+	is(rows, "jobs||1000|0|0||-3\n", "lists that Clari leaves out are empty; what is not there is NULL");
+	free(rows);
+	drop(&made);
+
+	limits.values[CLARI_LIMITS_MONTHLY_QUOTA] =
+		(ClariValue){.kind = CLARI_VALUE_UNEXPECTED, .length = 6, .data = "\"many\""};
+	ok(make(&made, "", PLENTY, &limits, 1), "what is no integer is for those who ask");
+	drop(&made);
+
+	for (size_t i = 0; i < 5000; i++)
+	{
+		jobs[i] = job;
+		jobs[i].values[CLARI_JOBS_STATUS] = text(i % 2 == 0 ? "DONE" : "STARTED");
+		jobs[i].values[CLARI_JOBS_DOWNLOADS] = number("999999999999999999");
+	}
+	ok(make(&made, "", PLENTY, jobs, 5000) && made.meta.rows[CLARI_JOBS] == 5000, "jobs are rows as they come");
+	rows = print_made(&made, CLARI_JOBS);
+	ok(rows != NULL && strncmp(rows, "jobs||||||'DONE'||||||||999999999999999999||||\njobs||||||'STARTED'|", 65) == 0,
+	   "in their order");
+	free(rows);
+	drop(&made);
+	ok(make(&made, "", PLENTY, NULL, 0) && made.meta.rows[CLARI_JOBS] == 0, "none are none");
+	drop(&made);
+
+	job.values[CLARI_JOBS_VERSION] = number("1234567890123456789");
+	ok(!make(&made, "", PLENTY, &job, 1) && made.error.code == CLARI_ERROR_DATA,
+	   "an integer that is too long is refused");
+	drop(&made);
+}
+
 int
 main(void)
 {
@@ -1761,5 +1806,6 @@ main(void)
 	test_damaged_spill();
 	test_flips();
 	test_whole_check();
+	test_account_rows();
 	return done_testing();
 }

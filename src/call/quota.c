@@ -1,0 +1,216 @@
+/*
+ * quota.c
+ *		What a sync may spend of Clari's quota: see internal.h.
+ *
+ * Runs in a session, with the caller's rights and API key.  What is left is read as
+ * foreign table "limits" reads it.  Where it cannot be read, nothing is refused: Clari
+ * itself refuses what is too much.
+ */
+#include "postgres.h"
+
+#include "call/internal.h"
+
+#include "session/reader.h"
+
+#include "lib/stringinfo.h"
+#include "utils/memutils.h"
+
+/* For so long the limits are waited for: they must not cost the sync. */
+#define LIMITS_PATIENCE 10000 /* ms */
+
+#define QUOTA_HINT                                                                                                     \
+	"Clari counts the exports of the last 30 days, so the quota frees as they grow older than that. Raise option "     \
+	"\"closed_period_ttl\", sync less often or fewer periods, or ask Clari for more."
+
+/* ------- what is left ------- */
+
+/* A number of the limits; -1: it is not there, or is none. */
+static int64
+read_limit(ClariReader *reader, int attribute)
+{
+	ClariChunkBuffer buffer = {0};
+	ClariChunk chunk;
+
+	for (int i = 0; i < reader->ngroups; i++)
+	{
+		if (reader->groups[i].list != CLARI_LIMITS ||
+			reader->groups[i].chunks[attribute].encoding != CLARI_ENCODING_FIXED)
+			continue;
+		clari_reader_chunk(reader, i, attribute, &buffer, &chunk);
+		if (clari_chunk_fixed(&chunk, 0) != CLARI_FIXED_NULL)
+			return Max(clari_chunk_fixed(&chunk, 0), 0); /* it is below 0 where the quota was lowered */
+	}
+	return -1;
+}
+
+static void
+read_limits(const ClariVersion *version, ClariQuota *quota)
+{
+	/* The reader closes when this context is deleted. */
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "clari_fdw limits", ALLOCSET_SMALL_SIZES);
+	MemoryContext previous = MemoryContextSwitchTo(context);
+	ClariError error;
+	ClariReader *reader = clari_reader_open(version, context, &error);
+
+	if (reader != NULL)
+	{
+		quota->left = read_limit(reader, CLARI_LIMITS_AVAILABLE_MONTHLY);
+		quota->monthly = read_limit(reader, CLARI_LIMITS_MONTHLY_QUOTA);
+	}
+	MemoryContextSwitchTo(previous);
+	MemoryContextDelete(context);
+}
+
+/* Asks for the limits, unless they are fresh, and waits for them. */
+static void
+ask_limits(const ClariSelection *selection, ClariPatience *patience, ClariQuota *quota)
+{
+	const ClariOptions *options = clari_options_of_account(selection->options, CLARI_OBJECT_LIMITS);
+	ClariFreshness freshness = clari_export_freshness(options, GetCurrentTimestamp());
+	ClariExport limits;
+
+	clari_export_init(options, "", selection->interest, &limits);
+	if (clari_export_wait(options, &freshness, &limits, 1, LIMITS_PATIENCE, patience) &&
+		limits.state == CLARI_LOOKUP_READY)
+		read_limits(&limits.version, quota);
+}
+
+/* ------- what is needed ------- */
+
+/* Does it take a new export?  Not if it is there, under way, or has failed a moment ago. */
+static bool
+is_needed(const ClariFreshness *freshness, ClariExport *export)
+{
+	/* What could not be opened is mostly downloaded again, from the job that it has. */
+	if (export->state != CLARI_LOOKUP_ABSENT || export->failed_openings > 0)
+		return false;
+	return !clari_export_find(freshness, export) && export->state == CLARI_LOOKUP_ABSENT;
+}
+
+/* The same of a quarter that is only supposed to be selected, and so is not looked up. */
+static bool
+is_supposed_to_be_needed(const ClariSelection *selection, const ClariFreshness *freshness, ClariPeriod period)
+{
+	char text[CLARI_PERIOD_TEXT_SIZE];
+	ClariVersion version;
+
+	clari_period_format(period, text);
+	return !clari_export_peek(selection->options, text, &version) ||
+		   version.meta.posted_at <= freshness->since - clari_freshness_age(&version.meta, freshness);
+}
+
+/*
+ * How many exports it takes while it is not known which quarter is the current one: one
+ * to learn that, and those that there are beside it, as far as an older answer tells.
+ */
+static int
+count_supposed(const ClariSelection *selection, const ClariFreshness *freshness)
+{
+	ClariPeriod periods[CLARI_EXTENT_MAX_PERIODS];
+	ClariPeriod current = clari_export_known_current(selection->options);
+	bool known = current != CLARI_PERIOD_NONE;
+	int needed = 1;
+	int count;
+
+	if (!known)
+		(void) clari_period_parse("2000_Q1", &current); /* any will do to count them */
+	count = clari_extent_expand(&selection->asked, current, periods);
+	for (int i = 0; i < count; i++)
+		if (periods[i] != current)
+			needed += !known || is_supposed_to_be_needed(selection, freshness, periods[i]);
+	return needed;
+}
+
+static int
+count_needed(ClariSelection *selection, const ClariFreshness *freshness)
+{
+	int needed = 0;
+
+	for (int i = 0; i < selection->count; i++)
+		needed += is_needed(freshness, &selection->exports[i]);
+	return needed;
+}
+
+/* ------- what is done about it ------- */
+
+/* "Of 1000 exports in 30 days 1 is left." */
+static const char *
+figures(const ClariQuota *quota)
+{
+	const char *verb = quota->before == 1 ? "is" : "are";
+
+	if (quota->monthly < 0)
+		return psprintf(INT64_FORMAT " %s left in these 30 days.", quota->before, verb);
+	return psprintf("Of " INT64_FORMAT " exports in 30 days " INT64_FORMAT " %s left.", quota->monthly, quota->before,
+					verb);
+}
+
+__attribute__((noreturn)) static void
+refuse_all(const ClariQuota *quota, int needed)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+			 errmsg("Clari's quota leaves " INT64_FORMAT " of %d exports that are needed", quota->before, needed),
+			 errdetail("%s Nothing was exported.", figures(quota)), errhint(QUOTA_HINT)));
+}
+
+void
+clari_quota_begin(ClariSelection *selection, const ClariFreshness *freshness, bool all_or_nothing,
+				  ClariPatience *patience, ClariQuota *quota)
+{
+	bool costs = selection->options->request.endpoint == CLARI_ENDPOINT_EXPORT;
+	bool learns = selection->current == CLARI_PERIOD_NONE && clari_selection_needs_current(selection);
+	int needed = 0;
+
+	*quota = (ClariQuota){.left = -1, .monthly = -1};
+	if (costs)
+		needed = learns ? count_supposed(selection, freshness) : count_needed(selection, freshness);
+	if (needed == 0)
+		return;
+	ask_limits(selection, patience, quota);
+	quota->before = quota->left;
+	if (quota->left < 0)
+		return;
+	if (quota->left < needed && (all_or_nothing || (learns && quota->left == 0)))
+		refuse_all(quota, needed);
+	quota->left -= learns;
+}
+
+/* Makes the export one that has failed, before it is queued. */
+static void
+refuse(ClariExport *export, const ClariQuota *quota)
+{
+	export->state = CLARI_LOOKUP_FAILED;
+	clari_error_set(&export->error, CLARI_ERROR_QUOTA, "Clari's quota left no export for it");
+	clari_error_detail(&export->error, "%s", figures(quota));
+}
+
+void
+clari_quota_ration(ClariSelection *selection, const ClariFreshness *freshness, ClariQuota *quota)
+{
+	StringInfoData refused;
+
+	if (quota->left < 0)
+		return;
+	initStringInfo(&refused);
+	/* Quarters ascend: those that are open are the last. */
+	for (int i = selection->count - 1; i >= 0; i--)
+	{
+		char text[CLARI_PERIOD_TEXT_SIZE];
+
+		if (!is_needed(freshness, &selection->exports[i]))
+			continue;
+		if (quota->left > 0)
+		{
+			quota->left--;
+			continue;
+		}
+		refuse(&selection->exports[i], quota);
+		clari_period_format(selection->periods[i], text);
+		appendStringInfo(&refused, "%s%s", refused.len > 0 ? ", " : "", clari_period_or_current(text));
+	}
+	if (refused.len > 0 && !quota->told)
+		ereport(WARNING, (errcode(ERRCODE_WARNING), errmsg("Clari's quota does not leave the exports that are needed"),
+						  errdetail("%s Not exported: %s.", figures(quota), refused.data), errhint(QUOTA_HINT)));
+	quota->told = quota->told || refused.len > 0;
+}
