@@ -68,7 +68,7 @@ note(void *arg, ClariList list, const ClariValue *values, ClariError *error)
 static void
 read_pieces(Seen *seen, const char *file, size_t length, size_t first, size_t piece)
 {
-	ClariDocument *document = clari_document_open(note, seen);
+	ClariDocument *document = clari_document_open(CLARI_ENDPOINT_EXPORT, note, seen);
 	size_t size = first;
 
 	memset(seen, 0, sizeof(*seen));
@@ -236,7 +236,7 @@ test_cut(void)
 		const char *file = cases[i / 2].file;
 		bool is_enough = i % 2 == 1;
 		Seen seen = {0};
-		ClariDocument *document = clari_document_open(note, &seen);
+		ClariDocument *document = clari_document_open(CLARI_ENDPOINT_EXPORT, note, &seen);
 
 		ok(clari_document_push(document, file, strlen(file), &seen.error), "bytes that may be cut are pushed");
 		clari_document_may_be_cut(document, is_enough);
