@@ -92,7 +92,9 @@ subtest 'each kind of statement' => sub {
 	run(q{UPDATE clari_forecasts SET owner_email = CASE owner_email WHEN 'a' THEN 'z' ELSE 'y' END WHERE owner_email IN ('a', 'e')});
 	run('TRUNCATE clari_forecasts');
 	is(run('SELECT count(*) FROM clari_forecasts_history WHERE valid_to = \'infinity\''), 0, 'TRUNCATE');
-	$session->query("COPY clari_forecasts FROM STDIN (FORMAT csv);\nk,k,1,1,1,1,1,2026_Q1,2026-01-01 00:00+00,net_arr\n\\.\n");
+	my $file = PostgreSQL::Test::Utils::tempdir() . '/rows.csv';
+	append_to_file($file, "k,k,1,1,1,1,1,2026_Q1,2026-01-01 00:00+00,net_arr\n");
+	run("COPY clari_forecasts FROM '$file' (FORMAT csv)");
 	is(versions('clari_forecasts_history', "valid_to = 'infinity'"), 'k:1', 'COPY');
 	my $times = run('SELECT one.times()');
 	run('INSERT INTO clari_forecasts VALUES ' . row('k', 5) . ', ' . row('l', 5) . ' ON CONFLICT (time_period, forecast_name, owner_email)
