@@ -55,7 +55,10 @@ DEFAULTS = {
     # the data
     "seed": 1, "version": 0, "owners": 500, "idle_users": 1,
     "drift": 0,                 # by how much a version moves amounts that are no quota: down by a third of it at most, up by all of it
-    "fields": None,             # ids, or {"id","name","type"}; None: <forecast>_forecast, quota
+    "fields": None,             # ids, or {"id","name","type","periods"}; None: <forecast>_forecast, quota
+    "period_types": ["quarter"],  # of quarter, month, year: which periods the Forecast Tab is by
+    "month_numbers": "fiscal",  # fiscal | calendar: whether the fiscal year's first month is M01, or January is
+    "period_dates": True,       # list timePeriods has the days of its periods
     "shape": "v4",              # v4 | flat | csv | rows: the CSV's lines as objects | cells: a list of their cells, as in the document
     "lines": "gathered",        # of csv and rows: gathered | by_type: all of one data type, then of the next
     "line_end": "\r\n",
@@ -146,6 +149,32 @@ def quarter_dates(period, first_month):
     """First and last day of the quarter."""
     return (quarter_start(period, first_month),
             quarter_start(shift_quarter(period, 1), first_month) - dt.timedelta(1))
+
+
+def add_months(day, months):
+    month = day.month - 1 + months
+    return dt.date(day.year + month // 12, month % 12 + 1, 1)
+
+
+def periods_of(period, settings):
+    """What list timePeriods has of the quarter, as dicts, by the tab's types."""
+    first, last = quarter_dates(period, settings["fiscal_month"])
+    year, quarter = period[:4], int(period[6])
+    for kind in settings["period_types"]:
+        if kind == "quarter":
+            found = [(period, f"{period[5:]} FY{year}", f"{period[5:]} FY {year}", first, last)]
+        elif kind == "month":
+            starts = [add_months(first, i) for i in range(3)]
+            fiscal = settings["month_numbers"] == "fiscal"
+            ids = [f"{year}_M{3 * quarter - 2 + i:02d}" if fiscal else f"{start.year}_M{start.month:02d}"
+                   for i, start in enumerate(starts)]
+            found = [(name, f"{start:%B} FY{year}", f"{start:%B} FY {year}", start, add_months(start, 1) - dt.timedelta(1))
+                     for name, start in zip(ids, starts)]
+        else:
+            start = quarter_start(f"{year}_Q1", settings["fiscal_month"])
+            found = [(year, f"FY{year}", f"FY {year}", start, add_months(start, 12) - dt.timedelta(1))]
+        for name, label, frame, start, end in found:
+            yield {"id": name, "type": kind, "label": label, "frame": frame, "year": year, "start": start, "end": end}
 
 
 def known_periods(settings):
@@ -274,9 +303,9 @@ class Series:
     """The entries of one field in one week: one per owner, each either as a dict
     (record) or quickly, very many at a time, as JSON text (texts)."""
 
-    def __init__(self, data, field, week):
-        self.data, self.field, self.week = data, field, week
-        self.base = mix(data.seed, data.forecast, data.period, field["fieldId"], week)
+    def __init__(self, data, field, period, week):
+        self.data, self.field, self.period, self.week = data, field, period, week
+        self.base = mix(data.seed, data.forecast, period, field["fieldId"], week)
         self.start_ms = epoch_ms(data.frames[week]["startDate"])
         self.head = '{"fieldId":%s,"userId":"%s' % (json.dumps(field["fieldId"]), data.prefix)
         self.tails = {}
@@ -303,7 +332,7 @@ class Series:
     def _template(self, k, plain):
         """What an entry says after fieldId and userId, # standing for its number."""
         data, types = self.data, self.data.types
-        entry = {"timePeriodId": data.period, "timeFrameId": data.frames[self.week]["timeFrameId"]}
+        entry = {"timePeriodId": self.period, "timeFrameId": data.frames[self.week]["timeFrameId"]}
         if self.field["fieldType"] == "QUOTA":
             entry["quotaValue"] = self._amount(k, 1, plain)
         else:
@@ -386,9 +415,10 @@ class Data:
         self.prefix = f"{mix(self.seed, 'users'):016x}"
         self.cycle = max(1, min(100, self.owners))
         self.frames = self._frames()
-        self.weeks = range(len(self.frames)) if historical else [len(self.frames) - 1]
+        self.periods = list(periods_of(period, s))
+        self.places = [(p["id"], week) for p in self.periods for week in self._weeks(p)]
+        self.weeks = sorted({week for _, week in self.places})
         self.fields = self._fields()
-        self.first_field = {f["fieldType"]: f["fieldId"] for f in reversed(self.fields)}
         self.key = json.dumps([forecast, period, self.types, currency, historical, scope, s], sort_keys=True)
 
     def _frames(self):
@@ -398,6 +428,21 @@ class Data:
         starts = [first + dt.timedelta(7 * w) for w in range(min(weeks, limit))]
         return [{"timeFrameId": f"TF:{start}", "startDate": start, "endDate": min(last, start + dt.timedelta(6))}
                 for start in starts]
+
+    def _weeks(self, period):
+        """The weeks that begin in the period: all, or the latest, if it has come."""
+        weeks = [w for w, frame in enumerate(self.frames) if period["start"] <= frame["startDate"] <= period["end"]]
+        return weeks if self.historical else weeks[-1:]
+
+    def by_type(self, kind):
+        """Places of periods of the type."""
+        ids = {p["id"] for p in self.periods if p["type"] == kind}
+        return [place for place in self.places if place[0] in ids]
+
+    def shown_period(self, name):
+        """What a file of this shape calls the period."""
+        frames = {p["id"]: p["frame"] for p in self.periods}
+        return frames[name] if self.has_lines() else name
 
     def _fields(self):
         """The fields that have a value of a type asked for."""
@@ -418,7 +463,10 @@ class Data:
 
     @functools.cached_property
     def series(self):
-        return {(f["fieldId"], w): Series(self, f, w) for f in self.fields for w in self.weeks}
+        kinds = {p["id"]: p["type"] for p in self.periods}
+        within = {f["id"]: f["periods"] for f in self.settings["fields"] or [] if isinstance(f, dict) and "periods" in f}
+        return {(f["fieldId"], *place): Series(self, f, *place) for f in self.fields for place in self.places
+                if kinds[place[0]] in within.get(f["fieldId"], kinds.values())}
 
     # -- the lists, as Python objects
 
@@ -434,10 +482,10 @@ class Data:
         return (self.user(u) for u in range(self.owners + self.settings["idle_users"]))
 
     def time_periods(self):
-        first, last = quarter_dates(self.period, self.settings["fiscal_month"])
-        return [{"timePeriodId": self.period, "type": "quarter", "label": f"{self.period[5:]} FY{self.period[:4]}",
-                 "year": self.period[:4], "startDate": str(first), "endDate": str(last),
-                 "crmId": f"026{mix(self.period) % 10 ** 12:012d}"}]
+        dates = self.settings["period_dates"]
+        return [{"timePeriodId": p["id"], "type": p["type"], "label": p["label"], "year": p["year"],
+                 "startDate": str(p["start"]) if dates else None, "endDate": str(p["end"]) if dates else None,
+                 "crmId": f"026{mix(p['id']) % 10 ** 12:012d}"} for p in self.periods]
 
     def time_frames(self):
         return [{name: str(value) for name, value in self.frames[w].items()} for w in self.weeks]
@@ -445,19 +493,24 @@ class Data:
     def entries(self):
         """By owner, then field, then week: not the order of the file."""
         if self.settings["shape"] == "flat":
-            yield from (self.flat(u) for u in range(self.owners) if self.has_entry(u))
+            yield from (self.flat(u, place) for place in self.flat_places() for u in range(self.owners)
+                        if self.has_entry(u, place))
             return
         for u in range(self.owners):
             for series in self.series.values():
                 if series.owners([u]):
                     yield series.record(u)
 
-    def has_entry(self, u):
-        return any(series.owners([u]) for series in self.series.values())
+    def flat_places(self):
+        """The latest week of each period, as the flat shape has no weeks."""
+        return list({place[0]: place for place in self.places}.values())
 
-    def owner_entries(self, u, week):
-        entries = {f["fieldId"]: self.series[f["fieldId"], week].record(u) for f in self.fields
-                   if self.series[f["fieldId"], week].owners([u])}
+    def has_entry(self, u, place):
+        return any(key[1:] == place and series.owners([u]) for key, series in self.series.items())
+
+    def owner_entries(self, u, place):
+        found = {f["fieldId"]: self.series.get((f["fieldId"], *place)) for f in self.fields}
+        entries = {name: series.record(u) for name, series in found.items() if series and series.owners([u])}
         return {name: e for name, e in entries.items() if not self.has_lines() or self.values(e)}
 
     # -- lines
@@ -478,14 +531,16 @@ class Data:
         """As dicts, in the order of the file."""
         fields, frames = {f["fieldId"]: f["fieldName"] for f in self.fields}, list(self.frames)
         numbers = {frame["timeFrameId"]: w + 1 for w, frame in enumerate(frames)}
+        begins = {p["id"]: min(w for w, frame in enumerate(frames) if frame["startDate"] >= p["start"] or not w)
+                  for p in self.periods if p["start"] <= frames[-1]["startDate"]}
         us = lambda day: day.strftime("%m/%d/%Y")
 
         def lines_of(u, entry, kinds):
             user, frame = self.user(u), frames[numbers[entry["timeFrameId"]] - 1]
             head = {"User": user["name"], "Email": user["email"] or "", "CRM User ID": user["crmId"],
                     "Role": user["hierarchyName"], "Parent Role": user["parentHierarchyName"] or "",
-                    "Timeframe": f"{self.period[5:]} FY {self.period[:4]}", "Field": fields[entry["fieldId"]],
-                    "Week": str(numbers[entry["timeFrameId"]]), "Start Day": us(frame["startDate"]),
+                    "Timeframe": self.shown_period(entry["timePeriodId"]), "Field": fields[entry["fieldId"]],
+                    "Week": str(numbers[entry["timeFrameId"]] - begins[entry["timePeriodId"]]), "Start Day": us(frame["startDate"]),
                     "End Day": us(frame["endDate"])}
             for kind, name in self.values(entry):
                 if kind in kinds:
@@ -524,31 +579,32 @@ class Data:
                 yield [to_json(before[name]) for name in (columns[:-1] if short else columns)]
             before = line
 
-    def pivot(self, u, week, forecast_field=None, quota_field=None):
-        """The five amounts of an owner in a week, or None if there is no entry."""
-        entries = self.owner_entries(u, week)
+    def pivot(self, u, place, forecast_field=None, quota_field=None):
+        """The five amounts of an owner in a period and week, or None if there is no entry."""
+        entries = self.owner_entries(u, place)
         if not entries:
             return None
-        main = entries.get(forecast_field or self.first_field.get("FORECAST"), {})
-        quota = entries.get(quota_field or self.first_field.get("QUOTA"), {})
+        first = {f["fieldType"]: f["fieldId"] for f in reversed(self.fields) if (f["fieldId"], *place) in self.series}
+        main = entries.get(forecast_field or first.get("FORECAST"), {})
+        quota = entries.get(quota_field or first.get("QUOTA"), {})
         crm = self.settings["crm_names"]
         return {"forecastAmount": main.get("forecastValue"), "quotaAmount": quota.get("quotaValue"),
                 "crmTotal": main.get(crm + "Total"), "crmClosed": main.get(crm + "Closed"),
                 "adjustmentAmount": main.get("adjustmentValue")}
 
-    def flat(self, u):
+    def flat(self, u, place):
         """An entry in the flat shape; a missing amount is null, or absent."""
         user = self.user(u)
-        amounts = self.pivot(u, self.weeks[-1])
+        amounts = self.pivot(u, place)
         return {"ownerName": user["name"], "ownerEmail": user["email"],
-                **{k: v for k, v in amounts.items() if v is not None or u % 2}, "timePeriod": self.period}
+                **{k: v for k, v in amounts.items() if v is not None or u % 2}, "timePeriod": place[0]}
 
     # -- the file, as text
 
     def count(self):
         owners = range(self.owners)
         if self.settings["shape"] == "flat":
-            return sum(map(self.has_entry, owners))
+            return sum(self.has_entry(u, place) for place in self.flat_places() for u in owners)
         return sum(len(series.owners(owners)) for series in self.series.values())
 
     def encoded(self):
@@ -568,7 +624,7 @@ class Data:
             return
         if self.settings["shape"] == "flat":
             yield '{"entries":['
-            yield from commas([to_json(self.flat(u))] for u in range(self.owners) if self.has_entry(u))
+            yield from commas([to_json(entry)] for entry in self.entries())
             yield "]}"
             return
         for i, name in enumerate(self._list_order()):
@@ -636,7 +692,7 @@ COLUMNS = {
                  "time_period forecast_name",
     "entries": "time_period forecast_name user_id owner_name owner_email crm_user_id role parent_role field_id "
                "field_name field_type time_frame_id week_start week_end forecast_value quota_value adjustment_value "
-               "crm_total crm_closed is_updated updated_by updated_on adjusted_by adjusted_on currency",
+               "crm_total crm_closed is_updated updated_by updated_on adjusted_by adjusted_on currency time_period_id",
     "users": "user_id name email scope_id crm_id hierarchy_id hierarchy_name parent_hierarchy_id "
              "parent_hierarchy_name time_period forecast_name",
     "fields": "field_id field_name field_type time_period forecast_name",
@@ -647,11 +703,11 @@ COLUMNS = {name: columns.split() for name, columns in COLUMNS.items()}
 AMOUNTS = ("forecastAmount", "quotaAmount", "crmTotal", "crmClosed", "adjustmentAmount")
 
 
-def expected_rows(kind, data, forecast_field=None, quota_field=None):
+def expected_rows(kind, data, forecast_field=None, quota_field=None, period_type="quarter"):
     """The rows of a foreign table with object `kind`: lists of text or None, in
     the order of COLUMNS[kind].  In the flat shape only amounts and owner exist."""
     if kind == "forecasts":
-        yield from _forecast_rows(data, forecast_field, quota_field)
+        yield from _forecast_rows(data, forecast_field, quota_field, period_type)
     elif kind == "entries":
         yield from _flat_entry_rows(data) if data.settings["shape"] == "flat" else _entry_rows(data)
     elif data.has_lines():
@@ -663,23 +719,26 @@ def expected_rows(kind, data, forecast_field=None, quota_field=None):
             yield [*item.values(), data.period, data.forecast]
 
 
-def _forecast_rows(data, forecast_field, quota_field):
-    weeks = data.weeks[-1:] if data.settings["shape"] == "flat" else data.weeks
+def _forecast_rows(data, forecast_field, quota_field, period_type):
+    places = data.by_type(period_type)
+    if data.settings["shape"] == "flat":
+        places = [place for place in places if place in data.flat_places()]
     for u in range(data.owners):
         user = data.user(u)
-        for week in weeks:
-            amounts = data.pivot(u, week, forecast_field, quota_field)
+        for place in places:
+            amounts = data.pivot(u, place, forecast_field, quota_field)
             if amounts:
+                period = data.period if period_type == "quarter" else data.shown_period(place[0])
                 name = user["name"] or None if data.has_lines() else user["name"]
                 yield [name, user["email"], *(numeric_out(amounts[a]) for a in AMOUNTS),
-                       data.period, data.forecast]
+                       period, data.forecast]
 
 
 def _line_items(kind, data):
     """The lists of a file that has none: users and fields of its lines, without ids."""
     if kind == "users":
         for u in range(data.owners):
-            if any(data.owner_entries(u, week) for week in data.weeks):
+            if any(data.owner_entries(u, place) for place in data.places):
                 user = data.user(u)
                 yield [None, user["name"] or None, user["email"], None, user["crmId"], None, user["hierarchyName"], None,
                        user["parentHierarchyName"], data.period, data.forecast]
@@ -692,7 +751,7 @@ def _flat_entry_rows(data):
     for entry in data.entries():
         row = dict.fromkeys(COLUMNS["entries"])
         row.update(time_period=data.period, forecast_name=data.forecast,
-                   owner_name=entry["ownerName"], owner_email=entry["ownerEmail"])
+                   owner_name=entry["ownerName"], owner_email=entry["ownerEmail"], time_period_id=entry["timePeriod"])
         for column, name in zip(("forecast_value", "quota_value", "crm_total", "crm_closed", "adjustment_value"),
                                 AMOUNTS):
             row[column] = numeric_out(entry.get(name))
@@ -714,13 +773,14 @@ def _entry_rows(data):
             user = {**user, "userId": None, "name": user["name"] or None}
             field = {"fieldId": field["fieldName"], "fieldName": field["fieldName"], "fieldType": None}
             frame = {**frame, "timeFrameId": None}
-            e = {name: value for name, value in e.items() if name in DATA_TYPES}
+            e = {name: value for name, value in e.items() if name in DATA_TYPES or name == "timePeriodId"}
         yield [data.period, data.forecast, user["userId"], user["name"], user["email"], user["crmId"],
                user["hierarchyName"], user["parentHierarchyName"], *field.values(), *frame.values(),
                *(numeric_out(e.get(a)) for a in ("forecastValue", "quotaValue", "adjustmentValue",
                                                  crm + "Total", crm + "Closed")),
                boolean[e.get("isUpdated")], e.get("updatedBy"), timestamp_out(e.get("updatedOn")),
-               e.get("adjustedBy"), timestamp_out(e.get("adjustedOn")), e.get("currency", {}).get("code")]
+               e.get("adjustedBy"), timestamp_out(e.get("adjustedOn")), e.get("currency", {}).get("code"),
+               data.shown_period(e["timePeriodId"])]
 
 
 def changed_owners(data):
@@ -1352,7 +1412,7 @@ class Service:
                     query.get("types", ",".join(ALL_TYPES)).split(","), query.get("currency"),
                     query.get("historical", "") not in ("", "0", "false"), query.get("scope"))
         order = [name for name in query.get("order_by", "").split(",") if name]
-        fields = {name: query[name] for name in ("forecast_field", "quota_field") if name in query}
+        fields = {name: query[name] for name in ("forecast_field", "quota_field", "period_type") if name in query}
         text = expected_csv(query.get("object", "forecasts"), data, "no_header" not in query, order, **fields)
         return Answer(200, headers={"Content-Type": "text/csv; charset=utf-8"}, body="".join(text).encode())
 
@@ -1778,6 +1838,7 @@ def parse_command(argv):
     expected.add_argument("--order-by", default="", help="columns, compared as bytes, nulls last")
     expected.add_argument("--forecast-field")
     expected.add_argument("--quota-field")
+    expected.add_argument("--period-type", choices=["quarter", "month", "year"], default="quarter")
     file = commands.add_parser("file", help="print the file of an export")
     for command in (expected, file):
         command.add_argument("--forecast", default="net_arr")
@@ -1861,7 +1922,8 @@ def print_command(args):
         order = [name for name in args.order_by.split(",") if name]
         pieces = (line.encode() for line in expected_csv(
             args.object, data, not args.no_header, order,
-            forecast_field=args.forecast_field, quota_field=args.quota_field))
+            forecast_field=args.forecast_field, quota_field=args.quota_field,
+            period_type=args.period_type))
     try:
         for piece in pieces:
             sys.stdout.buffer.write(piece)

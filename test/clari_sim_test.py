@@ -188,6 +188,42 @@ class TheData(unittest.TestCase):
             self.assertEqual(count, len(rows))
         self.assertEqual(clari_sim.for_people("-1234.5", "continental", "EUR"), "-€1.234,5")
 
+    def test_a_tab_may_be_by_month_or_year(self):
+        settings = {"owners": 40, "period_types": ["month", "quarter", "year"]}
+        ids = ["2026_M01", "2026_M02", "2026_M03", "2026_Q1", "2026"]
+        for historical in (False, True):
+            data = clari_sim.Data("net_arr", "2026_Q1", settings, historical=historical)
+            file = json.loads(b"".join(data.encoded()).decode())
+            self.assertEqual([p["timePeriodId"] for p in file["timePeriods"]], ids)
+            self.assertEqual([p["startDate"] for p in file["timePeriods"]],
+                             ["2025-02-01", "2025-03-01", "2025-04-01", "2025-02-01", "2025-02-01"])
+            self.assertEqual({e["timePeriodId"] for e in file["entries"]}, set(ids))
+            keys = {(e["userId"], e["timePeriodId"], e["timeFrameId"], e["fieldId"]) for e in file["entries"]}
+            self.assertEqual(len(keys), len(file["entries"]))
+            weeks = {f["timeFrameId"]: f["startDate"] for f in file["timeFrames"]}
+            for entry in file["entries"]:
+                period = file["timePeriods"][ids.index(entry["timePeriodId"])]
+                self.assertTrue(period["startDate"] <= weeks[entry["timeFrameId"]] <= period["endDate"])
+        # A quarter's amounts are the same whatever stands beside it, and a month's are none of its own.
+        alone = clari_sim.Data("net_arr", "2026_Q1", {"owners": 40})
+        beside = clari_sim.Data("net_arr", "2026_Q1", settings)
+        rows = lambda data, kind: list(clari_sim.expected_rows("forecasts", data, period_type=kind))
+        self.assertEqual(rows(alone, "quarter"), rows(beside, "quarter"))
+        self.assertEqual({row[7] for row in rows(beside, "month")}, set(ids[:3]))
+        self.assertEqual(len(rows(beside, "month")), 120)
+        self.assertEqual({row[7] for row in rows(beside, "year")}, {"2026"})
+        self.assertEqual(rows(alone, "month"), [])
+        flat = clari_sim.Data("net_arr", "2026_Q1", {**settings, "shape": "flat"})
+        self.assertEqual(rows(flat, "month"), rows(beside, "month"))
+        calendar = clari_sim.Data("net_arr", "2026_Q4", {**settings, "month_numbers": "calendar"})
+        self.assertEqual([p["timePeriodId"] for p in calendar.time_periods()][:3], ["2025_M11", "2025_M12", "2026_M01"])
+        lines = clari_sim.Data("net_arr", "2026_Q1", {**settings, "shape": "csv"})
+        self.assertEqual({line["Timeframe"] for line in lines.lines()},
+                         {"February FY 2026", "March FY 2026", "April FY 2026", "Q1 FY 2026", "FY 2026"})
+        # What is still to come of the current quarter is listed, and has no entries.
+        current = clari_sim.Data("net_arr", "2026_Q4", settings)
+        self.assertEqual({e["timePeriodId"] for e in current.entries()}, {"2026_M10", "2026_M11", "2026_Q4", "2026"})
+
     def test_the_csv_reads_back(self):
         data = clari_sim.Data("net_arr", "2026_Q1", {"owners": 200})
         for kind, columns in clari_sim.COLUMNS.items():

@@ -97,6 +97,22 @@ clari_cache_calendar(const ClariKey *account, ClariCalendar *calendar)
 	clari_cache_unlock();
 }
 
+void
+clari_cache_numbering(const ClariKey *account, const char *forecast, ClariNumbering *numbering)
+{
+	clari_cache_lock(LW_SHARED);
+	for (int i = 0; i < clari_control->nslots; i++)
+	{
+		const ClariSlotShared *slot = &clari_control->slots[i];
+		const ClariRowsetMeta *meta = &slot->version.meta;
+
+		if (slot->used && clari_slot_has_rowset(slot) && memcmp(&meta->account, account, sizeof(*account)) == 0 &&
+			strcmp(meta->forecast, forecast) == 0)
+			clari_numbering_add(numbering, &meta->numbering);
+	}
+	clari_cache_unlock();
+}
+
 /* ------- what cannot be exported ------- */
 
 #define REFUSAL_MEMORY USECS_PER_DAY

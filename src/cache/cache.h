@@ -155,6 +155,9 @@ extern void clari_cache_account(const ClariKey *account, ClariAccountFacts *fact
 /* The quarters that cached exports of the account tell of. */
 extern void clari_cache_calendar(const ClariKey *account, ClariCalendar *calendar);
 
+/* How the account's cached exports of the forecast number months and years; the caller has initialized it. */
+extern void clari_cache_numbering(const ClariKey *account, const char *forecast, ClariNumbering *numbering);
+
 /* Is the flight still queued or under way? */
 extern bool clari_cache_is_flying(uint64 flight);
 

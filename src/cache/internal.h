@@ -16,7 +16,7 @@
 #include "storage/lwlock.h"
 
 /* Changes with every change of the structs below: two versions of the library never share them. */
-#define CLARI_CACHE_LAYOUT "clari_fdw cache 6."
+#define CLARI_CACHE_LAYOUT "clari_fdw cache 7."
 
 #define CLARI_MAX_SLOTS 1024
 #define CLARI_MAX_FLIGHTS 256

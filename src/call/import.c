@@ -34,6 +34,8 @@ sql_type(ClariType type)
 			return "pg_catalog.timestamptz";
 		case CLARI_INTEGER:
 			return "pg_catalog.int8";
+		case CLARI_BITS:
+			break;
 	}
 	elog(ERROR, "unrecognized clari_fdw type: %d", (int) type);
 }

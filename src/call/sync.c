@@ -448,7 +448,7 @@ delete_missing(Sync *sync, Quarter *quarter)
 
 	if (!sync->delete_missing || quarter->truncated)
 		return;
-	if (quarter->reader->version.meta.owners == 0)
+	if (clari_rowset_owners(&quarter->reader->version.meta) == 0)
 		ereport(NOTICE, (errmsg("period %s: the export is empty, and nothing is deleted for it", part->time_period)));
 	if (part->keys == 0)
 		return;

@@ -25,8 +25,8 @@
 static const ClariAttribute entry_attributes[] = {
 	[CLARI_ENTRY_USER_ID] = ID("user_id", "userId", NULL),
 	[CLARI_ENTRY_TIME_FRAME_ID] = ID("time_frame_id", "timeFrameId", NULL),
+	[CLARI_ENTRY_TIME_PERIOD_ID] = ID("time_period_id", "timePeriodId", "timePeriod"),
 	[CLARI_ENTRY_FIELD_ID] = ID("field_id", "fieldId", NULL),
-	[CLARI_ENTRY_TIME_PERIOD] = ID("time_period", "timePeriodId", "timePeriod"),
 	[CLARI_ENTRY_OWNER_NAME] = JOINED("owner_name", "ownerName", CLARI_TEXT, CLARI_USERS, CLARI_USER_NAME),
 	[CLARI_ENTRY_OWNER_EMAIL] = JOINED("owner_email", "ownerEmail", CLARI_TEXT, CLARI_USERS, CLARI_USER_EMAIL),
 	[CLARI_ENTRY_CRM_USER_ID] = JOINED("crm_user_id", NULL, CLARI_TEXT, CLARI_USERS, CLARI_USER_CRM_ID),
@@ -48,6 +48,7 @@ static const ClariAttribute entry_attributes[] = {
 	[CLARI_ENTRY_ADJUSTED_ON] = OWN("adjusted_on", "adjustedOn", NULL, CLARI_TIMESTAMP),
 	[CLARI_ENTRY_CURRENCY] = OWN("currency", "currency.code", "currency", CLARI_TEXT),
 	[CLARI_ENTRY_CURRENCY_SYMBOL] = OWN("currency_symbol", "currency.symbol", NULL, CLARI_TEXT),
+	[CLARI_ENTRY_PERIOD_TYPE] = OWN("period_type", NULL, NULL, CLARI_TEXT),
 };
 
 static const ClariAttribute user_attributes[] = {
@@ -66,8 +67,8 @@ static const ClariAttribute field_attributes[] = {
 	[CLARI_FIELD_FIELD_ID] = ID("field_id", "fieldId", NULL),
 	[CLARI_FIELD_FIELD_NAME] = OWN("field_name", "fieldName", NULL, CLARI_TEXT),
 	[CLARI_FIELD_FIELD_TYPE] = OWN("field_type", "fieldType", NULL, CLARI_TEXT),
-	[CLARI_FIELD_CARRIES_FORECAST] = OWN(NULL, NULL, NULL, CLARI_BOOL),
-	[CLARI_FIELD_CARRIES_QUOTA] = OWN(NULL, NULL, NULL, CLARI_BOOL),
+	[CLARI_FIELD_CARRIES_FORECAST] = OWN(NULL, NULL, NULL, CLARI_BITS),
+	[CLARI_FIELD_CARRIES_QUOTA] = OWN(NULL, NULL, NULL, CLARI_BITS),
 };
 
 static const ClariAttribute time_period_attributes[] = {
@@ -206,7 +207,7 @@ column_of_attribute(ClariList list, int attribute)
 	return (ClariColumn){info->name, CLARI_FROM_ATTRIBUTE, attribute, info->type};
 }
 
-/* The columns of entries: period and forecast first, export time last. */
+/* The columns of entries: period and forecast first, export time and Clari's own period last. */
 static bool
 entries_column(int index, ClariColumn *column)
 {
@@ -218,6 +219,8 @@ entries_column(int index, ClariColumn *column)
 		*column = column_of_attribute(CLARI_ENTRIES, entry_order[index - 2]);
 	else if (index == LENGTH(entry_order) + 2)
 		*column = exported_column;
+	else if (index == LENGTH(entry_order) + 3)
+		*column = column_of_attribute(CLARI_ENTRIES, CLARI_ENTRY_TIME_PERIOD_ID);
 	else
 		return false;
 	return true;

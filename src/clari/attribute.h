@@ -22,7 +22,8 @@ typedef enum ClariType
 	CLARI_BOOL,      /* boolean */
 	CLARI_DATE,      /* date, from "YYYY-MM-DD" */
 	CLARI_TIMESTAMP, /* timestamptz, from epoch milliseconds */
-	CLARI_INTEGER    /* bigint, from an integer; or of an array: how many elements it has */
+	CLARI_INTEGER,   /* bigint, from an integer; or of an array: how many elements it has */
+	CLARI_BITS       /* none: bits 1 << ClariPeriodType, which the writer makes and no column shows */
 } ClariType;
 
 /* The five lists of a file, and what the account has. */
@@ -47,8 +48,8 @@ enum
 {
 	CLARI_ENTRY_USER_ID,
 	CLARI_ENTRY_TIME_FRAME_ID,
+	CLARI_ENTRY_TIME_PERIOD_ID, /* of a file without ids: what it calls the period */
 	CLARI_ENTRY_FIELD_ID,
-	CLARI_ENTRY_TIME_PERIOD,
 	CLARI_ENTRY_OWNER_NAME,
 	CLARI_ENTRY_OWNER_EMAIL,
 	CLARI_ENTRY_CRM_USER_ID,
@@ -70,6 +71,7 @@ enum
 	CLARI_ENTRY_ADJUSTED_ON,
 	CLARI_ENTRY_CURRENCY,
 	CLARI_ENTRY_CURRENCY_SYMBOL,
+	CLARI_ENTRY_PERIOD_TYPE, /* made by the writer: one of clari_period_type_names */
 	CLARI_ENTRY_COUNT
 };
 
@@ -92,8 +94,9 @@ enum
 	CLARI_FIELD_FIELD_ID,
 	CLARI_FIELD_FIELD_NAME,
 	CLARI_FIELD_FIELD_TYPE,
-	CLARI_FIELD_CARRIES_FORECAST, /* made by the writer: some entry of this field has an amount */
-	CLARI_FIELD_CARRIES_QUOTA,    /* made by the writer: some entry of this field has a quota */
+	/* These are made by the writer: by bits 1 << ClariPeriodType, some entry of this field … */
+	CLARI_FIELD_CARRIES_FORECAST, /* … has an amount */
+	CLARI_FIELD_CARRIES_QUOTA,    /* … has a quota */
 	CLARI_FIELD_COUNT
 };
 

@@ -19,6 +19,8 @@
 /* "YYYY-MM-DD", perhaps with a time behind a 'T', to days from 2000-01-01; false: no such day. */
 extern bool clari_date_read(const char *text, size_t length, int64_t *days);
 
+#define CLARI_DATE_NONE INT32_MIN /* no day is known */
+
 #define CLARI_CALENDAR_MAX 128 /* quarters: 32 years */
 
 typedef struct ClariQuarter

@@ -55,14 +55,35 @@ find_column(Oid relid, ClariObject object, Form_pg_attribute attribute, ClariCol
 								column_names(object))));
 }
 
+bool
+clari_columns_by_quarter(const ClariOptions *options)
+{
+	return options->object != CLARI_OBJECT_FORECASTS || options->period_type == CLARI_QUARTERS;
+}
+
+bool
+clari_columns_is_period(const ClariOptions *options, const ClariColumn *column)
+{
+	if (!clari_columns_by_quarter(options))
+		return column->source == CLARI_FROM_ATTRIBUTE && column->attribute == CLARI_ENTRY_TIME_PERIOD_ID;
+	return column->source == CLARI_FROM_TIME_PERIOD;
+}
+
 ClariColumn *
-clari_columns_map(Oid relid, ClariObject object, TupleDesc tupdesc)
+clari_columns_map(const ClariOptions *options, TupleDesc tupdesc)
 {
 	ClariColumn *columns = palloc0(sizeof(ClariColumn) * Max(tupdesc->natts, 1));
 
 	for (int i = 0; i < tupdesc->natts; i++)
-		if (!TupleDescAttr(tupdesc, i)->attisdropped)
-			find_column(relid, object, TupleDescAttr(tupdesc, i), &columns[i]);
+	{
+		ClariColumn *column = &columns[i];
+
+		if (TupleDescAttr(tupdesc, i)->attisdropped)
+			continue;
+		find_column(options->relid, options->object, TupleDescAttr(tupdesc, i), column);
+		if (column->source == CLARI_FROM_TIME_PERIOD && !clari_columns_by_quarter(options))
+			*column = (ClariColumn){column->name, CLARI_FROM_ATTRIBUTE, CLARI_ENTRY_TIME_PERIOD_ID, column->type};
+	}
 	return columns;
 }
 
@@ -83,6 +104,8 @@ clari_columns_type(ClariType type)
 			return TIMESTAMPTZOID;
 		case CLARI_INTEGER:
 			return INT8OID;
+		case CLARI_BITS:
+			break;
 	}
 	elog(ERROR, "unrecognized stored type: %d", (int) type);
 }

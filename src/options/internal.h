@@ -58,24 +58,25 @@ extern void clari_option_refuse(const ClariOption *option, const char *text, con
 	__attribute__((noreturn));
 
 /* There is a function for each kind of option; beside it stands the type of its target. */
-extern ClariSetOption clari_option_set_base_url; /* char[option->max] */
-extern ClariSetOption clari_option_set_bool;     /* bool */
-extern ClariSetOption clari_option_set_currency; /* char[4] */
-extern ClariSetOption clari_option_set_duration; /* int64, microseconds */
-extern ClariSetOption clari_option_set_endpoint; /* ClariEndpoint */
-extern ClariSetOption clari_option_set_format;   /* ClariFormat */
-extern ClariSetOption clari_option_set_int;      /* int32, in option->unit */
-extern ClariSetOption clari_option_set_key;      /* nothing, only checks */
-extern ClariSetOption clari_option_set_object;   /* ClariObject */
-extern ClariSetOption clari_option_set_path;     /* char[option->max] */
-extern ClariSetOption clari_option_set_periods;  /* ClariExtent */
-extern ClariSetOption clari_option_set_prefix;   /* nothing, only checks */
-extern ClariSetOption clari_option_set_proxy;    /* char[option->max] */
-extern ClariSetOption clari_option_set_schedule; /* ClariSchedule */
-extern ClariSetOption clari_option_set_secret;   /* char[option->max] */
-extern ClariSetOption clari_option_set_string;   /* char *, palloc'd, UTF-8 */
-extern ClariSetOption clari_option_set_text;     /* char[option->max], UTF-8 */
-extern ClariSetOption clari_option_set_types;    /* uint32_t */
+extern ClariSetOption clari_option_set_base_url;    /* char[option->max] */
+extern ClariSetOption clari_option_set_bool;        /* bool */
+extern ClariSetOption clari_option_set_currency;    /* char[4] */
+extern ClariSetOption clari_option_set_duration;    /* int64, microseconds */
+extern ClariSetOption clari_option_set_endpoint;    /* ClariEndpoint */
+extern ClariSetOption clari_option_set_format;      /* ClariFormat */
+extern ClariSetOption clari_option_set_int;         /* int32, in option->unit */
+extern ClariSetOption clari_option_set_key;         /* nothing, only checks */
+extern ClariSetOption clari_option_set_object;      /* ClariObject */
+extern ClariSetOption clari_option_set_path;        /* char[option->max] */
+extern ClariSetOption clari_option_set_period_type; /* ClariPeriodType */
+extern ClariSetOption clari_option_set_periods;     /* ClariExtent */
+extern ClariSetOption clari_option_set_prefix;      /* nothing, only checks */
+extern ClariSetOption clari_option_set_proxy;       /* char[option->max] */
+extern ClariSetOption clari_option_set_schedule;    /* ClariSchedule */
+extern ClariSetOption clari_option_set_secret;      /* char[option->max] */
+extern ClariSetOption clari_option_set_string;      /* char *, palloc'd, UTF-8 */
+extern ClariSetOption clari_option_set_text;        /* char[option->max], UTF-8 */
+extern ClariSetOption clari_option_set_types;       /* uint32_t */
 
 /* Does the text do for the value of an HTTP header, as an API key must? */
 extern bool clari_is_api_key(const char *text);

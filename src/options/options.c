@@ -73,6 +73,7 @@ static const ClariOption option_table[] = {
 	{"include_historical", AT_TABLES, clari_option_set_bool, .offset = FIELD(request.include_historical), .preset = "false"},
 	{"format", AT_TABLES, clari_option_set_format, .offset = FIELD(request.format), .preset = "json"},
 	{"endpoint", AT_TABLES, clari_option_set_endpoint, .offset = FIELD(request.endpoint), .preset = "export"},
+	{"period_type", AT_TABLES, clari_option_set_period_type, .offset = FIELD(period_type), .preset = "quarter"},
 	{"schedule", AT_TABLES, clari_option_set_schedule, .offset = FIELD(transport.schedule), .preset = "NONE"},
 	{"forecast_name", AT_TABLES, clari_option_set_string, .offset = FIELD(forecast_name), .max = CLARI_NAME_SIZE},
 	{"forecast_field", AT_TABLES, clari_option_set_string, .offset = FIELD(forecast_field), .max = CLARI_NAME_SIZE},

@@ -14,6 +14,7 @@
 
 #include "clari/attribute.h"
 #include "clari/period.h"
+#include "clari/period_type.h"
 #include "clari/request.h"
 
 /* A foreign table's options, the server's included, defaults filled in. */
@@ -28,6 +29,7 @@ typedef struct ClariOptions
 	char *forecast_name;  /* what the column of that name shows, UTF-8: the forecast's id, if nothing else */
 	char *forecast_field; /* id or name, or NULL */
 	char *quota_field;
+	ClariPeriodType period_type;  /* of what "forecasts" shows */
 	int64 cache_ttl;              /* µs */
 	int64 closed_period_ttl;      /* µs */
 	int64 stale_while_revalidate; /* µs */

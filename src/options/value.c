@@ -225,6 +225,17 @@ clari_option_set_format(const ClariOption *option, const char *text, void *targe
 }
 
 void
+clari_option_set_period_type(const ClariOption *option, const char *text, void *target)
+{
+	ClariPeriodType type = clari_period_type_read(text, strlen(text));
+
+	if (type == CLARI_OTHER_PERIODS)
+		clari_option_refuse(option, text, "quarter, month or year", NULL);
+	if (target != NULL)
+		*(ClariPeriodType *) target = type;
+}
+
+void
 clari_option_set_schedule(const ClariOption *option, const char *text, void *target)
 {
 	static const char *const names[] = {

@@ -39,11 +39,11 @@ static get_relation_stats_hook_type next_hook = NULL;
 /* ------- rows ------- */
 
 double
-clari_estimate_rows(ClariObject object, const ClariRowsetMeta *meta)
+clari_estimate_rows(const ClariEstimate *estimate, const ClariRowsetMeta *meta)
 {
-	if (object == CLARI_OBJECT_FORECASTS)
-		return (double) meta->owners;
-	return (double) meta->rows[clari_object_list(object)];
+	if (estimate->object == CLARI_OBJECT_FORECASTS)
+		return (double) meta->owners[estimate->period_type];
+	return (double) meta->rows[clari_object_list(estimate->object)];
 }
 
 static double
@@ -75,7 +75,7 @@ add_period(ClariEstimate *estimate, const ClariOptions *options, bool authentica
 		return;
 	}
 	estimate->nversions++;
-	estimate->tuples += clari_estimate_rows(estimate->object, &version->meta);
+	estimate->tuples += clari_estimate_rows(estimate, &version->meta);
 	estimate->bytes += version->bytes;
 	if (!clari_export_is_fresh(options, version, GetCurrentStatementStartTimestamp()))
 		estimate->exports += 1;
@@ -335,8 +335,8 @@ largest_version(const ClariEstimate *estimate)
 	const ClariVersion *largest = NULL;
 
 	for (int i = 0; i < estimate->nversions; i++)
-		if (largest == NULL || clari_estimate_rows(estimate->object, &estimate->versions[i].meta) >
-								   clari_estimate_rows(estimate->object, &largest->meta))
+		if (largest == NULL ||
+			clari_estimate_rows(estimate, &estimate->versions[i].meta) > clari_estimate_rows(estimate, &largest->meta))
 			largest = &estimate->versions[i];
 	return largest;
 }
@@ -350,7 +350,7 @@ owners_without(const ClariVersion *version, double nulls)
 {
 	double filled = (1 - nulls) * (double) version->meta.rows[CLARI_ENTRIES];
 
-	return Max(1 - filled / Max((double) version->meta.owners, 1), 0);
+	return Max(1 - filled / Max((double) clari_rowset_owners(&version->meta), 1), 0);
 }
 
 /* Fills in what is known of a column; false: nothing is. */

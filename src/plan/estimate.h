@@ -17,6 +17,7 @@
 typedef struct ClariEstimate
 {
 	ClariObject object;
+	ClariPeriodType period_type;
 	const ClariColumn *columns; /* by attribute number - 1 */
 	int periods;                /* how many periods are read */
 	double exports;             /* how many of these are not cached, or are too old */
@@ -35,13 +36,13 @@ extern void clari_estimate_init(GetForeignRelSize_function size_function);
 
 /*
  * Estimates a scan of these quarters (count -1: it is not known yet which).
- * The estimate's object and columns are given.  Without authentication nothing
+ * The estimate's object, period_type and columns are given.  Without authentication nothing
  * counts as cached.  Opens no rowset.
  */
 extern void clari_estimate_scan(ClariEstimate *estimate, const ClariOptions *options, bool authenticated,
 								const ClariPeriod *periods, int count);
 
-/* How many rows a cached rowset has for the object. */
-extern double clari_estimate_rows(ClariObject object, const ClariRowsetMeta *meta);
+/* How many rows a cached rowset has for the estimate's object. */
+extern double clari_estimate_rows(const ClariEstimate *estimate, const ClariRowsetMeta *meta);
 
 #endif /* CLARI_ESTIMATE_H */

@@ -25,6 +25,7 @@ typedef struct ClariClauses
 typedef struct ClariPlanInfo
 {
 	ClariEstimate estimate; /* first, for clari_estimate_init() */
+	const ClariOptions *options;
 	TupleDesc tupdesc;
 	ClariColumn *columns; /* by attribute number - 1 */
 	ClariClauses clauses; /* that are about this relation alone */
@@ -41,13 +42,15 @@ typedef struct ClariPlanInfo
  * same for all rows of the scan: over constants, parameters, and columns of
  * other relations (which will be parameters).  Of an OR whose arms say more
  * than that, it is what they imply. *exact gets the clauses that are wholly
- * decided by pruning, and need not be checked by row.
+ * decided by pruning, and need not be checked by row: none where an export may
+ * have rows of several periods.
  */
-extern List *
-clari_prune_select(List *restrictinfos, Index relid, TupleDesc tupdesc, const ClariColumn *columns, List **exact);
+extern List *clari_prune_select(List *restrictinfos, Index relid, const ClariOptions *options, TupleDesc tupdesc,
+								const ClariColumn *columns, List **exact);
 
 /* Does the expression compute from the relation's period alone, so that what equals it prunes? */
-extern bool clari_prune_is_of_period(Node *expression, Index relid, TupleDesc tupdesc, const ClariColumn *columns);
+extern bool clari_prune_is_of_period(Node *expression, Index relid, const ClariOptions *options, TupleDesc tupdesc,
+									 const ClariColumn *columns);
 
 /* ------- filter.c ------- */
 

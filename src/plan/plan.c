@@ -110,14 +110,16 @@ unknown_selectivity(List *pruning, int count)
 }
 
 static ClariPlanInfo *
-make_info(Oid relid, ClariObject object)
+make_info(const ClariOptions *options)
 {
 	ClariPlanInfo *info = palloc0(sizeof(ClariPlanInfo));
-	Relation relation = relation_open(relid, NoLock);
+	Relation relation = relation_open(options->relid, NoLock);
 
+	info->options = options;
 	info->tupdesc = CreateTupleDescCopy(RelationGetDescr(relation));
-	info->columns = clari_columns_map(relid, object, info->tupdesc);
-	info->estimate.object = object;
+	info->columns = clari_columns_map(options, info->tupdesc);
+	info->estimate.object = options->object;
+	info->estimate.period_type = options->period_type;
 	info->estimate.columns = info->columns;
 	relation_close(relation, NoLock);
 	return info;
@@ -128,7 +130,8 @@ split_clauses(const ClariPlanInfo *info, Index relid, List *restrictinfos)
 {
 	ClariClauses clauses;
 
-	clauses.pruning = clari_prune_select(restrictinfos, relid, info->tupdesc, info->columns, &clauses.exact);
+	clauses.pruning =
+		clari_prune_select(restrictinfos, relid, info->options, info->tupdesc, info->columns, &clauses.exact);
 	restrictinfos = list_difference_ptr(restrictinfos, clauses.exact);
 	clauses.filters = clari_filter_select(restrictinfos, relid, info->tupdesc, info->columns);
 	clauses.checked = list_difference_ptr(restrictinfos, clauses.filters);
@@ -141,7 +144,7 @@ clariGetForeignRelSize(PlannerInfo *root, RelOptInfo *baserel, Oid foreigntablei
 	ClariOptions *options = clari_options_get(foreigntableid);
 	bool authenticated =
 		clari_options_authenticate(options, OidIsValid(baserel->userid) ? baserel->userid : GetUserId(), true);
-	ClariPlanInfo *info = make_info(foreigntableid, options->object);
+	ClariPlanInfo *info = make_info(options);
 	ClariPeriod periods[CLARI_EXTENT_MAX_PERIODS];
 	List *pruning;
 	int count;
@@ -279,7 +282,7 @@ is_useful_member(PlannerInfo *root pg_attribute_unused(), RelOptInfo *rel, Equiv
 	const ClariPlanInfo *info = arg;
 	Node *expression = (Node *) member->em_expr;
 
-	return clari_prune_is_of_period(expression, rel->relid, info->tupdesc, info->columns) ||
+	return clari_prune_is_of_period(expression, rel->relid, info->options, info->tupdesc, info->columns) ||
 		   clari_filter_is_of_column(expression, rel->relid, info->tupdesc, info->columns);
 }
 

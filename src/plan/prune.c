@@ -10,6 +10,7 @@
 
 #include "options/columns.h"
 #include "plan/internal.h"
+#include "session/export.h"
 
 #include "access/transam.h"
 #include "catalog/pg_operator.h"
@@ -28,6 +29,7 @@ static bool enable_pruning = true; /* the setting clari_fdw.enable_pruning */
 
 struct ClariPrune
 {
+	const ClariOptions *options;
 	TupleTableSlot *slot; /* a row that has the period and the forecast's name, and otherwise NULLs */
 	List *periods;        /* the numbers of the columns that show the period */
 	List *names;          /* the numbers of the columns that show the forecast's name */
@@ -57,16 +59,28 @@ shows_text(Form_pg_attribute attribute, int longest)
 		   clari_columns_is_bytewise(attribute->attcollation);
 }
 
-/* The numbers of the columns that show the period, or the forecast's name. */
+/* The numbers of the columns that show the period; and of those that show the forecast's name. */
 static List *
-columns_from(ClariColumnSource source, TupleDesc tupdesc, const ClariColumn *columns)
+period_columns(const ClariOptions *options, TupleDesc tupdesc, const ClariColumn *columns)
 {
-	int longest = source == CLARI_FROM_TIME_PERIOD ? CLARI_PERIOD_TEXT_SIZE - 1 : CLARI_NAME_SIZE;
+	int longest = clari_columns_by_quarter(options) ? CLARI_PERIOD_TEXT_SIZE - 1 : CLARI_PERIOD_ID_SIZE - 1;
 	List *attnums = NIL;
 
 	for (int i = 0; i < tupdesc->natts; i++)
-		if (!TupleDescAttr(tupdesc, i)->attisdropped && columns[i].source == source &&
+		if (!TupleDescAttr(tupdesc, i)->attisdropped && clari_columns_is_period(options, &columns[i]) &&
 			shows_text(TupleDescAttr(tupdesc, i), longest))
+			attnums = lappend_int(attnums, i + 1);
+	return attnums;
+}
+
+static List *
+name_columns(TupleDesc tupdesc, const ClariColumn *columns)
+{
+	List *attnums = NIL;
+
+	for (int i = 0; i < tupdesc->natts; i++)
+		if (!TupleDescAttr(tupdesc, i)->attisdropped && columns[i].source == CLARI_FROM_FORECAST_NAME &&
+			shows_text(TupleDescAttr(tupdesc, i), CLARI_NAME_SIZE))
 			attnums = lappend_int(attnums, i + 1);
 	return attnums;
 }
@@ -359,7 +373,8 @@ implied_by(Node *node, SelectContext *context)
 }
 
 List *
-clari_prune_select(List *restrictinfos, Index relid, TupleDesc tupdesc, const ClariColumn *columns, List **exact)
+clari_prune_select(List *restrictinfos, Index relid, const ClariOptions *options, TupleDesc tupdesc,
+				   const ClariColumn *columns, List **exact)
 {
 	SelectContext context = {relid, NIL, false};
 	List *selected = NIL;
@@ -368,8 +383,7 @@ clari_prune_select(List *restrictinfos, Index relid, TupleDesc tupdesc, const Cl
 	*exact = NIL;
 	if (!enable_pruning)
 		return NIL;
-	context.attnums = list_concat(columns_from(CLARI_FROM_TIME_PERIOD, tupdesc, columns),
-								  columns_from(CLARI_FROM_FORECAST_NAME, tupdesc, columns));
+	context.attnums = list_concat(period_columns(options, tupdesc, columns), name_columns(tupdesc, columns));
 	foreach (cell, restrictinfos)
 	{
 		RestrictInfo *restrictinfo = lfirst_node(RestrictInfo, cell);
@@ -378,16 +392,17 @@ clari_prune_select(List *restrictinfos, Index relid, TupleDesc tupdesc, const Cl
 		if (restrictinfo->pseudoconstant || implied == NULL || !is_decidable(implied, &context) || !context.found)
 			continue;
 		selected = lappend(selected, implied);
-		if (implied == (Node *) restrictinfo->clause)
+		if (implied == (Node *) restrictinfo->clause && clari_columns_by_quarter(options))
 			*exact = lappend(*exact, restrictinfo);
 	}
 	return selected;
 }
 
 bool
-clari_prune_is_of_period(Node *expression, Index relid, TupleDesc tupdesc, const ClariColumn *columns)
+clari_prune_is_of_period(Node *expression, Index relid, const ClariOptions *options, TupleDesc tupdesc,
+						 const ClariColumn *columns)
 {
-	SelectContext context = {relid, columns_from(CLARI_FROM_TIME_PERIOD, tupdesc, columns), false};
+	SelectContext context = {relid, period_columns(options, tupdesc, columns), false};
 
 	return is_decidable(expression, &context) && context.found;
 }
@@ -561,8 +576,9 @@ clari_prune_begin(List *expressions, PlanState *parent, const ClariOptions *opti
 	if (expressions == NIL)
 		return prune;
 	prune->slot = MakeSingleTupleTableSlot(CreateTupleDescCopy(tupdesc), &TTSOpsVirtual);
-	prune->periods = columns_from(CLARI_FROM_TIME_PERIOD, tupdesc, columns);
-	prune->names = columns_from(CLARI_FROM_FORECAST_NAME, tupdesc, columns);
+	prune->options = options;
+	prune->periods = period_columns(options, tupdesc, columns);
+	prune->names = name_columns(tupdesc, columns);
 	prune->name = name_datum(options);
 	if (parent == NULL)
 		expressions = (List *) without_placeholders((Node *) expressions, NULL);
@@ -585,12 +601,10 @@ show_in(TupleTableSlot *slot, List *attnums, Datum value)
 }
 
 static void
-show_period(ClariPrune *prune, ClariPeriod period)
+show_period(ClariPrune *prune, const char *text)
 {
 	TupleTableSlot *slot = prune->slot;
-	char text[CLARI_PERIOD_TEXT_SIZE];
 
-	clari_period_format(period, text);
 	ExecClearTuple(slot);
 	memset(slot->tts_isnull, true, sizeof(bool) * slot->tts_tupleDescriptor->natts);
 	show_in(slot, prune->periods, CStringGetTextDatum(text));
@@ -598,23 +612,46 @@ show_period(ClariPrune *prune, ClariPeriod period)
 	ExecStoreVirtualTuple(slot);
 }
 
+/* Can a row of the quarter's export satisfy the conditions?  It can, as long as nobody knows which months it has. */
+static bool
+may_have_rows(ClariPrune *prune, ExprContext *econtext, ClariPeriod quarter, const ClariNumbering *numbering)
+{
+	char ids[CLARI_MONTHS_OF_QUARTER][CLARI_PERIOD_ID_SIZE];
+	int count;
+
+	if (clari_columns_by_quarter(prune->options))
+	{
+		clari_period_format(quarter, ids[0]);
+		count = 1;
+	}
+	else
+		count = clari_numbering_ids(numbering, prune->options->period_type, quarter, ids);
+	for (int i = 0; i < count; i++)
+	{
+		show_period(prune, ids[i]);
+		if (ExecQual(prune->qual, econtext))
+			return true;
+	}
+	return count == 0;
+}
+
 int
 clari_prune_periods(ClariPrune *prune, ExprContext *econtext, ClariPeriod *periods, int count)
 {
 	TupleTableSlot *saved = econtext->ecxt_scantuple;
+	ClariNumbering numbering;
 	MemoryContext previous;
 	int kept = 0;
 
 	if (prune->qual == NULL)
 		return count;
+	if (!clari_columns_by_quarter(prune->options))
+		clari_export_numbering(prune->options, &numbering);
 	previous = MemoryContextSwitchTo(econtext->ecxt_per_tuple_memory);
 	econtext->ecxt_scantuple = prune->slot;
 	for (int i = 0; i < count; i++)
-	{
-		show_period(prune, periods[i]);
-		if (ExecQual(prune->qual, econtext))
+		if (may_have_rows(prune, econtext, periods[i], &numbering))
 			periods[kept++] = periods[i];
-	}
 	ExecClearTuple(prune->slot);
 	econtext->ecxt_scantuple = saved;
 	MemoryContextSwitchTo(previous);
@@ -623,21 +660,55 @@ clari_prune_periods(ClariPrune *prune, ExprContext *econtext, ClariPeriod *perio
 
 /* ------- notices ------- */
 
-static void
-notice_outside(const char *asked, const ClariOptions *options, const ClariPeriod *extent, int count)
+/* Can the table show rows of the period?  It can, as long as nobody knows which months its quarters have. */
+static bool
+may_show(const ClariOptions *options, const char *asked, const ClariPeriod *extent, int count)
 {
+	ClariNumbering numbering;
 	ClariPeriod period;
 	bool is_quarter = clari_period_parse(asked, &period);
 
-	for (int i = 0; is_quarter && i < count; i++)
-		if (extent[i] == period)
-			return;
+	if (!clari_columns_by_quarter(options))
+		clari_export_numbering(options, &numbering);
+	for (int i = 0; i < count; i++)
+	{
+		char ids[CLARI_MONTHS_OF_QUARTER][CLARI_PERIOD_ID_SIZE];
+		int nids;
+
+		if (clari_columns_by_quarter(options))
+		{
+			if (is_quarter && extent[i] == period)
+				return true;
+			continue;
+		}
+		nids = clari_numbering_ids(&numbering, options->period_type, extent[i], ids);
+		if (nids == 0)
+			return true;
+		for (int k = 0; k < nids; k++)
+			if (strcmp(ids[k], asked) == 0)
+				return true;
+	}
+	return false;
+}
+
+static void
+notice_outside(const char *asked, const ClariOptions *options, const ClariPeriod *extent, int count)
+{
+	ClariPeriodType type = clari_columns_by_quarter(options) ? CLARI_QUARTERS : options->period_type;
+	ClariPeriodName name;
+
+	if (may_show(options, asked, extent, count))
+		return;
+	(void) clari_period_name_of_id(asked, strlen(asked), &name);
 	ereport(NOTICE, (errmsg("period \"%s\" is outside of option \"periods\" of foreign table \"%s\"", asked,
 							get_rel_name(options->relid)),
 					 errdetail("The table shows \"%s\" and nothing else.", options->periods),
-					 is_quarter ? errhint("ALTER FOREIGN TABLE ... OPTIONS (%s periods '...') widens it.",
-										  options->has_periods ? "SET" : "ADD")
-								: errhint("Rows have a fiscal quarter such as 2026_Q1 in time_period.")));
+					 name.type == type ? errhint("ALTER FOREIGN TABLE ... OPTIONS (%s periods '...') widens it.",
+												 options->has_periods ? "SET" : "ADD")
+					 : type == CLARI_QUARTERS
+						 ? errhint("Rows have a fiscal quarter such as 2026_Q1 in time_period.")
+						 : errhint("Rows have a %s such as %s in time_period.", clari_period_type_names[type],
+								   type == CLARI_MONTHS ? "2026_M01" : "2026")));
 }
 
 static void

@@ -29,7 +29,7 @@
 #define END_TIME INT64_C(9223371331200000000)
 
 StaticAssertDecl(sizeof(ClariGroupIndex) % 8 == 0, "the index must keep the trailer aligned");
-StaticAssertDecl(sizeof(ClariRowsetMeta) == offsetof(ClariRowsetMeta, owners) + sizeof(uint64_t) &&
+StaticAssertDecl(sizeof(ClariRowsetMeta) == offsetof(ClariRowsetMeta, owners) + CLARI_PERIOD_TYPES * sizeof(uint64_t) &&
 					 offsetof(ClariRowsetMeta, posted_at) == offsetof(ClariRowsetMeta, job_id) + CLARI_ID_SIZE,
 				 "the metadata must not have padding, neither at their end nor before their first number");
 StaticAssertDecl(sizeof(ClariRowsetTrailer) == offsetof(ClariRowsetTrailer, magic) + MAGIC_SIZE,
@@ -79,6 +79,16 @@ codes_length(uint32_t nrows)
 }
 
 /* ------- trailer ------- */
+
+uint64_t
+clari_rowset_owners(const ClariRowsetMeta *meta)
+{
+	uint64_t owners = 0;
+
+	for (int type = 0; type < CLARI_PERIOD_TYPES; type++)
+		owners += meta->owners[type];
+	return owners;
+}
 
 static bool
 has_end(const char *text, size_t size)
@@ -231,7 +241,7 @@ clari_rowset_check_index(const ClariRowsetTrailer *trailer, const ClariGroupInde
 	}
 	if (trailer->index_offset != end)
 		return corrupt(error, "The index is not where the last row group ends.");
-	if (memcmp(rows, meta->rows, sizeof(rows)) != 0 || runs != meta->owners)
+	if (memcmp(rows, meta->rows, sizeof(rows)) != 0 || runs != clari_rowset_owners(meta))
 		return corrupt(error, "The rows are not as many as the trailer says.");
 	if ((meta->flags & CLARI_ROWSET_WRONG_PERIOD) != 0 && trailer->ngroups != 0)
 		return corrupt(error, "There are rows of a quarter that nobody asked for.");
@@ -283,8 +293,14 @@ check_plain(const ClariChunk *chunk, uint32_t length)
 static bool
 check_fixed(const ClariChunk *chunk, ClariType type)
 {
-	int64_t min = type == CLARI_BOOL ? 0 : type == CLARI_DATE ? MIN_DATE : MIN_TIME;
-	int64_t end = type == CLARI_BOOL ? 2 : type == CLARI_DATE ? END_DATE : END_TIME;
+	static const int64_t min_of[] = {
+		[CLARI_BOOL] = 0, [CLARI_DATE] = MIN_DATE, [CLARI_TIMESTAMP] = MIN_TIME, [CLARI_BITS] = 0};
+	static const int64_t end_of[] = {[CLARI_BOOL] = 2,
+									 [CLARI_DATE] = END_DATE,
+									 [CLARI_TIMESTAMP] = END_TIME,
+									 [CLARI_BITS] = 1 << CLARI_PERIOD_TYPES};
+	int64_t min = min_of[type];
+	int64_t end = end_of[type];
 
 	if (type == CLARI_INTEGER)
 		return true;

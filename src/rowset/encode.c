@@ -425,7 +425,7 @@ static bool
 put_unexpected(ClariGroup *group, Column *column, const ClariCell *cells, const ClariCell *note, ClariError *error)
 {
 	static const int of_entry[] = {CLARI_ENTRY_USER_ID, CLARI_ENTRY_TIME_FRAME_ID, CLARI_ENTRY_FIELD_ID};
-	static const int of_flat[] = {CLARI_ENTRY_OWNER_NAME, CLARI_ENTRY_OWNER_EMAIL, CLARI_ENTRY_TIME_PERIOD};
+	static const int of_flat[] = {CLARI_ENTRY_OWNER_NAME, CLARI_ENTRY_OWNER_EMAIL, CLARI_ENTRY_TIME_PERIOD_ID};
 	static const int first[] = {0};
 	bool is_entry = group->list == CLARI_ENTRIES;
 	const int *ids = !is_entry ? first : cells[CLARI_ENTRY_USER_ID].bytes != NULL ? of_entry : of_flat;
@@ -704,7 +704,6 @@ clari_group_flush(ClariGroup *group, ClariError *error)
 	index->length = (uint32_t) (sink->position - index->offset);
 	sink->ngroups++;
 	sink->rows[group->list] += group->nrows;
-	sink->runs += group->nruns;
 	reset_group(group);
 	return true;
 }

@@ -9,6 +9,8 @@
 #ifndef CLARI_ROWSET_INTERNAL_H
 #define CLARI_ROWSET_INTERNAL_H
 
+#include <string.h>
+
 #include "rowset/rowset.h"
 
 /* ------- items (item.c) ------- */
@@ -71,12 +73,33 @@ extern void clari_item_pack(const ClariCell *cells, int ncells, size_t size, cha
  */
 extern bool clari_item_unpack(const char *packed, size_t size, int ncells, ClariCell *cells);
 
+/* ------- which quarter a file with ids is of (answer.c) ------- */
+
+/* A period that entries are of, or that list timePeriods has. */
+typedef struct ClariFilePeriod
+{
+	ClariCell id;
+	ClariPeriodType type;
+	ClariPeriodName name; /* by its id, or else its label */
+	int32_t first;        /* days from 2000-01-01, or CLARI_DATE_NONE */
+	int32_t last;
+	bool has_entries;
+} ClariFilePeriod;
+
+/*
+ * Of meta, sets answered, its days, CLARI_ROWSET_WRONG_PERIOD if nothing is of what
+ * was requested, and the numbering of months and years.  False with
+ * CLARI_ERROR_DATA where the periods do not tell, or tell of several quarters.
+ */
+extern bool clari_answer_find(const ClariFilePeriod *periods, size_t count, const char *requested,
+							  const ClariCalendar *calendar, ClariRowsetMeta *meta, ClariError *error);
+
 /* ------- the sorter (sort.c): what does not fit into memory goes to a spill file in sorted runs, which are merged ------- */
 
 typedef struct ClariSorter ClariSorter;
 
 /*
- * A sorter of a list's items by their first nkeys attributes (1 or 2), bytewise,
+ * A sorter of a list's items by their first nkeys attributes (1 to 3), bytewise,
  * items of equal keys in order of arrival.  memory bounds its buffers; an item
  * larger than that still passes.  NULL when memory is out.  The caller's until
  * clari_sorter_close(), which takes NULL.
@@ -113,7 +136,6 @@ typedef struct ClariSink
 	uint32_t ngroups;
 	uint32_t groups_capacity;
 	uint64_t rows[CLARI_LIST_COUNT];
-	uint64_t runs;
 	size_t used;
 	char buffer[CLARI_SINK_BUFFER];
 } ClariSink;
@@ -139,6 +161,15 @@ extern bool clari_group_put_row(ClariGroup *group, const ClariCell *cells, bool 
 extern bool clari_group_flush(ClariGroup *group, ClariError *error);
 extern void clari_group_close(ClariGroup *group);
 
+/* The name of a type of period, as the rows have it. */
+static inline ClariCell
+clari_cell_of_type(ClariPeriodType type)
+{
+	const char *name = clari_period_type_names[type];
+
+	return (ClariCell){name, (uint32_t) strlen(name)};
+}
+
 /* ------- lines (line.c): entries of a file that has no ids ------- */
 
 typedef struct ClariLineWriter ClariLineWriter;
@@ -162,8 +193,12 @@ extern bool clari_line_writer_add(ClariLineWriter *writer, const ClariValue *val
  */
 extern bool clari_line_writer_answer(const ClariLineWriter *writer, ClariRowsetMeta *meta, ClariError *error);
 
-/* Writes the rows.  False with CLARI_ERROR_DATA for an entry that has a value twice, and not the same; as the sorter and groups. */
-extern bool clari_line_writer_write(ClariLineWriter *writer, ClariSink *sink, ClariError *error);
+/*
+ * Writes the rows, and counts in meta the owners and how their periods are numbered.
+ * False with CLARI_ERROR_DATA for an entry that has a value twice, and not the same;
+ * as the sorter and groups.
+ */
+extern bool clari_line_writer_write(ClariLineWriter *writer, ClariSink *sink, ClariRowsetMeta *meta, ClariError *error);
 extern void clari_line_writer_close(ClariLineWriter *writer);
 
 #endif /* CLARI_ROWSET_INTERNAL_H */

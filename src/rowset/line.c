@@ -40,8 +40,8 @@ typedef struct LineField
 {
 	char *name;
 	uint32_t length;
-	bool carries_forecast;
-	bool carries_quota;
+	uint64_t carries_forecast; /* by bits 1 << ClariPeriodType, what its entries have shown */
+	uint64_t carries_quota;
 } LineField;
 
 /* An item that the sorter gave, and whose bytes would go with the next. */
@@ -79,6 +79,7 @@ struct ClariLineWriter
 	bool has_kept;
 	KeptItem before; /* the last that was written: where a run begins */
 	bool has_before;
+	uint64_t owners[CLARI_PERIOD_TYPES];
 	ClariGroup *entry_rows;
 	ClariGroup *user_rows;
 };
@@ -302,19 +303,33 @@ find_field(ClariLineWriter *writer, const ClariValue *name, ClariError *error)
 	return field;
 }
 
+/* What Timeframe calls the period tells its type.  Where there is nothing it is the quarter, which was asked for. */
+static ClariPeriodType
+type_of_timeframe(const char *text, uint32_t length)
+{
+	ClariPeriodName name = {CLARI_QUARTERS, 0, 0};
+
+	if (length > 0)
+		clari_period_name_of_label(text, length, &name);
+	return name.type;
+}
+
 static bool
 note_field(ClariLineWriter *writer, const ClariValue *values, ClariError *error)
 {
 	LineField *field = find_field(writer, &values[CLARI_LINE_FIELD], error);
+	const ClariValue *timeframe = &values[CLARI_LINE_TIMEFRAME];
+	uint64_t bit =
+		UINT64_C(1) << type_of_timeframe(timeframe->data, timeframe->kind == CLARI_VALUE_NULL ? 0 : timeframe->length);
 
 	if (field == NULL)
 		return false;
 	if (values[CLARI_LINE_QUOTA_VALUE].kind != CLARI_VALUE_NULL)
-		field->carries_quota = true;
+		field->carries_quota |= bit;
 	if (values[CLARI_LINE_FORECAST_VALUE].kind != CLARI_VALUE_NULL ||
 		values[CLARI_LINE_ADJUSTMENT_VALUE].kind != CLARI_VALUE_NULL ||
 		values[CLARI_LINE_CRM_TOTAL].kind != CLARI_VALUE_NULL || values[CLARI_LINE_CRM_CLOSED].kind != CLARI_VALUE_NULL)
-		field->carries_forecast = true;
+		field->carries_forecast |= bit;
 	return true;
 }
 
@@ -542,6 +557,7 @@ write_kept(ClariLineWriter *writer, ClariError *error)
 	ClariCell cells[CLARI_ENTRY_COUNT];
 	ClariCell users[USER_PARTS];
 	ClariCell frames[FRAME_PARTS];
+	ClariPeriodType type;
 	int64_t days[2];
 	KeptItem swap;
 
@@ -549,13 +565,16 @@ write_kept(ClariLineWriter *writer, ClariError *error)
 	if (!split_key(&cells[CLARI_ENTRY_USER_ID], USER_PARTS, users) ||
 		!split_key(&cells[CLARI_ENTRY_TIME_FRAME_ID], FRAME_PARTS, frames))
 		return damaged(error);
+	type = type_of_timeframe(frames[PART(CLARI_LINE_TIMEFRAME)].bytes, frames[PART(CLARI_LINE_TIMEFRAME)].length);
+	writer->owners[type] += begins_run;
 	cells[CLARI_ENTRY_USER_ID] = cells[CLARI_ENTRY_TIME_FRAME_ID] = (ClariCell){NULL, 0};
 	cells[CLARI_ENTRY_OWNER_NAME] = users[CLARI_LINE_USER];
 	cells[CLARI_ENTRY_OWNER_EMAIL] = users[CLARI_LINE_EMAIL];
 	cells[CLARI_ENTRY_CRM_USER_ID] = users[CLARI_LINE_CRM_USER_ID];
 	cells[CLARI_ENTRY_ROLE] = users[CLARI_LINE_ROLE];
 	cells[CLARI_ENTRY_PARENT_ROLE] = users[CLARI_LINE_PARENT_ROLE];
-	cells[CLARI_ENTRY_TIME_PERIOD] = frames[PART(CLARI_LINE_TIMEFRAME)];
+	cells[CLARI_ENTRY_TIME_PERIOD_ID] = frames[PART(CLARI_LINE_TIMEFRAME)];
+	cells[CLARI_ENTRY_PERIOD_TYPE] = clari_cell_of_type(type);
 	cells[CLARI_ENTRY_FIELD_ID] = cells[CLARI_ENTRY_FIELD_NAME] = frames[PART(CLARI_LINE_FIELD)];
 	if (!set_day(&cells[CLARI_ENTRY_WEEK_START], &frames[PART(CLARI_LINE_START_DAY)], &days[0], error) ||
 		!set_day(&cells[CLARI_ENTRY_WEEK_END], &frames[PART(CLARI_LINE_END_DAY)], &days[1], error) ||
@@ -588,7 +607,6 @@ take_item(ClariLineWriter *writer, const char *packed, size_t size, ClariError *
 static bool
 write_fields(const ClariLineWriter *writer, ClariSink *sink, ClariError *error)
 {
-	static const int64_t truth[2] = {0, 1};
 	ClariGroup *rows = clari_group_open(sink, CLARI_FIELDS);
 	bool done = true;
 
@@ -600,9 +618,8 @@ write_fields(const ClariLineWriter *writer, ClariSink *sink, ClariError *error)
 		ClariCell cells[CLARI_FIELD_COUNT] = {{NULL, 0}};
 
 		cells[CLARI_FIELD_FIELD_ID] = cells[CLARI_FIELD_FIELD_NAME] = (ClariCell){field->name, field->length};
-		cells[CLARI_FIELD_CARRIES_FORECAST] =
-			(ClariCell){(const char *) &truth[field->carries_forecast], sizeof(int64_t)};
-		cells[CLARI_FIELD_CARRIES_QUOTA] = (ClariCell){(const char *) &truth[field->carries_quota], sizeof(int64_t)};
+		cells[CLARI_FIELD_CARRIES_FORECAST] = (ClariCell){(const char *) &field->carries_forecast, sizeof(int64_t)};
+		cells[CLARI_FIELD_CARRIES_QUOTA] = (ClariCell){(const char *) &field->carries_quota, sizeof(int64_t)};
 		done = clari_group_put_row(rows, cells, true, error);
 	}
 	done = done && clari_group_flush(rows, error);
@@ -610,8 +627,19 @@ write_fields(const ClariLineWriter *writer, ClariSink *sink, ClariError *error)
 	return done;
 }
 
+/* Labels tell no numbers: whoever looks for a month must look everywhere. */
+static void
+count_owners(const ClariLineWriter *writer, ClariRowsetMeta *meta)
+{
+	memcpy(meta->owners, writer->owners, sizeof(meta->owners));
+	if (meta->owners[CLARI_MONTHS] > 0)
+		meta->numbering.months = CLARI_SHIFT_IRREGULAR;
+	if (meta->owners[CLARI_YEARS] > 0)
+		meta->numbering.years = CLARI_SHIFT_IRREGULAR;
+}
+
 bool
-clari_line_writer_write(ClariLineWriter *writer, ClariSink *sink, ClariError *error)
+clari_line_writer_write(ClariLineWriter *writer, ClariSink *sink, ClariRowsetMeta *meta, ClariError *error)
 {
 	const char *packed;
 	size_t size = 0;
@@ -631,6 +659,9 @@ clari_line_writer_write(ClariLineWriter *writer, ClariSink *sink, ClariError *er
 		if (!take_item(writer, packed, size, error))
 			return false;
 	}
-	return (!writer->has_kept || write_kept(writer, error)) && clari_group_flush(writer->entry_rows, error) &&
-		   clari_group_flush(writer->user_rows, error) && write_fields(writer, sink, error);
+	if (writer->has_kept && !write_kept(writer, error))
+		return false;
+	count_owners(writer, meta);
+	return clari_group_flush(writer->entry_rows, error) && clari_group_flush(writer->user_rows, error) &&
+		   write_fields(writer, sink, error);
 }

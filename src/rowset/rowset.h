@@ -13,8 +13,8 @@
  * Datum bytes (varlena with a four-byte header, 4-aligned), so that a scan
  * points into them.  Bytes come and go in order: nothing is ever patched.
  *
- * Entries of a v4 file are kept grouped by user and time frame, joined with the
- * other lists; the runs of one user and frame never straddle row groups, so the
+ * Entries of a v4 file are kept grouped by user, time frame and period, joined
+ * with the other lists; the runs of one of each never straddle row groups, so the
  * pivot of "forecasts" is a loop over the runs of a group.
  *
  * Pure: malloc and the caller's callbacks only.
@@ -29,9 +29,10 @@
 #include "base/error.h"
 #include "clari/attribute.h"
 #include "clari/calendar.h"
+#include "clari/period_type.h"
 #include "clari/request.h"
 
-#define CLARI_ROWSET_MAGIC "CLARIRS4"             /* the digit is the format's version */
+#define CLARI_ROWSET_MAGIC "CLARIRS5"             /* the digit is the format's version */
 #define CLARI_GROUP_ROWS 2048                     /* a group of so many rows is closed at the next end of a run */
 #define CLARI_GROUP_BYTES (4 * 1024 * 1024)       /* so is a group of about so many bytes */
 #define CLARI_GROUP_MAX_BYTES (64 << 20)          /* no group is longer: what a reader must have room for */
@@ -40,7 +41,6 @@
 #define CLARI_HASHED_ATTRIBUTES 4
 #define CLARI_CHUNK_COUNT (CLARI_HASHES_CHUNK + CLARI_HASHED_ATTRIBUTES)
 #define CLARI_FIXED_NULL INT64_MIN
-#define CLARI_DATE_NONE INT32_MIN
 
 typedef enum ClariEncoding
 {
@@ -71,7 +71,7 @@ typedef struct ClariGroupIndex
 {
 	uint32_t list; /* ClariList */
 	uint32_t nrows;
-	uint32_t nruns;  /* of entries: how many runs of one user and time frame; in a flat file each row is a run */
+	uint32_t nruns;  /* of entries: how many runs of one user, frame and period; in a flat file each row is a run */
 	uint32_t length; /* of the group's bytes */
 	uint64_t offset; /* of the group from the rowset's first byte */
 	ClariChunkIndex chunks[CLARI_CHUNK_COUNT];
@@ -103,8 +103,9 @@ typedef struct ClariRowsetMeta
 	int32_t period_start;                  /* days from 2000-01-01, or CLARI_DATE_NONE: the file does not say */
 	int32_t period_end;                    /* the same */
 	char answered[CLARI_PERIOD_TEXT_SIZE]; /* the quarter of the rows; empty if the file does not say */
+	ClariNumbering numbering;              /* of the months and years that have entries */
 	uint64_t rows[CLARI_LIST_COUNT];
-	uint64_t owners; /* how many runs there are, which are the rows of "forecasts" */
+	uint64_t owners[CLARI_PERIOD_TYPES]; /* by type of period, how many runs there are: the rows of "forecasts" */
 } ClariRowsetMeta;
 
 /* How many entries it has, or rows of the one list that is of the account. */
@@ -177,8 +178,8 @@ extern void clari_rowset_writer_set_calendar(ClariRowsetWriter *writer, const Cl
  * error filled: CLARI_ERROR_DATA for an item that cannot be kept exactly or
  * lacks an id, for entries of several quarters or both shapes; for a line where
  * the calendar is not known;
- * CLARI_ERROR_LIMIT for lists of fields, periods and frames over 8 MB or a run
- * over CLARI_GROUP_MAX_BYTES; CLARI_ERROR_IO, CLARI_ERROR_OUT_OF_MEMORY; the
+ * CLARI_ERROR_LIMIT for lists of fields, periods and frames over 8 MB, for entries
+ * of more than 1000 periods, or a run over CLARI_GROUP_MAX_BYTES; CLARI_ERROR_IO, CLARI_ERROR_OUT_OF_MEMORY; the
  * encoder's own.  After a false the writer can only be closed.
  */
 extern bool clari_rowset_writer_add(void *writer, ClariList list, const ClariValue *values, ClariError *error);
@@ -188,11 +189,14 @@ extern bool clari_rowset_writer_add(void *writer, ClariList list, const ClariVal
  * CLARI_ROWSET_GIVEN_FLAGS are heeded.  False with the errors of
  * clari_rowset_writer_add(); for an entry whose user, field or time frame is in
  * no list, or whose period is not in a list that there is; for two different
- * items of one id; and for a list of several quarters without entries, where
- * the current one was asked for.
+ * items of one id; and for a file that does not tell whether anything in it is of
+ * the quarter that was asked for.
  */
 extern bool clari_rowset_writer_finish(ClariRowsetWriter *writer, ClariRowsetMeta *meta, ClariError *error);
 extern void clari_rowset_writer_close(ClariRowsetWriter *writer);
+
+/* How many runs there are, whatever their period. */
+extern uint64_t clari_rowset_owners(const ClariRowsetMeta *meta);
 
 /* ------- reading; what is damaged is an error of code CLARI_ERROR_CORRUPT, and false ------- */
 

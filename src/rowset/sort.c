@@ -22,6 +22,7 @@
 #define MAX_READ_BUFFER (64 * 1024) /* bytes, for each run in a merge … */
 #define MIN_READ_BUFFER (8 * 1024)
 #define MAX_COMMON 64
+#define MAX_KEYS 3
 
 /* A packed item in the block, with eight bytes of its first key: those behind what all keys have in common. */
 typedef struct SortItem
@@ -50,7 +51,7 @@ typedef struct RunReader
 	uint32_t size;
 	uint32_t number; /* of the run: of equal keys, that of the earlier run comes first */
 	uint64_t prefix;
-	ClariCell keys[2];
+	ClariCell keys[MAX_KEYS];
 } RunReader;
 
 struct ClariSorter
@@ -153,8 +154,8 @@ compare_keys(const ClariCell *a, const ClariCell *b, int nkeys)
 {
 	int order = clari_cell_compare(&a[0], &b[0]);
 
-	if (order == 0 && nkeys > 1)
-		order = clari_cell_compare(&a[1], &b[1]);
+	for (int i = 1; i < nkeys && order == 0; i++)
+		order = clari_cell_compare(&a[i], &b[i]);
 	return order;
 }
 
@@ -162,8 +163,12 @@ compare_keys(const ClariCell *a, const ClariCell *b, int nkeys)
 static bool
 read_keys(const ClariSorter *sorter, const char *packed, uint32_t size, ClariCell *keys)
 {
-	return clari_item_unpack(packed, size, sorter->nkeys, keys) && keys[0].bytes != NULL &&
-		   (sorter->nkeys < 2 || keys[1].bytes != NULL);
+	if (!clari_item_unpack(packed, size, sorter->nkeys, keys))
+		return false;
+	for (int i = 0; i < sorter->nkeys; i++)
+		if (keys[i].bytes == NULL)
+			return false;
+	return true;
 }
 
 static uint32_t
@@ -178,8 +183,8 @@ packed_size(const char *packed)
 static bool
 item_before(const ClariSorter *sorter, const SortItem *a, const SortItem *b)
 {
-	ClariCell a_keys[2];
-	ClariCell b_keys[2];
+	ClariCell a_keys[MAX_KEYS];
+	ClariCell b_keys[MAX_KEYS];
 
 	if (a->prefix != b->prefix)
 		return a->prefix < b->prefix;
@@ -236,7 +241,7 @@ sort_block(ClariSorter *sorter)
 	for (uint32_t i = 0; i < sorter->count; i++)
 	{
 		const char *packed = sorter->block + offset;
-		ClariCell keys[2];
+		ClariCell keys[MAX_KEYS];
 
 		read_keys(sorter, packed, packed_size(packed), keys);
 		sorter->items[i].prefix = key_prefix(sorter, &keys[0]);

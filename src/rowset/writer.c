@@ -27,8 +27,8 @@ typedef struct SmallItem
 {
 	ClariCell cells[SMALL_CELLS]; /* point into packed */
 	char *packed;
-	bool carries_forecast; /* of fields: what their entries have shown */
-	bool carries_quota;
+	uint64_t carries_forecast; /* of fields, by bits 1 << ClariPeriodType: what their entries have shown */
+	uint64_t carries_quota;
 	bool repeated; /* it is the same as an earlier item */
 } SmallItem;
 
@@ -44,6 +44,18 @@ typedef struct SmallList
 	SmallItem *last; /* the one that was found last */
 } SmallList;
 
+/* What entries have of periods is a handful; each entry looks its own up. */
+#define MAX_PERIODS 1000
+
+/* The periods that entries are of.  One that is all zero has none. */
+typedef struct EntryPeriods
+{
+	ClariFilePeriod *items; /* their ids are malloc'd */
+	size_t count;
+	size_t capacity;
+	size_t last; /* the one that was found last */
+} EntryPeriods;
+
 typedef enum FileShape
 {
 	SHAPE_UNKNOWN, /* no entry yet */
@@ -56,8 +68,9 @@ struct ClariRowsetWriter
 	char requested[CLARI_PERIOD_TEXT_SIZE];
 	size_t sort_memory;
 	FileShape shape;
-	char entry_period[CLARI_PERIOD_TEXT_SIZE]; /* that of all entries; empty before the first */
-	bool wrong_period;                         /* the entries are of another quarter than requested */
+	char entry_period[CLARI_PERIOD_TEXT_SIZE]; /* the quarter that entries are of; empty before the first of one */
+	bool wrong_period;                         /* it is another one than requested */
+	EntryPeriods periods;
 	ClariItem item;
 	SmallList small[CLARI_LIST_COUNT]; /* of fields, timePeriods and timeFrames */
 	ClariSorter *entries;              /* of a v4 file */
@@ -75,6 +88,9 @@ struct ClariRowsetWriter
 	size_t user_capacity;
 	ClariCell user_cells[CLARI_USER_COUNT];
 	bool have_user;
+
+	size_t run_period; /* that of the entry before, among the periods */
+	uint64_t owners[CLARI_PERIOD_TYPES];
 
 	ClariRowsetOutput output;
 	ClariSink sink;
@@ -226,6 +242,9 @@ clari_rowset_writer_close(ClariRowsetWriter *writer)
 		return;
 	for (int list = 0; list < CLARI_LIST_COUNT; list++)
 		free_small(&writer->small[list]);
+	for (size_t i = 0; i < writer->periods.count; i++)
+		free(unconstify(char *, writer->periods.items[i].id.bytes));
+	free(writer->periods.items);
 	clari_line_writer_close(writer->lines);
 	clari_sorter_close(writer->entries);
 	clari_sorter_close(writer->users);
@@ -263,30 +282,6 @@ unknown_id(ClariList list, const ClariCell *id, ClariError *error)
 	return false;
 }
 
-/* Does the cell hold a quarter?  Then period gets it as text. */
-static bool
-is_quarter(const ClariCell *cell, char *period)
-{
-	ClariPeriod parsed;
-
-	memset(period, 0, CLARI_PERIOD_TEXT_SIZE);
-	if (cell->length != CLARI_PERIOD_TEXT_SIZE - 1)
-		return false;
-	memcpy(period, cell->bytes, cell->length);
-	return strlen(period) == cell->length && clari_period_parse(period, &parsed);
-}
-
-/* Reads the quarter of a cell that must hold one. */
-static bool
-read_period(const ClariCell *cell, char *period, ClariError *error)
-{
-	if (is_quarter(cell, period))
-		return true;
-	clari_error_set(error, CLARI_ERROR_DATA, "the export file is of a period that is not a fiscal quarter");
-	clari_error_detail(error, "The period is \"%.*s\".", (int) cell->length, cell->bytes);
-	return false;
-}
-
 static bool
 several_periods(const char *first, const ClariCell *other, ClariError *error)
 {
@@ -295,17 +290,100 @@ several_periods(const char *first, const ClariCell *other, ClariError *error)
 	return false;
 }
 
-/* All entries are of one period; the first decides whether the rows are kept. */
-static bool
-check_entry_period(ClariRowsetWriter *writer, const ClariCell *period, ClariError *error)
+/* The period's place among those of entries; their number if it is not there yet. */
+static size_t
+find_entry_period(EntryPeriods *periods, const ClariCell *id)
 {
-	if (writer->entry_period[0] != '\0')
-		return (period->length == CLARI_PERIOD_TEXT_SIZE - 1 &&
-				memcmp(writer->entry_period, period->bytes, period->length) == 0) ||
-			   several_periods(writer->entry_period, period, error);
-	if (!read_period(period, writer->entry_period, error))
+	for (size_t i = 0; i <= periods->count; i++)
+	{
+		/* the last one that was found comes first */
+		size_t at = i == 0 ? periods->last : i - 1;
+
+		if (at < periods->count && clari_cell_equal(&periods->items[at].id, id))
+			return periods->last = at;
+	}
+	return periods->count;
+}
+
+static bool
+add_entry_period(EntryPeriods *periods, const ClariCell *id, ClariError *error)
+{
+	ClariFilePeriod period = {.first = CLARI_DATE_NONE, .last = CLARI_DATE_NONE, .has_entries = true};
+	char *copy;
+
+	if (periods->count == MAX_PERIODS)
+		return clari_error_set(error, CLARI_ERROR_LIMIT, "the export file has entries of more than %d periods",
+							   MAX_PERIODS);
+	if (periods->count == periods->capacity)
+	{
+		size_t capacity = periods->capacity == 0 ? 8 : periods->capacity * 2;
+		ClariFilePeriod *items = realloc(periods->items, capacity * sizeof(*items));
+
+		if (items == NULL)
+			return clari_error_out_of_memory(error);
+		periods->items = items;
+		periods->capacity = capacity;
+	}
+	copy = malloc(id->length + 1);
+	if (copy == NULL)
+		return clari_error_out_of_memory(error);
+	memcpy(copy, id->bytes, id->length);
+	period.id = (ClariCell){copy, id->length};
+	(void) clari_period_name_of_id(copy, id->length, &period.name);
+	period.type = period.name.type;
+	periods->last = periods->count;
+	periods->items[periods->count++] = period;
+	return true;
+}
+
+/*
+ * A flat file has no list that tells the days of its periods, and its rows are
+ * written as they come.  So numbers alone tell the quarter, where they can.
+ */
+static bool
+flat_quarter(const ClariRowsetWriter *writer, const ClariFilePeriod *period, ClariPeriod *quarter, ClariError *error)
+{
+	const ClariPeriodName *name = &period->name;
+
+	if (name->type == CLARI_QUARTERS)
+		*quarter = name->year * 4 + name->number - 1;
+	else if (name->type == CLARI_MONTHS)
+		*quarter = name->year * 4 + (name->number - 1) / CLARI_MONTHS_OF_QUARTER;
+	else if (name->type == CLARI_YEARS && clari_period_parse(writer->requested, quarter) && *quarter / 4 == name->year)
+		return true;
+	else
+	{
+		clari_error_set(error, CLARI_ERROR_DATA, "the export file is of a period that is not a fiscal quarter");
+		clari_error_detail(error, "The period is \"%.*s\".", (int) period->id.length, period->id.bytes);
 		return false;
-	writer->wrong_period = writer->requested[0] != '\0' && strcmp(writer->requested, writer->entry_period) != 0;
+	}
+	return true;
+}
+
+/* Entries are of one quarter, besides months and years; the first of them decides whether the rows are kept. */
+static bool
+check_entry_period(ClariRowsetWriter *writer, const ClariCell *id, ClariError *error)
+{
+	EntryPeriods *periods = &writer->periods;
+	const ClariFilePeriod *period;
+	char text[CLARI_PERIOD_TEXT_SIZE];
+	ClariPeriod quarter;
+
+	if (find_entry_period(periods, id) < periods->count)
+		return true;
+	if (!add_entry_period(periods, id, error))
+		return false;
+	period = &periods->items[periods->last];
+	/* Of a v4 file, list timePeriods tells the rest, which may be yet to come. */
+	if (writer->shape == SHAPE_V4 && period->name.type != CLARI_QUARTERS)
+		return true;
+	if (!flat_quarter(writer, period, &quarter, error))
+		return false;
+	clari_period_format(quarter, text);
+	if (writer->entry_period[0] != '\0')
+		return strcmp(writer->entry_period, text) == 0 || several_periods(writer->entry_period, id, error);
+	memcpy(writer->entry_period, text, sizeof(text));
+	writer->wrong_period = writer->requested[0] != '\0' && strcmp(writer->requested, text) != 0;
 	return true;
 }
 
@@ -325,10 +403,25 @@ check_shape(ClariRowsetWriter *writer, const ClariCell *cells, ClariError *error
 	return false;
 }
 
+/* The item becomes a row as it is. */
+static bool
+add_flat_row(ClariRowsetWriter *writer, ClariError *error)
+{
+	ClariPeriodType type = writer->periods.items[writer->periods.last].type;
+
+	if (writer->entry_rows == NULL)
+		writer->entry_rows = clari_group_open(&writer->sink, CLARI_ENTRIES);
+	if (writer->entry_rows == NULL)
+		return clari_error_out_of_memory(error);
+	writer->item.cells[CLARI_ENTRY_PERIOD_TYPE] = clari_cell_of_type(type);
+	writer->owners[type]++;
+	return clari_group_put_row(writer->entry_rows, writer->item.cells, true, error);
+}
+
 static bool
 add_entry(ClariRowsetWriter *writer, const ClariCell *cells, ClariError *error)
 {
-	static const int ids[] = {CLARI_ENTRY_USER_ID, CLARI_ENTRY_FIELD_ID, CLARI_ENTRY_TIME_PERIOD,
+	static const int ids[] = {CLARI_ENTRY_USER_ID, CLARI_ENTRY_FIELD_ID, CLARI_ENTRY_TIME_PERIOD_ID,
 							  CLARI_ENTRY_TIME_FRAME_ID};
 	const ClariAttribute *attributes = clari_lists[CLARI_ENTRIES].attributes;
 
@@ -336,26 +429,23 @@ add_entry(ClariRowsetWriter *writer, const ClariCell *cells, ClariError *error)
 		return false;
 	if (writer->shape == SHAPE_FLAT)
 	{
-		if (cells[CLARI_ENTRY_TIME_PERIOD].bytes == NULL)
-			return lacks_key(CLARI_ENTRIES, attributes[CLARI_ENTRY_TIME_PERIOD].alias, error);
-		if (!check_entry_period(writer, &cells[CLARI_ENTRY_TIME_PERIOD], error))
+		if (cells[CLARI_ENTRY_TIME_PERIOD_ID].bytes == NULL)
+			return lacks_key(CLARI_ENTRIES, attributes[CLARI_ENTRY_TIME_PERIOD_ID].alias, error);
+		if (!check_entry_period(writer, &cells[CLARI_ENTRY_TIME_PERIOD_ID], error))
 			return false;
 		if (writer->wrong_period)
 			return true;
-		if (writer->entry_rows == NULL)
-			writer->entry_rows = clari_group_open(&writer->sink, CLARI_ENTRIES);
-		return writer->entry_rows != NULL ? clari_group_put_row(writer->entry_rows, cells, true, error)
-										  : clari_error_out_of_memory(error);
+		return add_flat_row(writer, error);
 	}
 	for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++)
 		if (cells[ids[i]].bytes == NULL)
 			return lacks_key(CLARI_ENTRIES, attributes[ids[i]].key, error);
-	if (!check_entry_period(writer, &cells[CLARI_ENTRY_TIME_PERIOD], error))
+	if (!check_entry_period(writer, &cells[CLARI_ENTRY_TIME_PERIOD_ID], error))
 		return false;
 	if (writer->wrong_period)
 		return true;
 	if (writer->entries == NULL)
-		writer->entries = clari_sorter_open(&writer->output, CLARI_ENTRIES, 2, writer->sort_memory);
+		writer->entries = clari_sorter_open(&writer->output, CLARI_ENTRIES, 3, writer->sort_memory);
 	return writer->entries != NULL ? clari_sorter_add(writer->entries, cells, error) : clari_error_out_of_memory(error);
 }
 
@@ -441,7 +531,6 @@ clari_rowset_writer_add(void *arg, ClariList list, const ClariValue *values, Cla
 static bool
 write_small(ClariRowsetWriter *writer, ClariList list, ClariError *error)
 {
-	static const int64_t truth[2] = {0, 1};
 	SmallList *small = &writer->small[list];
 	ClariGroup *rows;
 	bool done = true;
@@ -460,9 +549,8 @@ write_small(ClariRowsetWriter *writer, ClariList list, ClariError *error)
 		if (list == CLARI_FIELDS)
 		{
 			item->cells[CLARI_FIELD_CARRIES_FORECAST] =
-				(ClariCell){(const char *) &truth[item->carries_forecast], sizeof(int64_t)};
-			item->cells[CLARI_FIELD_CARRIES_QUOTA] =
-				(ClariCell){(const char *) &truth[item->carries_quota], sizeof(int64_t)};
+				(ClariCell){(const char *) &item->carries_forecast, sizeof(int64_t)};
+			item->cells[CLARI_FIELD_CARRIES_QUOTA] = (ClariCell){(const char *) &item->carries_quota, sizeof(int64_t)};
 		}
 		done = clari_group_put_row(rows, item->cells, true, error);
 	}
@@ -549,8 +637,10 @@ end_users(ClariRowsetWriter *writer, ClariError *error)
 
 /* Finds the items that an entry refers to: the cells that joined attributes are taken from, by list. */
 static bool
-find_joined(ClariRowsetWriter *writer, const ClariCell *cells, const ClariCell **from, ClariError *error)
+find_joined(ClariRowsetWriter *writer, const ClariCell *cells, ClariPeriodType type, const ClariCell **from,
+			ClariError *error)
 {
+	uint64_t bit = UINT64_C(1) << type;
 	const ClariCell *user = &cells[CLARI_ENTRY_USER_ID];
 	SmallItem *field = find_small(&writer->small[CLARI_FIELDS], &cells[CLARI_ENTRY_FIELD_ID]);
 	SmallItem *frame = find_small(&writer->small[CLARI_TIME_FRAMES], &cells[CLARI_ENTRY_TIME_FRAME_ID]);
@@ -567,9 +657,9 @@ find_joined(ClariRowsetWriter *writer, const ClariCell *cells, const ClariCell *
 		return unknown_id(CLARI_TIME_FRAMES, &cells[CLARI_ENTRY_TIME_FRAME_ID], error);
 	if (cells[CLARI_ENTRY_FORECAST_VALUE].bytes != NULL || cells[CLARI_ENTRY_ADJUSTMENT_VALUE].bytes != NULL ||
 		cells[CLARI_ENTRY_CRM_TOTAL].bytes != NULL || cells[CLARI_ENTRY_CRM_CLOSED].bytes != NULL)
-		field->carries_forecast = true;
+		field->carries_forecast |= bit;
 	if (cells[CLARI_ENTRY_QUOTA_VALUE].bytes != NULL)
-		field->carries_quota = true;
+		field->carries_quota |= bit;
 	from[CLARI_USERS] = writer->user_cells;
 	from[CLARI_FIELDS] = field->cells;
 	from[CLARI_TIME_FRAMES] = frame->cells;
@@ -583,16 +673,25 @@ join_entry(ClariRowsetWriter *writer, const char *packed, size_t size, ClariErro
 	const ClariAttribute *attributes = clari_lists[CLARI_ENTRIES].attributes;
 	const ClariCell *from[CLARI_LIST_COUNT];
 	ClariCell cells[CLARI_ENTRY_COUNT];
+	size_t period;
+	ClariPeriodType type;
 	bool begins_run;
 
 	if (!clari_item_unpack(packed, size, CLARI_ENTRY_COUNT, cells) || cells[CLARI_ENTRY_FIELD_ID].bytes == NULL)
 		return damaged(error);
+	period = find_entry_period(&writer->periods, &cells[CLARI_ENTRY_TIME_PERIOD_ID]);
+	if (period == writer->periods.count)
+		return damaged(error);
+	type = writer->periods.items[period].type;
 	/* What was found last is the user and frame of the entry before. */
-	begins_run = writer->small[CLARI_TIME_FRAMES].last == NULL || !writer->have_user ||
+	begins_run = period != writer->run_period || writer->small[CLARI_TIME_FRAMES].last == NULL || !writer->have_user ||
 				 !clari_cell_equal(&writer->user_cells[0], &cells[CLARI_ENTRY_USER_ID]) ||
 				 !clari_cell_equal(&writer->small[CLARI_TIME_FRAMES].last->cells[0], &cells[CLARI_ENTRY_TIME_FRAME_ID]);
-	if (!find_joined(writer, cells, from, error))
+	if (!find_joined(writer, cells, type, from, error))
 		return false;
+	writer->run_period = period;
+	writer->owners[type] += begins_run;
+	cells[CLARI_ENTRY_PERIOD_TYPE] = clari_cell_of_type(type);
 	for (int i = 0; i < CLARI_ENTRY_COUNT; i++)
 		if (attributes[i].from_list != CLARI_NO_LIST && cells[i].bytes == NULL)
 			cells[i] = from[attributes[i].from_list][attributes[i].from_attribute];
@@ -623,56 +722,68 @@ join_entries(ClariRowsetWriter *writer, ClariError *error)
 
 /* ------- finishing ------- */
 
-/* The period's item in list timePeriods, or NULL. */
-static const SmallItem *
-find_period(const ClariRowsetWriter *writer, const char *period)
-{
-	const SmallList *periods = &writer->small[CLARI_TIME_PERIODS];
-	ClariCell id = {period, (uint32_t) strlen(period)};
-
-	for (size_t i = 0; i < periods->count && id.length > 0; i++)
-		if (clari_cell_equal(&periods->items[i].cells[CLARI_TIME_PERIOD_ID], &id))
-			return &periods->items[i];
-	return NULL;
-}
-
-/*
- * Which quarter does list timePeriods tell of a file without entries?  The one
- * asked for, if it has that.  Else its first; but where none was asked for that
- * must be the only one, as no other can be told to be the current one.
- */
-static bool
-read_listed_period(const ClariRowsetWriter *writer, char *answered, ClariError *error)
-{
-	const SmallList *periods = &writer->small[CLARI_TIME_PERIODS];
-	char period[CLARI_PERIOD_TEXT_SIZE];
-
-	memset(answered, 0, CLARI_PERIOD_TEXT_SIZE);
-	if (periods->count == 0)
-		return true;
-	if (find_period(writer, writer->requested) != NULL)
-		memcpy(answered, writer->requested, CLARI_PERIOD_TEXT_SIZE);
-	for (size_t i = 0; i < periods->count; i++)
-	{
-		if (!is_quarter(&periods->items[i].cells[CLARI_TIME_PERIOD_ID], period))
-			continue;
-		if (answered[0] == '\0')
-			memcpy(answered, period, CLARI_PERIOD_TEXT_SIZE);
-		else if (writer->requested[0] == '\0' && strcmp(answered, period) != 0)
-		{
-			clari_error_set(error, CLARI_ERROR_DATA, "the export file does not tell which fiscal quarter it is of");
-			clari_error_detail(error, "It has no entries, and both \"%s\" and \"%s\" in list \"%s\".", answered, period,
-							   clari_lists[CLARI_TIME_PERIODS].key);
-			return false;
-		}
-	}
-	return answered[0] != '\0' || read_period(&periods->items[0].cells[CLARI_TIME_PERIOD_ID], period, error);
-}
-
 static int32_t
 read_day(const ClariCell *cell)
 {
 	return cell->bytes != NULL && !clari_cell_is_note(cell) ? (int32_t) clari_cell_fixed(cell) : CLARI_DATE_NONE;
+}
+
+/*
+ * What the list says of a period.  An id that we can read tells its type, as it did
+ * when the first entry was of it; else the list's word for it does, or the label.
+ */
+static void
+describe_period(const SmallItem *item, ClariFilePeriod *period)
+{
+	const ClariCell *type = &item->cells[CLARI_TIME_PERIOD_TYPE];
+	const ClariCell *label = &item->cells[CLARI_TIME_PERIOD_LABEL];
+	const ClariCell *year = &item->cells[CLARI_TIME_PERIOD_YEAR];
+	bool told = clari_period_name_of_id(period->id.bytes, period->id.length, &period->name);
+	ClariPeriodName of_year = {.year = 0};
+
+	if (!told && label->bytes != NULL)
+		clari_period_name_of_label(label->bytes, label->length, &period->name);
+	if (year->bytes != NULL)
+		clari_period_name_of_label(year->bytes, year->length, &of_year);
+	if (period->name.year == 0)
+		period->name.year = of_year.year;
+	period->type = !told && type->bytes != NULL ? clari_period_type_read(type->bytes, type->length) : period->name.type;
+	if (period->type == CLARI_OTHER_PERIODS)
+		period->type = period->name.type;
+	period->first = read_day(&item->cells[CLARI_TIME_PERIOD_START_DATE]);
+	period->last = read_day(&item->cells[CLARI_TIME_PERIOD_END_DATE]);
+}
+
+/* The periods of the list, and behind them those of entries, which must be in the list if there is one. */
+static bool
+describe_periods(ClariRowsetWriter *writer, ClariFilePeriod *periods, size_t *count, ClariError *error)
+{
+	SmallList *small = &writer->small[CLARI_TIME_PERIODS];
+	EntryPeriods *entries = &writer->periods;
+
+	*count = 0;
+	for (size_t i = 0; i < entries->count; i++)
+	{
+		SmallItem *item = find_small(small, &entries->items[i].id);
+
+		if (item == NULL && small->count > 0)
+			return unknown_id(CLARI_TIME_PERIODS, &entries->items[i].id, error);
+		if (item != NULL)
+			describe_period(item, &entries->items[i]);
+		periods[(*count)++] = entries->items[i];
+	}
+	for (size_t i = 0; i < small->count; i++)
+	{
+		const SmallItem *item = &small->items[i];
+		ClariFilePeriod *period = &periods[*count];
+
+		if (item->repeated || find_entry_period(entries, &item->cells[CLARI_TIME_PERIOD_ID]) < entries->count)
+			continue;
+		*period = (ClariFilePeriod){.id = item->cells[CLARI_TIME_PERIOD_ID]};
+		describe_period(item, period);
+		(*count)++;
+	}
+	return true;
 }
 
 /*
@@ -682,40 +793,34 @@ read_day(const ClariCell *cell)
 static bool
 find_answered(ClariRowsetWriter *writer, ClariRowsetMeta *meta, ClariError *error)
 {
-	const SmallItem *item;
+	SmallList *small = &writer->small[CLARI_TIME_PERIODS];
+	ClariFilePeriod *periods;
+	size_t count;
+	bool done;
 
 	if (writer->lines != NULL)
 		return clari_line_writer_answer(writer->lines, meta, error);
-	memcpy(meta->answered, writer->entry_period, sizeof(meta->answered));
-	if (meta->answered[0] == '\0' && !read_listed_period(writer, meta->answered, error))
+	if (!index_small(small, CLARI_TIME_PERIODS, error))
 		return false;
-	item = find_period(writer, meta->answered);
-	if (item == NULL && writer->small[CLARI_TIME_PERIODS].count > 0)
-	{
-		ClariCell id = {meta->answered, (uint32_t) strlen(meta->answered)};
-
-		return unknown_id(CLARI_TIME_PERIODS, &id, error);
-	}
-	if (item != NULL)
-	{
-		meta->period_start = read_day(&item->cells[CLARI_TIME_PERIOD_START_DATE]);
-		meta->period_end = read_day(&item->cells[CLARI_TIME_PERIOD_END_DATE]);
-	}
-	if (writer->requested[0] != '\0' && meta->answered[0] != '\0' && strcmp(writer->requested, meta->answered) != 0)
-		meta->flags |= CLARI_ROWSET_WRONG_PERIOD;
-	return true;
+	periods = malloc((writer->periods.count + small->nsorted + 1) * sizeof(*periods));
+	if (periods == NULL)
+		return clari_error_out_of_memory(error);
+	done = describe_periods(writer, periods, &count, error) &&
+		   clari_answer_find(periods, count, writer->requested, &writer->calendar, meta, error);
+	free(periods);
+	return done;
 }
 
 static bool
-write_rows(ClariRowsetWriter *writer, ClariError *error)
+write_rows(ClariRowsetWriter *writer, ClariRowsetMeta *meta, ClariError *error)
 {
 	static const ClariList small[] = {CLARI_FIELDS, CLARI_TIME_PERIODS, CLARI_TIME_FRAMES};
 
 	if (writer->lines != NULL)
-		return clari_line_writer_write(writer->lines, &writer->sink, error);
-	for (size_t i = 0; i < sizeof(small) / sizeof(small[0]); i++)
-		if (!index_small(&writer->small[small[i]], small[i], error))
-			return false;
+		return clari_line_writer_write(writer->lines, &writer->sink, meta, error);
+	if (!index_small(&writer->small[CLARI_FIELDS], CLARI_FIELDS, error) ||
+		!index_small(&writer->small[CLARI_TIME_FRAMES], CLARI_TIME_FRAMES, error))
+		return false;
 	if (writer->account_rows != NULL && !clari_group_flush(writer->account_rows, error))
 		return false;
 	if (!begin_users(writer, error) || (writer->entries != NULL && !join_entries(writer, error)))
@@ -727,6 +832,7 @@ write_rows(ClariRowsetWriter *writer, ClariError *error)
 	for (size_t i = 0; i < sizeof(small) / sizeof(small[0]); i++)
 		if (!write_small(writer, small[i], error))
 			return false;
+	memcpy(meta->owners, writer->owners, sizeof(meta->owners));
 	return true;
 }
 
@@ -771,11 +877,12 @@ clari_rowset_writer_finish(ClariRowsetWriter *writer, ClariRowsetMeta *meta, Cla
 	if (writer->shape == SHAPE_FLAT)
 		meta->flags |= CLARI_ROWSET_FLAT;
 	meta->period_start = meta->period_end = CLARI_DATE_NONE;
+	clari_numbering_init(&meta->numbering);
+	memset(meta->owners, 0, sizeof(meta->owners));
 	if (!find_answered(writer, meta, error))
 		return false;
-	if ((meta->flags & CLARI_ROWSET_WRONG_PERIOD) == 0 && !write_rows(writer, error))
+	if ((meta->flags & CLARI_ROWSET_WRONG_PERIOD) == 0 && !write_rows(writer, meta, error))
 		return false;
 	memcpy(meta->rows, writer->sink.rows, sizeof(meta->rows));
-	meta->owners = writer->sink.runs;
 	return write_tail(&writer->sink, meta, error);
 }

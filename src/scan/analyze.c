@@ -25,6 +25,7 @@ find_cached(Relation relation)
 	int count = 0;
 
 	estimate.object = options->object;
+	estimate.period_type = options->period_type;
 	if (!clari_options_authenticate(options, relation->rd_rel->relowner, true))
 		return estimate;
 	if (clari_extent_is_relative(&options->extent))
@@ -49,7 +50,7 @@ count_rows(Relation relation, int elevel, HeapTuple *sample pg_attribute_unused(
 
 	*totalrows = *totaldeadrows = 0;
 	for (int i = 0; i < cached.nversions; i++)
-		*totalrows += clari_estimate_rows(cached.object, &cached.versions[i].meta);
+		*totalrows += clari_estimate_rows(&cached, &cached.versions[i].meta);
 	ereport(elevel, (errmsg("\"%s\": %d periods are cached, with %.0f rows; none is sampled",
 							RelationGetRelationName(relation), cached.nversions, *totalrows)));
 	return 0;

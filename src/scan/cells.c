@@ -11,6 +11,7 @@
 
 #include "scan/internal.h"
 
+#include "base/report.h"
 #include "options/columns.h"
 
 #include "executor/tuptable.h"
@@ -41,6 +42,7 @@ typedef struct Rowset
 	MemoryContext context; /* holds the rest */
 	Datum *constants;      /* by cell: the value, where it comes from no attribute, but is the same for all rows */
 	ClariPivot *pivot;     /* NULL: each row is one of the rowset's */
+	bool mixed;            /* of "forecasts": there are entries of other types of periods than the table's */
 	ClariChunk *hashes;    /* by group and hashed attribute, those that are kept; NULL: none are */
 	struct Rowset *next;
 } Rowset;
@@ -91,13 +93,15 @@ struct ClariCells
 	ClariPivot *pivot; /* NULL: each row is one of the rowset's */
 	ClariReader *reader;
 	ClariList list;
+	bool mixed; /* the rowset has entries of other types of periods, too, which are not shown */
 
 	/* These are of the open group, or of the last one that was looked at. */
 	int group;
 	int end;         /* the number of the first group that is not to be read any more */
 	uint32 position; /* of the next row, from 0 to count */
-	uint32 count;    /* how many rows it makes: with a pivot, one for each run; with a filter, those that pass */
-	uint32 *picked;  /* with a filter: the numbers of the rows, or of the runs, that pass */
+	uint32 count;    /* how many rows it makes: with a pivot, one for each run */
+	bool picking;    /* not all of its rows are shown, but those that were picked */
+	uint32 *picked;  /* the numbers of these rows, or of the runs */
 	uint32 npicked;  /* how many the array picked has room for */
 	bool prepared;   /* what all of its rows have in common has been put into the slot */
 	bool check_runs; /* each run is checked when it becomes a row: do its entries make one? */
@@ -150,7 +154,7 @@ ClariCells *
 clari_cells_begin(const ClariOptions *options, TupleDesc tupdesc, List *needed, ClariFilter *filter, bool keep)
 {
 	ClariCells *cells = palloc0(sizeof(ClariCells));
-	ClariColumn *columns = clari_columns_map(options->relid, options->object, tupdesc);
+	ClariColumn *columns = clari_columns_map(options, tupdesc);
 	ListCell *lc;
 
 	cells->options = options;
@@ -309,6 +313,75 @@ open_pivot(ClariCells *cells, ClariReader *reader)
 	return clari_pivot_open(cells->options, reader, columns, ncolumns, cells->shared);
 }
 
+#define MOST_LISTED 6
+
+/* Lists the periods that the entries are of, as their first rows tell: an owner has some of each. */
+static char *
+list_periods(ClariReader *reader)
+{
+	ClariChunkBuffer buffer = {0};
+	ClariChunk ids;
+	StringInfoData list;
+	const char *seen[MOST_LISTED];
+	int count = 0;
+	int group = 0;
+
+	initStringInfo(&list);
+	while (group < reader->ngroups && reader->groups[group].list != CLARI_ENTRIES)
+		group++;
+	if (group == reader->ngroups)
+		return list.data;
+	clari_reader_chunk(reader, group, CLARI_ENTRY_TIME_PERIOD_ID, &buffer, &ids);
+	for (uint32 row = 0; row < ids.nrows && count < MOST_LISTED; row++)
+	{
+		const char *id = clari_chunk_varlena(&ids, row);
+		int i = 0;
+
+		while (i < count && id != NULL && (VARSIZE(seen[i]) != VARSIZE(id) || memcmp(seen[i], id, VARSIZE(id)) != 0))
+			i++;
+		if (id == NULL || i < count)
+			continue;
+		appendStringInfo(&list, "%s\"%s\"", count > 0 ? ", " : "",
+						 clari_report_text(TextDatumGetCString(PointerGetDatum(id))));
+		seen[count++] = id;
+	}
+	return list.data;
+}
+
+/* An export that has no period of the type would look like one without rows. */
+static void
+raise_other_types(const ClariCells *cells, ClariReader *reader)
+{
+	const ClariRowsetMeta *meta = &reader->version.meta;
+	StringInfoData types;
+
+	initStringInfo(&types);
+	for (int type = 0; type < CLARI_PERIOD_TYPES; type++)
+		if (meta->owners[type] > 0)
+			appendStringInfo(&types, "%s%s", types.len > 0 ? ", " : "", clari_period_type_names[type]);
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_FDW_INCONSISTENT_DESCRIPTOR_INFORMATION),
+		 errmsg("the export of period %s of forecast \"%s\" has no entries of type %s", meta->answered,
+				clari_report_text(meta->forecast), clari_period_type_names[cells->options->period_type]),
+		 errdetail("It has entries of type %s: %s.", types.data, list_periods(reader)),
+		 errhint(
+			 "Option \"period_type\" of the foreign table says which are shown; one with object 'entries' shows all.")));
+}
+
+/* Are there entries of other types of periods than the table's?  Raises an error if there are no others. */
+static bool
+has_other_types(const ClariCells *cells, ClariReader *reader)
+{
+	const ClariRowsetMeta *meta = &reader->version.meta;
+	uint64 ours = meta->owners[cells->options->period_type];
+	uint64 all = clari_rowset_owners(meta);
+
+	if (ours == 0 && all > 0)
+		raise_other_types(cells, reader);
+	return ours < all;
+}
+
 /* One to be filled in: another one, if they are kept. */
 static Rowset *
 empty_rowset(ClariCells *cells)
@@ -348,6 +421,7 @@ make_rowset(ClariCells *cells, ClariReader *reader)
 		if (cell->convert)
 			rowset->constants[i] = convert_value(cell, rowset->constants[i]);
 	}
+	rowset->mixed = cells->options->object == CLARI_OBJECT_FORECASTS && has_other_types(cells, reader);
 	if (cells->options->object == CLARI_OBJECT_FORECASTS && !(meta->flags & CLARI_ROWSET_FLAT))
 		rowset->pivot = open_pivot(cells, reader);
 	MemoryContextSwitchTo(previous);
@@ -381,6 +455,7 @@ clari_cells_open(ClariCells *cells, ClariReader *reader)
 	cells->end = reader->ngroups;
 	cells->position = cells->count = 0;
 	cells->check_runs = false;
+	cells->mixed = rowset->mixed;
 }
 
 void
@@ -458,6 +533,41 @@ is_ruled_out(ClariCells *cells, const ClariGroupIndex *group)
 	return false;
 }
 
+static void
+make_room_for_picked(ClariCells *cells, uint32 nrows)
+{
+	if (cells->npicked >= nrows)
+		return;
+	cells->npicked = nrows;
+	cells->picked = cells->picked == NULL ? palloc_extended(sizeof(uint32) * nrows, MCXT_ALLOC_HUGE)
+										  : repalloc_huge(cells->picked, sizeof(uint32) * nrows);
+}
+
+/* Of the rows that were picked, or of all, picks those whose period is of the table's type; false if none is. */
+static bool
+pick_type(ClariCells *cells, const ClariGroupIndex *group)
+{
+	const char *name = clari_period_type_names[cells->options->period_type];
+	const ClariChunk *types = &cells->chunks[CLARI_ENTRY_PERIOD_TYPE];
+	Size length = strlen(name);
+	uint32 nrows = cells->picking ? cells->count : group->nrows;
+	uint32 count = 0;
+
+	open_chunk(cells, CLARI_ENTRY_PERIOD_TYPE);
+	make_room_for_picked(cells, group->nrows);
+	for (uint32 i = 0; i < nrows; i++)
+	{
+		uint32 row = cells->picking ? cells->picked[i] : i;
+		const char *type = clari_chunk_varlena(types, row);
+
+		if (type != NULL && VARSIZE(type) - VARHDRSZ == length && memcmp(VARDATA(type), name, length) == 0)
+			cells->picked[count++] = row;
+	}
+	cells->picking = true;
+	cells->count = count;
+	return count > 0;
+}
+
 /* Picks the rows that pass the filter; false if none does. */
 static bool
 filter_group(ClariCells *cells, const ClariGroupIndex *group)
@@ -467,12 +577,7 @@ filter_group(ClariCells *cells, const ClariGroupIndex *group)
 	for (int i = 0; i < CLARI_MAX_ATTRIBUTES; i++)
 		if (clari_filter_needs(cells->filter, i))
 			open_chunk(cells, i);
-	if (cells->npicked < group->nrows)
-	{
-		cells->npicked = group->nrows;
-		cells->picked = cells->picked == NULL ? palloc_extended(sizeof(uint32) * cells->npicked, MCXT_ALLOC_HUGE)
-											  : repalloc_huge(cells->picked, sizeof(uint32) * cells->npicked);
-	}
+	make_room_for_picked(cells, group->nrows);
 	cells->count = clari_filter_group(cells->filter, cells->chunks, group->nrows, cells->picked);
 	return cells->count > 0;
 }
@@ -575,7 +680,7 @@ open_runs(ClariCells *cells, const ClariGroupIndex *group)
 	uint32 *picked = cells->picked;
 
 	clari_pivot_open_group(cells->pivot, group, cells->chunks);
-	if (cells->filter != NULL)
+	if (cells->picking)
 	{
 		cells->count = clari_pivot_runs_of_rows(cells->pivot, picked, cells->count);
 		clari_pivot_find_entries(cells->pivot, picked[0], picked[cells->count - 1]);
@@ -597,10 +702,11 @@ open_group(ClariCells *cells)
 	if (group->list != (uint32) cells->list)
 		return false;
 	all = cells->pivot != NULL ? group->nruns : group->nrows;
-	if (cells->filter == NULL)
-		cells->count = all;
-	else if (!filter_group(cells, group))
+	cells->count = all;
+	cells->picking = cells->filter != NULL;
+	if ((cells->filter != NULL && !filter_group(cells, group)) || (cells->mixed && !pick_type(cells, group)))
 	{
+		cells->count = 0;
 		cells->use.skipped += all;
 		return false;
 	}
@@ -717,7 +823,7 @@ clari_cells_next(ClariCells *cells, TupleTableSlot *slot)
 		cells->prepared = false;
 		ExecClearTuple(slot);
 	}
-	row = cells->filter != NULL ? cells->picked[cells->position] : cells->position;
+	row = cells->picking ? cells->picked[cells->position] : cells->position;
 	cells->position++;
 	if (cells->check_runs)
 		clari_pivot_check_run(cells->pivot, row);

@@ -73,10 +73,10 @@ message_text(const char *varlena)
 
 /* Is the field in this row of the list of fields the one that we look for? */
 static bool
-is_candidate(const FieldChunks *fields, uint32 row, const char *option, int carries)
+is_candidate(const FieldChunks *fields, uint32 row, const ClariOptions *options, const char *option, int carries)
 {
 	if (option == NULL)
-		return clari_chunk_fixed(&fields->chunks[carries], row) == 1;
+		return (clari_chunk_fixed(&fields->chunks[carries], row) & INT64CONST(1) << options->period_type) != 0;
 	return text_is(clari_chunk_varlena(&fields->chunks[CLARI_FIELD_FIELD_ID], row), option) ||
 		   text_is(clari_chunk_varlena(&fields->chunks[CLARI_FIELD_FIELD_NAME], row), option);
 }
@@ -96,7 +96,8 @@ add_candidate(Field *field, const FieldChunks *fields, uint32 row, StringInfo na
 }
 
 static void
-choose_field(Field *field, ClariReader *reader, const char *option, int carries, const char *option_name)
+choose_field(Field *field, ClariReader *reader, const ClariOptions *options, const char *option, int carries,
+			 const char *option_name)
 {
 	FieldChunks fields = {0};
 	StringInfoData names;
@@ -110,7 +111,7 @@ choose_field(Field *field, ClariReader *reader, const char *option, int carries,
 		for (int i = 0; i < CLARI_FIELD_COUNT; i++)
 			clari_reader_chunk(reader, g, i, &fields.buffers[i], &fields.chunks[i]);
 		for (uint32 row = 0; row < reader->groups[g].nrows; row++)
-			if (is_candidate(&fields, row, option, carries))
+			if (is_candidate(&fields, row, options, option, carries))
 				add_candidate(field, &fields, row, &names, &count);
 	}
 	if (count > 1)
@@ -161,12 +162,13 @@ clari_pivot_open(const ClariOptions *options, ClariReader *reader, const ClariCo
 			pivot->shared[pivot->nshared++] = attribute;
 	if (pivot->forecast.needed)
 	{
-		choose_field(&pivot->forecast, reader, options->forecast_field, CLARI_FIELD_CARRIES_FORECAST, "forecast_field");
+		choose_field(&pivot->forecast, reader, options, options->forecast_field, CLARI_FIELD_CARRIES_FORECAST,
+					 "forecast_field");
 		check_found(&pivot->forecast, meta, options->forecast_field, "forecast_field");
 	}
 	if (pivot->quota.needed)
 	{
-		choose_field(&pivot->quota, reader, options->quota_field, CLARI_FIELD_CARRIES_QUOTA, "quota_field");
+		choose_field(&pivot->quota, reader, options, options->quota_field, CLARI_FIELD_CARRIES_QUOTA, "quota_field");
 		check_found(&pivot->quota, meta, options->quota_field, "quota_field");
 	}
 	return pivot;

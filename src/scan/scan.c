@@ -155,7 +155,7 @@ begin_quals(ClariScanState *state, TupleDesc tupdesc)
 	PlanState *parent = &state->node->ss.ps;
 	int npruning = intVal(list_nth(plan->fdw_private, CLARI_PLAN_PRUNING));
 	List *pruning = list_truncate(list_copy(plan->fdw_exprs), npruning);
-	ClariColumn *columns = clari_columns_map(state->options->relid, state->options->object, tupdesc);
+	ClariColumn *columns = clari_columns_map(state->options, tupdesc);
 
 	state->prune = clari_prune_begin(pruning, parent, state->options, tupdesc, columns);
 	state->depends = clari_prune_has_params((Node *) pruning, true);

@@ -241,6 +241,21 @@ clari_export_likely_current(const ClariOptions *options)
 	return ended == 0 || ended == 1 ? told + ended : CLARI_PERIOD_NONE;
 }
 
+void
+clari_export_numbering(const ClariOptions *options, ClariNumbering *numbering)
+{
+	ClariKey account;
+	ClariError error;
+
+	clari_numbering_init(numbering);
+	/* What CSV calls a month has no number. */
+	if (options->request.format != CLARI_FORMAT_JSON)
+		return;
+	if (!clari_request_account(&options->request, &account, &error))
+		clari_error_report(ERROR, &error);
+	clari_cache_numbering(&account, options->request.forecast, numbering);
+}
+
 ClariPeriod
 clari_export_told_current(const ClariExport *export)
 {

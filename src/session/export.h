@@ -112,6 +112,13 @@ extern ClariPeriod clari_export_known_current(const ClariOptions *options);
 extern ClariPeriod clari_export_likely_current(const ClariOptions *options);
 
 /*
+ * How the months and years of the options' forecast are numbered, as far as
+ * exports that are cached for the same account tell.  Without authentication nothing
+ * is known.  Raises only if OpenSSL fails.
+ */
+extern void clari_export_numbering(const ClariOptions *options, ClariNumbering *numbering);
+
+/*
  * The quarter that a ready export without a period was answered with: the
  * current one.  Raises ERRCODE_FDW_UNABLE_TO_CREATE_REPLY if it does not tell.
  */

@@ -1,15 +1,18 @@
 /*
  * fuzz_period.c
- *		Any text whatever as option "periods": parsed or refused, never worse.
+ *		Any text whatever as option "periods", or as a period's id or label: parsed
+ *		or refused, never worse.
  *
  *		clang -std=gnu11 -g -fsanitize=fuzzer,address,undefined -Isrc \
- *			test/fuzz/fuzz_period.c src/clari/period.c src/base/error.c -o build/fuzz_period
+ *			test/fuzz/fuzz_period.c src/clari/period.c src/clari/period_type.c src/clari/calendar.c \
+ *			src/base/error.c -o build/fuzz_period
  *		build/fuzz_period test/fuzz/corpus/period
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "clari/period.h"
+#include "clari/period_type.h"
 
 /* Promises hold, or the fuzzer stops here. */
 static void
@@ -37,6 +40,24 @@ check_periods(const ClariExtent *extent, ClariPeriod current)
 	}
 }
 
+/* The text is not NUL-terminated here, so that AddressSanitizer sees its end. */
+static void
+check_name(const uint8_t *data, size_t size)
+{
+	char *text = malloc(size);
+	ClariPeriodName by_id;
+	ClariPeriodName by_label;
+
+	if (text == NULL && size > 0)
+		return;
+	memcpy(text, data, size);
+	clari_period_name_of_label(text, size, &by_label);
+	require(by_label.number >= 0 && by_label.number <= 12 && by_label.year >= 0 && by_label.year <= 9999);
+	if (clari_period_name_of_id(text, size, &by_id))
+		require(by_id.type == by_label.type && by_id.year == by_label.year && by_id.number == by_label.number);
+	free(text);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int
@@ -48,6 +69,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (text == NULL)
 		return 0;
+	check_name(data, size);
 	memcpy(text, data, size);
 	text[size] = '\0';
 	if (!clari_extent_parse(text, &extent, &error))

@@ -46,14 +46,14 @@ repair(char *bytes, size_t size)
 	index_length = trailer->ngroups * sizeof(*index);
 	index = (ClariGroupIndex *) (bytes + size - sizeof(*trailer) - index_length);
 	memset(trailer->meta.rows, 0, sizeof(trailer->meta.rows));
-	trailer->meta.owners = 0;
+	memset(trailer->meta.owners, 0, sizeof(trailer->meta.owners));
 	for (uint32_t i = 0; i < trailer->ngroups; i++)
 	{
 		ClariGroupIndex *group = &index[i];
 
 		if (group->list < CLARI_LIST_COUNT)
 			trailer->meta.rows[group->list] += group->nrows;
-		trailer->meta.owners += group->nruns;
+		trailer->meta.owners[CLARI_QUARTERS] += group->nruns;
 		for (int k = 0; k < CLARI_CHUNK_COUNT && group->offset < size; k++)
 			if (group->chunks[k].offset <= size - group->offset &&
 				group->chunks[k].length <= size - group->offset - group->chunks[k].offset)

@@ -71,7 +71,7 @@ our %columns = (
 	  . 'time_period forecast_name',
 	entries => 'time_period forecast_name user_id owner_name owner_email crm_user_id role parent_role field_id '
 	  . 'field_name field_type time_frame_id week_start week_end forecast_value quota_value adjustment_value '
-	  . 'crm_total crm_closed is_updated updated_by updated_on adjusted_by adjusted_on currency',
+	  . 'crm_total crm_closed is_updated updated_by updated_on adjusted_by adjusted_on currency time_period_id',
 	users => 'user_id name email scope_id crm_id hierarchy_id hierarchy_name parent_hierarchy_id '
 	  . 'parent_hierarchy_name time_period forecast_name',
 	fields => 'field_id field_name field_type time_period forecast_name',

@@ -165,7 +165,7 @@ static const char sample[] =
 	"\"timeFrames\":[] } \n";
 
 static const char sample_text[] =
-	"entries|user_id=\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80|time_frame_id=TF:1|field_id=f\"1\\|time_period=2026_Q1"
+	"entries|user_id=\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80|time_frame_id=TF:1|time_period_id=2026_Q1|field_id=f\"1\\"
 	"|forecast_value#-123456789012345678901234567890|quota_value#0.10|crm_total#1e3|is_updated!t"
 	"|updated_on#1767225600000|currency=USD|currency_symbol=$\n"
 	"entries|user_id=\xC3\xA9\xF0\x9F\x98\x80|currency=EUR\n"
@@ -213,7 +213,7 @@ test_shapes(void)
 
 	gives("{\"entries\":[{\"ownerName\":\"A\",\"ownerEmail\":\"a@x\",\"forecastAmount\":1.50,\"quotaAmount\":2,"
 		  "\"crmTotal\":3,\"crmClosed\":4,\"adjustmentAmount\":-5,\"timePeriod\":\"2026_Q1\"}]}",
-		  "entries|time_period=2026_Q1|owner_name=A|owner_email=a@x|forecast_value#1.50|quota_value#2"
+		  "entries|time_period_id=2026_Q1|owner_name=A|owner_email=a@x|forecast_value#1.50|quota_value#2"
 		  "|adjustment_value#-5|crm_total#3|crm_closed#4\n",
 		  "the flat shape");
 	gives("{\"users\":[{\"userId\":\"u\"}],\"timeFrames\":[{\"timeFrameId\":\"t\",\"endDate\":\"d\"}],"
@@ -442,7 +442,7 @@ test_two_names(void)
 	entry_gives("\"forecastValue\":1,\"forecastAmount\":1.0,\"quotaAmount\":2,\"quotaValue\":2,\"adjustmentValue\":-3,"
 				"\"adjustmentAmount\":-3.0",
 				"forecast_value#1|quota_value#2|adjustment_value#-3", "the other amounts");
-	entry_gives("\"timePeriod\":\"a\",\"timePeriodId\":\"a\"", "time_period=a", "the period");
+	entry_gives("\"timePeriod\":\"a\",\"timePeriodId\":\"a\"", "time_period_id=a", "the period");
 	refused("{\"entries\":[{\"timePeriod\":\"a\",\"timePeriodId\":\"b\"}]}",
 			"Attribute \"timePeriodId\" has another value under its other name", "two periods");
 	refused("{\"entries\":[{\"timePeriod\":\"a\",\"timePeriodId\":\"ab\"}]}", "has another value",

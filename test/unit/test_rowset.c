@@ -138,7 +138,7 @@ entry(const char *user, const char *frame, const char *field, const char *foreca
 	item.values[CLARI_ENTRY_USER_ID] = text(user);
 	item.values[CLARI_ENTRY_TIME_FRAME_ID] = text(frame);
 	item.values[CLARI_ENTRY_FIELD_ID] = text(field);
-	item.values[CLARI_ENTRY_TIME_PERIOD] = text("2026_Q1");
+	item.values[CLARI_ENTRY_TIME_PERIOD_ID] = text("2026_Q1");
 	if (forecast != NULL)
 		item.values[CLARI_ENTRY_FORECAST_VALUE] = number(forecast);
 	return item;
@@ -151,7 +151,7 @@ flat(const char *owner, const char *amount, const char *period)
 
 	item.values[CLARI_ENTRY_OWNER_NAME] = text(owner);
 	item.values[CLARI_ENTRY_FORECAST_VALUE] = number(amount);
-	item.values[CLARI_ENTRY_TIME_PERIOD] = text(period);
+	item.values[CLARI_ENTRY_TIME_PERIOD_ID] = text(period);
 	return item;
 }
 
@@ -405,10 +405,10 @@ refuses(const char *name, const Item *items, size_t count, const char *message, 
 /* ------- shapes ------- */
 
 static const char *const small_rows =
-	"entries*|'u1'|'w1'|'f1'|'2026_Q1'|'Ann'|||||'Amount'||9496|9502|'10.50'|||||1||837820800000000||||\n"
-	"entries|'u1'|'w1'|'f2'|'2026_Q1'|'Ann'|||||'Quota'||9496|9502||'99'||||||||||\n"
-	"entries*|'u1'|'w2'|'f1'|'2026_Q1'|'Ann'|||||'Amount'||9503|9509|'7'|||||||||||\n"
-	"entries*|'u2'|'w1'|'f1'|'2026_Q1'|'Bob'|||||'Amount'||9496|9502|'10.50'|||||||||||\n"
+	"entries*|'u1'|'w1'|'2026_Q1'|'f1'|'Ann'|||||'Amount'||9496|9502|'10.50'|||||1||837820800000000|||||'quarter'\n"
+	"entries|'u1'|'w1'|'2026_Q1'|'f2'|'Ann'|||||'Quota'||9496|9502||'99'|||||||||||'quarter'\n"
+	"entries*|'u1'|'w2'|'2026_Q1'|'f1'|'Ann'|||||'Amount'||9503|9509|'7'||||||||||||'quarter'\n"
+	"entries*|'u2'|'w1'|'2026_Q1'|'f1'|'Bob'|||||'Amount'||9496|9502|'10.50'||||||||||||'quarter'\n"
 	"users|'u1'|'Ann'|||||||\n"
 	"users|'u2'|'Bob'|||||||\n"
 	"users|'u3'|'Cy'|||||||\n"
@@ -506,7 +506,7 @@ test_meta(void)
 	is(made.meta.answered, "2026_Q1", "the answered quarter is that of the first time period");
 	ok(made.meta.period_end == 9586 && made.meta.period_start == CLARI_DATE_NONE && made.meta.flags == 0,
 	   "its end date is known");
-	ok(made.meta.rows[CLARI_ENTRIES] == 4 && made.meta.rows[CLARI_USERS] == 3 && made.meta.owners == 3,
+	ok(made.meta.rows[CLARI_ENTRIES] == 4 && made.meta.rows[CLARI_USERS] == 3 && clari_rowset_owners(&made.meta) == 3,
 	   "rows and owners are counted");
 	ok(made.target.spills == 0, "what fits in memory makes no spill file");
 	ok(memcmp(made.target.bytes, CLARI_ROWSET_MAGIC, 8) == 0, "the file begins with the magic");
@@ -525,12 +525,13 @@ test_flat(void)
 	make(&made, "2026_Q1", PLENTY, items, COUNT(items));
 	rows = print_made(&made, -1);
 	is(rows,
-	   "entries*||||'2026_Q1'|'Zoe'|||||||||'3'|||||||||||\n"
-	   "entries*||||'2026_Q1'|'Ann'|||||||||'1'|||||||||||\n"
-	   "entries*||||'2026_Q1'|'Zoe'|||||||||'2'|||||||||||\n"
+	   "entries*|||'2026_Q1'||'Zoe'|||||||||'3'||||||||||||'quarter'\n"
+	   "entries*|||'2026_Q1'||'Ann'|||||||||'1'||||||||||||'quarter'\n"
+	   "entries*|||'2026_Q1'||'Zoe'|||||||||'2'||||||||||||'quarter'\n"
 	   "users|'u1'|'Ann'|||||||\n",
 	   "a flat file's entries keep their order, each a run of its own; other lists are kept");
-	ok(made.meta.flags == CLARI_ROWSET_FLAT && made.meta.owners == 3 && made.meta.period_end == CLARI_DATE_NONE,
+	ok(made.meta.flags == CLARI_ROWSET_FLAT && clari_rowset_owners(&made.meta) == 3 &&
+		   made.meta.period_end == CLARI_DATE_NONE,
 	   "the metadata says that it is flat");
 	free(rows);
 	drop(&made);
@@ -582,10 +583,10 @@ test_lines(void)
 		with(ann, CLARI_LINE_IS_UPDATED, boolean(true)),     with(bob, CLARI_LINE_FORECAST_VALUE, number("3")),
 		with(ann, CLARI_LINE_ADJUSTMENT_VALUE, number("-2"))};
 	static const char *const rows =
-		"entries*|||'Commit'|'Q1 FY 2026'|'Ann'|'ann@x'||||'Commit'||9496|9502||||'1'||||||||\n"
-		"entries*|||'Commit'|'Q1 FY 2026'|'Ann'|'ann@x'||||'Commit'||9503|9509|'10.50'||'-2'|||1||||||\n"
-		"entries|||'Plan'|'Q1 FY 2026'|'Ann'|'ann@x'||||'Plan'||9503|9509||'99'||||||||||\n"
-		"entries*|||'Commit'|'Q1 FY 2026'|'Bob'|'ann@x'||||'Commit'||9503|9509|'3'|||||||||||\n"
+		"entries*|||'Q1 FY 2026'|'Commit'|'Ann'|'ann@x'||||'Commit'||9496|9502||||'1'|||||||||'quarter'\n"
+		"entries*|||'Q1 FY 2026'|'Commit'|'Ann'|'ann@x'||||'Commit'||9503|9509|'10.50'||'-2'|||1|||||||'quarter'\n"
+		"entries|||'Q1 FY 2026'|'Plan'|'Ann'|'ann@x'||||'Plan'||9503|9509||'99'|||||||||||'quarter'\n"
+		"entries*|||'Q1 FY 2026'|'Commit'|'Bob'|'ann@x'||||'Commit'||9503|9509|'3'||||||||||||'quarter'\n"
 		"users||'Ann'|'ann@x'||||||\n"
 		"users||'Bob'|'ann@x'||||||\n"
 		"fields|'Commit'|'Commit'||1|0\n"
@@ -603,7 +604,7 @@ test_lines(void)
 		is(got, rows, "lines become entries, grouped by user and week");
 		is(made.meta.answered, "2026_Q1", "… of the quarter asked for");
 		ok(made.meta.period_start == 9497 && made.meta.period_end == 9586 && made.meta.flags == 0 &&
-			   made.meta.owners == 3,
+			   clari_rowset_owners(&made.meta) == 3,
 		   "… whose days are known");
 		ok(clari_rowset_check(made.target.bytes, made.target.length, &made.error), "… and pass as a whole");
 		free(got);
@@ -728,7 +729,7 @@ test_own_values(void)
 	items[1].values[CLARI_USER_EMAIL] = text("a@x");
 	items[1].values[CLARI_USER_HIERARCHY_NAME] = text("");
 	gives("an entry's own values win over its user's; empty texts are not NULL", items, COUNT(items), CLARI_ENTRIES,
-		  "entries*|'u1'|'w1'|'f1'|'2026_Q1'|'Own'|'a@x'||''||'Amount'||9497|9503|'1'|||||||||||\n");
+		  "entries*|'u1'|'w1'|'2026_Q1'|'f1'|'Own'|'a@x'||''||'Amount'||9497|9503|'1'||||||||||||'quarter'\n");
 }
 
 /* ------- size ------- */
@@ -815,7 +816,7 @@ test_spill(void)
 	make_many(&ordered, PLENTY, 20000, 1000, 5, false);
 	rows = print_made(&whole, CLARI_USERS);
 	ordered_rows = print_made(&ordered, CLARI_USERS);
-	ok(rows != NULL && whole.target.spills == 0 && whole.meta.owners == 4000,
+	ok(rows != NULL && whole.target.spills == 0 && clari_rowset_owners(&whole.meta) == 4000,
 	   "20000 shuffled entries without spilling");
 	is(rows, ordered_rows, "and users are the same as in order");
 	for (size_t i = 0; i < COUNT(memories); i++)
@@ -938,7 +939,7 @@ test_encodings(void)
 	if (group->list != CLARI_ENTRIES)
 		group = &rowset.index[1];
 	ok(group->chunks[CLARI_ENTRY_CURRENCY].encoding == CLARI_ENCODING_CONSTANT &&
-		   group->chunks[CLARI_ENTRY_TIME_PERIOD].encoding == CLARI_ENCODING_CONSTANT,
+		   group->chunks[CLARI_ENTRY_TIME_PERIOD_ID].encoding == CLARI_ENCODING_CONSTANT,
 	   "one value in all rows is a constant");
 	ok(group->chunks[CLARI_ENTRY_FIELD_ID].encoding == CLARI_ENCODING_DICTIONARY &&
 		   group->chunks[CLARI_ENTRY_FIELD_ID].ndistinct == 2,
@@ -1034,10 +1035,10 @@ test_nulls(void)
 		items[i].values[CLARI_ENTRY_FORECAST_VALUE] = i % 3 ? number(amounts[i]) : (ClariValue){0};
 		items[i].values[CLARI_ENTRY_QUOTA_VALUE] = number(i % 2 ? "1.00" : "1.0");
 		items[i].values[CLARI_ENTRY_IS_UPDATED] = i % 5 ? boolean(i % 5 == 1) : (ClariValue){0};
-		fprintf(out, "entries*||||'2026_Q1'|%s|||||||||", i % 2 ? "'odd'" : "");
+		fprintf(out, "entries*|||'2026_Q1'||%s|||||||||", i % 2 ? "'odd'" : "");
 		fprintf(out, i % 3 ? "'%d'" : "", i);
 		fprintf(out, "|'%s'||||", i % 2 ? "1.00" : "1.0");
-		fprintf(out, "%s||||||\n", i % 5 == 0 ? "" : i % 5 == 1 ? "1" : "0");
+		fprintf(out, "%s|||||||'quarter'\n", i % 5 == 0 ? "" : i % 5 == 1 ? "1" : "0");
 	}
 	fclose(out);
 	make(&made, "", PLENTY, items, 300);
@@ -1117,7 +1118,7 @@ test_timestamps(void)
 		char expected[128];
 
 		item.values[CLARI_ENTRY_UPDATED_ON] = number(times[i].ms);
-		snprintf(expected, sizeof(expected), "entries*||||'2026_Q1'|'o'|||||||||'1'|||||||%s||||\n",
+		snprintf(expected, sizeof(expected), "entries*|||'2026_Q1'||'o'|||||||||'1'|||||||%s|||||'quarter'\n",
 				 times[i].us == NULL ? "" : times[i].us);
 		if (times[i].us == NULL)
 			refuses("what is no time of PostgreSQL's is refused", &item, 1, "cannot be kept", times[i].ms);
@@ -1135,7 +1136,7 @@ test_kinds(void)
 	item.values[CLARI_ENTRY_FORECAST_VALUE] = text("-12.50");
 	item.values[CLARI_ENTRY_IS_UPDATED] = text("false");
 	gives("a number as a text, a quoted decimal and a quoted boolean are taken", &item, 1, CLARI_ENTRIES,
-		  "entries*||||'2026_Q1'|'17'|||||||||'-12.50'|||||0||||||\n");
+		  "entries*|||'2026_Q1'||'17'|||||||||'-12.50'|||||0|||||||'quarter'\n");
 	item.values[CLARI_ENTRY_FORECAST_VALUE] = text("NaN");
 	refuses("what is quoted and no decimal is refused", &item, 1, "cannot be kept", "NaN");
 	item.values[CLARI_ENTRY_FORECAST_VALUE] = boolean(true);
@@ -1158,7 +1159,7 @@ test_wrong_period(void)
 
 	make(&made, "2020_Q4", PLENTY, items, count);
 	ok(made.done && made.meta.flags == CLARI_ROWSET_WRONG_PERIOD && made.meta.rows[CLARI_ENTRIES] == 0 &&
-		   made.meta.rows[CLARI_FIELDS] == 0 && made.meta.owners == 0,
+		   made.meta.rows[CLARI_FIELDS] == 0 && clari_rowset_owners(&made.meta) == 0,
 	   "a v4 file of another quarter is kept as empty");
 	is(made.meta.answered, "2026_Q1", "and the other quarter is known");
 	ok(made.target.length == 8 + sizeof(ClariRowsetTrailer), "it has no groups");
@@ -1183,7 +1184,7 @@ test_several_periods(void)
 	Item bad = flat("Ann", "1", "Q1 2026");
 	Item longer = flat("Ann", "1", "2026_Q11");
 
-	items[1].values[CLARI_ENTRY_TIME_PERIOD] = text("2025_Q4");
+	items[1].values[CLARI_ENTRY_TIME_PERIOD_ID] = text("2025_Q4");
 	refuses("a v4 file of several periods is refused", items, count, "several periods", "2025_Q4");
 	refuses("a flat file of several periods is refused", flats, 2, "several periods", "2026_Q2");
 	count = small_items(items);
@@ -1256,7 +1257,170 @@ test_more_periods(void)
 	answers("nothing at all tells nothing", "", NULL, 0, "");
 	refuses("which of several is the current one it does not tell", listed, 3, "does not tell which fiscal quarter",
 			"\"2026_Q2\" and \"2026_Q1\"");
-	refuses("and a list without a quarter tells of none", &listed[1], 1, "not a fiscal quarter", "2026_M01");
+	refuses("and one month tells of none", &listed[1], 1, "does not tell which fiscal quarter", "\"2026_M01\" (month)");
+}
+
+/* An entry of a period, and the period with its type and days. */
+static Item
+entry_of(const char *user, const char *frame, const char *period)
+{
+	Item item = entry(user, frame, "f1", "1");
+
+	item.values[CLARI_ENTRY_TIME_PERIOD_ID] = text(period);
+	return item;
+}
+
+static Item
+listed_period(const char *id, const char *type, const char *label, const char *first, const char *last)
+{
+	Item item = {.list = CLARI_TIME_PERIODS};
+
+	item.values[CLARI_TIME_PERIOD_ID] = text(id);
+	item.values[CLARI_TIME_PERIOD_TYPE] = text(type);
+	if (label != NULL)
+		item.values[CLARI_TIME_PERIOD_LABEL] = text(label);
+	if (first != NULL)
+	{
+		item.values[CLARI_TIME_PERIOD_START_DATE] = text(first);
+		item.values[CLARI_TIME_PERIOD_END_DATE] = text(last);
+	}
+	return item;
+}
+
+/* A quarter and its months: each owner's runs are by period, and told by type. */
+static void
+test_period_types(void)
+{
+	Item items[] = {entry_of("u1", "w1", "2026_Q1"),
+					entry_of("u2", "w1", "2026_M01"),
+					entry_of("u1", "w1", "2026_M01"),
+					entry_of("u1", "w1", "2026"),
+					user("u1", "Ann"),
+					user("u2", "Bob"),
+					field("f1", "Amount"),
+					frame("w1", "2026-01-01", "2026-01-06"),
+					listed_period("2026_Q1", "quarter", NULL, "2026-01-01", "2026-03-31"),
+					listed_period("2026_M01", "Month", NULL, "2026-01-01", "2026-01-31"),
+					listed_period("2026_M02", "month", NULL, "2026-02-01", "2026-02-28"),
+					listed_period("2026", "1", NULL, "2026-01-01", "2026-12-31")};
+	size_t memories[] = {PLENTY, 1000};
+
+	for (size_t i = 0; i < COUNT(memories); i++)
+	{
+		Made made = {0};
+		char *got;
+
+		make(&made, "2026_Q1", memories[i], items, COUNT(items));
+		got = print_made(&made, CLARI_ENTRIES);
+		is(got,
+		   "entries*|'u1'|'w1'|'2026'|'f1'|'Ann'|||||'Amount'||9497|9502|'1'||||||||||||'year'\n"
+		   "entries*|'u1'|'w1'|'2026_M01'|'f1'|'Ann'|||||'Amount'||9497|9502|'1'||||||||||||'month'\n"
+		   "entries*|'u1'|'w1'|'2026_Q1'|'f1'|'Ann'|||||'Amount'||9497|9502|'1'||||||||||||'quarter'\n"
+		   "entries*|'u2'|'w1'|'2026_M01'|'f1'|'Bob'|||||'Amount'||9497|9502|'1'||||||||||||'month'\n",
+		   "entries of several types of periods are all kept, a run for each period");
+		free(got);
+		got = print_made(&made, CLARI_FIELDS);
+		is(got, "fields|'f1'|'Amount'||7|0\n", "of a field it is known in which types it has amounts");
+		free(got);
+		ok(made.meta.owners[CLARI_QUARTERS] == 1 && made.meta.owners[CLARI_MONTHS] == 2 &&
+			   made.meta.owners[CLARI_YEARS] == 1 && made.meta.owners[CLARI_OTHER_PERIODS] == 0,
+		   "owners are counted by type");
+		ok(made.meta.numbering.months == 0 && made.meta.numbering.years == 0,
+		   "and it is known how months are numbered");
+		ok(made.meta.period_start == 9497 && made.meta.period_end == 9586, "the days are the quarter's");
+		ok(clari_rowset_check(made.target.bytes, made.target.length, &made.error), "and it passes as a whole");
+		drop(&made);
+	}
+}
+
+/* A file of these periods, asked for the quarter: answers with that one, or is refused. */
+static void
+months_answer(const char *name, const char *requested, const Item *periods, size_t count, const char *expected)
+{
+	Item items[16] = {user("u1", "Ann"), field("f1", "Amount"), frame("w1", "2026-01-01", "2026-01-06")};
+	static char ids[8][16];
+	Made made = {0};
+	size_t n = 3;
+
+	for (size_t i = 0; i < count; i++)
+	{
+		const ClariValue *id = &periods[i].values[CLARI_TIME_PERIOD_ID];
+
+		snprintf(ids[i], sizeof(ids[i]), "%.*s", (int) id->length, id->data);
+		items[n++] = entry_of("u1", "w1", ids[i]);
+		items[n++] = periods[i];
+	}
+	make(&made, requested, PLENTY, items, n);
+	ok(made.done ? strcmp(made.meta.answered, expected) == 0 &&
+					   (made.meta.flags != 0) == (*requested != '\0' && strcmp(requested, expected) != 0)
+				 : strstr(made.error.message, expected) != NULL || strstr(made.error.detail, expected) != NULL,
+	   "%s", name);
+	if (!made.done || strcmp(made.meta.answered, expected) != 0)
+		printf("# answered \"%s\", %s: %s\n", made.meta.answered, made.error.message, made.error.detail);
+	drop(&made);
+}
+
+static void
+test_quarter_of_months(void)
+{
+	Item months[] = {listed_period("2026_M01", "month", NULL, "2026-01-01", "2026-01-31"),
+					 listed_period("2026_M02", "month", NULL, "2026-02-01", "2026-02-28"),
+					 listed_period("2026_M03", "month", NULL, "2026-03-01", "2026-03-31")};
+	Item other = listed_period("2026_M04", "month", NULL, "2026-04-01", "2026-04-30");
+	Item year = listed_period("2026", "year", NULL, "2026-01-01", "2026-12-31");
+	Item label = listed_period("TP:7", "quarter", "Q1 FY2026", NULL, NULL);
+	Item week = listed_period("W1", "week", "Week 1", "2026-01-01", "2026-01-07");
+	Item called = listed_period("2026_Q1", "month", NULL, "2026-04-01", "2026-04-30");
+	Item strange = listed_period("2025_M12", "month", NULL, "2026-01-01", "2026-01-31");
+
+	months_answer("a month is of the quarter that its number tells", "2026_Q1", months, 1, "2026_Q1");
+	months_answer("of the current one three of them tell", "", months, 3, "2026_Q1");
+	months_answer("… and fewer do not", "", months, 2, "\"2026_M01\" (month), \"2026_M02\" (month)");
+	months_answer("another number may be one of another way to count", "2026_Q2", months, 1,
+				  "does not tell which fiscal quarter");
+	months_answer("a year is that of the quarter, if it is called so", "2026_Q3", &year, 1, "2026_Q3");
+	months_answer("… and else tells nothing", "2025_Q3", &year, 1, "\"2026\" (year)");
+	months_answer("nor does it tell the current one", "", &year, 1, "does not tell which fiscal quarter");
+	months_answer("a quarter of another id is told by its label", "2026_Q1", &label, 1, "2026_Q1");
+	months_answer("… of the current one, too", "", &label, 1, "2026_Q1");
+	months_answer("… or that it is another", "2025_Q1", &label, 1, "2026_Q1");
+	months_answer("what is neither tells nothing", "2026_Q1", &week, 1, "\"W1\" (other)");
+	know_calendar();
+	months_answer("with a calendar, months are told by their days", "2026_Q1", &strange, 1, "2026_Q1");
+	months_answer("… as the current quarter's", "", &strange, 1, "2026_Q1");
+	months_answer("… or another's than was asked for", "2026_Q1", &other, 1, "2026_Q2");
+	months_answer("a year has the quarter's days", "2026_Q2", &year, 1, "2026_Q2");
+	months_answer("… or not", "2025_Q2", &year, 1, "2026_Q1");
+	months_answer("an id that is a quarter's is no month, whatever the list calls it", "2026_Q2", &called, 1,
+				  "2026_Q1");
+	months_answer("even a week tells", "2026_Q1", &week, 1, "2026_Q1");
+	known_calendar.count = 0;
+	{
+		Item items[] = {user("u1", "Ann"),
+						field("f1", "Amount"),
+						frame("w1", "2026-01-01", "2026-01-06"),
+						entry_of("u1", "w1", "2026_M01"),
+						months[2],
+						months[0],
+						months[1]};
+		Item two[] = {entry_of("u1", "w1", "2026_Q1"), entry_of("u1", "w1", "2026_Q2")};
+		Item flats[] = {flat("Ann", "1", "2026_M02"), flat("Ann", "1", "2026_Q1"), flat("Ann", "1", "2026")};
+		Item apart[] = {flat("Ann", "1", "2026_M02"), flat("Ann", "1", "2026_Q2")};
+		Made made = {0};
+
+		make(&made, "2026_Q1", PLENTY, items, COUNT(items));
+		ok(made.done && made.meta.period_start == 9497 && made.meta.period_end == 9586 &&
+			   made.meta.numbering.months == 0,
+		   "three months tell the days of their quarter");
+		drop(&made);
+		refuses("two quarters are refused as ever", two, COUNT(two), "several periods", "2026_Q2");
+		make(&made, "2026_Q1", PLENTY, flats, COUNT(flats));
+		ok(made.done && made.meta.owners[CLARI_QUARTERS] == 1 && made.meta.owners[CLARI_MONTHS] == 1 &&
+			   made.meta.owners[CLARI_YEARS] == 1 && strcmp(made.meta.answered, "2026_Q1") == 0,
+		   "a flat file may have all types, too");
+		drop(&made);
+		refuses("but of one quarter", apart, COUNT(apart), "several periods", "2026_Q2");
+	}
 }
 
 static size_t refused_flips(Made *made, size_t n, ClariError *error);
@@ -1413,7 +1577,7 @@ test_required(void)
 {
 	Item items[32];
 	size_t count = small_items(items);
-	static const int ids[] = {CLARI_ENTRY_USER_ID, CLARI_ENTRY_FIELD_ID, CLARI_ENTRY_TIME_PERIOD,
+	static const int ids[] = {CLARI_ENTRY_USER_ID, CLARI_ENTRY_FIELD_ID, CLARI_ENTRY_TIME_PERIOD_ID,
 							  CLARI_ENTRY_TIME_FRAME_ID};
 	Item mixed[2] = {flat("Ann", "1", "2026_Q1"), entry("u1", "w1", "f1", "1")};
 	Item without = flat("Ann", "1", "2026_Q1");
@@ -1426,7 +1590,7 @@ test_required(void)
 		items[1].values[ids[i]].kind = CLARI_VALUE_NULL;
 		refuses("a v4 entry without one of its ids is refused", items, count, key, "\"entries\"");
 	}
-	without.values[CLARI_ENTRY_TIME_PERIOD].kind = CLARI_VALUE_NULL;
+	without.values[CLARI_ENTRY_TIME_PERIOD_ID].kind = CLARI_VALUE_NULL;
 	refuses("a flat entry without its period is refused", &without, 1, "timePeriod", "\"entries\"");
 	without = user("u", "U");
 	without.values[0].kind = CLARI_VALUE_NULL;
@@ -1797,6 +1961,8 @@ main(void)
 	test_wrong_period();
 	test_several_periods();
 	test_more_periods();
+	test_period_types();
+	test_quarter_of_months();
 	test_unexpected();
 	test_references();
 	test_duplicates();

@@ -1,0 +1,356 @@
+/*
+ * answer.c
+ *		Which quarter a file with ids is of: see internal.h.
+ *
+ * Clari answers what it does not know with the current quarter, and a file may have
+ * months or years instead of the quarter.  So the question is whether anything in
+ * it is of the quarter that was asked for: by id, by type and label, by days.
+ *
+ * Runs in the worker, in unit tests and fuzzers; allocates nothing, never raises.
+ */
+#include "rowset/internal.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define LISTED 5 /* so many periods are shown in an error */
+
+typedef struct Question
+{
+	const ClariFilePeriod *periods;
+	size_t count;
+	bool has_entries;      /* some period has; then those without are of no account for months and years */
+	const char *requested; /* empty: the current quarter */
+	ClariPeriod wanted;    /* the same, or CLARI_PERIOD_NONE */
+	const ClariCalendar *calendar;
+} Question;
+
+/* ------- errors ------- */
+
+/* Lists what the file has, since that is what a person can make something of. */
+static bool
+not_told(const Question *question, ClariError *error)
+{
+	char list[300];
+	size_t used = 0;
+	size_t shown = 0;
+
+	list[0] = '\0';
+	for (size_t i = 0; i < question->count && shown < LISTED; i++)
+	{
+		const ClariFilePeriod *period = &question->periods[i];
+
+		if (question->has_entries && !period->has_entries)
+			continue;
+		used += (size_t) snprintf(list + used, sizeof(list) - used, "%s\"%.*s\" (%s)", shown > 0 ? ", " : "",
+								  clari_item_clip(period->id.bytes, period->id.length, 30), period->id.bytes,
+								  clari_period_type_names[period->type]);
+		shown++;
+	}
+	clari_error_set(error, CLARI_ERROR_DATA, "the export file does not tell which fiscal quarter it is of");
+	clari_error_detail(error, "It has %s%s.", list, shown == LISTED ? ", …" : "");
+	clari_error_hint(
+		error,
+		"An export of the same quarter that has quarters, of any forecast and with the same API key, tells "
+		"the fiscal calendar: query that once, and %s.",
+		question->requested[0] != '\0' ? "this one again" : "name quarters in option \"periods\" where this has years");
+	return false;
+}
+
+static bool
+both(const Question *question, ClariPeriod one, ClariPeriod other, ClariError *error)
+{
+	char texts[2][CLARI_PERIOD_TEXT_SIZE];
+
+	clari_period_format(one, texts[0]);
+	clari_period_format(other, texts[1]);
+	if (question->has_entries)
+		clari_error_set(error, CLARI_ERROR_DATA, "the export file holds entries of several periods");
+	else
+		clari_error_set(error, CLARI_ERROR_DATA, "the export file does not tell which fiscal quarter it is of");
+	clari_error_detail(error,
+					   question->has_entries ? "It holds \"%s\" and \"%s\"."
+											 : "It has no entries, and both \"%s\" and \"%s\" in list \"timePeriods\".",
+					   texts[0], texts[1]);
+	return false;
+}
+
+/* ------- one period ------- */
+
+/* A day that is sure to be in the period; false: its days are not known. */
+static bool
+middle_day(const ClariFilePeriod *period, int32_t *day)
+{
+	if (period->first == CLARI_DATE_NONE || period->last == CLARI_DATE_NONE || period->last < period->first)
+		return false;
+	*day = period->first + (period->last - period->first) / 2;
+	return true;
+}
+
+/* The quarter that a period of that type is, by its id, its label, or its days; or CLARI_PERIOD_NONE. */
+static ClariPeriod
+quarter_itself(const Question *question, const ClariFilePeriod *period)
+{
+	ClariQuarter quarter;
+	int32_t day;
+
+	if (period->type != CLARI_QUARTERS)
+		return CLARI_PERIOD_NONE;
+	if (period->name.type == CLARI_QUARTERS && period->name.year > 0 && period->name.number > 0)
+		return period->name.year * 4 + period->name.number - 1;
+	if (middle_day(period, &day) && clari_calendar_find(question->calendar, day, &quarter))
+		return quarter.period;
+	return CLARI_PERIOD_NONE;
+}
+
+/* The quarter that a month's number means, if months are numbered as quarters are. */
+static ClariPeriod
+quarter_by_number(const ClariFilePeriod *period)
+{
+	if (period->type != CLARI_MONTHS || period->name.type != CLARI_MONTHS || period->name.year == 0 ||
+		period->name.number == 0)
+		return CLARI_PERIOD_NONE;
+	return period->name.year * 4 + (period->name.number - 1) / CLARI_MONTHS_OF_QUARTER;
+}
+
+typedef enum Verdict
+{
+	IS_OF,
+	IS_NOT_OF,
+	IS_UNSURE
+} Verdict;
+
+/* Is the month or year of the quarter asked for?  A number that does not say so may be one of another way to count. */
+static Verdict
+is_of_wanted(const Question *question, const ClariFilePeriod *period)
+{
+	ClariQuarter wanted;
+	int32_t day;
+
+	if (middle_day(period, &day) && clari_calendar_quarter(question->calendar, question->wanted, &wanted))
+	{
+		int32_t middle = wanted.first + (wanted.last - wanted.first) / 2;
+		bool month_within = wanted.first <= day && day <= wanted.last;
+		bool around = period->first <= middle && middle <= period->last;
+
+		return month_within || around ? IS_OF : IS_NOT_OF;
+	}
+	if (quarter_by_number(period) == question->wanted ||
+		(period->type == CLARI_YEARS && period->name.year == question->wanted / 4))
+		return IS_OF;
+	return IS_UNSURE;
+}
+
+static bool
+counts(const Question *question, const ClariFilePeriod *period)
+{
+	return period->type != CLARI_QUARTERS && (period->has_entries || !question->has_entries);
+}
+
+/* ------- the file ------- */
+
+/*
+ * The quarter of the file by its periods of that type, those with entries or those
+ * without: what was asked for, if that is among them.  CLARI_PERIOD_NONE: there are
+ * none.  False: there are several, and one must be told.
+ */
+static bool
+by_quarters(const Question *question, bool with_entries, ClariPeriod *answered, ClariError *error)
+{
+	bool several_will_do = !with_entries && question->wanted != CLARI_PERIOD_NONE;
+
+	*answered = CLARI_PERIOD_NONE;
+	for (size_t i = 0; i < question->count; i++)
+	{
+		ClariPeriod quarter = quarter_itself(question, &question->periods[i]);
+
+		if (quarter == CLARI_PERIOD_NONE || question->periods[i].has_entries != with_entries)
+			continue;
+		if (*answered != CLARI_PERIOD_NONE && *answered != quarter && !several_will_do)
+			return both(question, *answered, quarter, error);
+		if (*answered == CLARI_PERIOD_NONE || quarter == question->wanted)
+			*answered = quarter;
+	}
+	return true;
+}
+
+/* Is any month or year of the quarter asked for, or surely none? */
+static Verdict
+by_others(const Question *question, ClariPeriod *another)
+{
+	Verdict verdict = IS_NOT_OF;
+
+	*another = CLARI_PERIOD_NONE;
+	for (size_t i = 0; i < question->count; i++)
+	{
+		const ClariFilePeriod *period = &question->periods[i];
+		ClariQuarter quarter;
+		Verdict one;
+
+		if (!counts(question, period))
+			continue;
+		one = is_of_wanted(question, period);
+		if (one == IS_OF)
+			return one;
+		if (one == IS_UNSURE || !clari_calendar_find(question->calendar, period->first, &quarter))
+			verdict = IS_UNSURE;
+		else if (*another == CLARI_PERIOD_NONE)
+			*another = quarter.period;
+	}
+	return *another == CLARI_PERIOD_NONE ? IS_UNSURE : verdict;
+}
+
+/*
+ * The current quarter by its months.  They tell it by their days; or else by their
+ * numbers, if all three are there and are those of one quarter.
+ */
+static bool
+current_by_months(const Question *question, ClariPeriod *answered, ClariError *error)
+{
+	int numbered = 0;
+	bool guessed = false;
+
+	*answered = CLARI_PERIOD_NONE;
+	for (size_t i = 0; i < question->count; i++)
+	{
+		const ClariFilePeriod *period = &question->periods[i];
+		ClariQuarter quarter = {.period = quarter_by_number(period)};
+		int32_t day;
+
+		if (!counts(question, period) || period->type != CLARI_MONTHS)
+			continue;
+		numbered++;
+		if (!middle_day(period, &day) || !clari_calendar_find(question->calendar, day, &quarter))
+			guessed = true;
+		if (quarter.period == CLARI_PERIOD_NONE || (*answered != CLARI_PERIOD_NONE && *answered != quarter.period))
+			return not_told(question, error);
+		*answered = quarter.period;
+	}
+	return (numbered > 0 && (!guessed || numbered == CLARI_MONTHS_OF_QUARTER)) || not_told(question, error);
+}
+
+static bool
+by_months_and_years(const Question *question, ClariPeriod listed, ClariPeriod *answered, ClariError *error)
+{
+	Verdict verdict;
+
+	if (question->wanted == CLARI_PERIOD_NONE)
+		return current_by_months(question, answered, error);
+	verdict = by_others(question, answered);
+	if (verdict == IS_OF)
+		*answered = question->wanted;
+	else if (listed != CLARI_PERIOD_NONE)
+		*answered = listed;
+	else if (verdict == IS_UNSURE)
+		return not_told(question, error);
+	return true;
+}
+
+static bool
+find_answer(const Question *question, ClariPeriod *answered, ClariError *error)
+{
+	ClariPeriod listed;
+
+	if (!by_quarters(question, true, answered, error))
+		return false;
+	if (*answered != CLARI_PERIOD_NONE)
+		return true;
+	if (!by_quarters(question, false, &listed, error))
+		return false;
+	*answered = listed;
+	if (listed != CLARI_PERIOD_NONE && (listed == question->wanted || question->wanted == CLARI_PERIOD_NONE))
+		return true;
+	return by_months_and_years(question, listed, answered, error);
+}
+
+/* ------- the quarter's days ------- */
+
+/* Do three months, one behind the other, make the quarter? */
+static bool
+days_of_months(const Question *question, ClariQuarter *quarter)
+{
+	int64_t days = 0;
+	int months = 0;
+
+	*quarter = (ClariQuarter){CLARI_PERIOD_NONE, INT32_MAX, INT32_MIN};
+	for (size_t i = 0; i < question->count; i++)
+	{
+		const ClariFilePeriod *period = &question->periods[i];
+		int32_t day;
+
+		if (period->type != CLARI_MONTHS)
+			continue;
+		if (!middle_day(period, &day) || ++months > CLARI_MONTHS_OF_QUARTER)
+			return false;
+		days += period->last - (int64_t) period->first + 1;
+		quarter->first = period->first < quarter->first ? period->first : quarter->first;
+		quarter->last = period->last > quarter->last ? period->last : quarter->last;
+	}
+	return months == CLARI_MONTHS_OF_QUARTER && days == quarter->last - (int64_t) quarter->first + 1;
+}
+
+/* As the file says of the quarter itself; or else as they are known, or follow from its months. */
+static void
+find_days(const Question *question, ClariPeriod answered, ClariRowsetMeta *meta)
+{
+	ClariQuarter quarter;
+	bool has_quarters = false;
+
+	for (size_t i = 0; i < question->count; i++)
+	{
+		const ClariFilePeriod *period = &question->periods[i];
+
+		has_quarters = has_quarters || period->type == CLARI_QUARTERS;
+		if (quarter_itself(question, period) != answered)
+			continue;
+		meta->period_start = period->first;
+		meta->period_end = period->last;
+		return;
+	}
+	if (has_quarters ||
+		(!clari_calendar_quarter(question->calendar, answered, &quarter) && !days_of_months(question, &quarter)))
+		return;
+	meta->period_start = quarter.first;
+	meta->period_end = quarter.last;
+}
+
+static void
+learn_numbering(const Question *question, ClariPeriod answered, ClariRowsetMeta *meta)
+{
+	ClariQuarter quarter = {answered, meta->period_start, meta->period_end};
+	bool known = quarter.first != CLARI_DATE_NONE && quarter.last != CLARI_DATE_NONE;
+
+	for (size_t i = 0; i < question->count; i++)
+	{
+		const ClariFilePeriod *period = &question->periods[i];
+
+		if (period->has_entries)
+			clari_numbering_learn(&meta->numbering, period->id.bytes, period->id.length, period->type, period->first,
+								  period->last, known ? &quarter : NULL);
+	}
+}
+
+bool
+clari_answer_find(const ClariFilePeriod *periods, size_t count, const char *requested, const ClariCalendar *calendar,
+				  ClariRowsetMeta *meta, ClariError *error)
+{
+	Question question = {periods, count, false, requested, CLARI_PERIOD_NONE, calendar};
+	ClariPeriod answered;
+
+	for (size_t i = 0; i < count; i++)
+		question.has_entries = question.has_entries || periods[i].has_entries;
+	if (!clari_period_parse(requested, &question.wanted))
+		question.wanted = CLARI_PERIOD_NONE;
+	memset(meta->answered, 0, sizeof(meta->answered));
+	if (count == 0)
+		return true;
+	if (!find_answer(&question, &answered, error))
+		return false;
+	clari_period_format(answered, meta->answered);
+	find_days(&question, answered, meta);
+	if (question.wanted != CLARI_PERIOD_NONE && question.wanted != answered)
+		meta->flags |= CLARI_ROWSET_WRONG_PERIOD;
+	else
+		learn_numbering(&question, answered, meta);
+	return true;
+}
