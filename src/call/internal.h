@@ -207,6 +207,7 @@ typedef struct ClariPart
 	int64 before;       /* how many rows the target had before the MERGE, if it was counted */
 	int64 present;      /* how many it has after the MERGE; -1: not counted */
 	int64 written;      /* how many of these the MERGE has written, if it was counted */
+	const char *error;  /* of clari_sync: why it is bad although it was merged, or NULL */
 	ClariCounts counts;
 } ClariPart;
 
@@ -283,8 +284,8 @@ extern void clari_merge_check(const ClariMerge *merge, bool deletes);
 extern void clari_merge_begin(ClariMerge *merge);
 extern void clari_merge_end(ClariMerge *merge);
 
-/* Counts the part's rows in the source, which holds no others, or is handed none. */
-extern void clari_merge_count_source(ClariMerge *merge, ClariPart *part);
+/* Counts the parts' rows in the source, which holds no others, or is handed none. */
+extern void clari_merge_count_source(ClariMerge *merge, ClariPart *parts, int count);
 
 /* Merges the parts, which are all that the source holds, and counts what became of each. */
 extern void clari_merge_run(ClariMerge *merge, ClariPart *parts, int count);
@@ -339,6 +340,24 @@ extern void clari_table_check_beside(Oid table, const char *name, Oid target);
 extern void clari_history_check(Oid target);
 
 /*
+ * ------- parts.c -------
+ *
+ * Which parts an export has: its quarter, or its months or its year.
+ */
+
+/*
+ * The parts of the open export, of the table's type, in the current context.  One
+ * without any entries has its quarter, but no months.  Raises what
+ * clari_reader_chunk() does.
+ */
+extern ClariPart *
+clari_parts_find(ClariReader *reader, const ClariOptions *options, const char *forecast_name, int *count);
+
+/* Which parts a quarter's export will have, by their ids, as far as that is known beforehand; returns how many. */
+extern int clari_parts_expected(const ClariOptions *options, ClariPeriod quarter,
+								char ids[CLARI_MONTHS_OF_QUARTER][CLARI_PERIOD_ID_SIZE]);
+
+/*
  * ------- syncs.c -------
  *
  * The table clari_syncs in a target's schema: what was synced into it, from where, and
@@ -352,6 +371,7 @@ typedef struct ClariSyncsRow
 	const char *job_id; /* of the export that was merged, empty if that takes no job; NULL: none was */
 	TimestampTz exported_at;
 	const char *error; /* NULL: none, and the target is right */
+	bool stands_in;    /* the part is the quarter asked for, in place of months that nobody knows */
 } ClariSyncsRow;
 
 /*
@@ -375,7 +395,10 @@ extern Oid clari_syncs_open(Oid target);
 extern char *clari_syncs_check(Oid syncs, Oid target, const ClariPart *part, const char *source,
 							   TimestampTz exported_at, bool *newer);
 
-/* Notes in clari_syncs what has come of a quarter. */
+/* Notes in clari_syncs what has come of a part. */
 extern void clari_syncs_note(Oid syncs, Oid target, const char *source, const ClariSyncsRow *row);
+
+/* The months of a quarter are right: whatever failure was noted in their place is over. */
+extern void clari_syncs_clear(Oid syncs, Oid target, const ClariPart *stand_in);
 
 #endif /* CLARI_CALL_INTERNAL_H */

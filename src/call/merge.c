@@ -209,20 +209,6 @@ count_keys(ClariMerge *merge, const char *hash, int64 *rows, int64 *usable)
 	return clari_command_number(&result, 2);
 }
 
-void
-clari_merge_count_source(ClariMerge *merge, ClariPart *part)
-{
-	ClariCommand command = command_of(merge, NULL);
-	ClariCommandResult result;
-
-	part->keys = count_keys(merge, merge->hash, &part->rows, &part->usable);
-	if (part->keys == part->usable)
-		return;
-	command.text = psprintf("SELECT count(*) FROM (%s) AS s", source_rows(merge, true, NULL, 0));
-	result = clari_command_run(&command);
-	part->keys = clari_command_number(&result, 0);
-}
-
 static ClariPart *
 find_part(ClariPart *parts, int count, char **names)
 {
@@ -236,6 +222,49 @@ static int64
 number(const char *text)
 {
 	return strtoll(text, NULL, 10);
+}
+
+/* As count_keys() does for one part. */
+static void
+count_keys_by_part(ClariMerge *merge, ClariPart *parts, int count)
+{
+	ClariCommand command = command_of(
+		merge, psprintf("SELECT s.time_period::text, s.forecast_name::text, count(*), count(h), count(DISTINCT h) FROM "
+						"(SELECT s.time_period, s.forecast_name, CASE WHEN %s THEN %s END AS h FROM %s OFFSET 0) AS s "
+						"GROUP BY 1, 2",
+						merge->usable, merge->hash, merge->from));
+	ClariCommandResult result = clari_command_run(&command);
+
+	for (int i = 0; i < result.nrows; i++)
+	{
+		ClariPart *part = find_part(parts, count, result.rows[i]);
+
+		part->rows = number(result.rows[i][2]);
+		part->usable = number(result.rows[i][3]);
+		part->keys = number(result.rows[i][4]);
+	}
+}
+
+void
+clari_merge_count_source(ClariMerge *merge, ClariPart *parts, int count)
+{
+	ClariCommand command = command_of(merge, NULL);
+	ClariCommandResult result;
+	bool recur = false;
+
+	if (count == 1)
+		parts->keys = count_keys(merge, merge->hash, &parts->rows, &parts->usable);
+	else
+		count_keys_by_part(merge, parts, count);
+	for (int i = 0; i < count; i++)
+		recur = recur || parts[i].keys != parts[i].usable;
+	if (!recur)
+		return;
+	command.text = psprintf("SELECT s.time_period::text, s.forecast_name::text, count(*) FROM (%s) AS s GROUP BY 1, 2",
+							source_rows(merge, true, NULL, 0));
+	result = clari_command_run(&command);
+	for (int i = 0; i < result.nrows; i++)
+		find_part(parts, count, result.rows[i])->keys = number(result.rows[i][2]);
 }
 
 /*

@@ -41,7 +41,9 @@ CLARI_FUNCTION(clari_sync);
 typedef struct Quarter
 {
 	ClariReader *reader; /* NULL: it is not to be merged */
-	ClariPart part;
+	const char *period;  /* how messages call it */
+	int nparts;
+	ClariPart *parts;  /* what it has: the quarter, or its months or year */
 	bool truncated;    /* Clari has truncated the export: what is not in it is no reason to delete rows */
 	bool merged;       /* its rows are in the target, and stay there if the commit succeeds */
 	bool others;       /* rows of it are another source's, which knows how it stands */
@@ -171,9 +173,9 @@ check_options(const Sync *sync)
 	if (then->serverid != now->serverid || then->object != now->object ||
 		!is_same_text(then->forecast_name, now->forecast_name) ||
 		!is_same_text(then->forecast_field, now->forecast_field) ||
-		!is_same_text(then->quota_field, now->quota_field) || strcmp(a->base_url, b->base_url) != 0 ||
-		strcmp(a->forecast, b->forecast) != 0 || strcmp(a->currency, b->currency) != 0 ||
-		strcmp(a->scope_id, b->scope_id) != 0 || a->types != b->types ||
+		!is_same_text(then->quota_field, now->quota_field) || then->period_type != now->period_type ||
+		strcmp(a->base_url, b->base_url) != 0 || strcmp(a->forecast, b->forecast) != 0 ||
+		strcmp(a->currency, b->currency) != 0 || strcmp(a->scope_id, b->scope_id) != 0 || a->types != b->types ||
 		a->include_historical != b->include_historical || a->format != b->format || a->endpoint != b->endpoint)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -201,7 +203,27 @@ open_merge(Sync *sync)
 	sync->merge = clari_merge_open_staged(sync->foreign, options, sync->delete_missing);
 }
 
-/* Raises an error if the target has rows of another source in one of the quarters, as far as these are known. */
+static void
+check_source(Sync *sync, const char *period, const char *source)
+{
+	ClariPart part = {.time_period = period, .forecast_name = forecast_name(sync)};
+	bool newer;
+	const char *why = clari_syncs_check(sync->syncs, sync->target, &part, source, 0, &newer);
+
+	if (why == NULL)
+		return;
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+		 errmsg("cannot sync %s into %s", sync->foreign->source_name, sync->foreign->target_name),
+		 errdetail("In period %s, %s.", period, why),
+		 errhint("Give the foreign table a \"forecast_name\" of its own. If it is the same source under another name, "
+				 "UPDATE column \"source\" of %s; if its rows are to replace the others, delete these and what is said "
+				 "of them there.",
+				 clari_table_name(sync->syncs))));
+}
+
+/* Raises an error if the target has rows of another source in one of the periods, as far as these are known. */
 static void
 check_sources(Sync *sync)
 {
@@ -209,23 +231,11 @@ check_sources(Sync *sync)
 
 	for (int i = 0; i < sync->selection->count; i++)
 	{
-		const char *period = period_text(sync, i);
-		ClariPart part = {.time_period = period, .forecast_name = forecast_name(sync)};
-		const char *why;
-		bool newer;
+		char ids[CLARI_MONTHS_OF_QUARTER][CLARI_PERIOD_ID_SIZE];
+		int count = clari_parts_expected(sync->selection->options, sync->selection->periods[i], ids);
 
-		why = clari_syncs_check(sync->syncs, sync->target, &part, source, 0, &newer);
-		if (why != NULL)
-			ereport(
-				ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("cannot sync %s into %s", sync->foreign->source_name, sync->foreign->target_name),
-				 errdetail("In period %s, %s.", period, why),
-				 errhint(
-					 "Give the foreign table a \"forecast_name\" of its own. If it is the same source under another name, "
-					 "UPDATE column \"source\" of %s; if its rows are to replace the others, delete these and what is said "
-					 "of them there.",
-					 clari_table_name(sync->syncs))));
+		for (int k = 0; k < count; k++)
+			check_source(sync, ids[k], source);
 	}
 }
 
@@ -283,6 +293,33 @@ wait_for_exports(Sync *sync, const ClariFreshness *freshness)
 
 /* ------- what came of it ------- */
 
+/* Is the error none of a quarter's, so that it ends the call? */
+static bool
+ends_the_call(const ErrorData *error)
+{
+	return error->sqlerrcode == ERRCODE_QUERY_CANCELED || error->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN ||
+		   error->sqlerrcode == ERRCODE_CRASH_SHUTDOWN || error->sqlerrcode == ERRCODE_OUT_OF_MEMORY;
+}
+
+/* Takes the error that was raised into the sync's context, where it stays after all is rolled back. */
+static ErrorData *
+take_error(const Sync *sync)
+{
+	ErrorData *error;
+
+	MemoryContextSwitchTo(sync->context);
+	error = CopyErrorData();
+	FlushErrorState();
+	return error;
+}
+
+static const char *
+failure_text(const ErrorData *error)
+{
+	return psprintf("%s.%s%s", error->message, error->detail != NULL ? " " : "",
+					error->detail != NULL ? error->detail : "");
+}
+
 static const char *
 error_text(const ClariError *error)
 {
@@ -294,19 +331,42 @@ static void
 judge(const Sync *sync, const ClariExport *export, Quarter *quarter)
 {
 	const ClariRowsetMeta *meta = &export->version.meta;
-	const char *exported_at = pstrdup(timestamptz_to_str(meta->exported_at));
+	ClariPeriodType type = sync->selection->options->period_type;
 
 	quarter->truncated = (meta->flags & CLARI_ROWSET_TRUNCATED) != 0;
-	quarter->part = (ClariPart){.time_period = pstrdup(meta->answered),
-								.forecast_name = forecast_name(sync),
-								.newest = exported_at,
-								.oldest = exported_at};
+	quarter->period = pstrdup(meta->answered);
 	if (export->state != CLARI_LOOKUP_READY)
 		quarter->error = error_text(&export->error);
 	else if (meta->flags & CLARI_ROWSET_WRONG_PERIOD)
 		quarter->error = psprintf("Clari answered with period %s.", meta->answered);
 	else if (quarter->truncated && !sync->selection->options->transport.allow_truncated)
 		quarter->error = "Clari truncated the export.";
+	else if (meta->owners[type] == 0 && clari_rowset_owners(meta) > 0)
+		quarter->error = psprintf("The export has no entries of type %s.", clari_period_type_names[type]);
+}
+
+/* Finds out which parts the export has.  What is damaged makes it a bad one. */
+static void
+find_parts(const Sync *sync, Quarter *quarter)
+{
+	ErrorData *volatile error = NULL;
+
+	PG_TRY();
+	{
+		quarter->parts =
+			clari_parts_find(quarter->reader, sync->selection->options, forecast_name(sync), &quarter->nparts);
+	}
+	PG_CATCH();
+	{
+		error = take_error(sync);
+	}
+	PG_END_TRY();
+	if (error == NULL)
+		return;
+	if (ends_the_call(error))
+		ReThrowError(error);
+	quarter->reader = NULL;
+	quarter->error = failure_text(error);
 }
 
 /*
@@ -330,6 +390,8 @@ open_exports(Sync *sync)
 		judge(sync, export, quarter);
 		if (quarter->error == NULL)
 			quarter->reader = clari_reader_open(&export->version, sync->context, &error);
+		if (quarter->reader != NULL)
+			find_parts(sync, quarter);
 		if (quarter->error != NULL || quarter->reader != NULL)
 			continue;
 		quarter->error = error_text(&error);
@@ -359,7 +421,7 @@ report_exports(Sync *sync)
 			told = true;
 		}
 		if (quarter->error != NULL)
-			quarter->part.time_period = clari_period_or_current(period_text(sync, i));
+			quarter->period = clari_period_or_current(period_text(sync, i));
 	}
 }
 
@@ -373,7 +435,7 @@ raise_failures(const Sync *sync)
 	initStringInfo(&list);
 	for (int i = 0; i < sync->count; i++)
 		if (sync->quarters[i].error != NULL)
-			appendStringInfo(&list, "%sPeriod %s: %s", bad++ > 0 ? "\n" : "", sync->quarters[i].part.time_period,
+			appendStringInfo(&list, "%sPeriod %s: %s", bad++ > 0 ? "\n" : "", sync->quarters[i].period,
 							 sync->quarters[i].error);
 	if (bad > 0)
 		ereport(ERROR, (errcode(ERRCODE_FDW_ERROR),
@@ -384,29 +446,89 @@ raise_failures(const Sync *sync)
 
 /* ------- merging ------- */
 
-/* Under the lock on the target: leaves out what is another source's, or older than what is there. */
+/* Leaves the quarter out if a part of it is another source's, or older than what is there. */
 static void
-check_quarters(Sync *sync)
+check_quarter(Sync *sync, Quarter *quarter)
 {
-	sync->source = clari_syncs_source(sync->selection->options);
-	for (int i = 0; i < sync->count; i++)
-	{
-		Quarter *quarter = &sync->quarters[i];
-		bool newer;
-		const char *why;
+	TimestampTz exported_at = quarter->reader->version.meta.exported_at;
 
-		if (quarter->reader == NULL)
-			continue;
-		why = clari_syncs_check(sync->syncs, sync->target, &quarter->part, sync->source,
-								quarter->reader->version.meta.exported_at, &newer);
+	for (int i = 0; i < quarter->nparts && quarter->reader != NULL; i++)
+	{
+		bool newer;
+		const char *why =
+			clari_syncs_check(sync->syncs, sync->target, &quarter->parts[i], sync->source, exported_at, &newer);
+
 		if (why == NULL && !newer)
 			continue;
 		quarter->reader = NULL;
 		quarter->error = why;
 		quarter->others = why != NULL;
 		if (why == NULL)
-			ereport(NOTICE, (errmsg("period %s: a newer export is merged already", quarter->part.time_period)));
+			ereport(NOTICE, (errmsg("period %s: a newer export is merged already", quarter->period)));
 	}
+}
+
+/* Another quarter whose export has the part, too, and is newer, or as new and later; NULL: there is none. */
+static const Quarter *
+find_newer(const Sync *sync, const Quarter *quarter, const ClariPart *part)
+{
+	for (int i = 0; i < sync->count; i++)
+	{
+		const Quarter *other = &sync->quarters[i];
+		TimestampTz at = quarter->reader->version.meta.exported_at;
+
+		if (other == quarter || other->reader == NULL || other->reader->version.meta.exported_at < at ||
+			(other->reader->version.meta.exported_at == at && other < quarter))
+			continue;
+		for (int k = 0; k < other->nparts; k++)
+			if (strcmp(other->parts[k].time_period, part->time_period) == 0)
+				return other;
+	}
+	return NULL;
+}
+
+/* A year is in the exports of all of its quarters, of which the newest is merged. */
+static void
+leave_out_repeated(Sync *sync)
+{
+	bool *leave = palloc0(sizeof(bool) * Max(sync->count, 1));
+
+	for (int i = 0; i < sync->count; i++)
+	{
+		Quarter *quarter = &sync->quarters[i];
+		const Quarter *newer = NULL;
+		int repeated = 0;
+
+		for (int k = 0; k < quarter->nparts && quarter->reader != NULL; k++)
+		{
+			const Quarter *found = find_newer(sync, quarter, &quarter->parts[k]);
+
+			newer = found != NULL ? found : newer;
+			repeated += found != NULL;
+		}
+		if (repeated == 0)
+			continue;
+		leave[i] = true;
+		if (repeated == quarter->nparts)
+			ereport(NOTICE, (errmsg("period %s: the export of %s has the same periods, and is merged instead",
+									quarter->period, newer->period)));
+		else
+			quarter->error = psprintf("It shares some of its periods with the export of %s.", newer->period);
+	}
+	for (int i = 0; i < sync->count; i++)
+		if (leave[i])
+			sync->quarters[i].reader = NULL;
+}
+
+/* Under the lock on the target: leaves out what is not to be merged. */
+static void
+check_quarters(Sync *sync)
+{
+	sync->source = clari_syncs_source(sync->selection->options);
+	for (int i = 0; i < sync->count; i++)
+		if (sync->quarters[i].reader != NULL)
+			check_quarter(sync, &sync->quarters[i]);
+	leave_out_repeated(sync);
 }
 
 static void
@@ -424,32 +546,32 @@ hand_over(ClariMerge *merge, Quarter **quarters, int count)
 static void
 count_rows(Sync *sync, Quarter *quarter)
 {
-	bool told = quarter->part.usable > 0;
+	bool told = false;
+	int64 left_out = 0;
 
+	for (int i = 0; i < quarter->nparts; i++)
+		told = told || quarter->parts[i].usable > 0;
 	hand_over(sync->foreign, &quarter, 1);
-	clari_merge_count_source(sync->foreign, &quarter->part);
-	if (quarter->part.usable == quarter->part.keys || told)
+	clari_merge_count_source(sync->foreign, quarter->parts, quarter->nparts);
+	for (int i = 0; i < quarter->nparts; i++)
+		left_out += quarter->parts[i].usable - quarter->parts[i].keys;
+	if (left_out == 0 || told)
 		return;
-	ereport(WARNING,
-			(errcode(ERRCODE_WARNING),
-			 errmsg("period %s: owners share e-mails, and " INT64_FORMAT " rows are left out",
-					quarter->part.time_period, quarter->part.usable - quarter->part.keys),
-			 errdetail("The e-mails, and how many owners have them: %s.", clari_merge_shared_emails(sync->foreign)),
-			 errhint("clari_create_tables(key => 'user_id') makes tables that have room for all of them.")));
+	ereport(
+		WARNING,
+		(errcode(ERRCODE_WARNING),
+		 errmsg("period %s: owners share e-mails, and " INT64_FORMAT " rows are left out", quarter->period, left_out),
+		 errdetail("The e-mails, and how many owners have them: %s.", clari_merge_shared_emails(sync->foreign)),
+		 errhint("clari_create_tables(key => 'user_id') makes tables that have room for all of them.")));
 }
 
-/* Deletes what Clari has no more of the quarter, unless that is suspiciously much. */
+/* Deletes what Clari has no more of the part, unless that is suspiciously much. */
 static void
-delete_missing(Sync *sync, Quarter *quarter)
+delete_missing_of_part(Sync *sync, ClariPart *part)
 {
-	ClariPart *part = &quarter->part;
 	int64 missing;
 	int64 before;
 
-	if (!sync->delete_missing || quarter->truncated)
-		return;
-	if (clari_rowset_owners(&quarter->reader->version.meta) == 0)
-		ereport(NOTICE, (errmsg("period %s: the export is empty, and nothing is deleted for it", part->time_period)));
 	if (part->keys == 0)
 		return;
 	missing = clari_merge_count_missing(sync->merge, part);
@@ -457,25 +579,57 @@ delete_missing(Sync *sync, Quarter *quarter)
 	if (missing == 0)
 		return;
 	if (before >= MAX_DELETED_FROM && (double) missing > sync->max_deleted * (double) before)
-		quarter->error = psprintf("Clari has " INT64_FORMAT " of its " INT64_FORMAT
-								  " rows no more, which is a larger share than argument \"max_deleted\" allows (%g), "
-								  "and nothing is deleted.",
-								  missing, before, sync->max_deleted);
+		part->error = psprintf("Clari has " INT64_FORMAT " of its " INT64_FORMAT
+							   " rows no more, which is a larger share than argument \"max_deleted\" allows (%g), "
+							   "and nothing is deleted.",
+							   missing, before, sync->max_deleted);
 	else
 		part->counts.deleted = clari_merge_delete(sync->merge, part, 1);
 }
 
 static void
+delete_missing(Sync *sync, Quarter *quarter)
+{
+	if (!sync->delete_missing || quarter->truncated)
+		return;
+	if (clari_rowset_owners(&quarter->reader->version.meta) == 0)
+		ereport(NOTICE, (errmsg("period %s: the export is empty, and nothing is deleted for it", quarter->period)));
+	for (int i = 0; i < quarter->nparts; i++)
+	{
+		ClariPart *part = &quarter->parts[i];
+
+		delete_missing_of_part(sync, part);
+		if (part->error != NULL)
+			quarter->error = strcmp(part->time_period, quarter->period) == 0
+								 ? part->error
+								 : psprintf("In %s: %s", part->time_period, part->error);
+	}
+}
+
+/* Notes what became of the quarter's parts; or of the quarter itself, where its months are not known. */
+static void
 note_quarter(Sync *sync, const Quarter *quarter)
 {
-	ClariSyncsRow row = {.part = unconstify(ClariPart *, &quarter->part), .error = quarter->error};
+	ClariPart stand_in = {.time_period = quarter->period, .forecast_name = forecast_name(sync)};
+	bool by_quarter = sync->selection->options->period_type == CLARI_QUARTERS;
+	ClariSyncsRow row = {.part = &stand_in, .error = quarter->error, .stands_in = !by_quarter};
 
-	if (quarter->merged)
+	for (int i = 0; i < quarter->nparts; i++)
 	{
-		row.job_id = quarter->reader->version.meta.job_id;
-		row.exported_at = quarter->reader->version.meta.exported_at;
+		ClariPart *part = &quarter->parts[i];
+		ClariSyncsRow of_part = {.part = part, .error = quarter->merged ? part->error : quarter->error};
+
+		if (quarter->merged)
+		{
+			of_part.job_id = quarter->reader->version.meta.job_id;
+			of_part.exported_at = quarter->reader->version.meta.exported_at;
+		}
+		clari_syncs_note(sync->syncs, sync->target, sync->source, &of_part);
 	}
-	clari_syncs_note(sync->syncs, sync->target, sync->source, &row);
+	if (quarter->nparts == 0 && quarter->error != NULL)
+		clari_syncs_note(sync->syncs, sync->target, sync->source, &row);
+	if (!by_quarter && quarter->merged)
+		clari_syncs_clear(sync->syncs, sync->target, &stand_in);
 }
 
 /* Merges quarters of which the same types were exported. */
@@ -483,22 +637,31 @@ static void
 merge_alike(Sync *sync, Quarter **quarters, int count)
 {
 	ConstraintsSetStmt immediate = {.type = T_ConstraintsSetStmt, .deferred = false};
-	ClariPart *parts = palloc(sizeof(ClariPart) * count);
+	ClariPart *parts;
+	int nparts = 0;
 
+	for (int i = 0; i < count; i++)
+		nparts += quarters[i]->nparts;
+	parts = palloc(sizeof(ClariPart) * Max(nparts, 1));
 	clari_merge_begin(sync->foreign);
 	sync->merge->snapshot = sync->foreign->snapshot;
+	nparts = 0;
 	for (int i = 0; i < count; i++)
 	{
 		count_rows(sync, quarters[i]);
-		parts[i] = quarters[i]->part;
+		for (int k = 0; k < quarters[i]->nparts; k++)
+			parts[nparts++] = quarters[i]->parts[k];
 	}
 	hand_over(sync->foreign, quarters, count);
 	if (sync->merge != sync->foreign)
 		clari_merge_stage(sync->foreign, sync->merge);
-	clari_merge_run(sync->merge, parts, count);
+	if (nparts > 0)
+		clari_merge_run(sync->merge, parts, nparts);
+	nparts = 0;
 	for (int i = 0; i < count; i++)
 	{
-		quarters[i]->part = parts[i];
+		for (int k = 0; k < quarters[i]->nparts; k++)
+			quarters[i]->parts[k] = parts[nparts++];
 		hand_over(sync->foreign, &quarters[i], 1);
 		delete_missing(sync, quarters[i]);
 		quarters[i]->merged = true;
@@ -538,33 +701,6 @@ merge_quarters(Sync *sync, Quarter **quarters, int count)
 	}
 }
 
-/* Is the error none of a quarter's, so that it ends the call? */
-static bool
-ends_the_call(const ErrorData *error)
-{
-	return error->sqlerrcode == ERRCODE_QUERY_CANCELED || error->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN ||
-		   error->sqlerrcode == ERRCODE_CRASH_SHUTDOWN || error->sqlerrcode == ERRCODE_OUT_OF_MEMORY;
-}
-
-/* Takes the error that was raised into the sync's context, where it stays after all is rolled back. */
-static ErrorData *
-take_error(const Sync *sync)
-{
-	ErrorData *error;
-
-	MemoryContextSwitchTo(sync->context);
-	error = CopyErrorData();
-	FlushErrorState();
-	return error;
-}
-
-static const char *
-failure_text(const ErrorData *error)
-{
-	return psprintf("%s.%s%s", error->message, error->detail != NULL ? " " : "",
-					error->detail != NULL ? error->detail : "");
-}
-
 /*
  * Merges in a subtransaction; why it failed, or NULL.  Whatever happens between
  * its begin and its end is caught, or later work of the session would be lost with it.
@@ -596,6 +732,8 @@ try_to_merge(Sync *sync, Quarter **quarters, int count)
 	{
 		quarters[i]->merged = false;
 		quarters[i]->error = NULL;
+		for (int k = 0; k < quarters[i]->nparts; k++)
+			quarters[i]->parts[k].error = NULL;
 	}
 	if (ends_the_call(error))
 		ReThrowError(error);
@@ -670,17 +808,20 @@ notice_counts(const Sync *sync)
 
 	for (int i = 0; i < sync->count; i++)
 	{
-		const ClariCounts *counts = &sync->quarters[i].part.counts;
+		const Quarter *quarter = &sync->quarters[i];
 
-		any_bad = any_bad || sync->quarters[i].error != NULL;
-		if (!sync->quarters[i].merged)
-			continue;
-		merged++;
-		sum.inserted += counts->inserted;
-		sum.updated += counts->updated;
-		sum.unchanged += counts->unchanged;
-		sum.deleted += counts->deleted;
-		sum.skipped += counts->skipped;
+		any_bad = any_bad || quarter->error != NULL;
+		merged += quarter->merged ? quarter->nparts : 0;
+		for (int k = 0; k < quarter->nparts && quarter->merged; k++)
+		{
+			const ClariCounts *counts = &quarter->parts[k].counts;
+
+			sum.inserted += counts->inserted;
+			sum.updated += counts->updated;
+			sum.unchanged += counts->unchanged;
+			sum.deleted += counts->deleted;
+			sum.skipped += counts->skipped;
+		}
 	}
 	if (merged == 0 && any_bad)
 		return;

@@ -56,6 +56,8 @@ clari_syncs_source(const ClariOptions *options)
 	add_named(&text, "endpoint", request->endpoint == CLARI_ENDPOINT_FORECAST ? "forecast" : NULL);
 	add_named(&text, "forecast field", options->forecast_field);
 	add_named(&text, "quota field", options->quota_field);
+	if (options->period_type != CLARI_QUARTERS)
+		add_named(&text, "period type", clari_period_type_names[options->period_type]);
 	for (int i = 0; i < CLARI_TYPES_COUNT && request->types != CLARI_TYPES_ALL; i++)
 		if (request->types & (1U << i))
 			add_named(&text, "type", clari_type_names[i]);
@@ -198,8 +200,25 @@ clari_syncs_note(Oid syncs, Oid target, const char *source, const ClariSyncsRow 
 				   "confirmed_at = coalesce(excluded.confirmed_at, c.confirmed_at), "
 				   "inserted = excluded.inserted, updated = excluded.updated, "
 				   "unchanged = excluded.unchanged, deleted = excluded.deleted, skipped = excluded.skipped");
+	/* The quarter's own rows may well be another source's, of which nothing has failed. */
+	if (row->stands_in)
+		appendStringInfoString(&text, " WHERE c.exported_at IS NULL");
 	command.text = text.data;
 	command.only_check = row->part->time_period == NULL;
+	(void) clari_command_run(&command);
+}
+
+void
+clari_syncs_clear(Oid syncs, Oid target, const ClariPart *stand_in)
+{
+	ClariCommand command = {
+		.text =
+			psprintf("UPDATE %s SET error = NULL, failed_at = NULL WHERE target = %u AND forecast_name = %s "
+					 "AND time_period = %s AND exported_at IS NULL AND error IS NOT NULL",
+					 clari_table_name(syncs), target, literal(stand_in->forecast_name), literal(stand_in->time_period)),
+		.tables = {syncs},
+		.few = true};
+
 	(void) clari_command_run(&command);
 }
 

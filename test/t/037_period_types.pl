@@ -1,5 +1,5 @@
 # A Forecast Tab by month or year, beside the quarter or instead of it: entries of all of them, forecasts of the table's type alone,
-# to the last digit in every encoding; and read from no more quarters than can have them.
+# to the last digit in every encoding; read from no more quarters than can have them; and synced by the periods that a file has.
 use strict;
 use warnings FATAL => 'all';
 
@@ -244,6 +244,116 @@ subtest 'notices' => sub {
 	like($notices->(q{SELECT * FROM months WHERE time_period = '2026_Q1'}), qr/period "2026_Q1" is outside.*HINT:  Rows have a month such as 2026_M01/s,
 		'one that says what a period looks like');
 	is($notices->(q{SELECT * FROM months WHERE time_period = '2026_M01'}), '', 'none about what there is');
+};
+
+# ---- sync ----
+
+my $columns = 'owner_name text, owner_email text, forecast_amount numeric, quota_amount numeric, crm_total numeric, crm_closed numeric, '
+  . 'adjustment_amount numeric, time_period text, exported_at timestamptz, forecast_name text';
+shown(qq{SELECT clari_create_tables();
+	CREATE FOREIGN TABLE by_quarter ($columns) SERVER clari
+		OPTIONS (forecast 'net_arr', periods '2026_Q1..2026_Q3', closed_period_ttl '0');
+	CREATE FOREIGN TABLE by_month ($columns) SERVER clari OPTIONS (forecast 'net_arr', periods '2026_Q1..2026_Q3', period_type 'month', closed_period_ttl '0');
+	CREATE FOREIGN TABLE by_year ($columns) SERVER clari OPTIONS (forecast 'net_arr', periods '2026_Q1..2026_Q3', period_type 'year', closed_period_ttl '0');
+	CREATE FOREIGN TABLE by_week ($columns, week_start date, week_end date) SERVER clari
+		OPTIONS (forecast 'net_arr', periods '2026_Q1..2026_Q3', period_type 'month', closed_period_ttl '0', include_historical 'true')});
+
+sub sync { my ($table, $more) = @_; my ($out, $err) = ('', ''); $node->psql('utf8', "CALL clari_sync('$table'" . ($more // '') . ')', stdout => \$out, stderr => \$err); return $err; }
+sub merged { return shown(q{SELECT string_agg(p || ':' || n, ' ' ORDER BY p) FROM (SELECT time_period AS p, count(*) AS n FROM clari_forecasts GROUP BY 1) AS c}); }
+sub begin_sync { begin(null_emails => 0, owners => 50, @_); shown('TRUNCATE clari_forecasts, clari_syncs'); return; }
+sub same_as
+{
+	my ($table, $name) = @_;
+	my $columns = 'time_period, owner_email, owner_name, forecast_amount, quota_amount, crm_total, crm_closed, adjustment_amount';
+	is(shown("SELECT count(*) FROM (SELECT $columns FROM clari_forecasts EXCEPT ALL SELECT $columns FROM $table) AS d"), '0', $name);
+	return;
+}
+my $months = join(' ', map { sprintf '2026_M%02d:50', $_ } 1 .. 9);
+
+subtest 'a sync of months' => sub {
+	begin_sync(period_types => [ 'quarter', 'month' ]);
+	like(sync('by_month'), qr/NOTICE:  9 periods synced: 450 inserted, 0 updated, 0 unchanged, 0 deleted, 0 skipped/, 'merges all months');
+	is(merged(), $months, 'by their ids');
+	same_as('by_month', 'with the right amounts');
+	is(shown('SELECT count(*), min(time_period), max(time_period), sum(inserted), count(DISTINCT job_id) FROM clari_syncs WHERE confirmed_at IS NOT NULL'),
+		'9|2026_M01|2026_M09|450|3', 'and notes each of them');
+	like(shown('SELECT DISTINCT source FROM clari_syncs'), qr/forecast net_arr, period type month/, '… with its source');
+	like(sync('by_month'), qr/ 0 inserted, 0 updated, 450 unchanged, 0 deleted/, 'another one changes nothing');
+	sim_set({ version => 1 }, forecast => 'net_arr');
+	like(sync('by_month'), qr/ 0 inserted, [1-9]\d* updated, 4\d\d unchanged, 0 deleted/, 'and one of a new version what changed');
+	same_as('by_month', '… to the right amounts');
+};
+
+subtest 'what is missing' => sub {
+	begin_sync(period_types => ['month']);
+	sync('by_month');
+	shown(q{INSERT INTO clari_forecasts (time_period, forecast_name, owner_email) VALUES ('2026_Q1', 'net_arr', 'q'), ('2026_M04', 'other', 'o'), ('2026_M12', 'net_arr', 'm')});
+	sim_set({ owners => 40 }, forecast => 'net_arr', period => '2026_Q2');
+	like(sync('by_month', ', delete_missing => true'), qr/420 unchanged, 30 deleted, 0 skipped/, 'is deleted by month');
+	is(merged(), '2026_M01:50 2026_M02:50 2026_M03:50 2026_M04:41 2026_M05:40 2026_M06:40 2026_M07:50 2026_M08:50 2026_M09:50 2026_M12:1 2026_Q1:1',
+		'and nothing else');
+	sim_set({ owners => 10 }, forecast => 'net_arr', period => '2026_Q2');
+	my $said = sync('by_month', ', delete_missing => true');
+	like($said, qr/could not sync 1 of 3 periods.*Period 2026_Q2: In 2026_M06: Clari has 30 of its 40 rows no more/s, 'but not too much');
+	is(shown('SELECT count(*) FROM clari_syncs WHERE error IS NOT NULL'), '3', 'which is noted of each month');
+	sim_set({ owners => 0 }, forecast => 'net_arr', period => '2026_Q2');
+	like(sync('by_month', ', delete_missing => true'), qr/period 2026_Q2: the export is empty, and nothing is deleted for it/, 'and an empty export deletes nothing');
+	sim_set({ owners => 50 }, forecast => 'net_arr', period => '2026_Q2');
+};
+
+subtest 'what fails' => sub {
+	begin_sync(period_types => ['month']);
+	sim_fault({ status => 400, body => 'x' }, step => 'post', forecast => 'net_arr', period => '2026_Q2', times => 1);
+	like(sync('by_month'), qr/6 periods synced.*could not sync 1 of 3 periods/s, 'costs no other quarter');
+	is(shown('SELECT time_period FROM clari_syncs WHERE error IS NOT NULL'), '2026_Q2', 'and is noted as the quarter, whose months nobody knows');
+	shown(q{SELECT clari_invalidate('by_month')});
+	like(sync('by_month'), qr/9 periods synced/, 'until it is good');
+	is(shown('SELECT count(*) FROM clari_syncs WHERE error IS NOT NULL'), '0', '… and nothing is bad any more');
+	sync('by_quarter');
+	sim_set({ period_types => ['quarter'] }, forecast => 'net_arr');
+	like(sync('by_month'), qr/could not sync 3 of 3 periods.*Period 2026_Q1: The export has no entries of type month\./s, 'a tab that has no months is bad');
+	is(shown(q{SELECT count(*) FROM clari_syncs WHERE time_period LIKE '%Q%' AND exported_at IS NOT NULL AND error IS NOT NULL}), '0',
+		'and does not make the quarters of another source bad');
+};
+
+subtest 'quarters and months in one table' => sub {
+	begin_sync(period_types => [ 'month', 'quarter' ]);
+	sync('by_quarter');
+	sync('by_month', ', delete_missing => true');
+	sync('by_quarter', ', delete_missing => true');
+	is(merged(), "$months 2026_Q1:50 2026_Q2:50 2026_Q3:50", 'stand side by side');
+	is(sim_seen('periods.2026_Q1.post'), 3, 'of one export each');
+	like(shown(q{SELECT string_agg(DISTINCT source, ';' ORDER BY source) FROM clari_syncs}), qr/^[^;]*;[^;]*period type month/, 'from two sources');
+};
+
+subtest 'a year' => sub {
+	begin_sync(period_types => [ 'year', 'month' ], calendar => 1);
+	my $said = sync('by_year', ', delete_missing => true');
+	like($said, qr/1 period synced: 50 inserted, 0 updated, 0 unchanged, 0 deleted, 0 skipped/, 'that three exports have is merged once');
+	like($said, qr/NOTICE:  period 2026_Q\d: the export of 2026_Q\d has the same periods, and is merged instead/, '… and it is said from which');
+	is(merged(), '2026:50', 'and stands there once');
+	is(shown('SELECT time_period FROM clari_syncs'), '2026', 'also in clari_syncs');
+};
+
+subtest 'with weeks' => sub {
+	begin_sync(period_types => [ 'month', 'quarter' ]);
+	like(sync('by_week'), qr/9 periods synced: 450 inserted/, 'the latest week of each month is merged');
+	same_as('by_month', 'which is what an export without weeks has');
+};
+
+subtest 'from CSV, and in LATIN1' => sub {
+	begin_sync(period_types => [ 'month', 'quarter' ], calendar => 1);
+	like(sync('csv_months.forecasts'), qr/3 periods synced: 150 inserted/, 'months are synced by their names');
+	is(merged(), 'April FY 2026:50 February FY 2026:50 March FY 2026:50', '… which are their periods');
+	$node->safe_psql('latin1', q{SELECT clari_create_tables(); CALL clari_sync('months.forecasts', delete_missing => true)});
+	is($node->safe_psql('latin1', 'SELECT count(*), count(DISTINCT time_period), sum(forecast_amount) FROM clari_forecasts'),
+		shown('SELECT count(*), count(DISTINCT time_period), sum(forecast_amount) FROM months.forecasts'), 'and by their ids in another encoding');
+};
+
+subtest 'inside of a transaction block' => sub {
+	begin_sync(period_types => [ 'month' ]);
+	shown(q{BEGIN; CALL clari_sync('by_month', '{2026_Q1}'); COMMIT});
+	is(merged(), '2026_M01:50 2026_M02:50 2026_M03:50', 'it is the same');
 };
 
 done_testing();
