@@ -116,7 +116,7 @@ describe_place(const ClariDocument *document, uint64_t offset, bool in_item, cha
 	unsigned long long items = (unsigned long long) framing->elements;
 	char list[64] = "";
 
-	if (framing->is_list && !framing->is_array)
+	if (framing->is_list && document->list != CLARI_NO_LIST)
 		snprintf(list, sizeof(list), " of list \"%s\"", clari_lists[document->list].key);
 	if (document->is_csv)
 		snprintf(place, PLACE_SIZE, "in line %llu of the file", (unsigned long long) document->csv.line);
