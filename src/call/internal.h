@@ -82,7 +82,7 @@ extern bool clari_selection_needs_current(const ClariSelection *selection);
  * extent needs it, at most timeout_ms (-1: no bound; false when they were
  * over), and completes the selection.  An export is made for it only if none is
  * cached that the table would take; then those that the selection is likely to
- * mean are queued beside it, as fresh as wanted.  Raises the export's error, and as
+ * mean are queued beside it, as fresh as wanted (NULL: none are).  Raises the export's error, and as
  * clari_export_wait() does when the patience is over.
  */
 extern bool clari_selection_learn_current(ClariSelection *selection, const ClariFreshness *wanted, long timeout_ms,
@@ -107,6 +107,7 @@ typedef struct ClariQuota
 	int64 before;  /* of them, when Clari told; this and the next for messages */
 	int64 monthly; /* exports in 30 days; -1: not known */
 	bool told;     /* the user has been told which quarters are left out */
+	bool is_short; /* there is less left than seems to be needed */
 } ClariQuota;
 
 /*

@@ -173,6 +173,7 @@ clari_quota_begin(ClariSelection *selection, const ClariFreshness *freshness, bo
 		return;
 	if (quota->left < needed && (all_or_nothing || (learns && quota->left == 0)))
 		refuse_all(quota, needed);
+	quota->is_short = quota->left < needed;
 	quota->left -= learns;
 }
 

@@ -204,7 +204,7 @@ clari_selection_learn_current(ClariSelection *selection, const ClariFreshness *w
 	freshness.anew = selection->anew;
 	if (selection->current != CLARI_PERIOD_NONE || !clari_selection_needs_current(selection))
 		return true;
-	if (!clari_export_poll(selection->options, &freshness, learning, 1) && selection->likely == NULL)
+	if (!clari_export_poll(selection->options, &freshness, learning, 1) && selection->likely == NULL && wanted != NULL)
 		queue_likely(selection, wanted);
 	if (!clari_export_wait(selection->options, &freshness, learning, 1, timeout_ms, patience))
 		return false;

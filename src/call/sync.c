@@ -280,7 +280,9 @@ wait_for_exports(Sync *sync, const ClariFreshness *freshness)
 {
 	ClariSelection *selection = sync->selection;
 
-	while (!clari_selection_learn_current(selection, freshness, PROGRESS_INTERVAL, &sync->patience))
+	/* Where the quota is short, nothing is exported that may not be meant. */
+	while (!clari_selection_learn_current(selection, sync->quota.is_short ? NULL : freshness, PROGRESS_INTERVAL,
+										  &sync->patience))
 		notice_progress(&selection->learning, 1, freshness->since);
 	do
 	{
