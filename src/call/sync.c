@@ -703,12 +703,15 @@ merge_quarters(Sync *sync, Quarter **quarters, int count)
 	}
 }
 
+/* What is tried: with these quarters, or with what the sync has. */
+typedef void Trial(Sync *sync, Quarter **quarters, int count);
+
 /*
- * Merges in a subtransaction; why it failed, or NULL.  Whatever happens between
+ * Tries it in a subtransaction; what it has raised, or NULL.  Whatever happens between
  * its begin and its end is caught, or later work of the session would be lost with it.
  */
-static const char *
-try_to_merge(Sync *sync, Quarter **quarters, int count)
+static ErrorData *
+try_in_subtransaction(Sync *sync, Trial *trial, Quarter **quarters, int count)
 {
 	ResourceOwner owner = CurrentResourceOwner;
 	ErrorData *volatile error = NULL;
@@ -717,7 +720,7 @@ try_to_merge(Sync *sync, Quarter **quarters, int count)
 	PG_TRY();
 	{
 		MemoryContextSwitchTo(sync->context);
-		merge_quarters(sync, quarters, count);
+		trial(sync, quarters, count);
 		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
@@ -728,6 +731,15 @@ try_to_merge(Sync *sync, Quarter **quarters, int count)
 	PG_END_TRY();
 	MemoryContextSwitchTo(sync->context);
 	CurrentResourceOwner = owner;
+	return error;
+}
+
+/* Merges them; why that failed, or NULL. */
+static const char *
+try_to_merge(Sync *sync, Quarter **quarters, int count)
+{
+	ErrorData *error = try_in_subtransaction(sync, merge_quarters, quarters, count);
+
 	if (error == NULL)
 		return NULL;
 	for (int i = 0; i < count; i++)
@@ -835,7 +847,7 @@ notice_counts(const Sync *sync)
 
 /* Notes in clari_syncs which quarters are bad, and why. */
 static void
-write_failures(Sync *sync)
+write_failures(Sync *sync, Quarter **quarters pg_attribute_unused(), int count pg_attribute_unused())
 {
 	for (int i = 0; i < sync->count; i++)
 	{
@@ -854,24 +866,8 @@ write_failures(Sync *sync)
 static void
 note_failures(Sync *sync)
 {
-	ResourceOwner owner = CurrentResourceOwner;
-	ErrorData *volatile error = NULL;
+	ErrorData *error = try_in_subtransaction(sync, write_failures, NULL, 0);
 
-	BeginInternalSubTransaction(NULL);
-	PG_TRY();
-	{
-		MemoryContextSwitchTo(sync->context);
-		write_failures(sync);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		error = take_error(sync);
-		RollbackAndReleaseCurrentSubTransaction();
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(sync->context);
-	CurrentResourceOwner = owner;
 	if (error != NULL && ends_the_call(error))
 		ReThrowError(error);
 	if (error != NULL)
