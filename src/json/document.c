@@ -5,10 +5,11 @@
  * Runs in the worker, in unit tests and in fuzzers; raises nothing, takes no
  * lock.  What comes tells which shape it is of: an object of lists, a list of
  * lines, or CSV (csv.c); lines are gathered by line.c.  Of JSON, framing.c checks
- * the file's bytes and cuts them into elements; here json-c reads one element at
- * a time, and its members become values by the attributes of their list.  Values
- * point into json-c's object: nothing is copied but the text of integers, and
- * what is written as JSON again.
+ * the file's bytes and cuts them into elements; what is written plainly is read
+ * by plain.c.  Here json-c reads all else, one element at a time, and its members
+ * become values by the attributes of their list.  Values point into json-c's
+ * object: nothing is copied but the text of integers, and what is written as
+ * JSON again.
  */
 #include "json/json.h"
 
@@ -74,6 +75,7 @@ struct ClariDocument
 	size_t texts_used;
 	size_t texts_size; /* once there are any, at least the item's length, and they are never longer */
 	Match matches[CLARI_LIST_COUNT][REMEMBERED]; /* those of the n-th member of the last item */
+	ClariPlain plain;
 	bool failed;
 	ClariError error;
 };
@@ -941,6 +943,24 @@ unwrapped(const ClariDocument *document, json_object *item)
 	return item;
 }
 
+/* Gives the item's values to the sink. */
+static bool
+give_item(ClariDocument *document)
+{
+	if (!document->sink(document->arg, (ClariList) document->list, document->values, &document->error))
+	{
+		char place[PLACE_SIZE];
+
+		describe_place(document, document->framing.begun, true, place);
+		document->failed = true;
+		if (document->error.detail[0] == '\0')
+			clari_error_detail(&document->error, "It is %s.", place);
+		return false;
+	}
+	document->entries += document->list == (int) needed_list(document->endpoint);
+	return true;
+}
+
 static bool
 take_item(ClariDocument *document, json_object *item)
 {
@@ -955,28 +975,34 @@ take_item(ClariDocument *document, json_object *item)
 		return take_row(document, item);
 	if (!json_object_is_type(item, json_type_object))
 		return fail_item(document, "the export file is not valid JSON", "An item that is not an object");
-	if (!set_values(document, unwrapped(document, item)))
-		return false;
-	if (!document->sink(document->arg, (ClariList) document->list, document->values, &document->error))
-	{
-		char place[PLACE_SIZE];
+	return set_values(document, unwrapped(document, item)) && give_item(document);
+}
 
-		describe_place(document, framing->begun, true, place);
-		document->failed = true;
-		if (document->error.detail[0] == '\0')
-			clari_error_detail(&document->error, "It is %s.", place);
-		return false;
-	}
-	document->entries += document->list == (int) needed_list(document->endpoint);
-	return true;
+
+/* Has plain.c read the element, if it is an item that is plain, and of a file. */
+static bool
+is_plain(ClariDocument *document)
+{
+	const ClariFraming *framing = &document->framing;
+	bool has_escapes = memchr(framing->text, '\\', framing->length) != NULL;
+
+	document->texts_used = 0;
+	return !framing->is_array && framing->inner == 0 && !clari_endpoint_is_of_account(document->endpoint) &&
+		   (!has_escapes || reserve_texts(document)) &&
+		   clari_plain_read(&document->plain, (ClariList) document->list, framing->text, framing->length,
+							has_escapes ? document->texts : NULL, document->values);
 }
 
 static bool
 take_element(ClariDocument *document)
 {
-	json_object *item = parse_text(document);
-	bool taken = item != NULL && take_item(document, item);
+	json_object *item;
+	bool taken;
 
+	if (is_plain(document))
+		return give_item(document);
+	item = parse_text(document);
+	taken = item != NULL && take_item(document, item);
 	if (item != NULL)
 		json_object_put(item);
 	return taken;

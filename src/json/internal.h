@@ -107,6 +107,36 @@ extern uint64_t clari_framing_offset(const ClariFraming *framing);
 
 extern void clari_framing_close(ClariFraming *framing);
 
+/* ------- plain items (plain.c): what nearly all of a large file are, read without json-c ------- */
+
+#define CLARI_PLAIN_KEYS 64 /* as many as there are bits to tell which have been seen */
+
+/* A key that an item of the list has had. */
+typedef struct ClariPlainKey
+{
+	char text[48];
+	uint32_t length;
+	int attribute; /* or that it is none, or several */
+} ClariPlainKey;
+
+/* What is known of a list's keys; all zero: nothing. */
+typedef struct ClariPlain
+{
+	ClariPlainKey keys[CLARI_PLAIN_KEYS]; /* in the order in which they have come */
+	int nkeys;
+	ClariList list;
+} ClariPlain;
+
+/*
+ * Reads an item that the framing has handed out, of a list of the document's
+ * object and without objects or arrays in it; values is as the sink has it, and
+ * points into the text, or into the space, which is as long, or NULL where there
+ * is no backslash.  False: json-c must read it, as it has more keys than are
+ * remembered, a key with escapes, or what is or may be an error.
+ */
+extern bool
+clari_plain_read(ClariPlain *plain, ClariList list, const char *text, size_t length, char *space, ClariValue *values);
+
 /* ------- CSV (csv.c): RFC 4180 over bytes that arrive in any pieces ------- */
 
 #define CLARI_CSV_COLUMNS 64

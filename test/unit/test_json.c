@@ -451,6 +451,77 @@ test_two_names(void)
 			"Attribute \"forecastAmount\" is a string instead of a number", "one that is no number");
 }
 
+/* The members give the same, or the same error, in an item that json-c reads, as there is a list in it. */
+static void
+same_by_both_readers(const char *members)
+{
+	char file[4096];
+	Seen seen[2];
+
+	for (int i = 0; i < 2; i++)
+	{
+		snprintf(file, sizeof(file), "{\"entries\":[{\"fieldId\":\"f\"},{%s%s},{\"fieldId\":\"f\",%s%s}]}", members,
+				 i == 0 ? "" : ",\"list\":[]", members, i == 0 ? "" : ",\"list\":[]");
+		read_file(&seen[i], file);
+	}
+	ok(seen[0].passed == seen[1].passed, "accepted or refused by both readers: %s", members);
+	is(seen[0].text, seen[1].text, "the same values");
+	is(seen[0].error.message, seen[1].error.message, "the same error");
+}
+
+/* An item that is written plainly is read as json-c reads it. */
+static void
+test_plain(void)
+{
+	static const char *const members[] = {
+		"\"userId\":\"u\"",
+		" \"userId\" :\t\"u\" ,\r\n\"isUpdated\" : true ",
+		"\"userId\":\"\\u0041\\u00E9\\u20ac\\uD83D\\ude00\\\"\\\\\\/\\b\\f\\n\\r\\t\",\"ownerName\":\"no \\\" more\"",
+		"\"user\\u0049d\":\"u\"",
+		"\"forecastValue\":-0,\"quotaValue\":-0.0,\"crmTotal\":-0e0,\"crmClosed\":0",
+		"\"forecastValue\":1e3,\"quotaValue\":2.50E-3,\"crmTotal\":1e999,\"crmClosed\":-1E+05",
+		"\"forecastValue\":1234567890123456789,\"quotaValue\":-123456789012345678901234567890",
+		"\"forecastValue\":1234567890123456789e0,\"quotaValue\":123456789012345678e0,\"crmTotal\":1234567890123456789.0e0",
+		"\"updatedOn\":1767225600000,\"adjustedOn\":-1",
+		"\"updatedOn\":1234567890123456789",
+		"\"updatedOn\":1.5",
+		"\"updatedOn\":1e3",
+		"\"updatedOn\":\"soon\"",
+		"\"isUpdated\":\"true\"",
+		"\"isUpdated\":1",
+		"\"userId\":17,\"updatedBy\":1.50",
+		"\"userId\":true",
+		"\"forecastValue\":\"1\"",
+		"\"forecastValue\":false",
+		"\"ownerName\":true",
+		"\"userId\":null,\"forecastValue\":null,\"isUpdated\":null,\"updatedOn\":null,\"currency\":null",
+		"\"currency\":\"EUR\"",
+		"\"currency.code\":\"EUR\"",
+		"\"forecastValue\":5,\"forecastAmount\":5.0",
+		"\"forecastValue\":5,\"forecastAmount\":6",
+		"\"forecastValue\":5,\"forecastValue\":5",
+		"\"extra\":1,\"extra\":1",
+		"\"extra\":null,\"more\":\"\",\"most\":false",
+		"\"\":1,\"userId \":\"u\",\"userI\":\"u\",\"userIds\":\"u\"",
+		"\"a key that is longer than any that is remembered of those that came\":1,\"userId\":\"u\"",
+	};
+	char many[4096] = "";
+	size_t used = 0;
+
+	for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++)
+		same_by_both_readers(members[i]);
+	for (int i = 0; i < 70; i++)
+		used += (size_t) snprintf(many + used, sizeof(many) - used, "\"k%d\":%d,", i, i);
+	snprintf(many + used, sizeof(many) - used, "\"userId\":\"u\"");
+	same_by_both_readers(many);
+	gives("{\"entries\":[{\"a\":1,\"userId\":\"x\"},{\"userId\":\"y\",\"a\":2}],"
+		  "\"users\":[{\"a\":1,\"userId\":\"x\"},{\"name\":\"n\",\"userId\":\"y\"}]}",
+		  "entries|user_id=x\nentries|user_id=y\nusers|user_id=x\nusers|user_id=y|name=n\n",
+		  "keys in another order, and those of another list");
+	refused("{\"entries\":[{\"a\":1,\"b\":1},{\"b\":1,\"a\":1},{\"a\":1,\"a\":1}]}", "A duplicate key, in item 3",
+			"a key twice that was once at either place");
+}
+
 static void
 test_tokens(void)
 {
@@ -1112,6 +1183,7 @@ main(void)
 	test_json_texts();
 	test_unexpected();
 	test_two_names();
+	test_plain();
 	test_tokens();
 	test_strings();
 	test_foreign();
