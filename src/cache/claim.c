@@ -18,6 +18,9 @@
 /* For so long (µs) other workers leave work to a worker that is starting. */
 #define STARTING_GRACE (1 * USECS_PER_SEC)
 
+/* A flight counts as so many entries at least: its calls and its file take as long as to decode these. */
+#define LEAST_ENTRIES 1000
+
 static int my_seat = CLARI_NO_INDEX;
 
 static bool
@@ -32,8 +35,6 @@ static void
 end_flight_locked(ClariFlightShared *flight)
 {
 	clari_control->slots[flight->slot].flight = CLARI_NO_INDEX;
-	if (flight->worker != CLARI_NO_INDEX)
-		clari_control->workers[flight->worker].flights--;
 	clari_wipe(flight, sizeof(*flight)); /* the API key was in it; a flight of zeros is unused */
 	clari_workers_wake_locked();
 }
@@ -329,7 +330,6 @@ clari_cache_worker_begin(int seat)
 		clari_control->workers[seat].state = CLARI_WORKER_RUNNING;
 		clari_control->workers[seat].since = clari_control->worker_at = GetCurrentTimestamp();
 		clari_control->workers[seat].latch = MyLatch;
-		clari_control->workers[seat].flights = 0;
 		my_seat = seat;
 	}
 	clari_cache_unlock();
@@ -445,11 +445,37 @@ next_flight_locked(void)
 
 /* ------- claiming ------- */
 
-/* Has another worker, which runs or is about to, fewer flights than this one?  Then the next is for that one. */
+/*
+ * How many entries of the flight are likely to be left to decode.  The export's
+ * last rowset tells how many there are; of one that has had none, or has more than
+ * that by now, there may be as many to come as have come.
+ */
+static int64
+entries_left_locked(const ClariFlightShared *flight)
+{
+	int64 last = (int64) clari_control->slots[flight->slot].version.meta.rows[CLARI_ENTRIES];
+	int64 decoded = flight->progress.entries;
+
+	return Max(LEAST_ENTRIES, last > decoded ? last - decoded : decoded);
+}
+
+static int64
+worker_entries_left_locked(int seat)
+{
+	int64 left = 0;
+
+	for (int i = 0; i < clari_control->nflights; i++)
+		if (clari_control->flights[i].used && clari_control->flights[i].worker == seat)
+			left += entries_left_locked(&clari_control->flights[i]);
+	return left;
+}
+
+/* Has another worker, which runs or is about to, less left to decode than this one?  Then the next flight is for that one. */
 static bool
-another_has_fewer_locked(void)
+another_has_less_locked(void)
 {
 	TimestampTz now = GetCurrentTimestamp();
+	int64 mine = worker_entries_left_locked(my_seat);
 
 	for (int i = 0; i < CLARI_MAX_WORKERS; i++)
 	{
@@ -457,7 +483,7 @@ another_has_fewer_locked(void)
 		bool alive = worker->state == CLARI_WORKER_RUNNING ||
 					 (worker->state == CLARI_WORKER_STARTING && worker->since > now - STARTING_GRACE);
 
-		if (alive && worker->flights < clari_control->workers[my_seat].flights)
+		if (alive && worker_entries_left_locked(i) < mine)
 			return true;
 	}
 	return false;
@@ -469,13 +495,12 @@ clari_cache_claim(ClariOrder *order)
 	ClariFlightShared *flight = NULL;
 
 	clari_cache_lock(LW_EXCLUSIVE);
-	if (!another_has_fewer_locked())
+	if (!another_has_less_locked())
 		flight = next_flight_locked();
 	if (flight != NULL)
 	{
 		flight->worker = my_seat;
 		end_turn_locked(flight);
-		clari_control->workers[my_seat].flights++;
 		order->index = (int) (flight - clari_control->flights);
 		order->key = clari_control->slots[flight->slot].key;
 		order->account = flight->account;

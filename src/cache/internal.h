@@ -117,7 +117,6 @@ typedef struct ClariWorkerShared
 	ClariWorkerState state;
 	TimestampTz since;
 	Latch *latch; /* of the running worker */
-	int flights;  /* how many it has claimed */
 } ClariWorkerShared;
 
 typedef enum ClariLoading

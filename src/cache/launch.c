@@ -104,7 +104,6 @@ reserve_worker(int *running, bool *stuck)
 		clari_control->workers[vacant].state = CLARI_WORKER_STARTING;
 		clari_control->workers[vacant].since = GetCurrentTimestamp();
 		clari_control->workers[vacant].latch = NULL;
-		clari_control->workers[vacant].flights = 0;
 	}
 	clari_cache_unlock();
 	return vacant;

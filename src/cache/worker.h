@@ -51,8 +51,8 @@ extern bool clari_cache_worker_end(void);
 
 /*
  * Takes the next queued flight whose account has fewer exports under way than
- * its max_concurrent_exports, unless another worker has less to do.  The roles
- * that have asked take turns.
+ * its max_concurrent_exports, unless another worker has less left to decode.  The
+ * roles that have asked take turns.
  */
 extern bool clari_cache_claim(ClariOrder *order);
 

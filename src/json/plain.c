@@ -193,6 +193,12 @@ read_string(Reader *reader, ClariValue *value)
 	return true;
 }
 
+static inline bool
+is_of_number(char byte)
+{
+	return (byte >= '0' && byte <= '9') || byte == '.' || byte == 'e' || byte == 'E' || byte == '+' || byte == '-';
+}
+
 /*
  * Reads a number as it is written, but for what json-c writes otherwise: "-0", and
  * an integer behind which the framing has put "e0".
@@ -216,7 +222,7 @@ read_number(Reader *reader, ClariValue *value, bool *is_integer)
 		value->data++;
 		value->length--;
 	}
-	while (byte < reader->end && strchr("0123456789.eE+-", *byte) != NULL && *byte != '\0')
+	while (byte < reader->end && is_of_number(*byte))
 		byte++;
 	reader->next = byte;
 	if (!*is_integer &&

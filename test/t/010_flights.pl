@@ -367,4 +367,20 @@ subtest 'shared_cache_size holds, and the least recently used goes first' => sub
 	is(sim_posts(), 36, 'without a second export');
 };
 
+subtest 'the next export goes to the worker that has the least left to decode' => sub {
+	start_over($node, job_seconds => 0, owners => 5);
+	sql("ALTER SERVER clari OPTIONS (SET max_concurrent_exports '4')");
+	sim_set({ owners => 3000 }, period => '2026_Q1');
+	is(sql('SELECT count(*) > 3000 FROM clari.entries'), 't', 'how large each is has been seen');
+	sim_set({ job_seconds => 'hold' });
+	my $exporting = sub { sql("SELECT query FROM pg_stat_activity WHERE backend_type = 'clari_fdw worker' AND query ~ '$_[0]'") };
+	for my $period (map { "2026_Q$_" } 1 .. 4)
+	{
+		sql("SELECT clari_invalidate('clari.entries', '{$period}'), clari_prefetch('clari.entries', '{$period}')");
+		wait_until("a worker has $period", sub { $exporting->("exporting.*$period") ne '' });
+	}
+	is($exporting->('2026_Q1'), 'exporting net_arr 2026_Q1', 'one worker has the large one alone');
+	is($exporting->('2026_Q2'), 'exporting net_arr 2026_Q2, net_arr 2026_Q3, net_arr 2026_Q4', 'the other all that are small');
+};
+
 done_testing();
