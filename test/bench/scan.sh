@@ -3,8 +3,8 @@
 #		What a cached scan promises against a heap table of the same rows, measured
 #		against the simulator: bash test/bench/scan.sh [PART…]
 #
-# Parts: v4, flat, prepared, parallel, joins, counts, estimates; without any, all of them, in
-# about a quarter of an hour.  Takes SCAN_ROWS (1000000, of a table; the fewer,
+# Parts: v4, flat, prepared, parallel, joins, counts, cold, estimates; without any,
+# all of them, in about a quarter of an hour.  Takes SCAN_ROWS (1000000, of a table; the fewer,
 # the sooner) and PG_CONFIG (the newest PostgreSQL) from the environment.  One
 # line per figure: what, the figure, what was promised, ok or MISSED; fails if
 # one was missed.  Times are worth something on a quiet machine alone: the load
