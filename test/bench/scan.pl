@@ -121,12 +121,12 @@ sub compared
 # which a heap's rows take as well.
 sub bound_copy
 {
-	my ($table, $heap_ms) = @_;
+	my ($table, $faster) = @_;
 	my %times = interleaved($session, $rounds, copy => [ '', "COPY (SELECT * FROM $table) TO '/dev/null'" ],
 		scan => [ '', "EXPLAIN (ANALYZE, TIMING OFF) SELECT * FROM $table" ]);
 	my ($copy, $scan) = map { 1000 * median(@{ $times{$_} }) } qw(copy scan);
 	promised('    of which the scan is', 100 * $scan / $copy, '%.0f %%', '<= 20',
-		sprintf('%.1f ms of %.1f; one that took no time: %.2f x', $scan, $copy, $heap_ms / ($copy - $scan)));
+		sprintf('%.1f ms of %.1f; one that took no time: %.2f x', $scan, $copy, $faster / (1 - $scan / $copy)));
 	return;
 }
 
@@ -144,7 +144,7 @@ sub compare_table
 		my $in_memory = shift @from_memory;
 		$more .= sprintf('; from shared memory %.2f x', $in_memory) if $in_memory;
 		promised("  $what", $faster, '%.2f x', ">= $promise", $more);
-		bound_copy($table, $slow) if $what =~ /^COPY/;
+		bound_copy($table, $faster) if $what =~ /^COPY/;
 	}
 	return;
 }
