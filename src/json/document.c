@@ -978,7 +978,6 @@ take_item(ClariDocument *document, json_object *item)
 	return set_values(document, unwrapped(document, item)) && give_item(document);
 }
 
-
 /* Has plain.c read the element, if it is an item that is plain, and of a file. */
 static bool
 is_plain(ClariDocument *document)
@@ -987,10 +986,10 @@ is_plain(ClariDocument *document)
 	bool has_escapes = memchr(framing->text, '\\', framing->length) != NULL;
 
 	document->texts_used = 0;
-	return !framing->is_array && framing->inner == 0 && !clari_endpoint_is_of_account(document->endpoint) &&
+	return !framing->is_array && !clari_endpoint_is_of_account(document->endpoint) &&
 		   (!has_escapes || reserve_texts(document)) &&
-		   clari_plain_read(&document->plain, (ClariList) document->list, framing->text, framing->length,
-							has_escapes ? document->texts : NULL, document->values);
+		   clari_plain_read(&document->plain, (ClariList) document->list, framing, has_escapes ? document->texts : NULL,
+							document->values);
 }
 
 static bool

@@ -128,14 +128,14 @@ typedef struct ClariPlain
 } ClariPlain;
 
 /*
- * Reads an item that the framing has handed out, of a list of the document's
- * object and without objects or arrays in it; values is as the sink has it, and
- * points into the text, or into the space, which is as long, or NULL where there
- * is no backslash.  False: json-c must read it, as it has more keys than are
- * remembered, a key with escapes, or what is or may be an error.
+ * Reads the list's item that the framing has handed out, if it is plain; values
+ * is as the sink has it, and points into its text, or into the space, which is as
+ * long, or NULL where there is no backslash.  False: json-c must read it, as it
+ * holds objects or arrays, more keys than are remembered, a key with escapes, or
+ * what is or may be an error.
  */
 extern bool
-clari_plain_read(ClariPlain *plain, ClariList list, const char *text, size_t length, char *space, ClariValue *values);
+clari_plain_read(ClariPlain *plain, ClariList list, const ClariFraming *framing, char *space, ClariValue *values);
 
 /* ------- CSV (csv.c): RFC 4180 over bytes that arrive in any pieces ------- */
 

@@ -295,14 +295,14 @@ read_member(Reader *reader, const ClariAttribute *attributes, int attribute, Cla
 /* ------- items ------- */
 
 bool
-clari_plain_read(ClariPlain *plain, ClariList list, const char *text, size_t length, char *space, ClariValue *values)
+clari_plain_read(ClariPlain *plain, ClariList list, const ClariFraming *framing, char *space, ClariValue *values)
 {
 	const ClariListInfo *info = &clari_lists[list];
-	Reader reader = {text, text + length, space};
+	Reader reader = {framing->text, framing->text + framing->length, space};
 	uint64_t seen = 0;
 	int guess = 0;
 
-	if (length == 0 || *text != '{')
+	if (framing->inner > 0 || framing->length == 0 || *framing->text != '{')
 		return false;
 	if (plain->list != list)
 		plain->nkeys = 0;
