@@ -270,6 +270,9 @@ is_of_type(const ClariValue *value, ClariType type, bool is_integer)
 			return value->kind == CLARI_VALUE_BOOL;
 		case CLARI_TIMESTAMP:
 			return is_integer;
+		case CLARI_INTEGER: /* no file has any */
+		case CLARI_BITS:
+			break;
 	}
 	return false;
 }
