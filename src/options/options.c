@@ -252,19 +252,33 @@ clari_options_store(const char *name, const char *text, void *target)
 	option->set(option, text, target);
 }
 
-/* The Forecast API has the latest week alone. */
+__attribute__((noreturn)) static void
+refuse_of_forecast_api(const char *other, const char *why)
+{
+	ereport(ERROR, (errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
+					errmsg("option \"endpoint\" 'forecast' and %s exclude each other", other), errdetail("%s", why)));
+}
+
+/* The Forecast API has the latest week alone, and JSON. */
 static void
-check_weeks(const char *endpoint_text, const char *historical_text)
+check_forecast_api(const OptionTexts *texts)
 {
 	ClariEndpoint endpoint = CLARI_ENDPOINT_EXPORT;
+	ClariFormat format = CLARI_FORMAT_JSON;
 	bool historical = false;
 
-	clari_options_store("endpoint", endpoint_text, &endpoint);
-	clari_options_store("include_historical", historical_text, &historical);
-	if (endpoint == CLARI_ENDPOINT_FORECAST && historical)
-		ereport(ERROR, (errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
-						errmsg("option \"endpoint\" 'forecast' and \"include_historical\" exclude each other"),
-						errdetail("Clari's Forecast API has the latest week alone.")));
+	if (text_of(texts, "endpoint") != NULL)
+		clari_options_store("endpoint", text_of(texts, "endpoint"), &endpoint);
+	if (text_of(texts, "include_historical") != NULL)
+		clari_options_store("include_historical", text_of(texts, "include_historical"), &historical);
+	if (text_of(texts, "format") != NULL)
+		clari_options_store("format", text_of(texts, "format"), &format);
+	if (endpoint != CLARI_ENDPOINT_FORECAST)
+		return;
+	if (historical)
+		refuse_of_forecast_api("\"include_historical\"", "Clari's Forecast API has the latest week alone.");
+	if (format == CLARI_FORMAT_CSV)
+		refuse_of_forecast_api("\"format\" 'csv'", "Clari's Forecast API answers in JSON alone.");
 }
 
 /* Checks what depends on two options of the same object. */
@@ -278,8 +292,7 @@ check_together(const OptionTexts *texts)
 	if (url != NULL && !clari_url_is_safe(url) && (allow_http == NULL || !parse_bool(allow_http, &allowed) || !allowed))
 		clari_option_refuse(&option_table[find_option("base_url")], url, "plain http for loopback hosts only",
 							"Use https, or have a superuser set the option \"allow_http\".");
-	if (text_of(texts, "endpoint") != NULL && text_of(texts, "include_historical") != NULL)
-		check_weeks(text_of(texts, "endpoint"), text_of(texts, "include_historical"));
+	check_forecast_api(texts);
 	if (text_of(texts, "api_key") != NULL && text_of(texts, "api_key_file") != NULL)
 		ereport(ERROR, (errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
 						errmsg("options \"api_key\" and \"api_key_file\" exclude each other")));

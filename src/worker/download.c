@@ -32,6 +32,7 @@ struct ClariDownload
 	ClariRowsetWriter *writer;
 	ClariStoreFile *file;
 	bool on_disk;
+	bool is_csv;                   /* as that it was asked for */
 	uint64 length;                 /* bytes appended to the file */
 	uint64 reserved;               /* bytes reserved on disk */
 	int index;                     /* of the flight */
@@ -172,6 +173,7 @@ clari_download_open(const ClariOrder *order, bool on_disk, ClariError *error)
 	download->numeric_context = AllocSetContextCreate(TopMemoryContext, "clari_fdw numeric", ALLOCSET_SMALL_SIZES);
 	download->on_disk = on_disk;
 	download->index = order->index;
+	download->is_csv = order->request.format == CLARI_FORMAT_CSV;
 	if (!open_parts(download, order, error))
 	{
 		clari_download_close(download);
@@ -271,7 +273,11 @@ clari_download_finish(ClariDownload *download, const ClariHttpResult *result, co
 	product->bytes = clari_download_bytes(download);
 	if (result->may_be_cut || result->was_packed)
 		clari_document_may_be_cut(download->document, !result->may_be_cut);
-	return clari_document_finish(download->document, error) &&
-		   clari_rowset_writer_finish(download->writer, &product->version.meta, error) &&
-		   keep(download, product, error);
+	if (!clari_document_finish(download->document, error) ||
+		!clari_rowset_writer_finish(download->writer, &product->version.meta, error))
+		return false;
+	/* What CSV calls a month has no number, and tells nothing of the ids in JSON. */
+	if (download->is_csv)
+		clari_numbering_init(&product->version.meta.numbering);
+	return keep(download, product, error);
 }

@@ -142,7 +142,10 @@ subtest 'options that do not go together' => sub {
 		is($state, 'HV024', $statement);
 		like($message, qr/option "endpoint" 'forecast' and "include_historical" exclude each other\nDETAIL:  Clari's Forecast API has the latest week alone/, 'says why');
 	}
-	my ($state, $message) = query_error($node, q{ALTER FOREIGN TABLE api.entries OPTIONS (SET endpoint 'limits')});
+	my ($state, $message) = query_error($node, q{ALTER FOREIGN TABLE api.entries OPTIONS (ADD format 'csv')});
+	is($state, 'HV024', 'nor is there CSV');
+	like($message, qr/option "endpoint" 'forecast' and "format" 'csv' exclude each other\nDETAIL:  Clari's Forecast API answers in JSON alone/, '… which it says');
+	($state, $message) = query_error($node, q{ALTER FOREIGN TABLE api.entries OPTIONS (SET endpoint 'limits')});
 	like($message, qr/The option takes one of export, forecast/, 'and what there is');
 };
 
