@@ -3,8 +3,8 @@
  *		What a sync may spend of Clari's quota: see internal.h.
  *
  * Runs in a session, with the caller's rights and API key.  What is left is read as
- * foreign table "limits" reads it.  Where it cannot be read, nothing is refused: Clari
- * itself refuses what is too much.
+ * foreign table "limits" reads it, but never from the cache.  Where it cannot be read,
+ * nothing is refused: Clari itself refuses what is too much.
  */
 #include "postgres.h"
 
@@ -61,7 +61,7 @@ read_limits(const ClariVersion *version, ClariQuota *quota)
 	MemoryContextDelete(context);
 }
 
-/* Asks for the limits, unless they are fresh, and waits for them. */
+/* Asks for the limits anew, as what was exported a moment ago counts, and waits for them. */
 static void
 ask_limits(const ClariSelection *selection, ClariPatience *patience, ClariQuota *quota)
 {
@@ -69,6 +69,7 @@ ask_limits(const ClariSelection *selection, ClariPatience *patience, ClariQuota 
 	ClariFreshness freshness = clari_export_freshness(options, GetCurrentTimestamp());
 	ClariExport limits;
 
+	freshness.max_age = 0;
 	clari_export_init(options, "", selection->interest, &limits);
 	if (clari_export_wait(options, &freshness, &limits, 1, LIMITS_PATIENCE, patience) &&
 		limits.state == CLARI_LOOKUP_READY)

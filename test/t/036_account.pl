@@ -248,7 +248,10 @@ subtest 'inside of a block: nothing, if not all' => sub {
 	is(merged(), '', 'or merged');
 	is(sql(q{BEGIN; CALL clari_sync('clari.forecasts', '{2026_Q1,2026_Q4}'); COMMIT; SELECT count(*) FROM clari_forecasts}), '100',
 		'what the quota allows is synced');
-	is(asked(), 1, 'the limits were read ten seconds ago at most');
+	is(asked(), 2, 'the limits are read each time');
+	($state, $message) = query_error($node, q{BEGIN; CALL clari_sync('clari.forecasts', '{2026_Q2}'); COMMIT});
+	like($message, qr/Clari's quota leaves 0 of 1 exports that are needed/, '… so that what was exported a moment ago counts');
+	is(sim_posts(), 2, 'no POST that would have been refused');
 };
 
 subtest 'outside: the newest quarters, as far as it goes' => sub {
