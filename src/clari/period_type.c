@@ -118,9 +118,22 @@ month_of_word(const char *word, size_t length)
 typedef struct Label
 {
 	ClariPeriodName *name;
-	bool fiscal; /* the last word was "FY" or the like, and two digits are a year */
-	bool others; /* it has words that are none of ours, so that its year may be that of a smaller period */
+	int quarter;    /* its number, or 0 */
+	int month;      /* the number of "M02", or 0 */
+	int named;      /* the last month that was named, or 0 */
+	bool has_month; /* named or numbered */
+	bool several;   /* months, so that it is none of them */
+	bool fiscal;    /* the last word was "FY" or the like, and two digits are a year */
+	bool others;    /* it has words that are none of ours, so that its year may be that of a smaller period */
 } Label;
+
+static void
+take_month(Label *label, int *kept, int month)
+{
+	label->several = label->several || (*kept != 0 && *kept != month);
+	label->has_month = true;
+	*kept = month;
+}
 
 /* Takes one word of letters and the digits behind it, such as "Q1", "FY", "2026", "July", "M02". */
 static void
@@ -131,11 +144,14 @@ take_word(Label *label, const char *word, size_t letters, size_t digits)
 	int number = digits > 0 ? read_number(word + letters, digits) : -1;
 
 	if (letters == 1 && lower(word[0]) == 'q' && number >= 1 && number <= 4)
-		*name = (ClariPeriodName){CLARI_QUARTERS, name->year, number};
+		label->quarter = number;
 	else if (letters == 1 && lower(word[0]) == 'm' && number >= 1 && number <= 12)
-		*name = (ClariPeriodName){CLARI_MONTHS, name->year, number};
+		take_month(label, &label->month, number);
 	else if (month_of_word(word, letters) > 0)
-		*name = (ClariPeriodName){CLARI_MONTHS, digits == 4 ? number : name->year, 0};
+	{
+		take_month(label, &label->named, month_of_word(word, letters));
+		name->year = digits == 4 ? number : name->year;
+	}
 	else if (is_word(word, letters, "quarter") || is_word(word, letters, "month"))
 		name->type = name->type == CLARI_OTHER_PERIODS ? clari_period_type_read(word, letters) : name->type;
 	else if (letters > 0 && !fiscal)
@@ -147,10 +163,28 @@ take_word(Label *label, const char *word, size_t letters, size_t digits)
 	label->fiscal = fiscal;
 }
 
+/*
+ * One month is the month, also where its quarter stands beside it ("Feb, Q1 FY26");
+ * several are what the quarter is made of, or else nobody knows what.
+ */
+static void
+conclude(const Label *label)
+{
+	ClariPeriodName *name = label->name;
+
+	if (label->has_month && !label->several)
+		*name = (ClariPeriodName){CLARI_MONTHS, name->year, label->month};
+	else if (label->quarter > 0)
+		*name = (ClariPeriodName){CLARI_QUARTERS, name->year, label->quarter};
+	/* A year and nothing else that is smaller. */
+	else if (name->type == CLARI_OTHER_PERIODS && name->year != 0 && !label->others && !label->has_month)
+		name->type = CLARI_YEARS;
+}
+
 void
 clari_period_name_of_label(const char *text, size_t length, ClariPeriodName *name)
 {
-	Label label = {name, false, false};
+	Label label = {.name = name};
 	size_t at = 0;
 
 	if (clari_period_name_of_id(text, length, name))
@@ -168,9 +202,7 @@ clari_period_name_of_label(const char *text, size_t length, ClariPeriodName *nam
 			take_word(&label, text + at, letters, digits);
 		at += letters + digits > 0 ? letters + digits : 1;
 	}
-	/* A year and nothing else that is smaller. */
-	if (name->type == CLARI_OTHER_PERIODS && name->year != 0 && !label.others)
-		name->type = CLARI_YEARS;
+	conclude(&label);
 }
 
 /* ------- how months and years are numbered ------- */

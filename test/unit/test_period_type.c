@@ -58,6 +58,13 @@ test_names(void)
 	label_is("", CLARI_OTHER_PERIODS, 0, 0);
 	label_is("Q1", CLARI_QUARTERS, 0, 1);
 	label_is("Market", CLARI_OTHER_PERIODS, 0, 0);
+	label_is("Feb - Q1 FY26", CLARI_MONTHS, 2026, 0);
+	label_is("Q1 FY26: Feb", CLARI_MONTHS, 2026, 0);
+	label_is("Jul 1 - Jul 31, 2023", CLARI_MONTHS, 2023, 0);
+	label_is("July 2023 (M06)", CLARI_MONTHS, 2023, 6);
+	label_is("Q1 FY26 (Feb - Apr)", CLARI_QUARTERS, 2026, 1);
+	label_is("Feb - Apr FY26", CLARI_OTHER_PERIODS, 2026, 0);
+	label_is("M01 - M03 2026", CLARI_OTHER_PERIODS, 2026, 0);
 }
 
 /* ------- numbering ------- */
