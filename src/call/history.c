@@ -34,6 +34,7 @@
 #include "utils/rel.h"
 #include "utils/rls.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
@@ -351,6 +352,35 @@ index_table(const History *history)
 	execute(psprintf("CREATE INDEX ON %s (valid_to) WHERE valid_to < 'infinity'", history->name));
 }
 
+/* What a superuser replaces stays its owner's, who could replace it once more: it must be no stranger's. */
+static void
+check_owner(const History *history, Oid owner, const char *what, const char *name)
+{
+	Oid target = history->rows->target;
+
+	if (!clari_role_is_own(owner) && owner != clari_table_owner(target) && !superuser_arg(owner))
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+						errmsg("%s %s is not owned by \"%s\", nor by the owner of %s", what, name,
+							   GetUserNameFromId(GetUserId(), false), clari_table_name(target)),
+						errdetail("It is owned by \"%s\".", GetUserNameFromId(owner, false)),
+						errhint("Drop it, or rename it: clari_track_history() makes one of that name.")));
+}
+
+static Oid
+function_owner(const char *name, Oid schema)
+{
+	Oid argument = TIMESTAMPTZOID;
+	HeapTuple tuple = SearchSysCache3(PROCNAMEARGSNSP, CStringGetDatum(name),
+									  PointerGetDatum(buildoidvector(&argument, 1)), ObjectIdGetDatum(schema));
+	Oid owner;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for function %s", name);
+	owner = ((Form_pg_proc) GETSTRUCT(tuple))->proowner;
+	ReleaseSysCache(tuple);
+	return owner;
+}
+
 /* A function without options that would keep it from being inlined. */
 static void
 create_as_of(const History *history, const char *function)
@@ -432,14 +462,14 @@ create_triggers(const History *history, Oid caller, const char *name)
 
 /* Of the name without "_history", so that all three are found together, however long the target's name is. */
 static char *
-name_beside(const char *schema, const char *history_name, const char *suffix)
+name_beside(const char *history_name, const char *suffix)
 {
 	char *stem = pstrdup(history_name);
 	size_t length = strlen(stem);
 
 	if (length > strlen(SUFFIX) && strcmp(stem + length - strlen(SUFFIX), SUFFIX) == 0)
 		stem[length - strlen(SUFFIX)] = '\0';
-	return quote_qualified_identifier(schema, makeObjectName(stem, NULL, suffix));
+	return makeObjectName(stem, NULL, suffix);
 }
 
 /* ------- what is refused ------- */
@@ -522,12 +552,15 @@ static Oid
 track(Relation target, Oid caller)
 {
 	char *name = history_name(target);
-	const char *schema = get_namespace_name(RelationGetNamespace(target));
+	Oid namespace = RelationGetNamespace(target);
+	const char *schema = get_namespace_name(namespace);
 	Oid owner = target->rd_rel->relowner;
 	History *history = palloc0(sizeof(History));
-	bool is_new = !OidIsValid(get_relname_relid(name, RelationGetNamespace(target)));
-	const char *as_of = name_beside(schema, name, "as_of");
-	const char *changes = name_beside(schema, name, "changes");
+	bool is_new = !OidIsValid(get_relname_relid(name, namespace));
+	const char *as_of_name = name_beside(name, "as_of");
+	const char *changes_name = name_beside(name, "changes");
+	const char *as_of = quote_qualified_identifier(schema, as_of_name);
+	const char *changes = quote_qualified_identifier(schema, changes_name);
 
 	if (is_new)
 	{
@@ -546,6 +579,9 @@ track(Relation target, Oid caller)
 	}
 	create_as_of(history, as_of);
 	create_changes(history, changes);
+	CommandCounterIncrement();
+	check_owner(history, function_owner(as_of_name, namespace), "function", as_of);
+	check_owner(history, clari_table_owner(get_relname_relid(changes_name, namespace)), "view", changes);
 	create_triggers(history, caller, name);
 	if (is_new && owner != GetUserId())
 	{

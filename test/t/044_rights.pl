@@ -213,6 +213,31 @@ subtest 'views and foreign tables in their place' => sub {
 	$attacker->query('DROP VIEW trap.staging_clari');
 };
 
+subtest 'what another role has put beside a history' => sub {
+	$boss->query('SET search_path = public');
+	done($boss, "CREATE TABLE shared.told ($ten, $primary)");
+	my %traps = (
+		'function shared.told_as_of' => "CREATE FUNCTION shared.told_as_of(at timestamptz) RETURNS TABLE ($ten) LANGUAGE sql AS 'SELECT * FROM shared.told'",
+		'view shared.told_changes' => 'CREATE VIEW shared.told_changes AS SELECT changed_at, kind, owner_name, owner_email, time_period, forecast_name,
+			old_forecast_amount, new_forecast_amount, forecast_difference, old_quota_amount, new_quota_amount, old_crm_total, new_crm_total,
+			old_crm_closed, new_crm_closed, old_adjustment_amount, new_adjustment_amount, exported_at FROM shared.model_changes');
+	done($boss, "GRANT SELECT ON shared.told TO attacker; CREATE TABLE shared.model ($ten, $primary); SELECT clari_track_history('shared.model');
+		GRANT SELECT ON shared.model_changes TO attacker");
+	for my $trap (sort keys %traps)
+	{
+		my ($kind, $name) = split / /, $trap;
+		my $signature = $kind eq 'view' ? $name : "$name(timestamptz)";
+		done($attacker, $traps{$trap});
+		like($boss->query(q{SELECT clari_track_history('shared.told')}),
+			qr/^ERROR:  42501: \Q$trap\E is not owned by "\w+", nor by the owner of shared.told\nDETAIL:  It is owned by "attacker"/m,
+			"not even a superuser makes the $kind of his own, which stays the other's");
+		is($boss->query(q{SELECT to_regclass('shared.told_history') IS NULL}), 't', '… and nothing is made');
+		done($attacker, "DROP $kind $signature");
+	}
+	done($boss, q{SELECT clari_track_history('shared.told'); SELECT clari_track_history('shared.told')});
+	done($boss, 'DROP TABLE shared.told, shared.model, shared.told_history, shared.model_history CASCADE');
+};
+
 # Whoever owns a schema may drop what is in it, whosever it is, and put something of his own in its place: each of these
 # is done while a sync waits.
 my $trapped = "CREATE TABLE %1\$s ($ten, $primary); GRANT ALL ON %1\$s TO PUBLIC;" . triggers_on('%1$s');
