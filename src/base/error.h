@@ -28,6 +28,7 @@ typedef enum ClariErrorCode
 	CLARI_ERROR_JOB,         /* the job failed at Clari */
 	CLARI_ERROR_REPLY,       /* an answer that cannot be understood */
 	CLARI_ERROR_DATA,        /* the file is broken, or holds what cannot be kept */
+	CLARI_ERROR_CALENDAR,    /* nothing was asked for: it could not be told which quarter it is of */
 	CLARI_ERROR_LIMIT,       /* truncated, or larger than a limit */
 	CLARI_ERROR_CANCELLED,   /* somebody cancelled the export */
 	CLARI_ERROR_UNCANCELLED, /* somebody cancelled the export, but Clari did not cancel the job */

@@ -39,6 +39,7 @@ sqlstate(ClariErrorCode code)
 		case CLARI_ERROR_REPLY:
 			return ERRCODE_FDW_UNABLE_TO_CREATE_REPLY;
 		case CLARI_ERROR_DATA:
+		case CLARI_ERROR_CALENDAR:
 			/* The file is broken, or holds a value that PostgreSQL cannot store: class 22 has no narrower code for both. */
 			return ERRCODE_DATA_EXCEPTION;
 		case CLARI_ERROR_LIMIT:

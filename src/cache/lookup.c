@@ -204,9 +204,11 @@ failed_just_now_locked(const ClariSlotShared *slot)
 {
 	TimestampTz now = GetCurrentTimestamp();
 
-	/* A failure in the future does not count: the clock was set back. */
+	/* Who makes the calendar known, as the hint says, need not wait; and nobody was asked.  A failure in the future does
+	 * not count: the clock was set back. */
 	return slot->failed_flight != 0 && !clari_error_is_cancel(slot->error.code) &&
-		   slot->failed_at > now - CLARI_FAILURE_MEMORY && slot->failed_at <= now;
+		   slot->error.code != CLARI_ERROR_CALENDAR && slot->failed_at > now - CLARI_FAILURE_MEMORY &&
+		   slot->failed_at <= now;
 }
 
 /*

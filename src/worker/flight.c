@@ -738,7 +738,9 @@ can_tell_quarter(const ClariOrder *order, ClariError *error)
 	clari_cache_calendar(&order->account, &calendar);
 	if (clari_period_parse(period, &asked) ? clari_calendar_quarter(&calendar, asked, &quarter) : calendar.count > 0)
 		return true;
-	return clari_calendar_unknown(period, error);
+	(void) clari_calendar_unknown(period, error);
+	error->code = CLARI_ERROR_CALENDAR;
+	return false;
 }
 
 ClariFlight *

@@ -60,10 +60,12 @@ subtest 'CSV that was not asked for, without a calendar' => sub {
 	my ($state, $message) = error("SELECT * FROM clari.forecasts WHERE $q1");
 	like($message, qr/calendar .* is not known/, 'is the same error');
 	is(sim_seen('total.post'), 1, 'of one export');
+	is((error("SELECT * FROM csv.forecasts WHERE $q1"))[0], '22000', 'and so is what is asked for as CSV');
 	shown('SELECT count(*) FROM calendar.time_periods');
+	is(shown("SELECT count(*) > 0 FROM csv.forecasts WHERE $q1"), 't', '… where who does what the hint says need not wait');
 	wait_until('the failure is forgotten', sub { query_error($node, "SELECT 1 FROM clari.forecasts WHERE $q1 LIMIT 1", 'utf8') eq '' });
 	is_as_generated($node, 'clari.forecasts', 'forecasts', '2026_Q1', database => 'utf8', name => 'once it is known, the rows are there');
-	is(sim_seen('forecasts.net_arr.post'), 1, 'of the same export');
+	is(sim_seen('forecasts.net_arr.post'), 2, 'of the same export');
 };
 
 # ---- each shape, to the last digit ----
