@@ -256,6 +256,17 @@ read_text(const ClariDocument *document, char text[SHOWN + sizeof("…")])
 	return true;
 }
 
+/* Is the text a header of other columns than Clari's, or divided otherwise? */
+static bool
+is_other_csv(const char *text)
+{
+	int divided = 0;
+
+	for (; *text != '\0'; text++)
+		divided += *text == ',' || *text == ';';
+	return divided >= 3;
+}
+
 /* Fails, and says with what the file begins. */
 static bool
 fail_foreign(ClariDocument *document)
@@ -274,7 +285,9 @@ fail_foreign(ClariDocument *document)
 		if (*text == '[')
 			clari_error_set(&document->error, CLARI_ERROR_DATA, "the export file is not a JSON object");
 		clari_error_detail(&document->error, "It begins with \"%s\", %s%s.", text, name == NULL ? "" : "as ",
-						   name == NULL ? "not with a brace" : name);
+						   name != NULL         ? name
+						   : is_other_csv(text) ? "which is neither a brace nor what a CSV export of Clari begins with"
+												: "not with a brace");
 		return false;
 	}
 	for (size_t i = 0; i < 4 && i < length; i++)

@@ -638,6 +638,9 @@ test_foreign(void)
 			"It begins with \"User,Email,CRM User ID…\", as CSV does.");
 	FOREIGN("\xEF\xBB\xBF\"User\",\"E-Mail\",\"Währung\"", "the export file is CSV without column \"Email\"",
 			"It begins with \"\"User\",\"E-Mail\",\"W??hrung\"\", as CSV does.");
+	FOREIGN(
+		"User;Email;Role;Field\n", invalid,
+		"It begins with \"User;Email;Role;Field…\", which is neither a brace nor what a CSV export of Clari begins with.");
 	FOREIGN("Sorry, try again", invalid, "It begins with \"Sorry, try again\", not with a brace.");
 	FOREIGN("<html>\n<body>", invalid, "It begins with \"<html>…\", as a web page does.");
 	FOREIGN("\r\n <!DOCTYPE html>", invalid, "It begins with \"<!DOCTYPE html>\", as a web page does.");
