@@ -36,9 +36,9 @@ clari_csv_open(ClariCsv *csv)
 void
 clari_csv_close(ClariCsv *csv)
 {
-	free(csv->buffer);
+	clari_buffer_free(&csv->buffer);
 	free(csv->quoted);
-	csv->buffer = csv->quoted = NULL;
+	csv->quoted = NULL;
 }
 
 void
@@ -49,8 +49,9 @@ clari_csv_feed(ClariCsv *csv, const char *bytes, size_t length)
 	csv->end = bytes + length;
 }
 
-uint64_t
-clari_csv_offset(const ClariCsv *csv)
+/* The first byte not read, counted from the file's first. */
+static uint64_t
+offset_of_next(const ClariCsv *csv)
 {
 	return csv->base + (uint64_t) (csv->next - csv->chunk);
 }
@@ -65,27 +66,6 @@ broken(ClariCsv *csv, const char *byte, const char *problem)
 
 /* ------- the line's bytes ------- */
 
-static bool
-append(ClariCsv *csv, const char *bytes, size_t length)
-{
-	if (length > csv->size - csv->used)
-	{
-		size_t size = csv->size == 0 ? 4096 : csv->size;
-		char *buffer;
-
-		while (size - csv->used < length)
-			size *= 2;
-		buffer = realloc(csv->buffer, size);
-		if (buffer == NULL)
-			return false;
-		csv->buffer = buffer;
-		csv->size = size;
-	}
-	memcpy(csv->buffer + csv->used, bytes, length);
-	csv->used += length;
-	return true;
-}
-
 /* The byte's place in its line. */
 static uint32_t
 place_of(const ClariCsv *csv, const char *byte)
@@ -97,7 +77,7 @@ static void
 begin_line(ClariCsv *csv, const char *byte)
 {
 	csv->run = byte;
-	csv->used = 0;
+	csv->buffer.used = 0;
 	csv->begun = csv->base + (uint64_t) (byte - csv->chunk);
 	csv->line = csv->next_line;
 	csv->ncells = 0;
@@ -339,16 +319,16 @@ finish_line(ClariCsv *csv)
 	size_t length = (size_t) (csv->next - csv->run);
 	const char *invalid;
 
-	if (csv->used > 0)
+	if (csv->buffer.used > 0)
 	{
-		if (!append(csv, csv->run, length))
+		if (!clari_buffer_append(&csv->buffer, csv->run, length))
 			return CLARI_FRAME_NO_MEMORY;
-		text = csv->buffer;
-		length = csv->used;
+		text = csv->buffer.bytes;
+		length = csv->buffer.used;
 	}
 	csv->run = csv->next;
-	csv->used = 0;
-	csv->begun = clari_csv_offset(csv);
+	csv->buffer.used = 0;
+	csv->begun = offset_of_next(csv);
 	invalid = find_invalid(text, length);
 	if (invalid != NULL)
 	{
@@ -374,7 +354,7 @@ clari_csv_next(ClariCsv *csv)
 	{
 		frame = scan(csv);
 		/* Whatever stopped it, so that the error does not depend on the cuts. */
-		if (csv->state != AT_FILE && clari_csv_offset(csv) - csv->begun > CLARI_MAX_ELEMENT_SIZE)
+		if (csv->state != AT_FILE && offset_of_next(csv) - csv->begun > CLARI_MAX_ELEMENT_SIZE)
 			return CLARI_FRAME_TOO_LARGE;
 		if (frame == CLARI_FRAME_ELEMENT)
 			frame = finish_line(csv);
@@ -382,7 +362,7 @@ clari_csv_next(ClariCsv *csv)
 	/* The line may go on in the next chunk. */
 	if (frame == CLARI_FRAME_MORE && csv->state != AT_LINE && csv->state != AT_FILE)
 	{
-		if (!append(csv, csv->run, (size_t) (csv->end - csv->run)))
+		if (!clari_buffer_append(&csv->buffer, csv->run, (size_t) (csv->end - csv->run)))
 			return CLARI_FRAME_NO_MEMORY;
 		csv->run = csv->end;
 	}

@@ -93,27 +93,6 @@ broken(ClariFraming *framing, const char *byte, const char *problem)
 
 /* ------- gathering ------- */
 
-static bool
-append(ClariFraming *framing, const char *bytes, size_t length)
-{
-	if (length > framing->size - framing->used)
-	{
-		size_t size = framing->size == 0 ? 4096 : framing->size;
-		char *buffer;
-
-		while (size - framing->used < length)
-			size *= 2;
-		buffer = realloc(framing->buffer, size);
-		if (buffer == NULL)
-			return false;
-		framing->buffer = buffer;
-		framing->size = size;
-	}
-	memcpy(framing->buffer + framing->used, bytes, length);
-	framing->used += length;
-	return true;
-}
-
 /* Sets where reading pauses: at the limit, wherever the cuts are, so that errors do not depend on them. */
 static void
 set_stop(ClariFraming *framing)
@@ -130,7 +109,7 @@ begin_gathering(ClariFraming *framing, const char *from, size_t limit)
 {
 	framing->gathering = true;
 	framing->run = from;
-	framing->used = 0;
+	framing->buffer.used = 0;
 	framing->begun = framing->base + (uint64_t) (from - framing->chunk);
 	framing->limit = framing->begun + limit;
 	framing->members = 0;
@@ -148,12 +127,12 @@ end_gathering(ClariFraming *framing)
 	set_stop(framing);
 	framing->text = framing->run;
 	framing->length = length;
-	if (framing->used == 0)
+	if (framing->buffer.used == 0)
 		return true;
-	if (!append(framing, framing->run, length))
+	if (!clari_buffer_append(&framing->buffer, framing->run, length))
 		return false;
-	framing->text = framing->buffer;
-	framing->length = framing->used;
+	framing->text = framing->buffer.bytes;
+	framing->length = framing->buffer.used;
 	return true;
 }
 
@@ -344,7 +323,8 @@ scan_number(ClariFraming *framing, const char *byte, ClariFrame *frame)
 	framing->state = AFTER_VALUE;
 	if (framing->gathering && framing->number == NUMBER_INTEGER && framing->integer_digits > CLARI_SAFE_DIGITS)
 	{
-		if (!append(framing, framing->run, (size_t) (byte - framing->run)) || !append(framing, "e0", 2))
+		if (!clari_buffer_append(&framing->buffer, framing->run, (size_t) (byte - framing->run)) ||
+			!clari_buffer_append(&framing->buffer, "e0", 2))
 			*frame = CLARI_FRAME_NO_MEMORY;
 		framing->run = byte;
 	}
@@ -586,7 +566,8 @@ clari_framing_next(ClariFraming *framing)
 		case CLARI_FRAME_MORE:
 			if (framing->next < framing->end)
 				return CLARI_FRAME_TOO_LARGE;
-			if (framing->gathering && !append(framing, framing->run, (size_t) (framing->end - framing->run)))
+			if (framing->gathering &&
+				!clari_buffer_append(&framing->buffer, framing->run, (size_t) (framing->end - framing->run)))
 				return CLARI_FRAME_NO_MEMORY;
 			return CLARI_FRAME_MORE;
 		default:
@@ -622,6 +603,5 @@ clari_framing_offset(const ClariFraming *framing)
 void
 clari_framing_close(ClariFraming *framing)
 {
-	free(framing->buffer);
-	framing->buffer = NULL;
+	clari_buffer_free(&framing->buffer);
 }

@@ -13,6 +13,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "json/json.h"
 
@@ -30,6 +32,43 @@ typedef enum ClariFrame
 	CLARI_FRAME_TOO_LARGE, /* a key or element over its limit */
 	CLARI_FRAME_NO_MEMORY
 } ClariFrame;
+
+/* Bytes that are put one behind the other; all zero: none.  The room is malloc'd, and used again once used is 0. */
+typedef struct ClariBuffer
+{
+	char *bytes;
+	size_t used;
+	size_t size;
+} ClariBuffer;
+
+/* False if memory is out. */
+static inline bool
+clari_buffer_append(ClariBuffer *buffer, const char *bytes, size_t length)
+{
+	if (length > buffer->size - buffer->used)
+	{
+		size_t size = buffer->size == 0 ? 4096 : buffer->size;
+		char *larger;
+
+		while (size - buffer->used < length)
+			size *= 2;
+		larger = realloc(buffer->bytes, size);
+		if (larger == NULL)
+			return false;
+		buffer->bytes = larger;
+		buffer->size = size;
+	}
+	memcpy(buffer->bytes + buffer->used, bytes, length);
+	buffer->used += length;
+	return true;
+}
+
+static inline void
+clari_buffer_free(ClariBuffer *buffer)
+{
+	free(buffer->bytes);
+	*buffer = (ClariBuffer){.bytes = NULL};
+}
 
 /* Set up and read by the functions below; document.c reads, or sets, the fields marked so. */
 typedef struct ClariFraming
@@ -65,17 +104,15 @@ typedef struct ClariFraming
 
 	/* what is gathered: a key or an element */
 	bool gathering;
-	const char *run; /* its bytes in this chunk that are not in the buffer yet */
-	char *buffer;    /* its bytes from earlier chunks; malloc'd, reused */
-	size_t used;
-	size_t size;
-	uint64_t begun;    /* its offset in the file (read) */
-	uint64_t limit;    /* the offset it must not reach beyond */
-	uint32_t members;  /* colons in it, which is how many members all its objects have (read) */
-	uint32_t inner;    /* objects and arrays in it, itself not counted (read) */
-	uint64_t elements; /* how many elements of the list are complete (read) */
-	const char *text;  /* of the last key or element, valid until the next call (read) */
-	size_t length;     /* of text, in bytes (read) */
+	const char *run;    /* its bytes in this chunk that are not in the buffer yet */
+	ClariBuffer buffer; /* its bytes from earlier chunks */
+	uint64_t begun;     /* its offset in the file (read) */
+	uint64_t limit;     /* the offset it must not reach beyond */
+	uint32_t members;   /* colons in it, which is how many members all its objects have (read) */
+	uint32_t inner;     /* objects and arrays in it, itself not counted (read) */
+	uint64_t elements;  /* how many elements of the list are complete (read) */
+	const char *text;   /* of the last key or element, valid until the next call (read) */
+	size_t length;      /* of text, in bytes (read) */
 } ClariFraming;
 
 /* Begins a document.  Allocates nothing. */
@@ -174,12 +211,10 @@ typedef struct ClariCsv
 	uint64_t base; /* the chunk's offset in the file */
 
 	/* the line being read */
-	const char *run; /* its bytes in this chunk that are not in the buffer yet */
-	uint64_t begun;  /* its offset in the file */
-	char *buffer;    /* its bytes from earlier chunks; malloc'd, reused */
-	size_t used;
-	size_t size;
-	char *quoted; /* its cells that held doubled quotes; malloc'd, reused */
+	const char *run;    /* its bytes in this chunk that are not in the buffer yet */
+	uint64_t begun;     /* its offset in the file */
+	ClariBuffer buffer; /* its bytes from earlier chunks */
+	char *quoted;       /* its cells that held doubled quotes; malloc'd, reused */
 	size_t quoted_size;
 } ClariCsv;
 
@@ -200,8 +235,6 @@ extern ClariFrame clari_csv_next(ClariCsv *csv);
 /* The same where no bytes follow: the last line need not end. */
 extern ClariFrame clari_csv_end(ClariCsv *csv);
 
-/* The first byte not read, or the one that broke it, counted from the file's first. */
-extern uint64_t clari_csv_offset(const ClariCsv *csv);
 extern void clari_csv_close(ClariCsv *csv);
 
 /* ------- lines (line.c): an entry's data types, one a line, gathered ------- */
@@ -255,11 +288,5 @@ extern bool clari_lines_finish(ClariLines *lines, ClariError *error);
 /* Entries that went to the sink so far. */
 extern uint64_t clari_lines_entries(const ClariLines *lines);
 extern void clari_lines_close(ClariLines *lines);
-
-/* Of what people are shown as an amount: the number's text, in space of as many bytes, and its length; 0: it is none. */
-extern size_t clari_amount_read(const char *text, size_t length, char *number);
-
-/* The same of a day, MM/DD/YYYY, as YYYY-MM-DD; false: it is none. */
-extern bool clari_day_read(const char *text, size_t length, char day[10]);
 
 #endif /* CLARI_JSON_INTERNAL_H */

@@ -217,8 +217,9 @@ copy_number(const char *at, const char *end, char **to)
 	return stop == end && stop > fraction && !(unsure && stop - fraction == 3);
 }
 
-size_t
-clari_amount_read(const char *text, size_t length, char *number)
+/* Of what people are shown as an amount: the number's text, in space of as many bytes, and its length; 0: it is none. */
+static size_t
+read_amount(const char *text, size_t length, char *number)
 {
 	const char *at = text;
 	const char *end = text + length;
@@ -247,8 +248,9 @@ clari_amount_read(const char *text, size_t length, char *number)
 	return at < end && copy_number(at, end, &to) ? (size_t) (to - number) : 0;
 }
 
-bool
-clari_day_read(const char *text, size_t length, char day[DAY_SIZE])
+/* The same of a day, MM/DD/YYYY, as YYYY-MM-DD; false: it is none. */
+static bool
+read_day(const char *text, size_t length, char day[DAY_SIZE])
 {
 	int64_t days;
 
@@ -437,7 +439,7 @@ begin_entry(ClariLines *lines, ClariError *error)
 					  &lines->cells[CLARI_LINE_FIELD]);
 	for (int i = CLARI_LINE_START_DAY; i <= CLARI_LINE_END_DAY; i++)
 		if (lines->cells[i].length > 0 &&
-			!clari_day_read(lines->cells[i].data, lines->cells[i].length, lines->days[i - CLARI_LINE_START_DAY]))
+			!read_day(lines->cells[i].data, lines->cells[i].length, lines->days[i - CLARI_LINE_START_DAY]))
 			return refuse(error, "the export file holds a day that is not written MM/DD/YYYY", i, &lines->cells[i]);
 	for (int i = 0; i < CLARI_LINE_KEYS; i++)
 		needed += lines->cells[i].length;
@@ -516,7 +518,7 @@ set_number(ClariLines *lines, int position, ClariError *error)
 	if (lines->is_number)
 		memcpy(number, cell->data, length);
 	else
-		length = clari_amount_read(cell->data, cell->length, number);
+		length = read_amount(cell->data, cell->length, number);
 	if (length == 0)
 		return refuse_value(lines, error, "an amount such as $3,000,190.00");
 	if (value->kind == CLARI_VALUE_NULL)
@@ -629,7 +631,7 @@ is_value(ClariLines *lines, const ClariText *cell, ClariError *error)
 		return is_yes(cell) || is_no(cell);
 	if (!reserve(&lines->texts, &lines->texts_size, lines->texts_used + cell->length))
 		return clari_error_out_of_memory(error);
-	return clari_amount_read(cell->data, cell->length, lines->texts + lines->texts_used) > 0;
+	return read_amount(cell->data, cell->length, lines->texts + lines->texts_used) > 0;
 }
 
 /*
