@@ -23,7 +23,6 @@
 
 #define MAX_MEMBERS 256 /* the document's object has no more */
 #define REMEMBERED 64   /* of so many members of an item it is remembered which attribute they are */
-#define INTEGER_SIZE 24 /* bytes of an int64 as text */
 #define PLACE_SIZE 128  /* bytes of a text that says where in the file */
 #define WHAT_SIZE 384   /* bytes of a text that says what is wrong there */
 
@@ -31,9 +30,6 @@
 #define TOKENER_FLAGS JSON_TOKENER_VALIDATE_UTF8
 
 #define HEAD_SIZE 128 /* so many bytes are waited for, to tell what a file is that does not begin as it should */
-#define SHOWN 60      /* so many bytes of these are shown in a message */
-
-#define NOT_VALID "the export file is not valid JSON"
 
 /* Which attribute an item's member is. */
 typedef struct Match
@@ -70,7 +66,7 @@ struct ClariDocument
 	size_t head_length;            /* how many these are */
 	bool is_foreign;               /* it does not begin as it should, and fails when its head is there */
 	ClariValue values[CLARI_MAX_ATTRIBUTES];
-	char integers[CLARI_MAX_ATTRIBUTES][INTEGER_SIZE];
+	char integers[CLARI_MAX_ATTRIBUTES][CLARI_INTEGER_SIZE];
 	char *texts; /* the item's values that are written as JSON again, one behind the other; malloc'd, reused */
 	size_t texts_used;
 	size_t texts_size; /* once there are any, at least the item's length, and they are never longer */
@@ -182,139 +178,15 @@ begins_wrong(const ClariDocument *document)
 		   (clari_framing_offset(framing) == 1 && document->head[1] == '\0');
 }
 
-/* What a file is by its first bytes, if these are not those of a text in UTF-8; NULL: nothing that we know. */
-static const char *
-name_of_bytes(const unsigned char *head, size_t length)
-{
-	static const struct
-	{
-		const char *bytes;
-		size_t length;
-		const char *name;
-	} known[] = {
-		{"\x1F\x8B", 2, "gzip does: it is compressed once more than its headers say"},
-		{"PK\x03\x04", 4, "a zip archive does"},
-		{"\xFF\xFE\0\0", 4, "UTF-32 does"},
-		{"\0\0\xFE\xFF", 4, "UTF-32 does"},
-		{"\xFF\xFE", 2, "UTF-16 does"},
-		{"\xFE\xFF", 2, "UTF-16 does"},
-	};
-	size_t nuls = 0;
-
-	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
-		if (length >= known[i].length && memcmp(head, known[i].bytes, known[i].length) == 0)
-			return known[i].name;
-	if (length < 4)
-		return NULL;
-	/* It may be ASCII in wider units, without a mark before it. */
-	for (size_t i = 0; i < 4; i++)
-		nuls += head[i] == '\0';
-	if (nuls == 3 && (head[0] != '\0' || head[3] != '\0'))
-		return "UTF-32 does";
-	return nuls == 2 && (head[0] == '\0') == (head[2] == '\0') ? "UTF-16 does" : NULL;
-}
-
-/* Are there two commas, as in a line of CSV? */
-static bool
-is_line_of_csv(const char *text)
-{
-	const char *comma = strchr(text, ',');
-
-	return comma != NULL && strchr(comma + 1, ',') != NULL;
-}
-
-/* What a text in UTF-8 is that begins so; NULL: nothing that we know. */
-static const char *
-name_of_text(const char *text)
-{
-	if (*text == '<')
-		return "a web page does";
-	if (*text == '[')
-		return "a list does";
-	return is_line_of_csv(text) ? "CSV does" : NULL;
-}
-
-/*
- * Copies the first line of the head's text, if it begins as one, as far as it is
- * shown; false if it does not.
- */
-static bool
-read_text(const ClariDocument *document, char text[SHOWN + sizeof("…")])
-{
-	const unsigned char *head = document->head;
-	size_t length = document->head_length;
-	size_t at = length >= 3 && memcmp(head, "\xEF\xBB\xBF", 3) == 0 ? 3 : 0;
-	size_t used = 0;
-
-	while (at < length && strchr(" \t\r\n", head[at]) != NULL && head[at] != '\0')
-		at++;
-	if (at == length || head[at] < ' ' || head[at] >= 0x7F)
-		return false;
-	for (; at < length && used < SHOWN && head[at] != '\r' && head[at] != '\n'; at++)
-		text[used++] = head[at] < ' ' || head[at] >= 0x7F ? '?' : (char) head[at];
-	strcpy(text + used, at < length ? "…" : "");
-	return true;
-}
-
-/* Is the text a header of other columns than Clari's, or divided otherwise? */
-static bool
-is_other_csv(const char *text)
-{
-	int divided = 0;
-
-	for (; *text != '\0'; text++)
-		divided += *text == ',' || *text == ';';
-	return divided >= 3;
-}
-
 /* Fails, and says with what the file begins. */
 static bool
 fail_foreign(ClariDocument *document)
 {
-	const unsigned char *head = document->head;
-	size_t length = document->head_length;
-	const char *name = name_of_bytes(head, length);
-	char bytes[4 * sizeof(" 00")] = "";
-	char text[SHOWN + sizeof("…")] = "";
-
 	document->failed = true;
-	clari_error_set(&document->error, CLARI_ERROR_DATA, NOT_VALID);
-	if (name == NULL && read_text(document, text))
-	{
-		name = name_of_text(text);
-		if (*text == '[')
-			clari_error_set(&document->error, CLARI_ERROR_DATA, "the export file is not a JSON object");
-		clari_error_detail(&document->error, "It begins with \"%s\", %s%s.", text, name == NULL ? "" : "as ",
-						   name != NULL         ? name
-						   : is_other_csv(text) ? "which is neither a brace nor what a CSV export of Clari begins with"
-												: "not with a brace");
-		return false;
-	}
-	for (size_t i = 0; i < 4 && i < length; i++)
-		snprintf(bytes + 3 * i, sizeof(" 00"), " %02X", head[i]);
-	clari_error_detail(&document->error, "It begins with the bytes%s, %s%s.", bytes, name == NULL ? "" : "as ",
-					   name == NULL ? "not with a brace" : name);
-	return false;
-}
-
-/* Is it CSV after all? */
-static bool
-begins_as_csv(const ClariDocument *document)
-{
-	char text[SHOWN + sizeof("…")] = "";
-
-	return name_of_bytes(document->head, document->head_length) == NULL && read_text(document, text) && *text != '<' &&
-		   *text != '[' && *text != '{' && is_line_of_csv(text);
+	return clari_foreign_describe(document->head, document->head_length, &document->error);
 }
 
 /* ------- an item's members ------- */
-
-/* json-c's own loop declares variables in mid-block, which PGXS warns of. */
-static inline struct lh_entry *
-first_member(json_object *object)
-{
-	return json_object_get_object(object)->head;
-}
 
 static bool
 matches(const Match *match, const char *key)
@@ -377,243 +249,6 @@ fail_type(ClariDocument *document, const char *key, ClariType type, json_object 
 					 type == CLARI_NUMERIC ? "a number" : "a string");
 }
 
-/* snprintf takes longer than json-c needs for the member. */
-static void
-set_integer(ClariValue *value, char *space, int64_t number)
-{
-	uint64_t rest = number < 0 ? -(uint64_t) number : (uint64_t) number;
-	char *digit = space + INTEGER_SIZE;
-
-	do
-		*--digit = (char) ('0' + rest % 10);
-	while ((rest /= 10) != 0);
-	if (number < 0)
-		*--digit = '-';
-	value->kind = CLARI_VALUE_NUMBER;
-	value->data = digit;
-	value->length = (uint32_t) (space + INTEGER_SIZE - digit);
-}
-
-/*
- * The text that json-c kept of a number it made a double of; NULL: out of memory.
- * Where that is an integer of the framing's (too long for json-c, with "e0"
- * behind it), the length is without "e0", and *is_integer true.
- */
-static const char *
-double_text(json_object *object, size_t *length, bool *is_integer)
-{
-	const char *text = json_object_get_userdata(object);
-	size_t digits;
-
-	if (text == NULL) /* a json-c that keeps it elsewhere */
-		text = json_object_to_json_string(object);
-	if (text == NULL)
-		return NULL;
-	*length = strlen(text);
-	digits = strspn(text + (*text == '-'), "0123456789") + (*text == '-');
-	*is_integer = digits > CLARI_SAFE_DIGITS + (size_t) (*text == '-') && strcmp(text + digits, "e0") == 0;
-	if (*is_integer)
-		*length = digits;
-	return text;
-}
-
-/* ------- the same number, written otherwise ------- */
-
-/* The digits of a number from the first that is not 0 on. */
-typedef struct Digits
-{
-	const char *next; /* "." is passed over */
-	const char *end;
-	int64_t exponent; /* the number is 0.digits times ten to the power of this */
-	bool negative;
-} Digits;
-
-/* The exponent behind a mantissa; false: one that is too long to be compared. */
-static bool
-read_exponent(const char *text, const char *end, int64_t *exponent)
-{
-	bool negative = text < end && *text == '-';
-	size_t digits = 0;
-
-	*exponent = 0;
-	for (text += text < end && (*text == '-' || *text == '+'); text < end; text++)
-	{
-		*exponent = *exponent * 10 + (*text - '0');
-		if (*exponent > 0 && ++digits > 15)
-			return false;
-	}
-	if (negative)
-		*exponent = -*exponent;
-	return true;
-}
-
-/* Begins to read a number's digits; false: its exponent is too long. */
-static bool
-begin_digits(const ClariValue *value, Digits *digits)
-{
-	const char *end = value->data + value->length;
-
-	digits->negative = *value->data == '-';
-	digits->next = value->data + digits->negative;
-	digits->end = digits->next;
-	while (digits->end < end && *digits->end != 'e' && *digits->end != 'E')
-		digits->end++;
-	if (!read_exponent(digits->end + (digits->end < end), end, &digits->exponent))
-		return false;
-	for (const char *byte = digits->next; byte < digits->end && *byte != '.'; byte++)
-		digits->exponent++;
-	for (; digits->next < digits->end && (*digits->next == '0' || *digits->next == '.'); digits->next++)
-		digits->exponent -= *digits->next == '0';
-	return true;
-}
-
-static char
-next_digit(Digits *digits)
-{
-	if (digits->next < digits->end && *digits->next == '.')
-		digits->next++;
-	return digits->next < digits->end ? *digits->next++ : '0';
-}
-
-static bool
-same_number(const ClariValue *a, const ClariValue *b)
-{
-	Digits left;
-	Digits right;
-
-	if (!begin_digits(a, &left) || !begin_digits(b, &right))
-		return false;
-	if (left.next == left.end || right.next == right.end) /* one of them is 0 */
-		return left.next == left.end && right.next == right.end;
-	if (left.negative != right.negative || left.exponent != right.exponent)
-		return false;
-	while (left.next < left.end || right.next < right.end)
-		if (next_digit(&left) != next_digit(&right))
-			return false;
-	return true;
-}
-
-/* Are the two values the same?  Neither is a NULL or a BOOL, as no attribute with two names is one. */
-static bool
-same_value(const ClariValue *a, const ClariValue *b)
-{
-	if (a->length == b->length && memcmp(a->data, b->data, a->length) == 0)
-		return true;
-	return a->kind == CLARI_VALUE_NUMBER && b->kind == CLARI_VALUE_NUMBER && same_number(a, b);
-}
-
-/* ------- values as JSON again ------- */
-
-/*
- * Values are written as JSON by functions of our own. json-c's would leave
- * something out in silence when memory is short; these need none, as the texts
- * are never longer than what they were read from.
- */
-
-static char *
-put_bytes(char *to, const char *bytes, size_t length)
-{
-	memcpy(to, bytes, length);
-	return to + length;
-}
-
-static char *
-put_string(char *to, const char *string, size_t length)
-{
-	static const char named[] = "\bb\ff\nn\rr\tt\"\"\\\\";
-
-	*to++ = '"';
-	for (size_t i = 0; i < length; i++)
-	{
-		const char *name = NULL;
-
-		for (const char *pair = named; *pair != '\0' && name == NULL; pair += 2)
-			if (*pair == string[i])
-				name = pair + 1;
-		if (name == NULL && (unsigned char) string[i] >= 0x20)
-			*to++ = string[i];
-		else
-		{
-			*to++ = '\\';
-			*to++ = name != NULL ? *name : 'u';
-			if (name == NULL)
-			{
-				to = put_bytes(to, string[i] < 0x10 ? "000" : "001", 3);
-				*to++ = "0123456789abcdef"[string[i] & 0xF];
-			}
-		}
-	}
-	*to++ = '"';
-	return to;
-}
-
-static char *put_value(char *to, json_object *value);
-
-static char *
-put_members(char *to, json_object *object)
-{
-	*to++ = '{';
-	for (struct lh_entry *member = first_member(object); member != NULL && to != NULL; member = member->next)
-	{
-		const char *key = lh_entry_k(member);
-
-		if (member != first_member(object))
-			*to++ = ',';
-		to = put_string(to, key, strlen(key));
-		*to++ = ':';
-		to = put_value(to, lh_entry_v(member));
-	}
-	if (to != NULL)
-		*to++ = '}';
-	return to;
-}
-
-static char *
-put_elements(char *to, json_object *array)
-{
-	*to++ = '[';
-	for (size_t i = 0; i < json_object_array_length(array) && to != NULL; i++)
-	{
-		if (i > 0)
-			*to++ = ',';
-		to = put_value(to, json_object_array_get_idx(array, i));
-	}
-	if (to != NULL)
-		*to++ = ']';
-	return to;
-}
-
-/* Writes the value, and returns where its text ends; NULL: out of memory. */
-static char *
-put_value(char *to, json_object *value)
-{
-	ClariValue number;
-	char space[INTEGER_SIZE];
-	bool is_integer;
-	const char *text;
-	size_t length;
-
-	switch (json_object_get_type(value))
-	{
-		case json_type_object:
-			return put_members(to, value);
-		case json_type_array:
-			return put_elements(to, value);
-		case json_type_string:
-			return put_string(to, json_object_get_string(value), (size_t) json_object_get_string_len(value));
-		case json_type_boolean:
-			return json_object_get_boolean(value) ? put_bytes(to, "true", 4) : put_bytes(to, "false", 5);
-		case json_type_int:
-			set_integer(&number, space, json_object_get_int64(value));
-			return put_bytes(to, number.data, number.length);
-		case json_type_double:
-			text = double_text(value, &length, &is_integer);
-			return text == NULL ? NULL : put_bytes(to, text, length);
-		default:
-			return put_bytes(to, "null", 4);
-	}
-}
-
 /* Makes room for all texts of the item, before the first is written, so that they stay where they are. */
 static bool
 reserve_texts(ClariDocument *document)
@@ -638,7 +273,7 @@ set_json(ClariDocument *document, ClariValue *value, ClariValueKind kind, json_o
 	if (!reserve_texts(document))
 		return fail_memory(document);
 	text = document->texts + document->texts_used;
-	end = put_value(text, object);
+	end = clari_value_write(text, object);
 	if (end == NULL)
 		return fail_memory(document);
 	value->kind = kind;
@@ -675,7 +310,7 @@ set_double(ClariDocument *document, const ClariAttribute *attribute, const char 
 {
 	bool is_integer;
 	size_t length;
-	const char *text = double_text(object, &length, &is_integer);
+	const char *text = clari_value_text_of_double(object, &length, &is_integer);
 
 	if (text == NULL)
 		return fail_memory(document);
@@ -690,20 +325,20 @@ set_double(ClariDocument *document, const ClariAttribute *attribute, const char 
 	return true;
 }
 
-/* Sets a number, for an attribute that can be one; space is of INTEGER_SIZE. */
+/* Sets a number, for an attribute that can be one; space is of CLARI_INTEGER_SIZE. */
 static bool
 set_number(ClariDocument *document, const ClariAttribute *attribute, const char *key, json_object *object,
 		   ClariValue *value, char *space)
 {
 	if (json_object_is_type(object, json_type_double))
 		return set_double(document, attribute, key, object, value);
-	set_integer(value, space, json_object_get_int64(object));
+	clari_value_set_integer(value, space, json_object_get_int64(object));
 	if (attribute->type == CLARI_TEXT)
 		value->kind = CLARI_VALUE_STRING;
 	return true;
 }
 
-/* Reads what came as key, and is not null. space is of INTEGER_SIZE, and the value may point there. */
+/* Reads what came as key, and is not null. space is of CLARI_INTEGER_SIZE, and the value may point there. */
 static bool
 read_value(ClariDocument *document, const ClariAttribute *attribute, const char *key, json_object *object,
 		   ClariValue *value, char *space)
@@ -726,7 +361,7 @@ read_value(ClariDocument *document, const ClariAttribute *attribute, const char 
 		case json_type_array:
 			if (type != CLARI_INTEGER)
 				break;
-			set_integer(value, space, (int64_t) json_object_array_length(object));
+			clari_value_set_integer(value, space, (int64_t) json_object_array_length(object));
 			return true;
 		case json_type_int:
 		case json_type_double:
@@ -746,15 +381,16 @@ set_value(ClariDocument *document, int position, const char *key, json_object *o
 	const ClariAttribute *attribute = &clari_lists[document->list].attributes[position];
 	ClariValue *value = &document->values[position];
 	ClariValue again = {.kind = CLARI_VALUE_NULL};
-	char space[INTEGER_SIZE];
+	char space[CLARI_INTEGER_SIZE];
 
 	if (object == NULL)
 		return true;
 	if (value->kind == CLARI_VALUE_NULL)
 		return read_value(document, attribute, key, object, value, document->integers[position]);
 	return read_value(document, attribute, key, object, &again, space) &&
-		   (same_value(value, &again) || fail_item(document, "the export file gives an attribute twice",
-												   "Attribute \"%s\" has another value under its other name", key));
+		   (clari_value_is_same(value, &again) ||
+			fail_item(document, "the export file gives an attribute twice",
+					  "Attribute \"%s\" has another value under its other name", key));
 }
 
 /*
@@ -792,7 +428,7 @@ set_values(ClariDocument *document, json_object *item)
 
 	memset(document->values, 0, sizeof(ClariValue) * (size_t) list->nattributes);
 	document->texts_used = 0;
-	for (struct lh_entry *member = first_member(item); member != NULL; member = member->next)
+	for (struct lh_entry *member = clari_first_member(item); member != NULL; member = member->next)
 	{
 		const char *key = lh_entry_k(member);
 		json_object *object = lh_entry_v(member);
@@ -830,7 +466,7 @@ count_members(json_object *object)
 	else if (json_object_is_type(object, json_type_object))
 	{
 		count = (uint64_t) json_object_object_length(object);
-		for (struct lh_entry *member = first_member(object); member != NULL; member = member->next)
+		for (struct lh_entry *member = clari_first_member(object); member != NULL; member = member->next)
 			count += count_members(lh_entry_v(member));
 	}
 	return count;
@@ -854,7 +490,7 @@ parse_text(ClariDocument *document)
 		json_object_put(object);
 
 	/* The framing has let it through, so json-c is short of memory, or stricter than we know. */
-	fail_item(document, NOT_VALID, "Something json-c refuses (%s)", json_tokener_error_desc(result));
+	fail_item(document, CLARI_NOT_VALID_JSON, "Something json-c refuses (%s)", json_tokener_error_desc(result));
 	return NULL;
 }
 
@@ -891,11 +527,11 @@ put_member(ClariDocument *document, int column, const ClariText *name, json_obje
 			cell = json_object_get_boolean(object) ? (ClariText){"true", 4} : (ClariText){"false", 5};
 			break;
 		case json_type_int:
-			set_integer(&number, document->integers[column], json_object_get_int64(object));
+			clari_value_set_integer(&number, document->integers[column], json_object_get_int64(object));
 			cell = (ClariText){number.data, number.length};
 			break;
 		case json_type_double:
-			cell.data = double_text(object, &length, &is_integer);
+			cell.data = clari_value_text_of_double(object, &length, &is_integer);
 			if (cell.data == NULL)
 				return fail_memory(document);
 			cell.length = (uint32_t) length;
@@ -930,7 +566,7 @@ take_row(ClariDocument *document, json_object *item)
 			   fail_line(document, document->framing.begun);
 	}
 	clari_lines_begin(document->lines);
-	for (struct lh_entry *member = first_member(item); member != NULL; member = member->next)
+	for (struct lh_entry *member = clari_first_member(item); member != NULL; member = member->next)
 	{
 		ClariText name = {lh_entry_k(member), (uint32_t) strlen(lh_entry_k(member))};
 		int column = clari_lines_find_column(&name);
@@ -1113,7 +749,7 @@ take_frames(ClariDocument *document)
 			case CLARI_FRAME_BROKEN:
 				document->is_foreign = begins_wrong(document);
 				return document->is_foreign ||
-					   fail_here(document, CLARI_ERROR_DATA, NOT_VALID, document->framing.problem);
+					   fail_here(document, CLARI_ERROR_DATA, CLARI_NOT_VALID_JSON, document->framing.problem);
 			case CLARI_FRAME_TOO_LARGE:
 				return fail_here(document, CLARI_ERROR_LIMIT, "the export file has an item that is too large",
 								 document->framing.depth == 1 ? "A key of more than 1 kB" : "More than 1 MB");
@@ -1211,7 +847,7 @@ take_lines(ClariDocument *document, bool at_end)
 static void
 take_foreign(ClariDocument *document, const char *rest, size_t length)
 {
-	if (!begins_as_csv(document))
+	if (!clari_foreign_is_csv(document->head, document->head_length))
 	{
 		fail_foreign(document);
 		return;

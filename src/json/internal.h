@@ -144,6 +144,42 @@ extern uint64_t clari_framing_offset(const ClariFraming *framing);
 
 extern void clari_framing_close(ClariFraming *framing);
 
+/* ------- single values (value.c) ------- */
+
+struct json_object;
+struct lh_entry;
+
+#define CLARI_INTEGER_SIZE 24 /* bytes of an int64 as text */
+
+/* The first member of an object, or NULL.  json-c's own loop declares variables in mid-block, which PGXS warns of. */
+extern struct lh_entry *clari_first_member(struct json_object *object);
+
+/* Makes the value that number, whose text is in the space of CLARI_INTEGER_SIZE. */
+extern void clari_value_set_integer(ClariValue *value, char *space, int64_t number);
+
+/*
+ * The text that json-c kept of a number it made a double of; NULL: out of memory.
+ * Where that is an integer of the framing's (too long for json-c, with "e0"
+ * behind it), the length is without "e0", and *is_integer true.
+ */
+extern const char *clari_value_text_of_double(struct json_object *object, size_t *length, bool *is_integer);
+
+/* Are the two values the same?  Neither is a NULL or a BOOL, as no attribute with two names is one. */
+extern bool clari_value_is_same(const ClariValue *a, const ClariValue *b);
+
+/* Writes the value as JSON, in no more bytes than it was read from; returns where its text ends; NULL: out of memory. */
+extern char *clari_value_write(char *to, struct json_object *value);
+
+/* ------- files of others (foreign.c) ------- */
+
+#define CLARI_NOT_VALID_JSON "the export file is not valid JSON"
+
+/* The error of a file that begins with these bytes, and so is none of Clari's.  Returns false. */
+extern bool clari_foreign_describe(const unsigned char *head, size_t length, ClariError *error);
+
+/* Is it CSV after all, as by its first line? */
+extern bool clari_foreign_is_csv(const unsigned char *head, size_t length);
+
 /* ------- plain items (plain.c): what nearly all of a large file are, read without json-c ------- */
 
 #define CLARI_PLAIN_KEYS 64 /* as many as there are bits to tell which have been seen */
