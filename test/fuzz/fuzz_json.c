@@ -1,9 +1,10 @@
 /*
  * fuzz_json.c
  *		Any bytes whatever as an export file, as the limits, and as the jobs that become
- *		rows: the same items or the same error however they are cut, and nothing in them that could not be kept.  With
- *		-DCLARI_FUZZ_REPLY: any bytes as a reply, and as a list of jobs from which
- *		one may be taken up.  With -DCLARI_FUZZ_CSV: any bytes behind the header of a
+ *		rows: the same items or the same error however they are cut, and nothing in them
+ *		that could not be kept; and as an entry's members: the same by json-c as by
+ *		plain.c.  With -DCLARI_FUZZ_REPLY: any bytes as a reply, and as a list of jobs
+ *		from which one may be taken up.  With -DCLARI_FUZZ_CSV: any bytes behind the header of a
  *		CSV file, or as a list of its lines.
  *
  *		make build/fuzz/json FUZZ_CC=clang
@@ -239,6 +240,41 @@ check_document(ClariEndpoint endpoint, const uint8_t *data, size_t size)
 	}
 }
 
+#ifndef CLARI_FUZZ_CSV
+static uint64_t
+read_members(const char *before, const uint8_t *data, size_t size, ClariError *error)
+{
+	static const char after[] = "}]}";
+	size_t length = strlen(before);
+	uint8_t *file = malloc(length + size + sizeof(after));
+	uint64_t hash;
+
+	require(file != NULL);
+	memcpy(file, before, length);
+	memcpy(file + length, data, size);
+	memcpy(file + length + size, after, sizeof(after) - 1);
+	hash = read_document(CLARI_ENDPOINT_EXPORT, file, length + size + sizeof(after) - 1, length + size, error);
+	free(file);
+	return hash;
+}
+
+/* As an entry's members the bytes give the same where json-c reads it, since there is a list in it, as where plain.c may. */
+static void
+check_both_readers(const uint8_t *data, size_t size)
+{
+	ClariError plain;
+	ClariError by_json_c;
+
+	/* The list's key must not be there a second time, also not as an escape. */
+	for (size_t i = 0; i < size; i++)
+		if (data[i] == '~' || (data[i] == '\\' && i + 4 < size && memcmp(data + i + 1, "u007", 4) == 0))
+			return;
+	require(read_members("{\"entries\":[{\"fieldId\":\"f\",", data, size, &plain) ==
+			read_members("{\"entries\":[{\"fieldId\":\"f\",\"~\":[],", data, size, &by_json_c));
+	require(plain.code == by_json_c.code && strcmp(plain.message, by_json_c.message) == 0);
+}
+#endif
+
 static void
 check(const uint8_t *data, size_t size)
 {
@@ -256,6 +292,7 @@ check(const uint8_t *data, size_t size)
 	check_document(CLARI_ENDPOINT_EXPORT, file, 1 + size);
 	free(file);
 #else
+	check_both_readers(data, size);
 	check_document(CLARI_ENDPOINT_LIMITS, data, size);
 	check_document(CLARI_ENDPOINT_JOBS, data, size);
 #endif
