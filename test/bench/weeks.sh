@@ -3,13 +3,14 @@
 #		The picture of the README, forecast by week as a history tells it, from the
 #		demonstration's data: bash test/bench/weeks.sh >doc/forecast_by_week.svg
 #
-# Twelve weeks pass as one passes in demo.sh, in a few seconds.  Takes gnuplot, and
-# PG_CONFIG (the newest PostgreSQL) from the environment.  See ../common.sh.
+# Twelve weeks pass as one passes in demo.sh, in a few seconds.  Installs gnuplot if
+# it is missing.  Takes PG_CONFIG (the newest PostgreSQL) from the environment.  See
+# ../common.sh.
 
 source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
 
 if [ -z "$work" ]; then
-	[ -x "$(command -v gnuplot)" ] || die "there is no gnuplot: apt install gnuplot-nox"
+	[ -x "$(command -v gnuplot)" ] || get_packages gnuplot-nox >&2
 	install_packages missing_to_build >&2
 	run_inside
 fi
