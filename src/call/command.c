@@ -59,18 +59,26 @@ set_off(const char *setting)
 	(void) set_config_option(setting, "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 }
 
+int
+clari_command_enter_catalog(void)
+{
+	int level = NewGUCNestLevel();
+
+	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
+							 false);
+	return level;
+}
+
 /* Plans the statement under settings that hold for that alone. */
 static PlannedStmt *
 make_plan(const ClariCommand *command, QueryEnvironment *environment)
 {
-	int level = NewGUCNestLevel();
+	int level = clari_command_enter_catalog();
 	List *parsed;
 	Query *query;
 	List *rewritten;
 	PlannedStmt *plan;
 
-	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
-							 false);
 	if (!command->few)
 		set_off("enable_nestloop");
 	if (command->look_up)

@@ -615,9 +615,7 @@ clari_track_history(PG_FUNCTION_ARGS)
 						errmsg("table %s was replaced during the call", name)));
 	check_target(relation);
 	refuse_row_security(target, target);
-	level = NewGUCNestLevel();
-	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
-							 false);
+	level = clari_command_enter_catalog();
 	SPI_connect();
 	history = track(relation, fcinfo->flinfo->fn_oid);
 	SPI_finish();

@@ -174,6 +174,12 @@ extern ClariCommandResult clari_command_run(const ClariCommand *command);
 /* A number of the first row; 0 where it is null. */
 extern int64 clari_command_number(const ClariCommandResult *result, int column);
 
+/*
+ * From here on names that are not qualified are pg_catalog's, until AtEOXact_GUC(true,
+ * level) of the level that it returns, or the end of the (sub)transaction.
+ */
+extern int clari_command_enter_catalog(void);
+
 /* A time as a statement has it. */
 extern char *clari_command_time(TimestampTz time);
 
