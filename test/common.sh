@@ -297,6 +297,13 @@ copy_tree()
 	done | tar -c --null -T - | tar -x -C "$work/tree"
 }
 
+# The tree of a commit, as $work/before.
+copy_commit()
+{
+	mkdir "$work/before"
+	git -c safe.directory='*' -C "$tree" archive "$1" | tar -x -C "$work/before"
+}
+
 # PostgreSQL finds its files relative to its programs, so below $work they lie as they did below /.
 copy_postgres()
 {
@@ -388,6 +395,7 @@ start_inside()
 	copy_tree
 	copy_postgres
 	[ -z "${CLARI_OPENAPI:-}" ] || copy_validator
+	[ -z "${before:-}" ] || copy_commit "$before"
 	if [ "$EUID" = 0 ]; then
 		id -u $user >/dev/null 2>&1 || user=nobody # as where PostgreSQL is no package
 		account=(setpriv --reuid=$user --regid="$(id -g $user)" --init-groups)
@@ -414,19 +422,20 @@ run_inside()
 
 # ------- inside -------
 
-# A throwaway server, by socket only; psql and pg_regress find it.  clean_up stops it.
+# start_server [DIRECTORY PORT]: a throwaway server, by socket only; psql and pg_regress find it.  clean_up stops it.
 start_server()
 {
-	export PGHOST=$work/tmp PGPORT=5432 PGUSER=postgres PGDATABASE=postgres
-	initdb -D "$work/data" -U postgres -A trust -E UTF8 --locale=C.UTF-8 --no-sync >"$work/initdb.log" ||
+	local data=$work/${1:-data}
+	export PGHOST=$work/tmp PGPORT=${2:-5432} PGUSER=postgres PGDATABASE=postgres
+	initdb -D "$data" -U postgres -A trust -E UTF8 --locale=C.UTF-8 --no-sync >"$work/initdb.log" ||
 		die "$(cat "$work/initdb.log")"
-	cat >>"$work/data/postgresql.conf" <<-EOF
+	cat >>"$data/postgresql.conf" <<-EOF
 		listen_addresses = ''
 		unix_socket_directories = '$work/tmp'
 		max_worker_processes = 16
 		fsync = off
 	EOF
-	pg_ctl -D "$work/data" -l "$work/server.log" -w start >/dev/null || die "$(cat "$work/server.log")"
+	pg_ctl -D "$data" -o "-p $PGPORT" -l "$work/server.log" -w start >/dev/null || die "$(cat "$work/server.log")"
 }
 
 # no_trouble_in LOG…: fails, and shows where, if a server failed an assertion, crashed (tests kill servers, but not by

@@ -26,7 +26,7 @@ sub set_up
 {
 	($port) = @_;
 	my $session = new_session();
-	$session->query("CREATE EXTENSION clari_fdw;
+	$session->query("CREATE EXTENSION IF NOT EXISTS clari_fdw;
 		CREATE SERVER clari FOREIGN DATA WRAPPER clari_fdw
 			OPTIONS (base_url 'http://127.0.0.1:$port/v4', max_concurrent_exports '4');
 		CREATE USER MAPPING FOR CURRENT_USER SERVER clari OPTIONS (api_key 'test-key')");
