@@ -52,9 +52,8 @@ sub compare
 sub compare_scans
 {
 	my ($table, $amount) = @_;
-	my $email = "(SELECT min(owner_email) FROM $table)";
 	both("SELECT count(owner_email) FROM $table; CREATE TABLE one_email AS SELECT min(owner_email) AS email FROM $table");
-	$email = patiently($session{after}, 'SELECT email FROM one_email');
+	my $email = patiently($session{after}, 'SELECT email FROM one_email');
 	compare("$table: count(*), sum", "SELECT count(*), sum($amount) FROM $table");
 	compare("$table: COPY", "COPY (SELECT * FROM $table) TO '/dev/null'");
 	compare("$table: one e-mail", "SELECT * FROM $table WHERE owner_email = '$email'", undef, 20);
@@ -65,7 +64,8 @@ sub compare_scans
 
 control('set', { settings => { job_seconds => 0, known_periods => [ map { my $year = $_; map { "${year}_Q$_" } 1 .. 4 } 2022 .. 2026 ] } });
 import_forecast('warm', { owners => 500 }, { periods => '2026_Q3' });
-compare('a cached period of 500 owners', 'SELECT * FROM warm.forecasts', undef, 100);
+# Not as rows for psql, as one session's psql may be a tenth slower than the other's all along.
+compare('a cached period of 500 owners', q{COPY (SELECT * FROM warm.forecasts) TO '/dev/null'}, undef, 100);
 import_forecast('v4', { owners => $few, weeks => 10, missing_quota => 0 }, { periods => '2026_Q3', include_historical => 'true' });
 compare_scans('v4.entries', 'forecast_value');
 import_forecast('v4_quarters', { owners => $few }, { periods => '2022_Q1..2026_Q4' });
