@@ -279,31 +279,84 @@ sub hinted
 	return split /, /, $list;
 }
 
+# The rows of a table of options or settings, by the name in their first cell: {default, unit, who, meaning}.
+sub listed
+{
+	my ($heading) = @_;
+	my %rows;
+	for my $row (section($reference, $heading) =~ /^(\| `[\w.]+` \|.*)$/mg)
+	{
+		my ($name, @cells) = map { s/^\s+|\s+$//gr } (split /\|/, $row)[1 .. 5];
+		$name =~ s/`//g;
+		ok(!$rows{$name}, "$name has one row");
+		@{ $rows{$name} }{qw(default unit who meaning)} = @cells;
+		ok($rows{$name}{$_} ne '', "$name has a text for $_") for qw(default who meaning);
+	}
+	return %rows;
+}
+
 subtest 'options' => sub {
-	my %options = map { $_ => 1 } map { hinted($_) } (
-		q{ALTER SERVER clari OPTIONS (ADD no_such_option '')},
-		q{ALTER USER MAPPING FOR CURRENT_USER SERVER clari OPTIONS (ADD no_such_option '')},
-		q{ALTER FOREIGN TABLE clari.forecasts OPTIONS (ADD no_such_option '')},
-		q{ALTER FOREIGN TABLE clari.forecasts ALTER COLUMN owner_name OPTIONS (ADD no_such_option '')},
-		q{IMPORT FOREIGN SCHEMA x FROM SERVER clari INTO public OPTIONS (no_such_option '')});
-	my $listed = section($reference, 'Options') . section($reference, 'IMPORT FOREIGN SCHEMA');
-	ok($listed =~ /^- [^:(]*`$_`/m, "option $_") for sort keys %options;
-	my %presets = $source =~ /^\t\{"(\w+)", (?:CLARI_)?AT_.*?\.preset = "([^"]*)"/mg;
-	cmp_ok(scalar keys %presets, '>', 15, 'defaults are found in the source');
-	ok($listed =~ /^- `$_` \(default `\Q$presets{$_}\E`\)/m, "the default of $_") for sort keys %presets;
-	my @named = $listed =~ /^- `(\w+)`/mg;
-	is(join(' ', grep { !$options{$_} } @named), '', 'there is no other');
+	my %of = map { $_ => { listed("$_ options") } } 'Server', 'Server or table', 'Table', 'Column', 'User mapping', 'Import';
+	my @places = (
+		[ q{ALTER SERVER clari OPTIONS (ADD no_such_option '')}, 'Server', 'Server or table' ],
+		[ q{ALTER USER MAPPING FOR CURRENT_USER SERVER clari OPTIONS (ADD no_such_option '')}, 'User mapping' ],
+		[ q{ALTER FOREIGN TABLE clari.forecasts OPTIONS (ADD no_such_option '')}, 'Server or table', 'Table' ],
+		[ q{ALTER FOREIGN TABLE clari.forecasts ALTER COLUMN owner_name OPTIONS (ADD no_such_option '')}, 'Column' ],
+		[ q{IMPORT FOREIGN SCHEMA x FROM SERVER clari INTO public OPTIONS (no_such_option '')}, 'Import', 'Server or table', 'Table' ]);
+	for (@places)
+	{
+		my ($statement, @headings) = @$_;
+		my @named = map { keys %{ $of{$_} } } @headings;
+		@named = grep { !/^(?:object|forecast)$/ } @named if $statement =~ /^IMPORT/;    # it sets these itself
+		is(join(' ', sort @named), join(' ', sort { $a cmp $b } hinted($statement)), "the options of $headings[0]");
+	}
+	my %rows = map { %$_ } values %of;
+	my %in_code = $source =~ /^\t\{"(\w+)", ((?:CLARI_)?AT_.*)\},$/mg;
+	is(join(' ', sort keys %rows), join(' ', sort keys %in_code), 'the options of the source');
+	my %units = (MS => 'ms', S => 's', KB => 'kB');
+	my $presets = 0;
+	for my $name (sort keys %in_code)
+	{
+		my ($code, $row) = ($in_code{$name}, $rows{$name} // {});
+		if ($code =~ /\.preset = "([^"]*)"/)
+		{
+			is($row->{default}, "`$1`", "the default of $name");
+			$presets++;
+		}
+		is($row->{unit}, $code =~ /\.unit = GUC_UNIT_(\w+)/ ? $units{$1} : '', "the unit of $name");
+		my $who = $code =~ /CLARI_FOR_SUPERUSERS/ ? qr/^superusers$/
+			: $code =~ /CLARI_FOR_FILE_READERS/ ? qr/^superusers and members of `pg_read_server_files`$/
+			: qr/^(?:(?:server |table )?owner\b|role that imports$)/;
+		like($row->{who}, $who, "who may set $name");
+		next unless $code =~ /\.min = (\d+), \.max = (\d+)\b/;
+		like($row->{meaning}, qr/\b$1 to $2\b/, "the range of $name");
+	}
+	cmp_ok($presets, '>', 15, 'defaults are found in the source');
 };
 
 subtest 'settings' => sub {
 	my @settings = split /\n/, sql(q{LOAD 'clari_fdw';
-		SELECT name || ' ' || current_setting(name) FROM pg_settings WHERE name ~ '^clari_fdw\.'});
+		SELECT concat_ws('|', name, current_setting(name), coalesce(unit, ''), context) FROM pg_settings WHERE name ~ '^clari_fdw\.'
+			ORDER BY name});
 	cmp_ok(scalar @settings, '>=', 6, 'there are settings');
+	my %rows = listed('Settings');
+	my %who = (sighup => 'superusers, for the cluster', user => 'anyone, for a session');
+	is(join(' ', sort keys %rows), join(' ', sort map { /^([^|]+)/ } @settings), 'every setting');
 	for (@settings)
 	{
-		my ($name, $value) = split / /;
-		ok(section($reference, 'Settings') =~ /^- `\Q$name\E` \(default `\Q$value\E`\)/m, "setting $name");
+		my ($name, $value, $unit, $context) = split /\|/;
+		my $row = $rows{$name} // {};
+		is($row->{default}, "`$value`", "the default of $name");
+		is($row->{unit}, $unit, "the unit of $name");
+		is($row->{who}, $who{$context}, "who may set $name");
 	}
+};
+
+subtest 'wait events' => sub {
+	my @names = (slurp_file("$top/src/compat.h") =~ /^CLARI_DEFINE_WAIT_EVENT\(\w+, "(\w+)"\)/mg,
+		$source =~ /LWLockRegisterTranche\([^"]*"(\w+)"/g, $source =~ /strlcpy\(worker\.bgw_type, "([^"]+)"/g);
+	cmp_ok(scalar @names, '>=', 4, 'there are names');
+	ok(section($reference, 'Wait events') =~ /`\Q$_\E`/, "the name $_") for @names;
 };
 
 subtest 'functions and views' => sub {
