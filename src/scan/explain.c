@@ -13,7 +13,6 @@
 
 #include "commands/explain.h"
 #include "compat.h"
-#include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 #include "nodes/makefuncs.h"
 #include "utils/builtins.h"
@@ -25,20 +24,72 @@
 #include "commands/explain_state.h"
 #endif
 
+/* Texts, as a list where the format has lists.  An empty one is left out, unless it has a word for it in the text format. */
 static void
-append_item(StringInfo list, const char *item)
+show_list(const char *label, List *texts, const char *empty, ExplainState *es)
 {
-	appendStringInfo(list, "%s%s", list->len > 0 ? ", " : "", item);
-}
-
-static void
-show_list(const char *label, const StringInfoData *list, ExplainState *es)
-{
-	if (list->len > 0)
-		ExplainPropertyText(label, list->data, es);
+	if (texts != NIL || (empty != NULL && es->format != EXPLAIN_FORMAT_TEXT))
+		ExplainPropertyList(label, texts, es);
+	else if (empty != NULL)
+		ExplainPropertyText(label, empty, es);
 }
 
 /* ------- conditions ------- */
+
+/* Plans whose rows the plan reads, in a list of its own. */
+static List *
+child_plans(const Plan *plan)
+{
+	List *children = NIL;
+
+	if (plan->lefttree != NULL)
+		children = lappend(children, plan->lefttree);
+	if (plan->righttree != NULL)
+		children = lappend(children, plan->righttree);
+	if (IsA(plan, Append))
+		children = list_concat(children, ((const Append *) plan)->appendplans);
+	else if (IsA(plan, MergeAppend))
+		children = list_concat(children, ((const MergeAppend *) plan)->mergeplans);
+	else if (IsA(plan, SubqueryScan))
+		children = lappend(children, ((const SubqueryScan *) plan)->subplan);
+	else if (IsA(plan, CustomScan))
+		children = list_concat(children, ((const CustomScan *) plan)->custom_plans);
+	return children;
+}
+
+/* Whether the scan is the plan or below it; then the plans in between are appended, the nearest to the scan first. */
+static bool
+find_ancestors(Plan *plan, const Plan *scan, List **ancestors)
+{
+	ListCell *cell;
+
+	if (plan == scan)
+		return true;
+	foreach (cell, child_plans(plan))
+	{
+		if (find_ancestors(lfirst(cell), scan, ancestors))
+		{
+			*ancestors = lappend(*ancestors, plan);
+			return true;
+		}
+	}
+	return false;
+}
+
+/* The plans above the scan, which give the names of its parameters: the callback is not told of them. */
+static List *
+scan_ancestors(const Plan *scan, const PlannedStmt *statement)
+{
+	List *ancestors = NIL;
+	ListCell *cell;
+
+	if (find_ancestors(statement->planTree, scan, &ancestors))
+		return ancestors;
+	foreach (cell, statement->subplans)
+		if (lfirst(cell) != NULL && find_ancestors(lfirst(cell), scan, &ancestors))
+			break;
+	return ancestors;
+}
 
 static void
 show_condition(const char *label, List *expressions, ForeignScanState *node, ExplainState *es)
@@ -47,7 +98,7 @@ show_condition(const char *label, List *expressions, ForeignScanState *node, Exp
 
 	if (expressions == NIL)
 		return;
-	context = set_deparse_context_plan(es->deparse_cxt, node->ss.ps.plan, NIL);
+	context = set_deparse_context_plan(es->deparse_cxt, node->ss.ps.plan, scan_ancestors(node->ss.ps.plan, es->pstmt));
 	ExplainPropertyText(label,
 						deparse_expression((Node *) make_ands_explicit(expressions), context,
 										   list_length(es->rtable) > 1 || es->verbose, false),
@@ -66,13 +117,13 @@ show_conditions(ForeignScanState *node, ExplainState *es)
 
 /* ------- what the cache holds ------- */
 
-/* What the cache has of the periods. */
+/* What the cache has of the periods: lists of texts. */
 typedef struct Lists
 {
-	StringInfoData cached;
-	StringInfoData stale; /* cached, but too old for the table: the scan exports them anew */
-	StringInfoData missing;
-	StringInfoData identities;
+	List *cached;
+	List *stale; /* cached, but too old for the table: the scan exports them anew */
+	List *missing;
+	List *identities;
 	int exports; /* how many are stale or missing */
 } Lists;
 
@@ -81,12 +132,12 @@ typedef struct Lists
  * read.  The current quarter may be there twice: exported by its name, and without.
  */
 static void
-append_identity(StringInfo list, const char *period, const ClariKey *key)
+append_identity(List **list, const char *period, const ClariKey *key)
 {
 	char identity[CLARI_IDENTITY_SIZE];
 
 	clari_key_identity(key, identity);
-	append_item(list, psprintf("%s (%s)", period, identity));
+	*list = lappend(*list, psprintf("%s (%s)", period, identity));
 }
 
 /* What a part of the scan is called: its period; or, of the account, the object. */
@@ -100,31 +151,32 @@ part_name(const ClariOptions *options, const char *period)
 static void
 describe_period(const ClariOptions *options, const char *period, bool authenticated, Lists *lists)
 {
-	const char *name = part_name(options, period);
+	char *name = pstrdup(part_name(options, period));
 	ClariVersion version;
 	ClariExport export;
+	List **list;
 	bool fresh;
 
 	lists->exports++;
 	if (!authenticated)
 	{
-		append_item(&lists->missing, name);
+		lists->missing = lappend(lists->missing, name);
 		return;
 	}
 	if (!clari_export_peek(options, period, &version))
 	{
 		clari_export_init(options, period, NULL, &export);
 		append_identity(&lists->identities, name, &export.key);
-		append_item(&lists->missing, name);
+		lists->missing = lappend(lists->missing, name);
 		return;
 	}
 	append_identity(&lists->identities, name, &version.meta.key);
 	fresh = clari_export_is_fresh(options, &version, GetCurrentTimestamp());
 	lists->exports -= fresh;
-	append_item(fresh ? &lists->cached : &lists->stale,
-				psprintf("%s (%s, " UINT64_FORMAT " entries)", name,
-						 version.segment != DSM_HANDLE_INVALID ? "memory" : "disk",
-						 clari_rowset_entries(&version.meta)));
+	list = fresh ? &lists->cached : &lists->stale;
+	*list = lappend(*list, psprintf("%s (%s, " UINT64_FORMAT " entries)", name,
+									version.segment != DSM_HANDLE_INVALID ? "memory" : "disk",
+									clari_rowset_entries(&version.meta)));
 }
 
 /* Where rows of other relations choose the periods, nobody sees the next row before the last one's export is there. */
@@ -140,15 +192,10 @@ show_way(ForeignScanState *node, int exports, ExplainState *es)
 static void
 show_cached(ForeignScanState *node, const ClariPeriod *periods, int count, ExplainState *es)
 {
-	Lists lists;
+	Lists lists = {0};
 	bool authenticated;
 	const ClariOptions *options = clari_scan_options(node, &authenticated);
 
-	initStringInfo(&lists.cached);
-	initStringInfo(&lists.stale);
-	initStringInfo(&lists.missing);
-	initStringInfo(&lists.identities);
-	lists.exports = 0;
 	for (int i = 0; i < count; i++)
 	{
 		char text[CLARI_PERIOD_TEXT_SIZE];
@@ -157,13 +204,13 @@ show_cached(ForeignScanState *node, const ClariPeriod *periods, int count, Expla
 		describe_period(options, text, authenticated, &lists);
 	}
 	if (es->verbose)
-		show_list("Identities", &lists.identities, es);
+		show_list("Identities", lists.identities, NULL, es);
 	/* After a scan "Sources" says more than these would. */
 	if (es->analyze)
 		return;
-	show_list("Cached", &lists.cached, es);
-	show_list("Stale", &lists.stale, es);
-	show_list("Not Cached", &lists.missing, es);
+	show_list("Cached", lists.cached, NULL, es);
+	show_list("Stale", lists.stale, NULL, es);
+	show_list("Not Cached", lists.missing, NULL, es);
 	show_way(node, lists.exports, es);
 }
 
@@ -172,15 +219,14 @@ show_periods(ForeignScanState *node, ExplainState *es)
 {
 	ClariPeriod periods[CLARI_EXTENT_MAX_PERIODS];
 	int count = clari_scan_periods(node, periods);
-	StringInfoData all;
+	List *all = NIL;
 	bool authenticated;
 
 	if (count < 0)
 	{
-		ExplainPropertyText(
-			"Periods",
-			psprintf("%s (the current quarter is not known yet)", clari_scan_options(node, &authenticated)->periods),
-			es);
+		const char *extent = clari_scan_options(node, &authenticated)->periods;
+
+		show_list("Periods", list_make1(psprintf("%s (the current quarter is not known yet)", extent)), NULL, es);
 		if (!es->analyze)
 			show_way(node, CLARI_EXTENT_MAX_PERIODS, es);
 		return;
@@ -190,15 +236,14 @@ show_periods(ForeignScanState *node, ExplainState *es)
 		show_cached(node, periods, count, es);
 		return;
 	}
-	initStringInfo(&all);
 	for (int i = 0; i < count; i++)
 	{
 		char text[CLARI_PERIOD_TEXT_SIZE];
 
 		clari_period_format(periods[i], text);
-		append_item(&all, text);
+		all = lappend(all, pstrdup(text));
 	}
-	ExplainPropertyText("Periods", count > 0 ? all.data : "none", es);
+	show_list("Periods", all, "none", es);
 	show_cached(node, periods, count, es);
 }
 
@@ -209,17 +254,16 @@ show_reading(ForeignScanState *node, ExplainState *es)
 {
 	const ClariFetch *fetch = clari_scan_fetch(node);
 	ClariCellsUse use = clari_scan_use(node);
-	StringInfoData list;
+	List *list = NIL;
 	ClariSource *sources;
 	bool authenticated;
 	const ClariOptions *options = clari_scan_options(node, &authenticated);
 	int count;
 
-	initStringInfo(&list);
 	sources = clari_fetch_sources(fetch, &count);
 	for (int i = 0; i < count; i++)
-		append_item(&list, psprintf("%s (%s)", part_name(options, sources[i].period), sources[i].from));
-	ExplainPropertyText("Sources", count > 0 ? list.data : "none", es);
+		list = lappend(list, psprintf("%s (%s)", part_name(options, sources[i].period), sources[i].from));
+	show_list("Sources", list, "none", es);
 	ExplainPropertyInteger("Jobs Created", NULL, clari_fetch_jobs(fetch), es);
 	show_way(node, clari_fetch_jobs(fetch), es);
 	if (es->timing)
