@@ -18,6 +18,7 @@
 #include "plan/plan.h"
 #include "plan/prune.h"
 #include "scan/scan.h"
+#include "session/fetch.h"
 #include "worker/worker.h"
 #include "compat.h"
 
@@ -31,6 +32,7 @@ _PG_init(void)
 {
 	clari_cache_init();
 	clari_worker_init();
+	clari_fetch_init();
 	clari_prune_init();
 	clari_estimate_init(clariGetForeignRelSize);
 	MarkGUCPrefixReserved("clari_fdw");

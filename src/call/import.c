@@ -92,6 +92,21 @@ create_statement(const char *table, ClariObject object, const ImportForeignSchem
 	return sql.data;
 }
 
+/* Imports that nothing comes of are mostly those with a name misspelt, or without its prefix. */
+static void
+warn_of_nothing(bool of_account, const char *prefix, const ImportForeignSchemaStmt *stmt)
+{
+	StringInfoData names;
+
+	initStringInfo(&names);
+	for (int object = 0; object < CLARI_OBJECT_COUNT; object++)
+		if (clari_object_is_of_account(object) == of_account)
+			appendStringInfo(&names, "%s%s%s", names.len > 0 ? ", " : "", prefix, clari_object_names[object]);
+	ereport(WARNING,
+			(errcode(ERRCODE_WARNING), errmsg("no table of remote schema \"%s\" was imported", stmt->remote_schema),
+			 errdetail("Available tables: %s.", names.data)));
+}
+
 List *
 clariImportForeignSchema(ImportForeignSchemaStmt *stmt, Oid serverOid)
 {
@@ -115,5 +130,7 @@ clariImportForeignSchema(ImportForeignSchemaStmt *stmt, Oid serverOid)
 		if (clari_object_is_of_account(object) == of_account && IsImportableForeignTable(table, stmt))
 			statements = lappend(statements, create_statement(table, object, stmt));
 	}
+	if (statements == NIL)
+		warn_of_nothing(of_account, prefix, stmt);
 	return statements;
 }

@@ -14,11 +14,16 @@
 
 #include "access/xact.h"
 #include "nodes/pg_list.h"
+#include "lib/stringinfo.h"
 #include "portability/instr_time.h"
+#include "utils/guc.h"
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+static int wait_notice_delay = 10000; /* ms, the setting clari_fdw.wait_notice_delay; -1: no notice */
 
 /* One export that the statement wants, however many of its scans do. */
-typedef struct Item
+typedef struct FetchItem
 {
 	ClariExport export;
 	bool chosen;              /* by a scan; else it is only likely to be chosen */
@@ -26,17 +31,18 @@ typedef struct Item
 	ClariReader *reader;      /* the version that the whole statement uses, once it is needed */
 	bool warned;              /* the session was told that the export is truncated, if it is */
 	const ClariFetch *first;  /* the scan that was the first to want it */
-	struct Item *next;
-} Item;
+	struct FetchItem *next;
+} FetchItem;
 
 struct ClariStatement
 {
 	MemoryContext context;
 	ClariInterest *interest;
-	Item *items;
+	FetchItem *items;
 	ClariFetch *fetches;
 	const char *warned_of_types; /* the last forecast of which it was said that amounts are missing, or NULL */
 	char *warned;                /* the last warning, which is not repeated for each period, or NULL */
+	bool noticed;                /* the user was told that the statement waits */
 	ClariStatement *next;        /* in the list of the session's statements */
 };
 
@@ -48,21 +54,29 @@ struct ClariFetch
 	bool eager;
 	ClariChooser choose;
 	void *arg;
-	Item *current; /* the export that tells a relative extent's current quarter, or NULL */
-	List *likely;  /* the items that the extent is likely to mean, until that is told */
+	FetchItem *current; /* the export that tells a relative extent's current quarter, or NULL */
+	List *likely;       /* the items that the extent is likely to mean, until that is told */
 	bool guessed;
 	bool chosen;
 	int nitems;
-	int capacity;   /* how many items the two arrays have room for; rescans use them again */
-	Item **items;   /* ascending by period */
-	bool *returned; /* for each item, whether the scan has got its reader */
-	List *read;     /* the items that the scan has ever got */
-	bool handed;    /* the items are rowsets that were handed over: nothing is chosen or looked up */
+	int capacity;      /* how many items the two arrays have room for; rescans use them again */
+	FetchItem **items; /* ascending by period */
+	bool *returned;    /* for each item, whether the scan has got its reader */
+	List *read;        /* the items that the scan has ever got */
+	bool handed;       /* the items are rowsets that were handed over: nothing is chosen or looked up */
 	instr_time waited;
 	ClariFetch *next;
 };
 
 static ClariStatement *statements = NULL;
+
+void
+clari_fetch_init(void)
+{
+	DefineCustomIntVariable("clari_fdw.wait_notice_delay", "Time after which a query that waits for exports says so.",
+							"-1 turns the notice off.", &wait_notice_delay, 10000, -1, PG_INT32_MAX, PGC_USERSET,
+							GUC_UNIT_MS, NULL, NULL, NULL);
+}
 
 /* ------- statements ------- */
 
@@ -121,12 +135,12 @@ clari_fetch_begin_handed(ClariStatement *statement, ClariReader **readers, int c
 
 	fetch->statement = statement;
 	fetch->handed = fetch->chosen = true;
-	fetch->items = MemoryContextAlloc(statement->context, sizeof(Item *) * Max(count, 1));
+	fetch->items = MemoryContextAlloc(statement->context, sizeof(FetchItem *) * Max(count, 1));
 	fetch->returned = MemoryContextAllocZero(statement->context, sizeof(bool) * Max(count, 1));
 	fetch->nitems = count;
 	for (int i = 0; i < count; i++)
 	{
-		fetch->items[i] = MemoryContextAllocZero(statement->context, sizeof(Item));
+		fetch->items[i] = MemoryContextAllocZero(statement->context, sizeof(FetchItem));
 		fetch->items[i]->export.version = readers[i]->version;
 		fetch->items[i]->export.state = CLARI_LOOKUP_READY;
 		fetch->items[i]->reader = readers[i];
@@ -137,12 +151,12 @@ clari_fetch_begin_handed(ClariStatement *statement, ClariReader **readers, int c
 }
 
 /* The statement's item for the period, made if no scan has wanted it yet. */
-static Item *
+static FetchItem *
 find_item(ClariFetch *fetch, const char *period)
 {
 	ClariStatement *statement = fetch->statement;
 	ClariExport export;
-	Item *item;
+	FetchItem *item;
 
 	clari_export_init(fetch->options, period, statement->interest, &export);
 	for (item = statement->items; item != NULL; item = item->next)
@@ -156,7 +170,7 @@ find_item(ClariFetch *fetch, const char *period)
 			item->freshness.stale_if_error = Min(item->freshness.stale_if_error, fetch->freshness.stale_if_error);
 			return item;
 		}
-	item = MemoryContextAllocZero(statement->context, sizeof(Item));
+	item = MemoryContextAllocZero(statement->context, sizeof(FetchItem));
 	item->export = export;
 	item->first = fetch;
 	item->freshness = fetch->freshness;
@@ -166,7 +180,7 @@ find_item(ClariFetch *fetch, const char *period)
 }
 
 static void
-poll_item(ClariFetch *fetch, Item *item)
+poll_item(ClariFetch *fetch, FetchItem *item)
 {
 	(void) clari_export_poll(fetch->options, &item->freshness, &item->export, 1);
 }
@@ -180,7 +194,7 @@ set_items(ClariFetch *fetch, const ClariPeriod *periods, int count, ClariPeriod 
 
 	if (count > fetch->capacity)
 	{
-		fetch->items = MemoryContextAlloc(context, sizeof(Item *) * count);
+		fetch->items = MemoryContextAlloc(context, sizeof(FetchItem *) * count);
 		fetch->returned = MemoryContextAlloc(context, sizeof(bool) * count);
 		fetch->capacity = count;
 	}
@@ -250,7 +264,7 @@ try_to_choose(ClariFetch *fetch)
 
 /* Does a scan that has not chosen yet take the item for likely? */
 static bool
-is_likely(const ClariStatement *statement, Item *item)
+is_likely(const ClariStatement *statement, FetchItem *item)
 {
 	for (const ClariFetch *fetch = statement->fetches; fetch != NULL; fetch = fetch->next)
 		if (list_member_ptr(fetch->likely, item))
@@ -262,9 +276,9 @@ is_likely(const ClariStatement *statement, Item *item)
 static void
 drop_unlikely(ClariStatement *statement)
 {
-	for (Item **link = &statement->items; *link != NULL;)
+	for (FetchItem **link = &statement->items; *link != NULL;)
 	{
-		Item *item = *link;
+		FetchItem *item = *link;
 
 		if (item->chosen || is_likely(statement, item))
 			link = &item->next;
@@ -317,7 +331,7 @@ advance_statement(ClariFetch *wanting)
 /* ------- fetching ------- */
 
 static void
-check_truncated(const ClariFetch *fetch, Item *item)
+check_truncated(const ClariFetch *fetch, FetchItem *item)
 {
 	const ClariRowsetMeta *meta = &item->export.version.meta;
 
@@ -357,7 +371,7 @@ warn_of_wrong_period(const ClariRowsetMeta *meta)
 static ClariReader *
 find_opened(const ClariStatement *statement, const ClariKey *rowset)
 {
-	for (const Item *item = statement->items; item != NULL; item = item->next)
+	for (const FetchItem *item = statement->items; item != NULL; item = item->next)
 		if (item->reader != NULL && memcmp(&item->reader->version.meta.key, rowset, sizeof(*rowset)) == 0)
 			return item->reader;
 	return NULL;
@@ -365,7 +379,7 @@ find_opened(const ClariStatement *statement, const ClariKey *rowset)
 
 /* The version could not be opened: has the item looked up again, or raises why that cannot be. */
 static void
-look_again(Item *item, ClariError *error)
+look_again(FetchItem *item, ClariError *error)
 {
 	if (!clari_export_look_again(&item->export, error))
 		clari_error_report(ERROR, error);
@@ -394,7 +408,7 @@ warn_once(ClariStatement *statement, const ClariExport *export)
 
 /* Opens the item's version; false if it is gone by now, and the item is to be looked up again. */
 static bool
-open_item(ClariFetch *fetch, Item *item)
+open_item(ClariFetch *fetch, FetchItem *item)
 {
 	ClariVersion *version = &item->export.version;
 	ClariError error;
@@ -420,14 +434,14 @@ open_item(ClariFetch *fetch, Item *item)
 }
 
 static void
-raise_failure(const Item *item)
+raise_failure(const FetchItem *item)
 {
 	if (item != NULL && item->export.state == CLARI_LOOKUP_FAILED)
 		clari_error_report(ERROR, &item->export.error);
 }
 
 static void
-note_read(ClariFetch *fetch, Item *item)
+note_read(ClariFetch *fetch, FetchItem *item)
 {
 	MemoryContext previous = MemoryContextSwitchTo(fetch->statement->context);
 
@@ -441,7 +455,7 @@ take_ready(ClariFetch *fetch)
 {
 	for (int i = 0; i < fetch->nitems; i++)
 	{
-		Item *item = fetch->items[i];
+		FetchItem *item = fetch->items[i];
 
 		if (fetch->returned[i] || item->export.state != CLARI_LOOKUP_READY || !open_item(fetch, item))
 			continue;
@@ -484,6 +498,49 @@ advance_to_next(void *arg)
 	return next->reader != NULL || is_exhausted(fetch);
 }
 
+static void
+append_awaited(StringInfo list, const FetchItem *item)
+{
+	const char *period = item->export.request.period;
+
+	if (item->export.state == CLARI_LOOKUP_READY)
+		return;
+	appendStringInfo(list, "%s%s", list->len > 0 ? ", " : "", period[0] != '\0' ? period : "current");
+}
+
+/* Tells the user once in a statement what it waits for, and since when. */
+static void
+notice_waiting(ClariFetch *fetch, TimestampTz since)
+{
+	StringInfoData periods;
+
+	initStringInfo(&periods);
+	for (int i = 0; i < fetch->nitems; i++)
+		append_awaited(&periods, fetch->items[i]);
+	if (periods.len == 0 && fetch->current != NULL)
+		append_awaited(&periods, fetch->current);
+	fetch->statement->noticed = true;
+	ereport(NOTICE, (errmsg("waiting for exports of \"%s\"", clari_report_text(fetch->options->request.forecast)),
+					 errdetail("It waits for %s since %s.", periods.data, timestamptz_to_str(since)),
+					 errhint("\"SET clari_fdw.wait_notice_delay = -1\" turns this notice off.")));
+	pfree(periods.data);
+}
+
+static void
+wait_for_next(NextArguments *next)
+{
+	ClariPatience patience = 0;
+	TimestampTz since = GetCurrentTimestamp();
+
+	if (wait_notice_delay >= 0 && !next->fetch->statement->noticed)
+	{
+		if (clari_export_sleep(advance_to_next, next, wait_notice_delay, &patience))
+			return;
+		notice_waiting(next->fetch, since);
+	}
+	(void) clari_export_sleep(advance_to_next, next, -1, &patience);
+}
+
 ClariReader *
 clari_fetch_next(ClariFetch *fetch)
 {
@@ -494,7 +551,7 @@ clari_fetch_next(ClariFetch *fetch)
 	if (advance_to_next(&next))
 		return next.reader;
 	INSTR_TIME_SET_CURRENT(begun);
-	(void) clari_export_sleep(advance_to_next, &next, -1, NULL);
+	wait_for_next(&next);
 	INSTR_TIME_SET_CURRENT(ended);
 	INSTR_TIME_ACCUM_DIFF(fetch->waited, ended, begun);
 	return next.reader;
@@ -525,7 +582,7 @@ clari_fetch_rescan(ClariFetch *fetch, bool choose_again)
 /* ------- for EXPLAIN ANALYZE ------- */
 
 static const char *
-source_of(const Item *item)
+source_of(const FetchItem *item)
 {
 	if (item->export.stale)
 		return "stale";
@@ -549,7 +606,7 @@ clari_fetch_sources(const ClariFetch *fetch, int *count)
 	*count = 0;
 	foreach (cell, fetch->read)
 	{
-		const Item *item = lfirst(cell);
+		const FetchItem *item = lfirst(cell);
 		const ClariRequest *request = &item->export.request;
 		ClariSource *source = &sources[(*count)++];
 
@@ -566,7 +623,7 @@ clari_fetch_jobs(const ClariFetch *fetch)
 {
 	int jobs = 0;
 
-	for (const Item *item = fetch->statement->items; item != NULL; item = item->next)
+	for (const FetchItem *item = fetch->statement->items; item != NULL; item = item->next)
 		/* What was queued, and is ready, may have taken up an older job: that is none of its own. */
 		if (item->first == fetch && item->export.request.endpoint == CLARI_ENDPOINT_EXPORT &&
 			item->export.queued_at != 0 &&

@@ -19,6 +19,9 @@
 typedef struct ClariStatement ClariStatement;
 typedef struct ClariFetch ClariFetch;
 
+/* Defines the setting clari_fdw.wait_notice_delay; called once in a process. */
+extern void clari_fetch_init(void);
+
 /*
  * Narrows the extent's quarters (ascending, in periods) down to those that the
  * scan can need, in place; returns how many are left.  Of a likely extent, before
@@ -47,7 +50,8 @@ extern ClariFetch *clari_fetch_begin_handed(ClariStatement *statement, ClariRead
 
 /*
  * The next rowset of the scan, whichever is ready first; NULL when all were
- * returned.  Queues what is missing, waits for it, acts on interrupts.  Raises
+ * returned.  Queues what is missing, waits for it, acts on interrupts; says so,
+ * once in a statement, after clari_fdw.wait_notice_delay.  Raises
  * the error of a failed export; warns of one that answered another quarter,
  * which has no rows.  The reader is the statement's.
  */

@@ -383,4 +383,26 @@ subtest 'the next export goes to the worker that has the least left to decode' =
 	is($exporting->('2026_Q2'), 'exporting net_arr 2026_Q2, net_arr 2026_Q3, net_arr 2026_Q4', 'the other all that are small');
 };
 
+subtest 'a query that waits says so once' => sub {
+	start_over($node, job_seconds => 'hold');
+	my $said = sub {
+		my ($setting, $until) = @_;
+		my $session = ClariSession->new($node);
+		$session->query("LOAD 'clari_fdw'; $setting");
+		$session->start($digest);
+		wait_until('it waits for all', sub { sql('SELECT count(*), sum(waiters) FROM clari_exports') eq '4|4' });
+		wait_until('it has said so', sub { $session->so_far =~ $until });
+		sim_release();
+		my $output = $session->finish;
+		$session->quit;
+		start_over($node, job_seconds => 'hold');
+		return $output;
+	};
+	my $output = $said->("SET clari_fdw.wait_notice_delay = '100ms'", qr/HINT/);
+	like($output, qr/NOTICE:.*waiting for exports of "net_arr"/, 'what for');
+	like($output, qr/DETAIL:  It waits for 2026_Q1, 2026_Q2, 2026_Q3, 2026_Q4 since \d{4}-/, '… for which quarters, since when');
+	is(scalar(() = $output =~ /NOTICE/g), 1, '… and once');
+	unlike($said->('SET clari_fdw.wait_notice_delay = -1', qr//), qr/NOTICE/, 'a setting turns it off');
+};
+
 done_testing();

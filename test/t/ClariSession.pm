@@ -57,6 +57,14 @@ sub is_finished
 	return $self->{ended} || $self->{output} =~ /^<<$self->{marks}>>$/m;
 }
 
+# What they have printed until now.
+sub so_far
+{
+	my ($self) = @_;
+	$self->is_finished(0);
+	return $self->{output};
+}
+
 # What they printed, messages included; dies if they hang.
 sub finish
 {
