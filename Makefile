@@ -1,38 +1,53 @@
 # clari_fdw: a PostgreSQL foreign data wrapper for Clari's forecast exports
 PG_CONFIG ?= pg_config
+# Where the sources are; PGXS has it as srcdir, further down.  What is built goes to the current directory: make -f …/Makefile
+top = $(patsubst %/,%,$(if $(VPATH),$(VPATH),$(dir $(firstword $(MAKEFILE_LIST)))))
+sources = $(patsubst $(top)/%,%,$(sort $(wildcard $(addprefix $(top)/,$(1)))))
 EXTENSION = clari_fdw
 MODULE_big = clari_fdw
 # default_version is the one place of the version; META.json has a third number behind it.
-EXTVERSION := $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" clari_fdw.control)
-DATA = $(sort $(wildcard sql/clari_fdw--*.sql))
-OBJS = clari_fdw.o $(patsubst %.c,%.o,$(sort $(wildcard src/*/*.c)))
+EXTVERSION := $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" $(top)/clari_fdw.control)
+DATA = $(call sources,sql/clari_fdw--*.sql)
+DOCS = README.md CHANGELOG.md $(call sources,doc/*.md)
+OBJS = clari_fdw.o $(patsubst %.c,%.o,$(call sources,src/*/*.c))
 PGFILEDESC = "clari_fdw - Clari's forecast exports as foreign tables"
 
-REGRESS = $(patsubst sql/%.sql,%,$(filter-out $(DATA),$(sort $(wildcard sql/*.sql))))
+REGRESS = $(patsubst sql/%.sql,%,$(filter-out $(DATA),$(call sources,sql/*.sql)))
 # Whatever the server's databases are like.
 REGRESS_OPTS = --encoding=UTF8 --no-locale
-ISOLATION = $(patsubst test/isolation/specs/%.spec,%,$(sort $(wildcard test/isolation/specs/*.spec)))
-ISOLATION_OPTS = --encoding=UTF8 --no-locale --inputdir=test/isolation
+ISOLATION = $(patsubst test/isolation/specs/%.spec,%,$(call sources,test/isolation/specs/*.spec))
+ISOLATION_OPTS = --encoding=UTF8 --no-locale --inputdir=$(top)/test/isolation
 TAP_TESTS = 1
 PROVE_TESTS = test/t/*.pl
 
 # The server's headers count as system headers: their own -Wextra warnings are not ours.
-PG_CPPFLAGS = -I$(srcdir)/src -DCLARI_VERSION='"$(EXTVERSION)"' -isystem $(shell $(PG_CONFIG) --includedir-server) $(shell pkg-config --cflags libcurl json-c libcrypto)
+PG_CPPFLAGS = -I$(top)/src -DCLARI_VERSION='"$(EXTVERSION)"' -isystem $(shell $(PG_CONFIG) --includedir-server) $(shell pkg-config --cflags libcurl json-c libcrypto)
 PG_CFLAGS = -fvisibility=hidden
 SHLIB_LINK = $(shell pkg-config --libs libcurl json-c libcrypto)
 
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 
-$(OBJS) $(OBJS:.o=.bc): $(wildcard src/*.h src/*/*.h) clari_fdw.control
+# PGXS installs documents by their names alone, and would remove them by their paths.
+uninstall: uninstall-documents
+uninstall-documents:
+	rm -f $(addprefix '$(DESTDIR)$(docdir)/$(docmoduledir)'/,$(notdir $(DOCS)))
+.PHONY: uninstall-documents
+
+$(OBJS) $(OBJS:.o=.bc): $(call sources,src/*.h src/*/*.h) clari_fdw.control
+ifneq ($(top),.)
+$(OBJS) $(OBJS:.o=.bc): | $(sort $(dir $(OBJS)))
+$(filter-out ./,$(sort $(dir $(OBJS)))):
+	mkdir -p $@
+endif
 
 # The pure rooms compile as they are into unit tests and fuzzers: no server needed.
-PURE = base/error http/origin $(patsubst src/%.c,%,$(sort $(wildcard $(addsuffix /*.c,$(addprefix src/,clari rowset json job)))))
+PURE = base/error http/origin $(patsubst src/%.c,%,$(call sources,$(addsuffix /*.c,$(addprefix src/,clari rowset json job))))
 PURE_CFLAGS = -std=gnu11 -g -O1 -Wall -Wextra -Werror -fsanitize=address,undefined -fno-sanitize-recover=undefined \
-	-Isrc -Itest/unit -isystem $(shell $(PG_CONFIG) --includedir-server) $(shell pkg-config --cflags json-c libcrypto libcurl)
+	-I$(top)/src -I$(top)/test/unit -isystem $(shell $(PG_CONFIG) --includedir-server) $(shell pkg-config --cflags json-c libcrypto libcurl)
 PURE_LIBS = -L$(shell $(PG_CONFIG) --pkglibdir) -L$(shell $(PG_CONFIG) --libdir) -lpgcommon -lpgport $(shell pkg-config --libs json-c libcrypto libcurl)
-PURE_HEADERS = $(wildcard src/*.h src/*/*.h test/unit/*.h)
-UNIT = $(patsubst test/unit/%.c,build/unit/%,$(sort $(wildcard test/unit/test_*.c)))
+PURE_HEADERS = $(call sources,src/*.h src/*/*.h test/unit/*.h)
+UNIT = $(patsubst test/unit/%.c,build/unit/%,$(call sources,test/unit/test_*.c))
 
 build/unit/%.o: src/%.c $(PURE_HEADERS)
 	@mkdir -p $(@D)
@@ -47,7 +62,7 @@ unit: $(UNIT) ## unit tests of the pure rooms, with sanitizers
 # Each fuzzer for some seconds, on a copy of its corpus; fuzz_json.c makes three.  Needs clang with libFuzzer.
 FUZZ_CC = $(CLANG)
 FUZZ_SECONDS = 10
-FUZZ = $(patsubst test/fuzz/fuzz_%.c,%,$(sort $(wildcard test/fuzz/fuzz_*.c))) reply csv
+FUZZ = $(patsubst test/fuzz/fuzz_%.c,%,$(call sources,test/fuzz/fuzz_*.c)) reply csv
 
 build/fuzz/src/%.o: src/%.c $(PURE_HEADERS)
 	@mkdir -p $(@D)

@@ -92,6 +92,24 @@ subtest 'make install DESTDIR=…, make uninstall' => sub {
 	is(join(' ', files_below($to)), '', 'leaves no file');
 };
 
+subtest 'make in another directory' => sub {
+	my ($to, $there) = ("$temporary/vpath_to", "$temporary/vpath");
+	mkdir $there or die $!;
+	my $make = "-C $there -f $tree/Makefile with_llvm=no DESTDIR=$to";
+	ok(run_make("-j2 $make all"), 'all');
+	ok(run_make("$make install"), 'install');
+	my @installed = map { s/^\Q$to\E//r } files_below($to);
+	like("@installed", qr{\S+/\Q$_\E( |$)}, "$_ is installed")
+	  for qw(clari_fdw.so clari_fdw.control README.md clari_fdw.md operations.md), map { s/.*\///r } glob 'sql/clari_fdw--*.sql';
+	my ($library) = grep { /clari_fdw\.so$/ } @installed;
+	my $symbols = sub { my ($file) = @_; return join(' ', sort map { (split)[2] } split /\n/, `nm -D --defined-only $file`) };
+	is($symbols->("$to$library"), $symbols->('clari_fdw.so'), 'the library has what the one here has') if -e 'clari_fdw.so';
+	ok(run_make("$make uninstall"), 'uninstall');
+	is(join(' ', files_below($to)), '', 'leaves no file');
+	ok(run_make("$make clean"), 'clean');
+	is(join(' ', files_below($there)), '', '… neither');
+};
+
 subtest 'the library' => sub {
 	plan skip_all => 'nothing has been built here' unless -e 'clari_fdw.so';
 	plan skip_all => 'binutils are not installed' unless `nm --version 2>&1` =~ /^GNU nm/;
