@@ -48,6 +48,15 @@ extern PGDLLEXPORT void _PG_init(void);
 #define CLARI_WAIT_SET_HAS_OWNER
 #endif
 
+/* A tranche of locks has its name from the beginning; before, each process had to give it. */
+#if PG_VERSION_NUM >= 190000
+#define clari_new_tranche(name) LWLockNewTrancheId(name)
+#define clari_name_tranche(tranche, name) ((void) (tranche))
+#else
+#define clari_new_tranche(name) LWLockNewTrancheId()
+#define clari_name_tranche(tranche, name) LWLockRegisterTranche(tranche, name)
+#endif
+
 /* Whose rights a scan has: from a view's owner, or InvalidOid for the current user. */
 #if PG_VERSION_NUM >= 160000
 #define clari_scan_check_as_user(plan, rte) ((void) (rte), (plan)->checkAsUser)
@@ -86,11 +95,23 @@ extern PGDLLEXPORT void _PG_init(void);
 	create_foreign_upper_path(root, rel, target, rows, startup, total, NIL, NULL, private)
 #endif
 
+/* pg_plan_query() without parameters; it can be told of EXPLAIN's state. */
+#if PG_VERSION_NUM >= 190000
+#define clari_plan_query(query, text, options) pg_plan_query(query, text, options, NULL, NULL)
+#else
+#define clari_plan_query(query, text, options) pg_plan_query(query, text, options, NULL)
+#endif
+
 /* ExecutorRun() of a whole statement. */
 #if PG_VERSION_NUM >= 180000
 #define clari_executor_run(description) ExecutorRun(description, ForwardScanDirection, 0)
 #else
 #define clari_executor_run(description) ExecutorRun(description, ForwardScanDirection, 0, true)
+#endif
+
+/* Handlers of signals have more than one argument, so that SIG_IGN is none for pqsignal(). */
+#if PG_VERSION_NUM < 190000
+#define PG_SIG_IGN SIG_IGN
 #endif
 
 /* Wait events with names of their own, where extensions can have them. */

@@ -1,6 +1,6 @@
 #!/bin/bash
 # matrix.sh
-#		All tests on other versions of PostgreSQL: bash test/matrix.sh [--cached] [17] [18]
+#		All tests on other versions of PostgreSQL: bash test/matrix.sh [--cached] [17] [18] [19]
 #
 # Each version has a Debian root of its own (see roots.sh), about 2 GB, where check.sh
 # runs as user postgres on a copy of the tree, without fuzzers.  Ends with "VERSION: N
@@ -10,14 +10,14 @@
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 source "$tree/test/roots.sh"
 
-declare -A release=([15]=bookworm [17]=trixie [18]=forky)
+declare -A release=([15]=bookworm [17]=trixie [18]=forky [19]=experimental)
 
 cached=
 if [ "${1:-}" = --cached ]; then
 	cached=yes
 	shift
 fi
-[ $# -gt 0 ] || set -- 17 18
+[ $# -gt 0 ] || set -- 17 18 19
 for version; do
 	shift
 	[ -n "${release[$version]:-}" ] || die "no Debian release is known to have PostgreSQL $version"
@@ -38,7 +38,7 @@ for version; do
 	mkdir -m 1777 "$work/tmp"
 	mv "$work/tree" "$work/tmp"
 	chmod -R a+rX "$work/tmp/tree"
-	make_root "$version" "${release[$version]}" && run_in "$roots/$version" bash -c '
+	make_root "$version" "${release[$version]}" "postgresql-$version" && run_in "$roots/$version" bash -c '
 		dpkg --configure -a
 		source /tmp/tree/test/common.sh
 		install_packages missing_to_test

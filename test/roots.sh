@@ -103,13 +103,14 @@ run_in()
 }
 
 # Makes a root that is not there yet, a small Debian in which no service will start, and keeps others from using it until the
-# script ends: make_root NAME SUITE [PACKAGE…].
+# script ends: make_root NAME SUITE [PACKAGE…].  Experimental is no system of its own: it is sid with another PostgreSQL.
 make_root()
 {
-	local root=$roots/$1.new suite=$2 script=/usr/share/debootstrap/scripts/$2 mirror lock
+	local root=$roots/$1.new suite=${2/#experimental/sid} script mirror lock
 	exec {lock}>"$roots/$1.lock"
 	flock -n $lock || die "another one works in $roots/$1"
 	[ ! -d "$roots/$1" ] || return 0
+	script=/usr/share/debootstrap/scripts/$suite
 	# A debootstrap older than the release treats it like the unstable one.
 	[ -e "$script" ] || script=${script%/*}/sid
 	mirror=$(find_mirror)
@@ -121,10 +122,16 @@ make_root()
 	printf '#!/bin/sh\nexit 101\n' | install -m 755 /dev/stdin "$root/usr/sbin/policy-rc.d" || return 1
 	# A mirror may be old; its signatures are checked nevertheless.
 	echo 'Acquire::Check-Valid-Until "false";' >"$root/etc/apt/apt.conf.d/matrix" || return 1
+	if [ "$2" = experimental ]; then
+		echo "deb $mirror experimental main" >"$root/etc/apt/sources.list.d/experimental.list" &&
+			printf '%s\n' 'Package: src:postgresql-*' 'Pin: release a=experimental' 'Pin-Priority: 500' \
+				>"$root/etc/apt/preferences.d/experimental" || return 1
+	fi
 	[ $# -eq 2 ] || run_in "$root" bash -c 'export DEBIAN_FRONTEND=noninteractive
 		apt-get -qq update && apt-get -qq -y install --no-install-recommends "$@"' bash "${@:3}" \
 		>"$work/log" 2>&1 || { tail "$work/log"; return 1; }
-	# What is installed is then older than what can be installed, as on most machines.
-	echo "deb $mirror-security $suite-security main" >"$root/etc/apt/sources.list.d/security.list" &&
-		mv "$root" "$roots/$1"
+	# What is installed is then older than what can be installed, as on most machines; sid has no such source.
+	[ "$suite" = sid ] ||
+		echo "deb $mirror-security $suite-security main" >"$root/etc/apt/sources.list.d/security.list" || return 1
+	mv "$root" "$roots/$1"
 }

@@ -18,6 +18,8 @@
 #include "storage/shmem.h"
 #include "utils/guc.h"
 
+#define CLARI_TRANCHE "clari_fdw"
+
 int clari_shared_cache_size = 32 * 1024;
 int clari_disk_cache_size = 1024 * 1024;
 int clari_max_workers = 2;
@@ -93,7 +95,7 @@ attach_root(void)
 	root = ShmemInitStruct(CLARI_CACHE_LAYOUT, sizeof(ClariCacheRoot), &found);
 	if (!found)
 	{
-		LWLockInitialize(&root->lock, LWLockNewTrancheId());
+		LWLockInitialize(&root->lock, clari_new_tranche(CLARI_TRANCHE));
 		root->control = DSM_HANDLE_INVALID;
 	}
 	if (preloaded)
@@ -103,7 +105,7 @@ attach_root(void)
 			init_control(main_control);
 	}
 	LWLockRelease(AddinShmemInitLock);
-	LWLockRegisterTranche(root->lock.tranche, "clari_fdw");
+	clari_name_tranche(root->lock.tranche, CLARI_TRANCHE);
 	clari_control = main_control;
 }
 

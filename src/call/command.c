@@ -13,6 +13,7 @@
 
 #include "access/xact.h"
 #include "executor/executor.h"
+#include "executor/instrument.h"
 #include "nodes/nodeFuncs.h"
 #include "parser/analyze.h"
 #include "tcop/tcopprot.h"
@@ -92,7 +93,7 @@ make_plan(const ClariCommand *command, QueryEnvironment *environment)
 	rewritten = pg_rewrite_query(query);
 	if (list_length(rewritten) != 1)
 		elog(ERROR, "the statement has become %d", list_length(rewritten));
-	plan = pg_plan_query(linitial_node(Query, rewritten), command->text, CURSOR_OPT_PARALLEL_OK, NULL);
+	plan = clari_plan_query(linitial_node(Query, rewritten), command->text, CURSOR_OPT_PARALLEL_OK);
 	AtEOXact_GUC(true, level);
 	return plan;
 }

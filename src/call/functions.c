@@ -16,6 +16,7 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/tuplestore.h"
 
 CLARI_FUNCTION(clari_prefetch);
 CLARI_FUNCTION(clari_refresh);

@@ -559,9 +559,8 @@ clari_framing_next(ClariFraming *framing)
 	switch (frame)
 	{
 		case CLARI_FRAME_ELEMENT:
-			framing->elements++;
-			/* FALLTHROUGH */
 		case CLARI_FRAME_KEY:
+			framing->elements += frame == CLARI_FRAME_ELEMENT;
 			return end_gathering(framing) ? frame : CLARI_FRAME_NO_MEMORY;
 		case CLARI_FRAME_MORE:
 			if (framing->next < framing->end)

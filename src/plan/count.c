@@ -15,6 +15,7 @@
 #include "plan/internal.h"
 #include "compat.h"
 
+#include "catalog/pg_type.h"
 #include "nodes/makefuncs.h"
 #include "optimizer/cost.h"
 #include "optimizer/optimizer.h"

@@ -13,6 +13,7 @@
 
 #include "base/report.h"
 #include "options/columns.h"
+#include "compat.h"
 
 #include "executor/tuptable.h"
 #include "mb/pg_wchar.h"

@@ -203,7 +203,7 @@ clari_fdw_worker_main(Datum seat)
 	 * Nobody's query is run here: pg_cancel_backend(), which would end the
 	 * worker in the midst of anything, has no effect.
 	 */
-	pqsignal(SIGINT, SIG_IGN);
+	pqsignal(SIGINT, PG_SIG_IGN);
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
 	if (!clari_cache_worker_begin(DatumGetInt32(seat)))
