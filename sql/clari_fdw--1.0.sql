@@ -11,6 +11,11 @@ CREATE FUNCTION clari_check_library(version text) RETURNS void
 AS 'MODULE_PATHNAME', 'clari_check_library' LANGUAGE C STRICT;
 SELECT @extschema@.clari_check_library('1.0'::pg_catalog.text);
 
+/* Anybody may ask; members of the extension are of its version, the library of what is installed. */
+CREATE FUNCTION clari_version(OUT library text, OUT extension text)
+AS 'MODULE_PATHNAME', 'clari_version' LANGUAGE C STRICT STABLE PARALLEL RESTRICTED;
+COMMENT ON FUNCTION clari_version() IS 'versions of the library and of the SQL objects';
+
 CREATE FUNCTION clari_fdw_handler() RETURNS fdw_handler
 AS 'MODULE_PATHNAME', 'clari_fdw_handler' LANGUAGE C STRICT;
 
@@ -83,6 +88,53 @@ COMMENT ON FUNCTION clari_stats_reset() IS 'begins the counters of clari_stats a
 CREATE VIEW clari_cache AS SELECT * FROM @extschema@.clari_cache_entries();
 CREATE VIEW clari_exports AS SELECT * FROM @extschema@.clari_export_flights();
 CREATE VIEW clari_stats AS SELECT * FROM @extschema@.clari_stats_counters();
+
+/* The words are those of the reference. */
+COMMENT ON VIEW clari_cache IS 'exports that are cached, failed or under way';
+COMMENT ON COLUMN clari_cache.identity IS 'identity of the export, as in EXPLAIN (VERBOSE); distinguishes exports by API key, currency, types and scope';
+COMMENT ON COLUMN clari_cache.base_url IS 'base_url of the server';
+COMMENT ON COLUMN clari_cache.forecast IS 'the forecast''s id; for the account, clari_account.limits or clari_account.jobs';
+COMMENT ON COLUMN clari_cache.time_period IS 'the quarter requested; current if none was named; null for the account';
+COMMENT ON COLUMN clari_cache.state IS 'ready, failed, queued, exporting or downloading';
+COMMENT ON COLUMN clari_cache.tier IS 'where the rows are: memory or disk; null if there are none yet';
+COMMENT ON COLUMN clari_cache.rows IS 'number of entries of the export, or of rows of the account''s table';
+COMMENT ON COLUMN clari_cache.bytes IS 'size in that tier';
+COMMENT ON COLUMN clari_cache.exported_at IS 'when Clari finished the export';
+COMMENT ON COLUMN clari_cache.expires_at IS 'when the export becomes too old for the table that requested it last';
+COMMENT ON COLUMN clari_cache.hits IS 'number of look-ups that it has served';
+COMMENT ON COLUMN clari_cache.job_id IS 'Clari''s id of the job';
+COMMENT ON COLUMN clari_cache.error IS 'error of the last attempt, until an attempt succeeds';
+COMMENT ON VIEW clari_exports IS 'exports that are queued or under way';
+COMMENT ON COLUMN clari_exports.flight IS 'number of the export, for clari_cancel_export';
+COMMENT ON COLUMN clari_exports.identity IS 'identity of the export, as in clari_cache';
+COMMENT ON COLUMN clari_exports.base_url IS 'base_url of the server';
+COMMENT ON COLUMN clari_exports.forecast IS 'the forecast''s id';
+COMMENT ON COLUMN clari_exports.time_period IS 'the quarter requested, as in clari_cache';
+COMMENT ON COLUMN clari_exports.phase IS 'queued, or what it does or waits for now';
+COMMENT ON COLUMN clari_exports.job_id IS 'Clari''s id of the job, once it is known';
+COMMENT ON COLUMN clari_exports.started_at IS 'when the export was queued';
+COMMENT ON COLUMN clari_exports.bytes IS 'number of bytes of the file received so far, decompressed';
+COMMENT ON COLUMN clari_exports.entries IS 'number of entries received so far';
+COMMENT ON COLUMN clari_exports.polls IS 'number of requests for the state of the job';
+COMMENT ON COLUMN clari_exports.retries IS 'number of retries of all steps';
+COMMENT ON COLUMN clari_exports.waiters IS 'number of statements that wait for the export';
+COMMENT ON COLUMN clari_exports.next_try_at IS 'time of the next step';
+COMMENT ON VIEW clari_stats IS 'counters of the whole cluster';
+COMMENT ON COLUMN clari_stats.hits IS 'look-ups served by a fresh export';
+COMMENT ON COLUMN clari_stats.stale_hits IS 'look-ups served by a stale export';
+COMMENT ON COLUMN clari_stats.misses IS 'look-ups that queued an export';
+COMMENT ON COLUMN clari_stats.exports IS 'exports that Clari accepted; these use quota';
+COMMENT ON COLUMN clari_stats.taken_up IS 'existing jobs that were found and used instead of another export';
+COMMENT ON COLUMN clari_stats.downloads IS 'downloads of files';
+COMMENT ON COLUMN clari_stats.retries IS 'retries of all steps';
+COMMENT ON COLUMN clari_stats.failures IS 'exports that failed';
+COMMENT ON COLUMN clari_stats.cancellations IS 'exports that were cancelled';
+COMMENT ON COLUMN clari_stats.bytes IS 'bytes decoded';
+COMMENT ON COLUMN clari_stats.entries IS 'entries decoded';
+COMMENT ON COLUMN clari_stats.memory_evictions IS 'exports evicted from shared memory';
+COMMENT ON COLUMN clari_stats.disk_evictions IS 'exports evicted from disk';
+COMMENT ON COLUMN clari_stats.damaged_files IS 'damaged files that were removed';
+COMMENT ON COLUMN clari_stats.stats_since IS 'when counting began';
 
 /* With the caller's rights, under his search_path, where they look for his tables; and there is nothing else that they look up in it. */
 CREATE FUNCTION clari_create_tables(distributed boolean DEFAULT false, key text DEFAULT 'owner_email') RETURNS void

@@ -3,7 +3,8 @@
  *		The library's version against that of the extension's SQL objects: see
  *		internal.h.
  *
- * Runs in sessions.  Reads the catalog only where an error is certain.
+ * Runs in sessions.  Reads the catalog only where an error is certain, or the
+ * version is asked for.
  */
 #include "postgres.h"
 
@@ -17,12 +18,14 @@
 #include "catalog/indexing.h"
 #include "catalog/pg_extension.h"
 #include "catalog/pg_type.h"
+#include "funcapi.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
 CLARI_FUNCTION(clari_check_library);
+CLARI_FUNCTION(clari_version);
 
 /* The version of the extension's objects in this database; "unknown" where it is not installed. */
 static char *
@@ -140,4 +143,18 @@ clari_check_library(PG_FUNCTION_ARGS)
 						errdetail("The library that this session runs is version %s.", CLARI_VERSION),
 						hint_at_library(needed)));
 	PG_RETURN_VOID();
+}
+
+/* SQL clari_version(): one row, the versions of the library and of the extension in this database.  Raises nothing of its own. */
+Datum
+clari_version(PG_FUNCTION_ARGS)
+{
+	TupleDesc row;
+	Datum values[2] = {CStringGetTextDatum(CLARI_VERSION), CStringGetTextDatum(objects_version())};
+	bool nulls[2] = {false, false};
+
+	if (get_call_result_type(fcinfo, NULL, &row) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	clari_version_check_row(fcinfo, row, "tt");
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(row), values, nulls)));
 }

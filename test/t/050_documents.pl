@@ -372,7 +372,7 @@ subtest 'functions and views' => sub {
 		my ($name, $arguments, $result, $public) = split /\|/;
 		ok($reference =~ /`$name`|^### $name$/m, "function $name");
 		next unless $public eq 'true';
-		$arguments =~ s/::\w+(\[\])?|, OUT \w+ \w+|\bIN //g;
+		$arguments =~ s/::\w+(\[\])?|(?:, |^)OUT \w+ \w+|\bIN //g;
 		my $signature = "$name(" . ($arguments =~ s/'00:00:00'/'0'/r) . ')' . ($result eq 'record' ? '' : " returns $result");
 		my ($written) = section(slurp_file("$top/doc/clari_fdw.md"), $name) =~ /```text\n(.*?)\n```/s;
 		is(($written // '') =~ s/\s+/ /gr, $signature, "the signature of $name");
@@ -383,6 +383,9 @@ subtest 'functions and views' => sub {
 			AND d.deptype = 'e' JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'clari_fdw'
 		WHERE c.relkind = 'v' GROUP BY c.relname ORDER BY 1});
 	is(scalar @columns, 3, 'there are views');
+	is(sql(q{SELECT string_agg(format('%s.%s', attrelid::regclass, attname), ', ') FROM pg_attribute
+		WHERE attrelid IN ('clari_cache'::regclass, 'clari_exports'::regclass, 'clari_stats'::regclass)
+			AND col_description(attrelid, attnum) IS NULL}), '', 'each column of theirs has a comment');
 	for (@columns)
 	{
 		my ($view, $columns) = split /\|/, $_, 2;
