@@ -354,7 +354,7 @@ subtest 'settings' => sub {
 
 subtest 'wait events' => sub {
 	my @names = (slurp_file("$top/src/compat.h") =~ /^CLARI_DEFINE_WAIT_EVENT\(\w+, "(\w+)"\)/mg,
-		$source =~ /LWLockRegisterTranche\([^"]*"(\w+)"/g, $source =~ /strlcpy\(worker\.bgw_type, "([^"]+)"/g);
+		$source =~ /define CLARI_TRANCHE "(\w+)"/g, $source =~ /strlcpy\(worker\.bgw_type, "([^"]+)"/g);
 	cmp_ok(scalar @names, '>=', 4, 'there are names');
 	ok(section($reference, 'Wait events') =~ /`\Q$_\E`/, "the name $_") for @names;
 };
