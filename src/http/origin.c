@@ -84,6 +84,22 @@ clari_origin_parse(const char *url, ClariOrigin *origin)
 	return read;
 }
 
+char *
+clari_origin_resolve(const char *url, const char *location)
+{
+	CURLU *parsed = parse_url(url);
+	char *absolute = NULL;
+	char *result;
+
+	if (parsed != NULL && curl_url_set(parsed, CURLUPART_URL, location,
+									   CURLU_PATH_AS_IS | CURLU_NON_SUPPORT_SCHEME | CURLU_ALLOW_SPACE) == CURLUE_OK)
+		curl_url_get(parsed, CURLUPART_URL, &absolute, 0);
+	result = strdup(absolute != NULL ? absolute : location);
+	curl_free(absolute);
+	curl_url_cleanup(parsed);
+	return result;
+}
+
 static bool
 is_same(const ClariOrigin *a, const ClariOrigin *b)
 {

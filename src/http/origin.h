@@ -34,6 +34,12 @@ typedef enum ClariHop
 extern bool clari_origin_parse(const char *url, ClariOrigin *origin);
 
 /*
+ * Where a redirect of the URL leads, as it was said, with any user name and
+ * password; for free().  NULL if out of memory.
+ */
+extern char *clari_origin_resolve(const char *url, const char *location);
+
+/*
  * May a transfer go to target? base is the origin that may see the key; from is
  * where the transfer is now (NULL: nowhere yet); keyed says whether it still
  * carries the key: one that has left base never gets it back, lest a foreign

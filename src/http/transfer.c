@@ -483,21 +483,23 @@ clari_transfer_close(ClariTransfer *transfer)
 
 /*
  * Redirects are followed by hand, because libcurl would take our own headers
- * along, the key among them.  A POST is repeated by 307 and 308 only: the
- * others ask for a GET in its place, which is not what was asked.
+ * along, the key among them.  The target is read by hand too: a newer libcurl's
+ * CURLINFO_REDIRECT_URL is without user name and password, for which a redirect
+ * is refused.  A POST is repeated by 307 and 308 only: the others ask for a GET
+ * in its place, which is not what was asked.
  */
 ClariFollow
 clari_transfer_follow(ClariTransfer *transfer, ClariError *error)
 {
 	int status = status_of(transfer);
-	const char *location = NULL;
+	struct curl_header *location;
 	char *url;
 	char shown[SHOWN_URL_SIZE];
 
 	if ((status < 301 || status > 303) && status != 307 && status != 308)
 		return CLARI_FOLLOW_NONE;
-	curl_easy_getinfo(transfer->easy, CURLINFO_REDIRECT_URL, &location);
-	if (location == NULL)
+	if (curl_easy_header(transfer->easy, "Location", 0, CURLH_HEADER, -1, &location) != CURLHE_OK ||
+		location->value[0] == '\0')
 		return CLARI_FOLLOW_NONE;
 	clari_origin_redact(transfer->url, shown, sizeof(shown));
 	if (transfer->method != CLARI_HTTP_GET && status < 307)
@@ -512,7 +514,7 @@ clari_transfer_follow(ClariTransfer *transfer, ClariError *error)
 		clari_error_detail(error, "The last one came from %s.", shown);
 		return CLARI_FOLLOW_ERROR;
 	}
-	url = strdup(location);
+	url = clari_origin_resolve(transfer->url, location->value);
 	if (url == NULL)
 	{
 		clari_error_out_of_memory(error);

@@ -4,6 +4,8 @@
  */
 #include "http/origin.h"
 
+#include <stdlib.h>
+
 #include "unit.h"
 
 static ClariHop
@@ -97,11 +99,35 @@ test_texts(void)
 	is(text, "https://h:8443", "a port that is not the scheme's own is shown");
 }
 
+static void
+test_redirects(void)
+{
+	static const char *const redirects[][2] = {
+		{"?again", "https://h/v4/a?again"},
+		{"b/../c", "https://h/v4/b/../c"},
+		{"/c?d", "https://h/c?d"},
+		{"http://g:81/", "http://g:81/"},
+		{"https://me:pw@h/c", "https://me:pw@h/c"},
+		{"//me@h/c", "https://me@h/c"},
+		{"gopher://h/", "gopher://h/"},
+		{"https://", "https://"},
+	};
+
+	for (size_t i = 0; i < sizeof(redirects) / sizeof(redirects[0]); i++)
+	{
+		char *url = clari_origin_resolve("https://h/v4/a?b", redirects[i][0]);
+
+		is(url, redirects[i][1], redirects[i][0]);
+		free(url);
+	}
+}
+
 int
 main(void)
 {
 	test_parsing();
 	test_hops();
 	test_texts();
+	test_redirects();
 	return done_testing();
 }
