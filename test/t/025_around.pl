@@ -243,9 +243,9 @@ subtest 'partitions by quarter' => sub {
 		q{SELECT owner_email, time_period FROM parted WHERE owner_email < 'd' ORDER BY 1, 2, owner_name COLLATE "C" LIMIT 20},
 		qq{SET plan_cache_mode = force_generic_plan; PREPARE p(text) AS SELECT $sums FROM parted WHERE time_period = \$1 GROUP BY 1;
 			EXECUTE p('2026_Q1'); EXECUTE p('2026_Q3'); EXECUTE p('2026_Q4'); EXECUTE p('2026_Q9')});
-	my $plan = in_remote("$partitionwise; EXPLAIN SELECT count(*) FROM parted a JOIN other b USING (time_period, owner_email)
+	my $plan = in_remote("$partitionwise; $rescanning; EXPLAIN SELECT count(*) FROM parted a JOIN other b USING (time_period, owner_email)
 		GROUP BY time_period");
-	is(scalar(() = $plan =~ /Join|Nested Loop/g), 4, 'partitionwise there is a join for each partition') or diag($plan);
+	is(scalar(() = $plan =~ /(?:Join|Nested Loop)  \(/g), 4, 'partitionwise there is a join for each partition') or diag($plan);
 
 	my $all = '2026_Q1 2026_Q2 2026_Q3';
 	exports($all, 'SELECT * FROM parted', '', $partitionwise);
