@@ -132,7 +132,7 @@ same_rows($_, (values %joins)[0]) for (
 			EXECUTE p('2026_Q2'); EXECUTE p('')}) } qw(force_generic_plan force_custom_plan));
 
 is(rows_in('remote', q{SET plan_cache_mode = force_generic_plan; PREPARE p(text[]) AS SELECT * FROM forecasts WHERE time_period = ANY ($1);
-	EXPLAIN (FORMAT JSON) EXECUTE p('{2026_Q2,2026_Q3}')}) =~ /"Periods": "(.*?)"/ && $1, '2026_Q2, 2026_Q3',
+	EXPLAIN (FORMAT JSON) EXECUTE p('{2026_Q2,2026_Q3}')}) =~ /"Periods": \[(.*?)\]/ && $1, '"2026_Q2", "2026_Q3"',
 	'EXPLAIN of a generic plan knows its parameters');
 is(sql(q{SET search_path = remote, public; SET client_min_messages = warning; CREATE FUNCTION total(quarter text) RETURNS numeric LANGUAGE plpgsql AS
 	'BEGIN RETURN (SELECT sum(forecast_amount) FROM remote.forecasts WHERE time_period = quarter); END';
