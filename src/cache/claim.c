@@ -193,7 +193,7 @@ cancelled_error(const ClariFlightShared *flight, ClariError *error)
 
 	clari_request_subject(&flight->request, subject);
 	clari_error_set(error, CLARI_ERROR_CANCELLED, "%s was cancelled by role \"%s\"", subject, flight->cancelled_by);
-	clari_error_hint(error, "Run the query again to export anew.");
+	clari_error_hint(error, "Run the query again to start a new export.");
 }
 
 /*
@@ -320,7 +320,7 @@ clari_cache_worker_begin(int seat)
 	{
 		ereport(WARNING, (errmsg("a session that runs another version of clari_fdw asked for a background worker"),
 						  errdetail("The library has been replaced since that session loaded it."),
-						  errhint("Start the session anew.")));
+						  errhint("Start a new session.")));
 		return false;
 	}
 	clari_cache_lock(LW_EXCLUSIVE);

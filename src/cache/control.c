@@ -36,17 +36,18 @@ static shmem_request_hook_type previous_shmem_request_hook = NULL;
 static void
 define_settings(void)
 {
-	DefineCustomIntVariable("clari_fdw.shared_cache_size", "Shared memory for cached exports.",
+	DefineCustomIntVariable("clari_fdw.shared_cache_size", "Sets the amount of shared memory for cached exports.",
 							"What does not fit is read from files.", &clari_shared_cache_size, 32 * 1024, 1024,
 							1024 * 1024 * 1024, PGC_SIGHUP, GUC_UNIT_KB, NULL, NULL, NULL);
-	DefineCustomIntVariable("clari_fdw.disk_cache_size", "Disk space for cached exports.", NULL, &clari_disk_cache_size,
-							1024 * 1024, 1024, INT_MAX, PGC_SIGHUP, GUC_UNIT_KB, NULL, NULL, NULL);
+	DefineCustomIntVariable("clari_fdw.disk_cache_size", "Sets the amount of disk space for cached exports.", NULL,
+							&clari_disk_cache_size, 1024 * 1024, 1024, INT_MAX, PGC_SIGHUP, GUC_UNIT_KB, NULL, NULL,
+							NULL);
 	DefineCustomStringVariable(
-		"clari_fdw.cache_directory", "Directory of cached exports.",
+		"clari_fdw.cache_directory", "Sets the directory of cached exports.",
 		"Relative to the data directory; a name that begins with pgsql_tmp is skipped by base backups.",
 		&clari_cache_directory, "pgsql_tmp_clari_fdw", PGC_SIGHUP, GUC_SUPERUSER_ONLY, NULL, NULL, NULL);
-	DefineCustomIntVariable("clari_fdw.max_workers", "Background workers that make exports.", NULL, &clari_max_workers,
-							2, 1, 32, PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("clari_fdw.max_workers", "Sets the maximum number of background workers for exports.", NULL,
+							&clari_max_workers, 2, 1, 32, PGC_SIGHUP, 0, NULL, NULL, NULL);
 }
 
 static void

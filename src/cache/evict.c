@@ -516,7 +516,7 @@ clari_cache_make_segment(const void *bytes, Size length, ClariError *error)
 		if (length <= memory_limit() && length > shm_room())
 		{
 			clari_error_set(error, CLARI_ERROR_IO, "could not keep the export in shared memory: /dev/shm is full");
-			clari_error_hint(error, "Give /dev/shm more room; a part of it is left to parallel queries.");
+			clari_error_hint(error, "Increase the size of /dev/shm; a part of it is reserved for parallel queries.");
 		}
 		return DSM_HANDLE_INVALID;
 	}
@@ -524,8 +524,8 @@ clari_cache_make_segment(const void *bytes, Size length, ClariError *error)
 		return task.handle;
 	release_memory(length);
 	clari_error_set(error, CLARI_ERROR_IO, "could not keep the export in shared memory");
-	clari_error_detail(error, "No segment of " UINT64_FORMAT " bytes could be made.", (uint64) length);
-	clari_error_hint(error, "Look at the free space of /dev/shm.");
+	clari_error_detail(error, "A segment of " UINT64_FORMAT " bytes could not be created.", (uint64) length);
+	clari_error_hint(error, "Check the free space in /dev/shm.");
 	return DSM_HANDLE_INVALID;
 }
 

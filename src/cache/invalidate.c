@@ -86,10 +86,10 @@ static void
 warn_of_files_left(int left)
 {
 	if (left > 0)
-		ereport(WARNING,
-				(errcode(ERRCODE_IO_ERROR), errmsg("could not remove %d files of the rowset cache", left),
-				 errdetail("They are in directory \"%s\"; the server's log tells why.", clari_store_directory()),
-				 errhint("Remove them before the next restart, which would find them.")));
+		ereport(WARNING, (errcode(ERRCODE_IO_ERROR), errmsg("could not remove %d files of the rowset cache", left),
+						  errdetail("They are in directory \"%s\". See the server log for the reasons.",
+									clari_store_directory()),
+						  errhint("Remove them before the next restart, which would load them again.")));
 }
 
 static int64

@@ -148,15 +148,16 @@ clari_cache_start_workers(ClariError *error)
 		if (running > 0)
 			return true; /* the workers that run will make the export, if later */
 		clari_error_set(error, CLARI_ERROR_RESOURCES, "no background worker slot is free for the export");
-		clari_error_detail(error, "All %d of max_worker_processes are in use.", max_worker_processes);
+		clari_error_detail(error, "All background worker slots (max_worker_processes = %d) are in use.",
+						   max_worker_processes);
 		clari_error_hint(error, "Raise \"max_worker_processes\", or try again later.");
 		return false;
 	}
 	if (stuck)
 	{
-		clari_error_set(error, CLARI_ERROR_RESOURCES, "the background workers for exports do not come up");
+		clari_error_set(error, CLARI_ERROR_RESOURCES, "the background workers for exports do not start");
 		clari_error_hint(error,
-						 "The server's log tells why.  If clari_fdw was updated a moment ago, start a new session.");
+						 "See the server log for details. If clari_fdw has just been updated, start a new session.");
 	}
 	return !stuck;
 }

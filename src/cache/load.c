@@ -44,8 +44,9 @@ warn_of_damage(const ClariStoreFound *found)
 
 	if (error.code == CLARI_ERROR_CORRUPT)
 	{
-		clari_error_hint(
-			&error, "The file has been removed.  What it held is downloaded or exported again when it is asked for.");
+		clari_error_hint(&error,
+						 "The file has been removed. Its contents are downloaded or exported again when they are "
+						 "needed.");
 		clari_cache_count(CLARI_COUNT_DAMAGED_FILES, 1);
 	}
 	clari_error_report(WARNING, &error);

@@ -140,11 +140,12 @@ clari_invalidate(PG_FUNCTION_ARGS)
 	if (!PG_ARGISNULL(0))
 		PG_RETURN_INT64(invalidate_selection(clari_selection_make(PG_GETARG_OID(0), periods_argument(fcinfo))));
 	if (!PG_ARGISNULL(1))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("argument \"periods\" needs argument \"relation\"")));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("argument \"periods\" requires argument \"relation\"")));
 	if (!superuser())
-		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-						errmsg("must be superuser to invalidate the whole cache"), errhint("Name a foreign table.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("must be superuser to invalidate the whole cache"),
+				 errhint("Specify a foreign table.")));
 	PG_RETURN_INT64(clari_cache_invalidate(NULL));
 }
 
@@ -238,9 +239,9 @@ clari_cancel_export(PG_FUNCTION_ARGS)
 
 	clari_version_check_call(fcinfo, 1);
 	if (!superuser())
-		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-						errmsg("must be superuser to cancel whatever export there is"),
-						errhint("Those of a foreign table are cancelled by clari_cancel().")));
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("must be superuser to cancel an export by its number"),
+				 errhint("Use clari_cancel() to cancel the exports of a foreign table.")));
 	cancelled.count = clari_cache_cancel_flight(flight, GetUserNameFromId(GetUserId(), false), &key);
 	PG_RETURN_INT64(await_cancelled(&cancelled));
 }

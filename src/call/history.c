@@ -102,7 +102,7 @@ refuse_row_security(Oid table, Oid target)
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 						errmsg("cannot keep the history of %s: row security hides rows of %s", clari_table_name(target),
 							   clari_table_name(table)),
-						errhint("Write as a role that its policies are not for, such as its owner.")));
+						errhint("Write as a role to which its policies do not apply, such as its owner.")));
 }
 
 /* Locks the history, which is there and no stranger's, against all other writers. */
@@ -114,12 +114,13 @@ lock_history(Oid target, const char *name)
 	if (OidIsValid(table))
 		LockRelationOid(table, ShareRowExclusiveLock);
 	if (get_rel_relkind(table) == '\0')
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_UNDEFINED_TABLE),
-			 errmsg("the history of %s is gone: there is no table \"%s\" beside it", clari_table_name(target), name),
-			 errhint("SELECT clari_track_history(%s) begins another one, clari_untrack_history(%s) does without.",
-					 quote_literal_cstr(clari_table_name(target)), quote_literal_cstr(clari_table_name(target)))));
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("the history of %s is missing: there is no table \"%s\" in its schema",
+						clari_table_name(target), name),
+				 errhint("Use clari_track_history(%s) to begin a new history, or clari_untrack_history(%s) to "
+						 "keep none.",
+						 quote_literal_cstr(clari_table_name(target)), quote_literal_cstr(clari_table_name(target)))));
 	clari_table_check_beside(table, name, target);
 	refuse_row_security(target, target);
 	refuse_row_security(table, target);
@@ -265,7 +266,7 @@ clari_record_history(PG_FUNCTION_ARGS)
 
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_FOR_STATEMENT(trigger->tg_event) ||
 		trigger->tg_trigger->tgnargs != 1)
-		elog(ERROR, "clari_record_history() is for the triggers of clari_track_history()");
+		elog(ERROR, "clari_record_history() can be called only by the triggers of clari_track_history()");
 	if (TRIGGER_FIRED_BEFORE(trigger->tg_event))
 	{
 		(void) lock_history(RelationGetRelid(trigger->tg_relation), trigger->tg_trigger->tgargs[0]);
@@ -363,7 +364,7 @@ check_owner(const History *history, Oid owner, const char *what, const char *nam
 						errmsg("%s %s is not owned by \"%s\", nor by the owner of %s", what, name,
 							   GetUserNameFromId(GetUserId(), false), clari_table_name(target)),
 						errdetail("It is owned by \"%s\".", GetUserNameFromId(owner, false)),
-						errhint("Drop it, or rename it: clari_track_history() makes one of that name.")));
+						errhint("Drop or rename it: clari_track_history() creates one with that name.")));
 }
 
 static Oid
@@ -485,13 +486,13 @@ check_target(Relation target)
 	else if (target->rd_rel->relpersistence != RELPERSISTENCE_PERMANENT)
 		why = "its rows do not outlive a session or a crash";
 	else if (target->rd_rel->relispartition)
-		why = "it is a partition, and what is written by way of its parent would not be seen";
+		why = "it is a partition, and writes through its parent would not be recorded";
 	if (why != NULL)
 		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE), errmsg("cannot keep the history of %s: %s", name, why)));
 	if (clari_table_is_distributed(RelationGetRelid(target)))
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 						errmsg("cannot keep the history of %s: Citus distributes it", name),
-						errdetail("Citus runs no triggers on the tables that it distributes.")));
+						errdetail("Citus does not run triggers on distributed tables.")));
 }
 
 /* Rows without a key have no versions. */
@@ -524,9 +525,9 @@ check_history(const History *history)
 			appendStringInfo(&missing, "%s%s", missing.len > 0 ? ", " : "", i == 0 ? "valid_from" : "valid_to");
 	if (missing.len > 0)
 		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
-						errmsg("table %s is there already, and is no history of %s", history->name,
+						errmsg("table %s already exists, but is not a history of %s", history->name,
 							   history->rows->target_name),
-						errdetail("It lacks columns: %s.", missing.data)));
+						errdetail("Missing columns: %s.", missing.data)));
 }
 
 /* ------- the functions ------- */

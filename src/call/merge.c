@@ -580,7 +580,7 @@ merge_by_hand(ClariMerge *merge, bool deletes, ClariCounts *total)
 	for (int i = 0; i < count; i++)
 		recurring += parts[i].usable - parts[i].keys;
 	if (recurring > 0)
-		ereport(NOTICE, (errmsg(INT64_FORMAT " rows of %s are left out for newer ones with the same key", recurring,
+		ereport(NOTICE, (errmsg(INT64_FORMAT " rows of %s are left out because newer rows have the same key", recurring,
 								merge->source_name)));
 	if (count > 0)
 		clari_merge_run(merge, parts, count);
@@ -621,7 +621,7 @@ clari_merge(PG_FUNCTION_ARGS)
 		get_rel_relkind(source) != RELKIND_PARTITIONED_TABLE)
 		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
 						errmsg("cannot merge from %s: it is not a table", clari_table_name(source)),
-						errhint("Name it in the call if you mean it.")));
+						errhint("Specify it in the call if it is intended.")));
 	source_name = clari_table_name(source);
 	clari_merge_lock(target, clari_table_name(target), deletes);
 	clari_merge_lock_source(source, source_name);

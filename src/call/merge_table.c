@@ -125,8 +125,8 @@ find_own_table(const char *name)
 						errmsg("%s \"%s\" is not owned by \"%s\"", own ? "the schema of table" : "table", name,
 							   GetUserNameFromId(GetUserId(), false)),
 						errdetail("It is owned by \"%s\".", GetUserNameFromId(own ? schema_owner : owner, false)),
-						errhint("Name the table in the call where it takes one, or put a schema of your own first in "
-								"search_path and SELECT clari_create_tables().")));
+						errhint("Specify the table in the call if the function takes one, or put a schema of your own "
+								"first in search_path and use clari_create_tables().")));
 	return found;
 }
 
@@ -161,7 +161,7 @@ clari_table_check_beside(Oid table, const char *name, Oid target)
 
 	if (get_rel_relkind(table) != RELKIND_RELATION)
 		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
-						errmsg("there is no table \"%s\" beside %s", name, clari_table_name(target))));
+						errmsg("there is no table \"%s\" in the schema of %s", name, clari_table_name(target))));
 	owner = clari_table_owner(table);
 	if (!clari_role_is_own(owner) && owner != clari_table_owner(target) && !superuser_arg(owner))
 		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
@@ -279,7 +279,7 @@ open_key(Relation target, bool *by_user)
 	ereport(ERROR, (errcode(ERRCODE_INVALID_TABLE_DEFINITION),
 					errmsg("table %s has no unique index on (time_period, forecast_name, owner_email)",
 						   clari_table_name(RelationGetRelid(target))),
-					errdetail("One on (time_period, forecast_name, user_id) would do, too."),
+					errdetail("One on (time_period, forecast_name, user_id) is also accepted."),
 					errhint("CREATE UNIQUE INDEX ON %s (time_period, forecast_name, owner_email);",
 							clari_table_name(RelationGetRelid(target)))));
 }
@@ -383,9 +383,9 @@ add_difference(StringInfo list, Oid target, const char *name)
 	cast = format_type_extended(type, is_text ? -1 : typmod, FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY);
 	equal = lookup_type_cache(type, TYPECACHE_EQ_OPR)->eq_opr;
 	if (!OidIsValid(equal))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_FUNCTION),
-				 errmsg("column \"%s\" of table %s has a type without equality", name, clari_table_name(target))));
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_FUNCTION),
+						errmsg("column \"%s\" of table %s has a type without an equality operator", name,
+							   clari_table_name(target))));
 	appendStringInfoString(list, list->len > 0 ? " OR " : "");
 	if (is_text)
 		appendStringInfo(list, "t.%s::text IS DISTINCT FROM s.%s::%s::text COLLATE \"C\"", name, name, cast);
@@ -465,7 +465,7 @@ check_attribute(Relation target, Form_pg_attribute attribute, bool by_user, uint
 				(errcode(ERRCODE_INVALID_TABLE_DEFINITION),
 				 errmsg("column \"%s\" of table %s must not be null, and has no default", NameStr(attribute->attname),
 						clari_table_name(RelationGetRelid(target))),
-				 errdetail("A merge fills the columns of forecasts, of the types that are exported, and no other.")));
+				 errdetail("A merge fills only the columns of forecasts, and only those of the exported types.")));
 }
 
 /* The target and its partitions: can they be written to, and will triggers interfere? */
@@ -503,7 +503,7 @@ check_target(ClariMerge *merge, Relation target, uint32 types, bool deletes)
 	if (check_enable_rls(merge->target, InvalidOid, true) == RLS_ENABLED)
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 						errmsg("cannot merge into %s: row security hides rows of it", merge->target_name),
-						errhint("Merge as a role that its policies are not for, such as its owner.")));
+						errhint("Merge as a role to which its policies do not apply, such as its owner.")));
 	for (int i = 0; i < RelationGetNumberOfAttributes(target); i++)
 		check_attribute(target, TupleDescAttr(RelationGetDescr(target), i), merge->by_user, types);
 	check_members(merge, deletes);
@@ -607,7 +607,7 @@ clari_merge_open_staged(const ClariMerge *foreign, const ClariOptions *options, 
 	if (clari_command_run(&command).nrows > 0)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("staging table %s is not empty", merge->source_name),
-						errdetail("Rows that others have staged there would be merged, too."),
-						errhint("Merge them by clari_merge(), and TRUNCATE %s.", merge->source_name)));
+						errdetail("Rows that others have staged there would also be merged."),
+						errhint("Merge them with clari_merge(), and then TRUNCATE %s.", merge->source_name)));
 	return merge;
 }

@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "call/internal.h"
+#include "clari/quota.h"
 
 #include "session/reader.h"
 
@@ -19,8 +20,8 @@
 #define LIMITS_PATIENCE 10000 /* ms */
 
 #define QUOTA_HINT                                                                                                     \
-	"Clari counts the exports of the last 30 days, so the quota frees as they grow older than that. Raise option "     \
-	"\"closed_period_ttl\", sync less often or fewer periods, or ask Clari for more."
+	"Clari counts the exports of the last 30 days. Raise option \"closed_period_ttl\", sync less often or fewer "      \
+	"periods, wait until older exports no longer count, or ask Clari for a larger quota."
 
 /* ------- what is left ------- */
 
@@ -134,25 +135,21 @@ count_needed(ClariSelection *selection, const ClariFreshness *freshness)
 
 /* ------- what is done about it ------- */
 
-/* "Of 1000 exports in 30 days 1 is left." */
 static const char *
 figures(const ClariQuota *quota)
 {
-	const char *verb = quota->before == 1 ? "is" : "are";
+	char *text = palloc(CLARI_QUOTA_TEXT_SIZE);
 
-	if (quota->monthly < 0)
-		return psprintf(INT64_FORMAT " %s left in these 30 days.", quota->before, verb);
-	return psprintf("Of " INT64_FORMAT " exports in 30 days " INT64_FORMAT " %s left.", quota->monthly, quota->before,
-					verb);
+	clari_quota_text(quota->before, quota->monthly, text);
+	return text;
 }
 
 __attribute__((noreturn)) static void
 refuse_all(const ClariQuota *quota, int needed)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-			 errmsg("Clari's quota leaves " INT64_FORMAT " of %d exports that are needed", quota->before, needed),
-			 errdetail("%s Nothing was exported.", figures(quota)), errhint(QUOTA_HINT)));
+	ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+					errmsg("Clari's quota covers " INT64_FORMAT " of the %d exports needed", quota->before, needed),
+					errdetail("%s Nothing was exported.", figures(quota)), errhint(QUOTA_HINT)));
 }
 
 void
@@ -183,7 +180,7 @@ static void
 refuse(ClariExport *export, const ClariQuota *quota)
 {
 	export->state = CLARI_LOOKUP_FAILED;
-	clari_error_set(&export->error, CLARI_ERROR_QUOTA, "Clari's quota left no export for it");
+	clari_error_set(&export->error, CLARI_ERROR_QUOTA, "Clari's quota does not cover this export");
 	clari_error_detail(&export->error, "%s", figures(quota));
 }
 
@@ -212,7 +209,7 @@ clari_quota_ration(ClariSelection *selection, const ClariFreshness *freshness, C
 		appendStringInfo(&refused, "%s%s", refused.len > 0 ? ", " : "", clari_period_or_current(text));
 	}
 	if (refused.len > 0 && !quota->told)
-		ereport(WARNING, (errcode(ERRCODE_WARNING), errmsg("Clari's quota does not leave the exports that are needed"),
+		ereport(WARNING, (errcode(ERRCODE_WARNING), errmsg("Clari's quota does not cover all of the exports needed"),
 						  errdetail("%s Not exported: %s.", figures(quota), refused.data), errhint(QUOTA_HINT)));
 	quota->told = quota->told || refused.len > 0;
 }

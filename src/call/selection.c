@@ -65,7 +65,7 @@ check_within_extent(const ClariSelection *selection)
 			continue;
 		clari_period_format(selection->periods[i], text);
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("period \"%s\" is outside of option \"periods\" of foreign table \"%s\"", text,
+						errmsg("period \"%s\" is outside option \"periods\" of foreign table \"%s\"", text,
 							   get_rel_name(selection->options->relid)),
 						errdetail("The option is \"%s\".", selection->options->periods)));
 	}
@@ -119,7 +119,7 @@ clari_selection_make(Oid relid, ArrayType *periods)
 	if (periods != NULL && clari_object_is_of_account(selection->options->object))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("foreign table \"%s\" has no periods", get_rel_name(relid)),
-						errdetail("It shows what the account has."), errhint("Leave out argument \"periods\".")));
+						errdetail("It shows what the account has."), errhint("Omit argument \"periods\".")));
 	if (periods != NULL && !clari_extent_parse(join_elements(periods), &selection->asked, &error))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s", error.message),
 						errdetail("It is part of argument \"periods\"."), errhint("%s", error.hint)));

@@ -127,8 +127,8 @@ begin_sync(FunctionCallInfo fcinfo)
 	sync->delete_missing = PG_GETARG_BOOL(3);
 	sync->max_deleted = PG_GETARG_FLOAT8(5);
 	if (!(sync->max_deleted >= 0 && sync->max_deleted <= 1))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("argument \"max_deleted\" must be a share from 0 to 1")));
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("argument \"max_deleted\" must be between 0 and 1")));
 	sync->selection = clari_selection_make(sync->relation, PG_ARGISNULL(1) ? NULL : PG_GETARG_ARRAYTYPE_P(1));
 	check_relation(sync->relation, sync->selection->options);
 	sync->target = clari_table_argument(fcinfo, 2, "clari_forecasts");
@@ -212,15 +212,13 @@ check_source(Sync *sync, const char *period, const char *source)
 
 	if (why == NULL)
 		return;
-	ereport(
-		ERROR,
-		(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-		 errmsg("cannot sync %s into %s", sync->foreign->source_name, sync->foreign->target_name),
-		 errdetail("In period %s, %s.", period, why),
-		 errhint("Give the foreign table a \"forecast_name\" of its own. If it is the same source under another name, "
-				 "UPDATE column \"source\" of %s; if its rows are to replace the others, delete these and what is said "
-				 "of them there.",
-				 clari_table_name(sync->syncs))));
+	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					errmsg("cannot sync %s into %s", sync->foreign->source_name, sync->foreign->target_name),
+					errdetail("In period %s, %s.", period, why),
+					errhint("Set option \"forecast_name\" of the foreign table to a name of its own. If it is the "
+							"same source under another name, update column \"source\" of %s; if its rows are to "
+							"replace the others, delete the others and their row of that table.",
+							clari_table_name(sync->syncs))));
 }
 
 /* Raises an error if the target has rows of another source in one of the periods, as far as these are known. */
@@ -466,7 +464,7 @@ check_quarter(Sync *sync, Quarter *quarter)
 		quarter->error = why;
 		quarter->others = why != NULL;
 		if (why == NULL)
-			ereport(NOTICE, (errmsg("period %s: a newer export is merged already", quarter->period)));
+			ereport(NOTICE, (errmsg("period %s: a newer export has already been merged", quarter->period)));
 	}
 }
 
@@ -563,8 +561,8 @@ count_rows(Sync *sync, Quarter *quarter)
 		WARNING,
 		(errcode(ERRCODE_WARNING),
 		 errmsg("period %s: owners share e-mails, and " INT64_FORMAT " rows are left out", quarter->period, left_out),
-		 errdetail("The e-mails, and how many owners have them: %s.", clari_merge_shared_emails(sync->foreign)),
-		 errhint("clari_create_tables(key => 'user_id') makes tables that have room for all of them.")));
+		 errdetail("Shared e-mails, with the number of their owners: %s.", clari_merge_shared_emails(sync->foreign)),
+		 errhint("Tables created by clari_create_tables(key => 'user_id') can hold all of them.")));
 }
 
 /* Deletes what Clari has no more of the part, unless that is suspiciously much. */
@@ -581,10 +579,10 @@ delete_missing_of_part(Sync *sync, ClariPart *part)
 	if (missing == 0)
 		return;
 	if (before >= MAX_DELETED_FROM && (double) missing > sync->max_deleted * (double) before)
-		part->error = psprintf("Clari has " INT64_FORMAT " of its " INT64_FORMAT
-							   " rows no more, which is a larger share than argument \"max_deleted\" allows (%g), "
-							   "and nothing is deleted.",
-							   missing, before, sync->max_deleted);
+		part->error =
+			psprintf(INT64_FORMAT " of its " INT64_FORMAT " rows are no longer at Clari, which is a larger share than "
+								  "argument \"max_deleted\" allows (%g); nothing is deleted.",
+					 missing, before, sync->max_deleted);
 	else
 		part->counts.deleted = clari_merge_delete(sync->merge, part, 1);
 }
@@ -595,7 +593,7 @@ delete_missing(Sync *sync, Quarter *quarter)
 	if (!sync->delete_missing || quarter->truncated)
 		return;
 	if (clari_rowset_owners(&quarter->reader->version.meta) == 0)
-		ereport(NOTICE, (errmsg("period %s: the export is empty, and nothing is deleted for it", quarter->period)));
+		ereport(NOTICE, (errmsg("period %s: the export is empty; nothing is deleted for it", quarter->period)));
 	for (int i = 0; i < quarter->nparts; i++)
 	{
 		ClariPart *part = &quarter->parts[i];
@@ -871,7 +869,7 @@ note_failures(Sync *sync)
 	if (error != NULL && ends_the_call(error))
 		ReThrowError(error);
 	if (error != NULL)
-		ereport(WARNING, (errcode(error->sqlerrcode), errmsg("could not note in clari_syncs what has failed"),
+		ereport(WARNING, (errcode(error->sqlerrcode), errmsg("could not record the failures in clari_syncs"),
 						  errdetail("%s", failure_text(error))));
 	SPI_commit();
 	MemoryContextSwitchTo(sync->context);

@@ -157,7 +157,7 @@ clari_syncs_check(Oid syncs, Oid target, const ClariPart *part, const char *sour
 	*newer = clari_command_number(&result, 1) != 0;
 	if (result.nrows == 0 || is_same(result.rows[0][0], source))
 		return NULL;
-	return psprintf("the rows of forecast_name \"%s\" are of another source (%s; not %s)", part->forecast_name,
+	return psprintf("the rows of forecast_name \"%s\" come from another source (%s; not %s)", part->forecast_name,
 					result.rows[0][0], source);
 }
 
@@ -270,11 +270,11 @@ clari_create_tables(PG_FUNCTION_ARGS)
 						errmsg("argument \"key\" must be \"owner_email\" or \"user_id\"")));
 	if (path == NIL || (schema = get_namespace_name(linitial_oid(path))) == NULL)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_SCHEMA), errmsg("no schema has been selected to create in"),
-						errhint("SET search_path TO the schema that shall hold the tables.")));
+						errhint("Set search_path to the schema in which to create the tables.")));
 	if (distributed && !OidIsValid(get_extension_oid("citus", true)))
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 						errmsg("cannot distribute tables: extension \"citus\" is not installed"),
-						errhint("CREATE EXTENSION citus, or leave out \"distributed\".")));
+						errhint("Create extension \"citus\", or omit argument \"distributed\".")));
 	SPI_connect();
 	lock_schema(schema);
 	create_table("", schema, "clari_forecasts",

@@ -77,8 +77,8 @@ compare_versions(const char *a, const char *b)
 static int
 hint_at_library(const char *needed)
 {
-	return errhint("Install version %s, and start anew what still runs the older library: the session or, with "
-				   "clari_fdw in shared_preload_libraries, the server.",
+	return errhint("Install version %s, and then start a new session or, if shared_preload_libraries "
+				   "contains clari_fdw, restart the server.",
 				   needed);
 }
 
@@ -88,13 +88,14 @@ raise_mismatch(FunctionCallInfo fcinfo)
 	const char *objects = objects_version();
 	int order = compare_versions(objects, CLARI_VERSION);
 
-	ereport(ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("function %s() does not fit the library of clari_fdw", get_func_name(fcinfo->flinfo->fn_oid)),
-			 errdetail("The library that this session runs is version %s, the extension in this database is version "
-					   "%s.",
-					   CLARI_VERSION, objects),
-			 order < 0 ? errhint("ALTER EXTENSION clari_fdw UPDATE;") : (order > 0 ? hint_at_library(objects) : 0)));
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+		 errmsg("function %s() is not compatible with the library of clari_fdw", get_func_name(fcinfo->flinfo->fn_oid)),
+		 errdetail("The library that this session runs is version %s, the extension in this database is version "
+				   "%s.",
+				   CLARI_VERSION, objects),
+		 order < 0 ? errhint("ALTER EXTENSION clari_fdw UPDATE;") : (order > 0 ? hint_at_library(objects) : 0)));
 }
 
 void

@@ -208,15 +208,14 @@ clari_calendar_find(const ClariCalendar *calendar, int32_t day, ClariQuarter *qu
 bool
 clari_calendar_unknown(const char *period, ClariError *error)
 {
-	clari_error_set(error, CLARI_ERROR_DATA, "the fiscal calendar that tells the quarter of a CSV export is not known");
-	clari_error_detail(
-		error,
-		"CSV has no ids of periods, and no cached export of this user's API key tells by which days %s%s "
-		"begins and ends.",
-		CLARI_PERIOD_WORDS(period));
+	clari_error_set(error, CLARI_ERROR_DATA, "the fiscal calendar that gives the quarter of a CSV export is not known");
+	clari_error_detail(error,
+					   "CSV has no period ids, and no cached export of this user's API key shows on which days "
+					   "%s%s begins and ends.",
+					   CLARI_PERIOD_WORDS(period));
 	clari_error_hint(error,
-					 "Query a foreign table of the same server with option \"format\" 'json' once, of %s and any "
-					 "forecast, then this one again.",
+					 "Query a foreign table of the same server with option \"format\" 'json' once, for %s of "
+					 "any forecast, and then this one again.",
 					 period[0] != '\0' ? "the same period" : "the current quarter");
 	return false;
 }

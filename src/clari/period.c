@@ -193,7 +193,7 @@ clari_extent_parse(const char *text, ClariExtent *extent, ClariError *error)
 		{
 			clari_error_set(error, CLARI_ERROR_OPTION, "too many periods");
 			clari_error_detail(error, "Option \"periods\" may have %d parts.", CLARI_EXTENT_MAX_RANGES);
-			clari_error_hint(error, "Join neighbouring quarters to ranges such as 2025_Q1..2025_Q4.");
+			clari_error_hint(error, "Join adjacent quarters into ranges such as 2025_Q1..2025_Q4.");
 			return false;
 		}
 		if (!parse_range(trim(part), &extent->ranges[extent->nranges], error))

@@ -162,9 +162,9 @@ on_body(char *bytes, size_t size, size_t count, void *arg)
 	if (limit > 0 && transfer->decoded > (uint64_t) limit * 1024)
 	{
 		clari_error_set(&transfer->broken, CLARI_ERROR_LIMIT,
-						"the answer is larger than option max_export_size allows");
+						"the answer is larger than option \"max_export_size\" allows");
 		clari_error_detail(&transfer->broken, "The limit is %d kB of decoded bytes.", (int) limit);
-		clari_error_hint(&transfer->broken, "Raise the server's option max_export_size, or export less at once.");
+		clari_error_hint(&transfer->broken, "Raise option \"max_export_size\" of the server, or export less at once.");
 		return CURL_WRITEFUNC_ERROR;
 	}
 	if (transfer->sink == NULL || !clari_is_success(status_of(transfer)))
@@ -274,7 +274,7 @@ set_headers(ClariTransfer *transfer, ClariError *error)
 	if (transfer->keyed)
 	{
 		if (!is_header_value(transfer->transport->api_key))
-			return clari_error_set(error, CLARI_ERROR_OPTION, "option api_key holds a control character");
+			return clari_error_set(error, CLARI_ERROR_OPTION, "option \"api_key\" contains a control character");
 		snprintf(header, sizeof(header), "apikey: %s", transfer->transport->api_key);
 		added = add_header(transfer, header);
 		clari_wipe(header, sizeof(header));
@@ -401,7 +401,8 @@ set_target(ClariTransfer *transfer, char *url, const ClariOrigin *from, bool for
 		free(url);
 		clari_error_set(error, CLARI_ERROR_CONNECTION, "refused to follow Clari to %s", shown);
 		clari_origin_text(&transfer->base, shown, sizeof(shown));
-		clari_error_detail(error, "The API key is for %s alone, and only files may be elsewhere, over https.", shown);
+		clari_error_detail(error, "The API key is sent only to %s, and only files may be on another host, over https.",
+						   shown);
 		return false;
 	}
 	if (ca_file[0] != '\0' && curl_strequal(target.scheme, "https") && !check_ca_file(ca_file, error))
@@ -504,7 +505,7 @@ clari_transfer_follow(ClariTransfer *transfer, ClariError *error)
 	clari_origin_redact(transfer->url, shown, sizeof(shown));
 	if (transfer->method != CLARI_HTTP_GET && status < 307)
 	{
-		clari_error_set(error, CLARI_ERROR_CONNECTION, "refused to follow the redirect of a request that is no GET");
+		clari_error_set(error, CLARI_ERROR_CONNECTION, "refused to follow the redirect of a request other than GET");
 		clari_error_detail(error, "%s was answered with status %d.", shown, status);
 		return CLARI_FOLLOW_ERROR;
 	}
@@ -545,7 +546,7 @@ describe_ca_file(const ClariTransfer *transfer, ClariError *error)
 	if (path == NULL || path[0] == '\0')
 		clari_error_set(error, CLARI_ERROR_CONNECTION, "the system has no CA file");
 	else if (check_ca_file(path, error))
-		clari_error_set(error, CLARI_ERROR_CONNECTION, "CA file \"%s\" holds no certificate that can be used", path);
+		clari_error_set(error, CLARI_ERROR_CONNECTION, "CA file \"%s\" contains no usable certificate", path);
 	clari_error_hint(error, "Check option \"ca_file\" of the server.");
 }
 
@@ -581,15 +582,14 @@ describe_unreached(const ClariTransfer *transfer, const char *whom, ClariError *
 	clari_origin_proxy_text(transfer->transport->proxy, proxy, sizeof(proxy));
 	curl_easy_getinfo(transfer->easy, CURLINFO_NUM_CONNECTS, &connects);
 	if (status != 0)
-		clari_error_set(error, CLARI_ERROR_CONNECTION, "the proxy at %s refused the way to %s with HTTP status %d",
-						proxy, whom, status);
+		clari_error_set(error, CLARI_ERROR_CONNECTION,
+						"the proxy at %s refused the connection to %s with HTTP status %d", proxy, whom, status);
 	else if (connects == 0)
 		clari_error_set(error, CLARI_ERROR_CONNECTION, "could not reach the proxy at %s", proxy);
 	else
 		clari_error_set(error, CLARI_ERROR_CONNECTION, "could not reach %s through the proxy at %s", whom, proxy);
 	if (status == 407)
-		clari_error_hint(error, "Option \"proxy\" takes no credentials: name a proxy that lets this server through "
-								"without.");
+		clari_error_hint(error, "Option \"proxy\" accepts no credentials. Specify a proxy that does not require any.");
 	else
 		clari_error_hint(error, "Check option \"proxy\" of the server.");
 }
@@ -654,14 +654,16 @@ describe(ClariTransfer *transfer, CURLcode code, ClariError *error)
 	if (code == CURLE_SSL_CACERT_BADFILE)
 		describe_ca_file(transfer, error);
 	else if (status_of(transfer) != 0)
-		clari_error_set(error, CLARI_ERROR_CONNECTION, "the answer from %s broke off", whom);
+		clari_error_set(error, CLARI_ERROR_CONNECTION, "the answer from %s was cut off", whom);
 	else if (clari_transfer_was_sent(transfer))
 		clari_error_set(error, CLARI_ERROR_CONNECTION, "no answer from %s", whom);
 	else
 		describe_unreached(transfer, whom, error);
 	clari_error_detail(error, "%s %s: %s.", clari_transfer_method(transfer), url, cause_text(transfer, code));
 	if (code == CURLE_PEER_FAILED_VERIFICATION)
-		clari_error_hint(error, "Where a private authority signs certificates, the server's option ca_file names it.");
+		clari_error_hint(error,
+						 "If a private authority signs the certificates, set option \"ca_file\" of the server to "
+						 "its file.");
 }
 
 /* ------- results ------- */
@@ -775,12 +777,13 @@ clari_transfer_stalled(ClariTransfer *transfer, ClariHttpResult *result)
 		clari_error_set(&result->error, CLARI_ERROR_CONNECTION, "%s at %s sent nothing for %g s",
 						transfer->keyed ? "Clari" : "the file's host", shown, timeout / 1000.0);
 		clari_origin_redact(transfer->url, shown, sizeof(shown));
-		clari_error_detail(&result->error, "%s %s: %llu bytes had come.", clari_transfer_method(transfer), shown,
-						   (unsigned long long) transfer->decoded);
+		clari_error_detail(&result->error, "%s %s: %llu bytes had been received.", clari_transfer_method(transfer),
+						   shown, (unsigned long long) transfer->decoded);
 	}
 	else
 		describe(transfer, CURLE_OPERATION_TIMEDOUT, &result->error);
-	clari_error_hint(&result->error, "The server's option request_timeout says how long to wait for a byte.");
+	clari_error_hint(&result->error,
+					 "Option \"request_timeout\" of the server is the maximum time without receiving data.");
 	result->never_sent = clari_transfer_was_never_sent(transfer);
 	result->may_pass = true;
 }

@@ -7,6 +7,8 @@
  */
 #include "job/internal.h"
 
+#include "clari/quota.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -28,7 +30,7 @@ add_reply(ClariError *error, const ClariReply *reply)
 	if (length > 0)
 		clari_error_add_detail(error, "Clari's answer has %s.", facts);
 	else if (reply->first_line[0] != '\0')
-		clari_error_add_detail(error, "The answer begins \"%s\".", reply->first_line);
+		clari_error_add_detail(error, "The answer begins with \"%s\".", reply->first_line);
 	else
 		clari_error_add_detail(error, "The answer is empty.");
 }
@@ -59,19 +61,20 @@ clari_job_error_refused(ClariJob *job, int status, const ClariReply *reply)
 		clari_error_set(&job->error, CLARI_ERROR_CONNECTION, "the proxy refused %s with HTTP status %d", job->subject,
 						status);
 		clari_error_hint(&job->error,
-						 "Option \"proxy\" takes no credentials: name a proxy that lets this server through "
-						 "without.");
+						 "Option \"proxy\" accepts no credentials. Specify a proxy that does not require any.");
 		return;
 	}
 	clari_error_set(&job->error, CLARI_ERROR_REQUEST, "Clari %s %s with HTTP status %d",
 					status >= 500 ? "answered" : "refused", job->subject, status);
 	add_reply(&job->error, reply);
 	if (status == 429)
-		clari_error_hint(&job->error, "Clari bounds the requests per second of all its clients together. Lower option "
-									  "\"max_concurrent_exports\", or raise \"poll_interval\" or \"max_retries\".");
+		clari_error_hint(&job->error,
+						 "Clari limits the number of requests per second of all clients together. Lower option "
+						 "\"max_concurrent_exports\", or raise \"poll_interval\" or \"max_retries\".");
 	else if (status >= 500)
-		clari_error_hint(&job->error, "Clari, or a proxy before it, is out of order. Try again later, or raise option "
-									  "\"max_retries\".");
+		clari_error_hint(&job->error,
+						 "Clari, or a proxy in front of it, is not working. Try again later, or raise option "
+						 "\"max_retries\".");
 }
 
 void
@@ -79,15 +82,15 @@ clari_job_error_unauthorized(ClariJob *job, int status, bool no_optin)
 {
 	job->error.code = CLARI_ERROR_AUTH;
 	if (no_optin)
-		clari_error_hint(&job->error, "The API key is good, but its user may not see forecast \"%s\" at Clari.",
+		clari_error_hint(&job->error, "The API key is valid, but its user may not see forecast \"%s\" at Clari.",
 						 job->forecast);
 	else if (status == 403)
-		clari_error_hint(&job->error,
-						 "The API key is known, but its user may not do this at Clari; or something between "
-						 "refuses, such as a proxy.");
+		clari_error_hint(&job->error, "The API key is valid, but its user may not do this at Clari; or something "
+									  "in between, such as a proxy, refuses it.");
 	else
-		clari_error_hint(&job->error, "Check option \"api_key\" of the user mapping. A key that was revoked, or whose "
-									  "user was deactivated, is refused by every call.");
+		clari_error_hint(&job->error,
+						 "Check option \"api_key\" of the user mapping. A key that was revoked, or whose user was "
+						 "deactivated, is refused in every request.");
 }
 
 void
@@ -102,27 +105,31 @@ clari_job_error_no_forecast(ClariJob *job, int status, const ClariReply *reply)
 void
 clari_job_error_quota(ClariJob *job, const ClariReply *limits)
 {
+	char text[CLARI_QUOTA_TEXT_SIZE];
+
 	job->error.code = CLARI_ERROR_QUOTA;
 	if (limits->monthly_quota > 0)
-		clari_error_add_detail(&job->error, "Of %lld exports in 30 days %lld are left.",
-							   (long long) limits->monthly_quota, (long long) limits->available_monthly);
-	clari_error_hint(&job->error, "Clari counts the exports of the last 30 days, so the quota frees as they grow "
-								  "older than that. Raise option \"cache_ttl\" to spend less of it, or ask Clari "
-								  "for more.");
+	{
+		clari_quota_text(limits->available_monthly, limits->monthly_quota, text);
+		clari_error_add_detail(&job->error, "%s", text);
+	}
+	clari_error_hint(&job->error,
+					 "Clari counts the exports of the last 30 days. Raise option \"cache_ttl\" to use less "
+					 "of the quota, wait until older exports no longer count, or ask Clari for a larger "
+					 "quota.");
 }
 
 void
 clari_job_error_no_endpoint(ClariJob *job)
 {
 	if (job->endpoint == CLARI_ENDPOINT_FORECAST)
-		clari_error_hint(
-			&job->error,
-			"This account's API does not have the Forecast API, as it seems: set option \"endpoint\" of the "
-			"foreign table to export. Or it knows no forecast \"%s\".",
-			job->forecast);
+		clari_error_hint(&job->error,
+						 "This account does not seem to have the Forecast API: set option \"endpoint\" of the "
+						 "foreign table to export. Or it has no forecast \"%s\".",
+						 job->forecast);
 	else
 		clari_error_hint(&job->error,
-						 "This account's API does not have it, as it seems; or check option \"base_url\" of "
+						 "This account's API does not seem to have it. If it should, check option \"base_url\" of "
 						 "the server.");
 }
 
@@ -130,8 +137,8 @@ void
 clari_job_error_either_limit(ClariJob *job)
 {
 	clari_error_add_detail(&job->error,
-						   "It may be either the limit of concurrent exports or the quota of 30 days: /admin/limits, "
-						   "which would tell, cannot be read.");
+						   "Either the limit of concurrent exports or the 30-day quota is reached; /admin/limits, "
+						   "which shows which of them, could not be read.");
 }
 
 void
@@ -142,7 +149,7 @@ clari_job_error_add_types(ClariJob *job)
 	else
 		clari_error_hint(&job->error,
 						 "Name other types in option \"types\" of the foreign table. Clari's Forecast API has "
-						 "crm_total and crm_closed, where the account has that: see option \"endpoint\".");
+						 "crm_total and crm_closed, if the account has that API: see option \"endpoint\".");
 }
 
 void
@@ -151,7 +158,7 @@ clari_job_error_link(ClariJob *job, int status, const ClariReply *reply)
 	clari_error_set(&job->error, CLARI_ERROR_REQUEST, "the host of the file refused %s with HTTP status %d",
 					job->subject, status);
 	add_reply(&job->error, reply);
-	clari_error_hint(&job->error, "Clari names that host, by a link or a redirect; such links expire. Try again.");
+	clari_error_hint(&job->error, "Clari's link or redirect leads to that host, and such links expire. Try again.");
 }
 
 void
@@ -160,7 +167,8 @@ clari_job_error_lost(ClariJob *job, int status, const ClariReply *reply)
 	clari_error_set(&job->error, CLARI_ERROR_JOB, "Clari no longer knows the job of %s", job->subject);
 	clari_error_add_detail(&job->error, "Clari answered with HTTP status %d.", status);
 	add_reply(&job->error, reply);
-	clari_error_hint(&job->error, "Query again for a new export. Clari keeps finished jobs for about 30 days.");
+	clari_error_hint(&job->error,
+					 "Run the query again to start a new export. Clari keeps finished jobs for about 30 days.");
 }
 
 /* ---- answers ---- */
@@ -172,7 +180,7 @@ clari_job_error_no_job(ClariJob *job, int status, const ClariReply *reply)
 	clari_error_add_detail(&job->error, "It has HTTP status %d.", status);
 	add_reply(&job->error, reply);
 	clari_error_hint(&job->error,
-					 "Something between may have answered in Clari's place: check options \"base_url\" and "
+					 "Something in between may have answered in Clari's place: check options \"base_url\" and "
 					 "\"proxy\" of the server.");
 }
 
@@ -192,8 +200,8 @@ clari_job_error_truncated(ClariJob *job, const ClariReply *reply)
 					   reply->rows_truncated && reply->cells_truncated ? "rowsTruncated and cellsTruncated"
 					   : reply->rows_truncated                         ? "rowsTruncated"
 																	   : "cellsTruncated");
-	clari_error_hint(&job->error, "Ask for less with a narrower option \"scope_id\" or fewer \"types\", or set "
-								  "option \"allow_truncated\" to take what there is.");
+	clari_error_hint(&job->error, "Export less with a narrower option \"scope_id\" or fewer \"types\", or set option "
+								  "\"allow_truncated\" to accept truncated exports.");
 }
 
 static const char *const state_names[] = {
@@ -234,10 +242,11 @@ clari_job_error_ended(ClariJob *job, const ClariReply *reply)
 	if (reply->code[0] != '\0' || reply->message[0] != '\0')
 		add_reply(&job->error, reply);
 	if (reply->status == CLARI_STATUS_FAILED)
-		clari_error_hint(&job->error, "Query again for a new export. Option \"schedule\" has Clari itself try again; "
-									  "Clari's support can look the job up.");
+		clari_error_hint(&job->error,
+						 "Run the query again to start a new export. With option \"schedule\" Clari itself tries "
+						 "again. Clari's support can look up the job.");
 	else
-		clari_error_hint(&job->error, "Somebody cancelled it at Clari. Query again for a new export.");
+		clari_error_hint(&job->error, "Somebody cancelled it at Clari. Run the query again to start a new export.");
 }
 
 void
@@ -288,8 +297,8 @@ clari_job_error_timeout(ClariJob *job, int64_t taken, int64_t wait)
 	add_last(&job->error, &last);
 	if (job->limit == CLARI_LIMIT_EITHER && job->job_id[0] == '\0')
 		clari_error_hint(&job->error,
-						 "Exports at a time pass: raise option \"export_timeout\", which is %.1f s. The quota "
-						 "frees as exports grow older than 30 days.",
+						 "If it is the limit of concurrent exports, raise option \"export_timeout\", which is "
+						 "%.1f s. If it is the quota, wait until older exports no longer count.",
 						 (double) job->export_timeout / 1000);
 	else
 		clari_error_hint(&job->error, "Raise option \"export_timeout\", which is %.1f s.",
@@ -329,7 +338,8 @@ clari_job_error_add_uncancelled(ClariJob *job, int status, const ClariReply *rep
 {
 	job->error.code = CLARI_ERROR_UNCANCELLED;
 	if (reply != NULL && reply->successful == CLARI_FLAG_NO)
-		clari_error_add_detail(&job->error, "Clari did not cancel the job: it says that this was not successful.");
+		clari_error_add_detail(&job->error,
+							   "Clari did not cancel the job: it reported that the request was not successful.");
 	else if (reply != NULL)
 	{
 		clari_error_add_detail(&job->error, "Clari did not cancel the job: it answered with HTTP status %d.", status);
@@ -338,5 +348,5 @@ clari_job_error_add_uncancelled(ClariJob *job, int status, const ClariReply *rep
 	else
 		clari_error_add_detail(&job->error, "Clari did not cancel the job: %s.",
 							   is_set(broken) ? broken->message : "it has not answered");
-	clari_error_hint(&job->error, "The job goes on at Clari, and the next query takes it up.");
+	clari_error_hint(&job->error, "The job continues at Clari, and the next query takes it up.");
 }

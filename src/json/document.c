@@ -227,7 +227,7 @@ name_of_type(json_type type)
 		case json_type_boolean:
 			return "a boolean";
 		case json_type_double:
-			return "a number that is no integer";
+			return "a number that is not an integer";
 		case json_type_int:
 			return "an integer";
 		case json_type_object:
@@ -490,7 +490,7 @@ parse_text(ClariDocument *document)
 		json_object_put(object);
 
 	/* The framing has let it through, so json-c is short of memory, or stricter than we know. */
-	fail_item(document, CLARI_NOT_VALID_JSON, "Something json-c refuses (%s)", json_tokener_error_desc(result));
+	fail_item(document, CLARI_NOT_VALID_JSON, "A value that json-c refuses (%s)", json_tokener_error_desc(result));
 	return NULL;
 }
 
@@ -875,7 +875,7 @@ fail_cut(ClariDocument *document)
 	if (document->line_end_is_enough)
 	{
 		clari_error_detail(&document->error, "It is CSV whose last line does not end, and came compressed.");
-		clari_error_hint(&document->error, "With option \"format\" 'csv' it is asked for without compression.");
+		clari_error_hint(&document->error, "With option \"format\" 'csv' it is requested without compression.");
 		return;
 	}
 	clari_error_detail(&document->error,

@@ -43,15 +43,17 @@ find_column(Oid relid, ClariObject object, Form_pg_attribute attribute, ClariCol
 	{
 		if (clari_object_find_key(object, key, column) || clari_object_find_column(object, key, column))
 			return;
-		ereport(ERROR, (errcode(ERRCODE_FDW_COLUMN_NAME_NOT_FOUND),
-						errmsg("option \"key\" of column \"%s\" names nothing that Clari's %s have", name,
-							   clari_object_names[object]),
-						errdetail("Its value is \"%s\".", key), errhint("There are: %s.", column_names(object))));
+		ereport(ERROR,
+				(errcode(ERRCODE_FDW_COLUMN_NAME_NOT_FOUND),
+				 errmsg("option \"key\" of column \"%s\" matches no attribute of Clari's %s", name,
+						clari_object_names[object]),
+				 errdetail("Its value is \"%s\".", key), errhint("Available columns: %s.", column_names(object))));
 	}
 	if (!clari_object_find_column(object, name, column))
 		ereport(ERROR, (errcode(ERRCODE_FDW_COLUMN_NAME_NOT_FOUND),
 						errmsg("object \"%s\" has no column \"%s\"", clari_object_names[object], name),
-						errhint("There are: %s. Column option \"key\" maps a column of another name to one of them.",
+						errhint("Available columns: %s. Column option \"key\" maps a column of another name to one of "
+								"them.",
 								column_names(object))));
 }
 

@@ -257,8 +257,9 @@ clari_options_store(const char *name, const char *text, void *target)
 __attribute__((noreturn)) static void
 refuse_of_forecast_api(const char *other, const char *why)
 {
-	ereport(ERROR, (errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
-					errmsg("option \"endpoint\" 'forecast' and %s exclude each other", other), errdetail("%s", why)));
+	ereport(ERROR,
+			(errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
+			 errmsg("option \"endpoint\" 'forecast' and %s are mutually exclusive", other), errdetail("%s", why)));
 }
 
 /* The Forecast API has the latest week alone, and JSON. */
@@ -278,9 +279,9 @@ check_forecast_api(const OptionTexts *texts)
 	if (endpoint != CLARI_ENDPOINT_FORECAST)
 		return;
 	if (historical)
-		refuse_of_forecast_api("\"include_historical\"", "Clari's Forecast API has the latest week alone.");
+		refuse_of_forecast_api("\"include_historical\"", "Clari's Forecast API has only the latest week.");
 	if (format == CLARI_FORMAT_CSV)
-		refuse_of_forecast_api("\"format\" 'csv'", "Clari's Forecast API answers in JSON alone.");
+		refuse_of_forecast_api("\"format\" 'csv'", "Clari's Forecast API answers only in JSON.");
 }
 
 /* Checks what depends on two options of the same object. */
@@ -297,7 +298,7 @@ check_together(const OptionTexts *texts)
 	check_forecast_api(texts);
 	if (text_of(texts, "api_key") != NULL && text_of(texts, "api_key_file") != NULL)
 		ereport(ERROR, (errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
-						errmsg("options \"api_key\" and \"api_key_file\" exclude each other")));
+						errmsg("options \"api_key\" and \"api_key_file\" are mutually exclusive")));
 }
 
 /* Does the user own a server of this base_url already? */
@@ -520,7 +521,8 @@ clari_options_check_import(Oid serverid, bool of_account, List *table_options)
 			ereport(ERROR,
 					(errcode(ERRCODE_FDW_INVALID_OPTION_NAME),
 					 errmsg("option \"%s\" cannot be given to IMPORT FOREIGN SCHEMA", given->defname),
-					 errdetail("IMPORT sets it: the remote schema is the forecast, and each object makes a table.")));
+					 errdetail("IMPORT FOREIGN SCHEMA sets it: the remote schema is the forecast, and each object "
+							   "becomes a table.")));
 		/* Unlike the options of CREATE, these were not checked for doubles. */
 		if (list_member(seen, makeString(given->defname)))
 			ereport(ERROR, (errcode(ERRCODE_DUPLICATE_OBJECT),

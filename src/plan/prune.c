@@ -700,10 +700,10 @@ notice_outside(const char *asked, const ClariOptions *options, const ClariPeriod
 	if (may_show(options, asked, extent, count))
 		return;
 	(void) clari_period_name_of_id(asked, strlen(asked), &name);
-	ereport(NOTICE, (errmsg("period \"%s\" is outside of option \"periods\" of foreign table \"%s\"", asked,
+	ereport(NOTICE, (errmsg("period \"%s\" is outside option \"periods\" of foreign table \"%s\"", asked,
 							get_rel_name(options->relid)),
-					 errdetail("The table shows \"%s\" and nothing else.", options->periods),
-					 name.type == type ? errhint("ALTER FOREIGN TABLE ... OPTIONS (%s periods '...') widens it.",
+					 errdetail("The table shows only \"%s\".", options->periods),
+					 name.type == type ? errhint("Use ALTER FOREIGN TABLE ... OPTIONS (%s periods '...') to extend it.",
 												 options->has_periods ? "SET" : "ADD")
 					 : type == CLARI_QUARTERS
 						 ? errhint("Rows have a fiscal quarter such as 2026_Q1 in time_period.")

@@ -47,13 +47,13 @@ not_told(const Question *question, ClariError *error)
 								  clari_period_type_names[period->type]);
 		shown++;
 	}
-	clari_error_set(error, CLARI_ERROR_DATA, "the export file does not tell which fiscal quarter it is of");
+	clari_error_set(error, CLARI_ERROR_DATA, "the export file does not show which fiscal quarter it is for");
 	clari_error_detail(error, "It has %s%s.", list, shown == LISTED ? ", …" : "");
-	clari_error_hint(
-		error,
-		"An export of the same quarter that has quarters, of any forecast and with the same API key, tells "
-		"the fiscal calendar: query that once, and %s.",
-		question->requested[0] != '\0' ? "this one again" : "name quarters in option \"periods\" where this has years");
+	clari_error_hint(error,
+					 "An export of the same quarter by quarters, of any forecast and with the same API key, "
+					 "shows the fiscal calendar: query that once, and then %s.",
+					 question->requested[0] != '\0' ? "this one again"
+													: "name quarters in option \"periods\" where this has years");
 	return false;
 }
 
@@ -67,7 +67,7 @@ both(const Question *question, ClariPeriod one, ClariPeriod other, ClariError *e
 	if (question->has_entries)
 		clari_error_set(error, CLARI_ERROR_DATA, "the export file holds entries of several periods");
 	else
-		clari_error_set(error, CLARI_ERROR_DATA, "the export file does not tell which fiscal quarter it is of");
+		clari_error_set(error, CLARI_ERROR_DATA, "the export file does not show which fiscal quarter it is for");
 	clari_error_detail(error,
 					   question->has_entries ? "It holds \"%s\" and \"%s\"."
 											 : "It has no entries, and both \"%s\" and \"%s\" in list \"timePeriods\".",

@@ -244,7 +244,7 @@ clari_rowset_check_index(const ClariRowsetTrailer *trailer, const ClariGroupInde
 	if (memcmp(rows, meta->rows, sizeof(rows)) != 0 || runs != clari_rowset_owners(meta))
 		return corrupt(error, "The rows are not as many as the trailer says.");
 	if ((meta->flags & CLARI_ROWSET_WRONG_PERIOD) != 0 && trailer->ngroups != 0)
-		return corrupt(error, "There are rows of a quarter that nobody asked for.");
+		return corrupt(error, "There are rows of a quarter that was not requested.");
 	return true;
 }
 

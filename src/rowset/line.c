@@ -232,7 +232,7 @@ note_quarter(ClariLineWriter *writer, const ClariValue *values, ClariError *erro
 static bool
 not_told(ClariError *error)
 {
-	return clari_error_set(error, CLARI_ERROR_DATA, "the export file does not tell which fiscal quarter it is of");
+	return clari_error_set(error, CLARI_ERROR_DATA, "the export file does not show which fiscal quarter it is for");
 }
 
 bool

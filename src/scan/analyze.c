@@ -66,7 +66,7 @@ clariAnalyzeForeignTable(Relation relation, AcquireSampleRowsFunc *sample, Block
 		if (MyBackendType != B_AUTOVAC_WORKER)
 			ereport(WARNING, (errcode(ERRCODE_WARNING),
 							  errmsg("nothing of foreign table \"%s\" is cached", RelationGetRelationName(relation)),
-							  errdetail("ANALYZE counts the rows of cached exports, and makes none."),
+							  errdetail("ANALYZE counts the rows of cached exports, and starts no export."),
 							  errhint("Select from the table first, or call clari_prefetch().")));
 		return false;
 	}

@@ -120,7 +120,7 @@ choose_field(Field *field, ClariReader *reader, const ClariOptions *options, con
 											  : "several fields of forecast \"%s\" match the option",
 							   clari_report_text(reader->version.meta.forecast)),
 						errdetail("Period %s has: %s.", reader->version.meta.answered, names.data),
-						errhint("Name one of them in option \"%s\" of the foreign table.", option_name)));
+						errhint("Specify one of them in option \"%s\" of the foreign table.", option_name)));
 }
 
 static bool

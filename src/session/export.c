@@ -266,7 +266,7 @@ clari_export_told_current(const ClariExport *export)
 						errmsg("Clari did not say which fiscal quarter is the current one"),
 						errdetail("The export of forecast \"%s\" without a period holds no entry and no time period.",
 								  clari_report_text(export->request.forecast)),
-						errhint("Name quarters such as 2026_Q1 in option \"periods\".")));
+						errhint("Specify quarters such as 2026_Q1 in option \"periods\".")));
 	return period;
 }
 
@@ -367,7 +367,7 @@ clari_export_warn(const ClariExport *export)
 						  clari_report_text(meta->forecast), age),
 			 errdetail("%s failed: %s. %s", clari_endpoint_is_of_account(meta->endpoint) ? "The request" : "The export",
 					   clari_report_text(export->error.message), clari_report_text(export->error.detail)),
-			 errhint("Option \"stale_if_error\" says how long stale rows are shown instead of the error.")));
+			 errhint("Option \"stale_if_error\" sets how long stale rows are shown instead of the error.")));
 }
 
 void
@@ -386,13 +386,12 @@ clari_export_report_missing_types(const ClariRowsetMeta *meta)
 {
 	int level = clari_export_warning_level(meta, CLARI_REMARK_WITHOUT_CRM);
 
-	ereport(level,
-			(errcode(ERRCODE_WARNING),
-			 errmsg("Clari does not export crm_total and crm_closed of forecast \"%s\" in this account",
-					clari_report_text(meta->forecast)),
-			 errdetail("They are null in all of its rows."),
-			 errhint("Leave the two out of option \"types\" of the foreign table. Clari's Forecast API has these "
-					 "amounts, where the account has that: see option \"endpoint\".")));
+	ereport(level, (errcode(ERRCODE_WARNING),
+					errmsg("Clari does not export crm_total and crm_closed of forecast \"%s\" in this account",
+						   clari_report_text(meta->forecast)),
+					errdetail("They are null in all of its rows."),
+					errhint("Omit them from option \"types\" of the foreign table. Clari's Forecast API has these "
+							"amounts, if the account has that API: see option \"endpoint\".")));
 }
 
 /* ------- waiting ------- */

@@ -73,7 +73,8 @@ static ClariStatement *statements = NULL;
 void
 clari_fetch_init(void)
 {
-	DefineCustomIntVariable("clari_fdw.wait_notice_delay", "Time after which a query that waits for exports says so.",
+	DefineCustomIntVariable("clari_fdw.wait_notice_delay",
+							"Sets the time after which a query that waits for exports reports this.",
 							"-1 turns the notice off.", &wait_notice_delay, 10000, -1, PG_INT32_MAX, PGC_USERSET,
 							GUC_UNIT_MS, NULL, NULL, NULL);
 }
@@ -385,7 +386,7 @@ look_again(FetchItem *item, ClariError *error)
 		clari_error_report(ERROR, error);
 	if (error->code != CLARI_ERROR_GONE)
 	{
-		clari_error_hint(error, "The file is removed, and the export downloaded again.");
+		clari_error_hint(error, "The file is removed, and the export is downloaded again.");
 		clari_error_report(WARNING, error);
 	}
 }
@@ -521,7 +522,7 @@ notice_waiting(ClariFetch *fetch, TimestampTz since)
 		append_awaited(&periods, fetch->current);
 	fetch->statement->noticed = true;
 	ereport(NOTICE, (errmsg("waiting for exports of \"%s\"", clari_report_text(fetch->options->request.forecast)),
-					 errdetail("It waits for %s since %s.", periods.data, timestamptz_to_str(since)),
+					 errdetail("It has been waiting for %s since %s.", periods.data, timestamptz_to_str(since)),
 					 errhint("\"SET clari_fdw.wait_notice_delay = -1\" turns this notice off.")));
 	pfree(periods.data);
 }

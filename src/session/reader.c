@@ -313,7 +313,7 @@ open_file(ClariReader *reader, MemoryContext context, ClariError *error)
 	bool done = open_descriptor(reader, error);
 
 	if (done && version->bytes < sizeof(ClariRowsetTrailer))
-		done = damaged(error, "The file has no room for a trailer.");
+		done = damaged(error, "The file is too short for a trailer.");
 	else if (done)
 		done = version->bytes <= READ_WHOLE ? read_whole(reader, context, error) : read_tail(reader, context, error);
 	if (!done && error->code != CLARI_ERROR_RESOURCES)
@@ -367,7 +367,7 @@ raise_unexpected(const ClariReader *reader, const ClariGroupIndex *group, int po
 					  meta->answered, clari_report_text(meta->forecast), column),
 		 errdetail_internal("%s",
 							clari_report_text(pnstrdup(VARDATA_ANY(chunk->bytes), VARSIZE_ANY_EXHDR(chunk->bytes)))),
-		 errhint("Queries that do not need the column can be run.")));
+		 errhint("Queries that do not use the column still work.")));
 }
 
 void
@@ -391,6 +391,6 @@ clari_reader_chunk(ClariReader *reader, int group_number, int position, ClariChu
 	}
 	clari_store_name_file(&reader->version.meta.key, reader->version.meta.generation, &error);
 	clari_cache_drop_version(&reader->version.meta.key, reader->version.meta.generation);
-	clari_error_hint(&error, "Its file is removed: run the query again, which downloads it from its job.");
+	clari_error_hint(&error, "Its file has been removed. Run the query again to download it from its job.");
 	clari_error_report(ERROR, &error);
 }

@@ -55,7 +55,7 @@ read_record(int fd, uint64 size, const ClariKey *key, ClariRecord *record, Clari
 	const char *damage = NULL;
 
 	if (size > sizeof(bytes))
-		damage = "It is longer than any.";
+		damage = "It is too long.";
 	else if (!clari_store_read(fd, 0, bytes, (size_t) size, error) ||
 			 !clari_record_decode(bytes, (size_t) size, record, error))
 		return false;
@@ -145,7 +145,7 @@ read_rowset(int fd, ClariStoreFound *found)
 	if (found->bytes < sizeof(trailer))
 	{
 		clari_error_set(&found->error, CLARI_ERROR_CORRUPT, "cached rows are damaged");
-		clari_error_detail(&found->error, "The file has no room for a trailer.");
+		clari_error_detail(&found->error, "The file is too short for a trailer.");
 		return false;
 	}
 	if (!clari_store_read(fd, found->bytes - sizeof(trailer), &trailer, sizeof(trailer), &found->error) ||

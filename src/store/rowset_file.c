@@ -75,9 +75,8 @@ clari_store_create(const ClariKey *key, uint64_t generation, size_t memory_limit
 static bool
 no_disk(ClariError *error)
 {
-	clari_error_set(error, CLARI_ERROR_LIMIT,
-					"the export is larger than the shared cache, and there is no disk to keep it on");
-	clari_error_hint(error, "Raise clari_fdw.shared_cache_size, or see to it that files can be written in "
+	clari_error_set(error, CLARI_ERROR_LIMIT, "the export is larger than the shared cache, and cannot be kept on disk");
+	clari_error_hint(error, "Raise clari_fdw.shared_cache_size, or make sure that files can be written in "
 							"clari_fdw.cache_directory.");
 	return false;
 }
@@ -248,7 +247,7 @@ clari_store_read(int fd, uint64_t offset, void *bytes, size_t length, ClariError
 		else if (got == 0)
 		{
 			clari_error_set(error, CLARI_ERROR_CORRUPT, "a file of the rowset cache is shorter than it should be");
-			clari_error_detail(error, "There is nothing at byte %llu of it.", (unsigned long long) offset);
+			clari_error_detail(error, "It has no data at byte %llu.", (unsigned long long) offset);
 			return false;
 		}
 		else if (errno != EINTR)

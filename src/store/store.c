@@ -232,10 +232,10 @@ clari_store_io_error(ClariError *error, const char *what, const char *path)
 	clari_error_set(error, CLARI_ERROR_IO, "could not %s the rowset cache: %s", what, strerror(saved));
 	clari_error_detail(error, "The file is \"%s\".", path);
 	if (saved == ENOSPC || saved == EDQUOT)
-		clari_error_hint(error, "Free space there, or let clari_fdw.cache_directory name another place.");
+		clari_error_hint(error, "Free some space there, or set clari_fdw.cache_directory to another directory.");
 	else if (saved == EACCES || saved == EPERM || saved == EROFS)
-		clari_error_hint(error, "Let the server's user read and write there, or let clari_fdw.cache_directory name "
-								"another place.");
+		clari_error_hint(error, "Allow the server's user to read and write there, or set clari_fdw.cache_directory to "
+								"another directory.");
 	errno = saved;
 	return false;
 }

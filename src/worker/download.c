@@ -252,7 +252,7 @@ keep(ClariDownload *download, ClariProduct *product, ClariError *error)
 		*error = product->warning;
 		if (error->code == CLARI_ERROR_NONE)
 			clari_error_set(error, CLARI_ERROR_LIMIT,
-							"the export is larger than the shared cache, and there is no disk");
+							"the export is larger than the shared cache, and cannot be kept on disk");
 		return false;
 	}
 	if (keep_on_disk(download, error))

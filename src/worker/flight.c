@@ -341,7 +341,7 @@ publish(ClariFlight *flight)
 	if (flight->warning.code != CLARI_ERROR_NONE)
 	{
 		add_place(&flight->warning, flight);
-		clari_error_add_detail(&flight->warning, "Its rows are complete; only the cache suffers.");
+		clari_error_add_detail(&flight->warning, "Its rows are complete; only caching failed.");
 	}
 	clari_cache_publish(flight->order.index, &product->version, product->in_file, flight->of_ended_job,
 						&flight->warning);

@@ -128,10 +128,10 @@ clari_recover_job(const ClariOrder *order, ClariRecord *record, ClariRecord *old
 		return CLARI_RECOVERY_UNSURE;
 	if (record->attempts < CLARI_MOST_ATTEMPTS)
 		return CLARI_RECOVERY_JOB;
-	clari_error_set(error, CLARI_ERROR_DATA, "the file of job %s is given up", record->job_id);
+	clari_error_set(error, CLARI_ERROR_DATA, "gave up on the file of job %s", record->job_id);
 	clari_error_detail(error, "The server died %u times while it was being downloaded and decoded.",
 					   (unsigned) record->attempts);
-	clari_error_hint(error, "Please report it.  clari_refresh() exports anew.");
+	clari_error_hint(error, "Report this as a bug. Use clari_refresh() to start a new export.");
 	return CLARI_RECOVERY_GIVE_UP;
 }
 

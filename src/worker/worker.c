@@ -188,8 +188,9 @@ turn(void)
 void
 clari_worker_init(void)
 {
-	DefineCustomIntVariable("clari_fdw.worker_idle_timeout", "How long a background worker waits for more to do.", NULL,
-							&idle_timeout, 60 * 1000, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomIntVariable("clari_fdw.worker_idle_timeout",
+							"Sets the time after which an idle background worker exits.", NULL, &idle_timeout,
+							60 * 1000, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 }
 
 PGDLLEXPORT void

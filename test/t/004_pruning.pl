@@ -299,7 +299,7 @@ sql(q{SELECT clari_invalidate('f')});
 for my $asked ('2030_Q1', '2024_Q4', '2026_Q5', 'Q1', '2026_q1', '', '2026_Q1 ')
 {
 	like(notices("SELECT * FROM f WHERE time_period = '$asked'"),
-		qr/NOTICE:  period "\Q$asked\E" is outside of option "periods" of foreign table "f"\nDETAIL:.*2025_Q1\.\.2026_Q4/,
+		qr/NOTICE:  period "\Q$asked\E" is outside option "periods" of foreign table "f"\nDETAIL:.*2025_Q1\.\.2026_Q4/,
 		'a constant outside of the extent draws a notice that names the option');
 }
 is(sim_seen('total.post'), 0, 'and no export');
@@ -347,12 +347,12 @@ like(notices(q{SELECT * FROM old_f WHERE time_period = '2026_Q1'}), qr/NOTICE:  
 like(notices(q{SELECT * FROM (SELECT time_period, count(*) FROM old_f GROUP BY 1) s, both_f b WHERE s.time_period = '2026_Q1' AND b.time_period = '2026_Q1'}),
 	qr/NOTICE:  period "2026_Q1" .* "old_f"/, '… as does what only stands beside them');
 
-# The hint is a statement that works.
+# The hint is of a statement that works.
 sql(q{CREATE FOREIGN TABLE no_extent (owner_name text, time_period text) SERVER clari OPTIONS (forecast 'net_arr')});
 for my $case ([ 'no_extent', 'ADD' ], [ 'no_extent', 'SET' ], [ 'f', 'SET' ])
 {
 	my ($table, $verb) = @$case;
-	my ($hint) = notices("SELECT * FROM $table WHERE time_period = '2019_Q1'") =~ /HINT:  (.*) widens it/;
+	my ($hint) = notices("SELECT * FROM $table WHERE time_period = '2019_Q1'") =~ /HINT:  Use (.*) to extend it/;
 	is($hint, "ALTER FOREIGN TABLE ... OPTIONS ($verb periods '...')", "$table: a hint to $verb");
 	sql(($hint =~ s/\.\.\./$table/r =~ s/\.\.\./2025_Q1..2026_Q4/r) . '');
 }

@@ -279,7 +279,7 @@ subtest 'a background worker slot that frees in time' => sub {
 	is($waiting->finish, 500, 'and the query gets its rows');
 };
 
-subtest 'background workers that do not come up' => sub {
+subtest 'background workers that do not start' => sub {
 	my $waiting = ClariSession->new($node);
 	$waiting->query("SELECT clari_invalidate(); EXPLAIN $one");
 	$node->append_conf('postgresql.conf', "clari_fdw.worker_idle_timeout = 0\n");

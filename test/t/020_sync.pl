@@ -99,7 +99,7 @@ subtest 'what would fail later fails before anything is exported' => sub {
 	like(talk(q{CALL clari_sync('part')}), qr/table public.part lacks columns: forecast_name, owner_name, /, 'a column that is missing');
 	like(talk(q{CALL clari_sync('clari.forecasts', target => 'no_key')}), qr/has no unique index/, 'a target without its key');
 	like(talk(q{CALL clari_sync('clari.users')}), qr/does not show forecasts/, 'another object');
-	like(talk(q{CALL clari_sync('clari.forecasts', '{2019_Q1}')}), qr/period "2019_Q1" is outside of option/, 'a period outside of the extent');
+	like(talk(q{CALL clari_sync('clari.forecasts', '{2019_Q1}')}), qr/period "2019_Q1" is outside option/, 'a period outside of the extent');
 	like(talk(q{BEGIN READ ONLY; CALL clari_sync('clari.forecasts'); COMMIT;}), qr/read-only transaction/, 'a read-only transaction');
 	is(sim_seen('total.post'), 0, 'no export');
 };

@@ -166,7 +166,7 @@ my @unreachable = (
 		[ qr{ could not reach Clari at https://localhost:$unknown\n}, qr/certificate/, qr/HINT:  .*ca_file/ ], 0 ],
 	(map { [ "a proxy that refuses with $_", "https://localhost:$tls/v4",
 		{ ca_file => "$dir/ca.crt", proxy => "http://127.0.0.1:$denial{$_}" },
-		[ qr{ the proxy at http://127\.0\.0\.1:$denial{$_} refused the way to Clari at https://localhost:$tls with HTTP status $_\n},
+		[ qr{ the proxy at http://127\.0\.0\.1:$denial{$_} refused the connection to Clari at https://localhost:$tls with HTTP status $_\n},
 			$_ == 407 ? qr/HINT:  .*no credentials/ : qr/HINT:  .*option "proxy"/ ], $_ == 502 ? 1 : 0 ] } sort keys %denial),
 	(map { [ "a ca_file that is $_->[0]", "https://localhost:$tls/v4", { ca_file => $_->[1] },
 		[ qr/ $_->[2]\n/, qr/HINT:  .*option "ca_file"/ ], 0 ] }
@@ -174,8 +174,8 @@ my @unreachable = (
 		[ 'a directory', $dir, qq{could not read CA file "$dir": Is a directory} ],
 		[ 'not ours to read', "$dir/locked.crt", qq{could not read CA file "$dir/locked.crt": Permission denied} ],
 		[ 'a pipe', "$dir/pipe.crt", qq{CA file "$dir/pipe.crt" is not a regular file} ],
-		[ 'empty', "$dir/empty.crt", qq{CA file "$dir/empty.crt" holds no certificate that can be used} ],
-		[ 'a key', "$dir/ca.key", qq{CA file "$dir/ca.key" holds no certificate that can be used} ]));
+		[ 'empty', "$dir/empty.crt", qq{CA file "$dir/empty.crt" contains no usable certificate} ],
+		[ 'a key', "$dir/ca.key", qq{CA file "$dir/ca.key" contains no usable certificate} ]));
 push @unreachable, [ 'a name that is not there', 'https://nothing.invalid/v4', {}, [ qr{https://nothing\.invalid}, $name_error ], 1 ]
   if $own_network;
 for my $case (@unreachable)

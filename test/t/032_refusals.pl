@@ -273,7 +273,7 @@ subtest 'no cancellation: ' . encode_json($answer) => sub {
 	my $session = ClariSession->new($node)->start(rows_of($last));
 	wait_until('the job runs', sub { sim_seen("periods.$last.poll") > 0 });
 	$boss->query("SELECT clari_cancel('clari.entries', '{$last}')");
-	like($session->finish, qr/^ERROR:  HV00L: .*\n?.*did not cancel.*\n?HINT:  The job goes on/m, 'the error says so');
+	like($session->finish, qr/^ERROR:  HV00L: .*\n?.*did not cancel.*\n?HINT:  The job continues/m, 'the error says so');
 	unlike(states(), qr/CANCELLED|ABORTED/, 'the job runs on');
 	sim_release();
 	wait_until('the failure is forgotten', sub { $boss->query(rows_of($last)) eq $digest{$last} });

@@ -204,7 +204,7 @@ for my $case (@unexpected)
 		with_file($from, $to);
 		is(all_but(%but), $right, 'all others come');
 		my @all = ($tells, qr/the export of period 2026_Q1 of forecast "net_arr" holds a value of the wrong type for column "$column"/,
-			qr/HINT:  Queries that do not need the column/);
+			qr/HINT:  Queries that do not use the column/);
 		is_refused("SELECT $column FROM clari.$object WHERE $q1", @all);
 		is_refused("SELECT * FROM clari.$object WHERE $q1", @all) unless $column eq 'week_start';
 		is_refused("SELECT count(*) FROM clari.$object WHERE $q1 AND $column IS NULL", @all);
@@ -311,7 +311,7 @@ subtest 'the current quarter' => sub {
 	is(answer('SELECT time_period, forecast_value FROM clari.entries'), '2026_Q1|7', 'is that of the entries');
 	start_over($node);
 	sim_fault({ %file, body => small_file(entries => [], timePeriods => "$further,$listed") }, @current);
-	is_refused('SELECT count(*) FROM clari.entries', qr/does not tell which fiscal quarter it is of/,
+	is_refused('SELECT count(*) FROM clari.entries', qr/does not show which fiscal quarter it is for/,
 		qr/no entries, and both "2026_Q2" and "2026_Q1" in list "timePeriods"/);
 	answer("ALTER FOREIGN TABLE clari.entries OPTIONS (SET periods '2026_Q1..2026_Q4')");
 };

@@ -48,7 +48,7 @@ subtest 'without a calendar nothing is asked for' => sub {
 	start_over($node);
 	my ($state, $message) = error("SELECT * FROM csv.forecasts WHERE $q1");
 	is($state, '22000', 'an error');
-	like($message, qr/the fiscal calendar that tells the quarter of a CSV export is not known/, 'it says what is missing');
+	like($message, qr/the fiscal calendar that gives the quarter of a CSV export is not known/, 'it says what is missing');
 	like($message, qr/period 2026_Q1/, '… for which quarter');
 	like($message, qr/HINT:.*"format" 'json' once/, '… and how it becomes known');
 	is(sim_seen('total.post'), 0, 'and costs no export');

@@ -186,7 +186,7 @@ subtest 'what goes wrong' => sub {
 		[ { status => 401, json => { message => 'Invalid authentication credentials' } }, '28000',
 			qr/Clari refused the request for the limits with HTTP status 401\nDETAIL:  .*Invalid authentication/ ],
 		[ { status => 403 }, '28000', qr/HTTP status 403/ ],
-		[ { status => 404 }, 'HV000', qr/HTTP status 404.*HINT:  This account's API does not have it, as it seems/s ],
+		[ { status => 404 }, 'HV000', qr/HTTP status 404.*HINT:  This account's API does not seem to have it/s ],
 		[ { status => 503 }, 'HV000', qr/Clari answered the request for the limits with HTTP status 503/ ],
 		[ { body => '<html>Sign in</html>' }, '22000', qr/Clari's answer is not valid JSON\nDETAIL:  It begins with "<html>Sign in<\/html>", as a web page does/ ],
 		[ { body => '' }, '22000', qr/Clari's answer is empty/ ],
@@ -242,7 +242,7 @@ subtest 'inside of a block: nothing, if not all' => sub {
 	begin_sync(2);
 	my ($state, $message) = query_error($node, q{BEGIN; CALL clari_sync('clari.forecasts'); COMMIT});
 	is($state, '53400', 'an error');
-	like($message, qr/Clari's quota leaves 2 of 4 exports that are needed\nDETAIL:  Of 1000 exports in 30 days 2 are left. Nothing was exported.\nHINT:  Clari counts/,
+	like($message, qr/Clari's quota covers 2 of the 4 exports needed\nDETAIL:  2 of 1,000 exports remain in the 30-day quota. Nothing was exported.\nHINT:  Clari counts/,
 		'that has the figures');
 	is(sim_posts(), 0, 'before anything was exported');
 	is(merged(), '', 'or merged');
@@ -250,26 +250,26 @@ subtest 'inside of a block: nothing, if not all' => sub {
 		'what the quota allows is synced');
 	is(asked(), 2, 'the limits are read each time');
 	($state, $message) = query_error($node, q{BEGIN; CALL clari_sync('clari.forecasts', '{2026_Q2}'); COMMIT});
-	like($message, qr/Clari's quota leaves 0 of 1 exports that are needed/, '… so that what was exported a moment ago counts');
+	like($message, qr/Clari's quota covers 0 of the 1 exports needed/, '… so that what was exported a moment ago counts');
 	is(sim_posts(), 2, 'no POST that would have been refused');
 };
 
 subtest 'outside: the newest quarters, as far as it goes' => sub {
 	begin_sync(2);
 	my $said = talk(q{CALL clari_sync('clari.forecasts')});
-	like($said, qr/WARNING:  Clari's quota does not leave the exports that are needed\nDETAIL:  Of 1000 exports in 30 days 2 are left. Not exported: 2026_Q2, 2026_Q1.\nHINT:  Clari counts.*NOTICE:  2 periods synced/s,
+	like($said, qr/WARNING:  Clari's quota does not cover all of the exports needed\nDETAIL:  2 of 1,000 exports remain in the 30-day quota. Not exported: 2026_Q2, 2026_Q1.\nHINT:  Clari counts.*NOTICE:  2 periods synced/s,
 		'told beforehand');
-	like($said, qr/ERROR:  could not sync 2 of 4 periods of forecast "net_arr"\nDETAIL:  Period 2026_Q1: Clari's quota left no export for it. Of 1000 exports in 30 days 2 are left.\nPeriod 2026_Q2: Clari's quota/,
+	like($said, qr/ERROR:  could not sync 2 of 4 periods of forecast "net_arr"\nDETAIL:  Period 2026_Q1: Clari's quota does not cover this export. 2 of 1,000 exports remain in the 30-day quota.\nPeriod 2026_Q2: Clari's quota/,
 		'and bad quarters at the end');
 	is(merged(), '2026_Q3 2026_Q4', 'the newest are merged');
 	is(sim_posts(), 2, 'no POST that would have been refused');
-	is(sql(q{SELECT string_agg(time_period, ' ') FROM clari_syncs WHERE error LIKE 'Clari''s quota left no export for it%'}), '2026_Q1 2026_Q2', 'clari_syncs has it');
+	is(sql(q{SELECT string_agg(time_period, ' ') FROM clari_syncs WHERE error LIKE 'Clari''s quota does not cover this export%'}), '2026_Q1 2026_Q2', 'clari_syncs has it');
 	sql('SELECT clari_invalidate()');
 	is(merged(), '2026_Q3 2026_Q4', 'and nothing is lost');
 
 	begin_sync(0);
 	$said = talk(q{CALL clari_sync('clari.forecasts')});
-	like($said, qr/WARNING:.*Of 1000 exports in 30 days 0 are left. Not exported: 2026_Q4, 2026_Q3, 2026_Q2, 2026_Q1.*could not sync 4 of 4/s, 'none at all');
+	like($said, qr/WARNING:.*0 of 1,000 exports remain in the 30-day quota. Not exported: 2026_Q4, 2026_Q3, 2026_Q2, 2026_Q1.*could not sync 4 of 4/s, 'none at all');
 	is(sim_posts(), 0, 'no POST');
 };
 
@@ -298,13 +298,13 @@ subtest 'while it is not known which quarter is the current one' => sub {
 	begin_sync(0);
 	my ($state, $message) = query_error($node, q{CALL clari_sync('relative.forecasts')});
 	is($state, '53400', 'with none left it cannot be learned');
-	like($message, qr/Clari's quota leaves 0 of 4 exports that are needed/, 'says the error');
+	like($message, qr/Clari's quota covers 0 of the 4 exports needed/, 'says the error');
 	is(sim_posts(), 0, 'before anything');
 
 	begin_sync(3);
 	($state, $message) = query_error($node, q{BEGIN; CALL clari_sync('relative.forecasts'); COMMIT});
 	is($state, '53400', 'inside of a block too few are too few');
-	like($message, qr/leaves 3 of 4/, 'with figures');
+	like($message, qr/covers 3 of the 4/, 'with figures');
 	is(sim_posts(), 0, 'before anything');
 	begin_sync(4);
 	unlike(talk(q{BEGIN; CALL clari_sync('relative.forecasts'); COMMIT}), qr/WARNING|ERROR/, 'and enough are enough');
@@ -324,7 +324,7 @@ subtest 'where the limits cannot be read it goes on as without' => sub {
 	}
 	begin_sync(2);
 	sim_fault({ json => { jobs => { availableMonthlyQuota => -1 } } }, step => 'limits');
-	like(talk(q{CALL clari_sync('clari.forecasts')}), qr/DETAIL:  0 are left in these 30 days. Not exported/, 'below 0 is none, and the quota need not be told');
+	like(talk(q{CALL clari_sync('clari.forecasts')}), qr/DETAIL:  0 exports remain in the 30-day quota. Not exported/, 'below 0 is none, and the quota need not be told');
 };
 
 done_testing();

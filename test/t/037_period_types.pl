@@ -66,13 +66,13 @@ subtest 'without a fiscal calendar' => sub {
 	begin(period_types => ['month'], month_numbers => 'calendar');
 	my ($state, $message) = error('SELECT count(*) FROM months.forecasts');
 	is($state, '22000', 'months that are numbered by the calendar year are an error');
-	like($message, qr/does not tell which fiscal quarter it is of\n.*"2025_M\d\d" \(month\).*HINT:.*that has quarters/s, 'that lists them, and says what makes it known');
+	like($message, qr/does not show which fiscal quarter it is for\n.*"2025_M\d\d" \(month\).*HINT:.*by quarters/s, 'that lists them, and says what makes it known');
 	begin(period_types => ['month'], known_periods => ['2026_Q4']);
 	($state, $message) = error('SELECT count(*) FROM months.forecasts');
 	like($message, qr/"2026_M1\d" \(month\), "2026_M1\d" \(month\)/, 'so are those of another quarter');
 	begin(period_types => ['year'], known_periods => undef);
 	($state, $message) = error('SELECT DISTINCT time_period FROM latest');
-	like($message, qr/does not tell which fiscal quarter.*"2026" \(year\).*name quarters in option "periods"/s, 'and a year, of the current quarter');
+	like($message, qr/does not show which fiscal quarter.*"2026" \(year\).*name quarters in option "periods"/s, 'and a year, of the current quarter');
 	forecasts_as_generated('years.forecasts', 'year', 'utf8');
 	begin(period_types => ['month']);
 	forecasts_as_generated('months.forecasts', 'month', 'utf8');
@@ -244,7 +244,7 @@ subtest 'notices' => sub {
 	my $notices = sub { my ($out, $err) = ('', ''); $node->psql('utf8', $_[0], stdout => \$out, stderr => \$err); return $err; };
 	shown('SELECT clari_invalidate()');
 	is($notices->(q{SELECT * FROM months WHERE time_period = '2024_M01'}), '', 'none before it is known what there is');
-	like($notices->(q{SELECT * FROM months WHERE time_period = '2024_M01'}), qr/period "2024_M01" is outside of option "periods".*HINT:  ALTER/s, 'then there is');
+	like($notices->(q{SELECT * FROM months WHERE time_period = '2024_M01'}), qr/period "2024_M01" is outside option "periods".*HINT:  Use ALTER/s, 'then there is');
 	like($notices->(q{SELECT * FROM months WHERE time_period = '2026_Q1'}), qr/period "2026_Q1" is outside.*HINT:  Rows have a month such as 2026_M01/s,
 		'one that says what a period looks like');
 	is($notices->(q{SELECT * FROM months WHERE time_period = '2026_M01'}), '', 'none about what there is');
@@ -298,10 +298,10 @@ subtest 'what is missing' => sub {
 		'and nothing else');
 	sim_set({ owners => 10 }, forecast => 'net_arr', period => '2026_Q2');
 	my $said = sync('by_month', ', delete_missing => true');
-	like($said, qr/could not sync 1 of 3 periods.*Period 2026_Q2: In 2026_M06: Clari has 30 of its 40 rows no more/s, 'but not too much');
+	like($said, qr/could not sync 1 of 3 periods.*Period 2026_Q2: In 2026_M06: 30 of its 40 rows are no longer at Clari/s, 'but not too much');
 	is(shown('SELECT count(*) FROM clari_syncs WHERE error IS NOT NULL'), '3', 'which is noted of each month');
 	sim_set({ owners => 0 }, forecast => 'net_arr', period => '2026_Q2');
-	like(sync('by_month', ', delete_missing => true'), qr/period 2026_Q2: the export is empty, and nothing is deleted for it/, 'and an empty export deletes nothing');
+	like(sync('by_month', ', delete_missing => true'), qr/period 2026_Q2: the export is empty; nothing is deleted for it/, 'and an empty export deletes nothing');
 	sim_set({ owners => 50 }, forecast => 'net_arr', period => '2026_Q2');
 };
 

@@ -71,7 +71,7 @@ subtest 'a tenant without it' => sub {
 	begin(forecast_api => JSON::PP::false);
 	my ($state, $message) = query_error($node, q{SELECT count(*) FROM api.forecasts WHERE time_period = '2026_Q1'});
 	is($state, 'HV000', 'an error');
-	like($message, qr/Clari refused the read of period 2026_Q1 with HTTP status 404\n.*HINT:  This account's API does not have the Forecast API, as it seems: set option "endpoint"/s, 'that says so');
+	like($message, qr/Clari refused the read of period 2026_Q1 with HTTP status 404\n.*HINT:  This account does not seem to have the Forecast API: set option "endpoint"/s, 'that says so');
 	is(sim_requests(), 1, 'after one request');
 	is(sql('SELECT count(*) FROM clari.forecasts'), '200', 'exports go on');
 };
@@ -118,7 +118,7 @@ subtest 'clari_sync' => sub {
 	is(sim_seen('total.limits') . sim_posts(), '00', 'for which nobody asks');
 	is(sql(q{SELECT count(*), count(job_id), count(confirmed_at), count(*) FILTER (WHERE source LIKE '%endpoint forecast%') FROM clari_syncs}), '4|0|4|4', 'clari_syncs tells its source');
 	like(talk(q{CALL clari_sync('api.forecasts')}), qr/0 inserted, 0 updated, 200 unchanged/, 'again');
-	like(talk(q{CALL clari_sync('clari.forecasts')}), qr/are of another source/, 'an export is another source');
+	like(talk(q{CALL clari_sync('clari.forecasts')}), qr/come from another source/, 'an export is another source');
 };
 
 subtest 'all ten columns where exports lack two' => sub {
@@ -140,11 +140,11 @@ subtest 'options that do not go together' => sub {
 	{
 		my ($state, $message) = query_error($node, $statement);
 		is($state, 'HV024', $statement);
-		like($message, qr/option "endpoint" 'forecast' and "include_historical" exclude each other\nDETAIL:  Clari's Forecast API has the latest week alone/, 'says why');
+		like($message, qr/option "endpoint" 'forecast' and "include_historical" are mutually exclusive\nDETAIL:  Clari's Forecast API has only the latest week/, 'says why');
 	}
 	my ($state, $message) = query_error($node, q{ALTER FOREIGN TABLE api.entries OPTIONS (ADD format 'csv')});
 	is($state, 'HV024', 'nor is there CSV');
-	like($message, qr/option "endpoint" 'forecast' and "format" 'csv' exclude each other\nDETAIL:  Clari's Forecast API answers in JSON alone/, '… which it says');
+	like($message, qr/option "endpoint" 'forecast' and "format" 'csv' are mutually exclusive\nDETAIL:  Clari's Forecast API answers only in JSON/, '… which it says');
 	($state, $message) = query_error($node, q{ALTER FOREIGN TABLE api.entries OPTIONS (SET endpoint 'limits')});
 	like($message, qr/The option takes one of export, forecast/, 'and what there is');
 };

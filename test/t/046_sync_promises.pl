@@ -280,7 +280,7 @@ subtest 'an older export than the last' => sub {
 	done($boss, q{UPDATE clari_syncs SET exported_at = now() + interval '1 hour'});
 	sim_set({ version => 1 }, period => '2026_Q1');
 	my $said = $session->query(sync([ 1 ]));
-	like($said, qr/^NOTICE: [^\n]*period 2026_Q1: a newer export is merged already/m, 'is told of');
+	like($said, qr/^NOTICE: [^\n]*period 2026_Q1: a newer export has already been merged/m, 'is told of');
 	like($said, qr/0 periods synced: 0 inserted, 0 updated/, 'and not merged');
 	done($boss, q{UPDATE clari_syncs SET exported_at = 'epoch'; UPDATE clari_forecasts SET exported_at = 'infinity' WHERE owner_email ~ '3@'});
 	sim_set({ version => 2, owners => 49 }, period => '2026_Q1');
@@ -300,9 +300,9 @@ subtest 'max_deleted' => sub {
 	sim_set({ owners => 20, version => 1 }, period => '2026_Q1');
 	my $said = $session->query(sync([ 1, 2 ], 'delete_missing => true'));
 	like($said, qr/2 periods synced: 0 inserted, \d+ updated, \d+ unchanged, 0 deleted/, 'inserts and updates stay');
-	like($said, qr/^ERROR:  HV000: could not sync 1 of 2 periods.*^DETAIL:  Period 2026_Q1: Clari has 30 of its 50 rows no more/ms, 'nothing is deleted, and the quarter is bad');
+	like($said, qr/^ERROR:  HV000: could not sync 1 of 2 periods.*^DETAIL:  Period 2026_Q1: 30 of its 50 rows are no longer at Clari/ms, 'nothing is deleted, and the quarter is bad');
 	is(row_counts(), 'Q1:50 Q2:50', 'so it is');
-	is($boss->query(q{SELECT exported_at > confirmed_at - interval '1 h' AND error ~ 'no more' AND failed_at > confirmed_at FROM clari_syncs WHERE time_period = '2026_Q1'}),
+	is($boss->query(q{SELECT exported_at > confirmed_at - interval '1 h' AND error ~ 'no longer at Clari' AND failed_at > confirmed_at FROM clari_syncs WHERE time_period = '2026_Q1'}),
 		't', 'as clari_syncs tells');
 	like($session->query('BEGIN; ' . sync([ 1 ], 'delete_missing => true') . '; COMMIT'), qr/^ERROR:  HV000/m, 'in a block, too');
 	like($session->query(sync([ 1 ], 'delete_missing => true', 'max_deleted => 0.6')), qr/ 30 deleted/, 'unless so many are allowed');

@@ -468,7 +468,7 @@ subtest 'what is refused' => sub {
 	my %refused = (loose => '42P16: cannot keep the history of even.loose: its column "time_period" may be null', keyless => '42P16: table even.keyless has no unique index',
 		seen => '42809: cannot keep the history of even.seen: it is not a table', passing => '42809: cannot keep the history of \S+passing: its rows do not outlive',
 		unsafe => '42809: cannot keep the history of even.unsafe: its rows', 'random.parts_q1' => '42809: cannot keep the history of random.parts_q1: it is a partition',
-		taken => '42809: table even.taken_history is there already, and is no history', lacking => '42703: table even.lacking lacks columns');
+		taken => '42809: table even.taken_history already exists, but is not a history', lacking => '42703: table even.lacking lacks columns');
 	like($session->query("SELECT clari_track_history('$_')"), qr/^ERROR:  $refused{$_}/m, $_) for sort keys %refused;
 	like($session->query(q{SELECT clari_untrack_history('taken')}), qr/^ERROR:  42P01: no history of even.taken is kept/m, 'a table without history');
 	like($session->query('SELECT clari_track_history()'), qr/^ERROR:  42P01: table "clari_forecasts" is not in the search_path/m, 'no table');
@@ -486,7 +486,7 @@ subtest 'to stop, and to go on' => sub {
 	run(q{SET session_replication_role = replica; INSERT INTO clari_forecasts VALUES } . row('r', 1) . q{; SET session_replication_role = origin; SELECT clari_track_history()});
 	is(versions('clari_forecasts_history', "valid_to = 'infinity'"), 'c:1 a:2 r:1', 'and so is what the triggers have not seen');
 	run('DROP TABLE clari_forecasts_history CASCADE');
-	like($session->query('DELETE FROM clari_forecasts'), qr/^ERROR:  42P01: the history of one.clari_forecasts is gone: there is no table "clari_forecasts_history" beside it.*HINT:  SELECT clari_track_history\(/ms,
+	like($session->query('DELETE FROM clari_forecasts'), qr/^ERROR:  42P01: the history of one.clari_forecasts is missing: there is no table "clari_forecasts_history" in its schema.*HINT:  Use clari_track_history\(/ms,
 		'a history that is dropped is missed');
 	run('SELECT clari_track_history()');
 	is(versions('clari_forecasts_history'), 'a:2 c:1 r:1', 'and made anew');

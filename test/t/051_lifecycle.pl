@@ -168,7 +168,7 @@ sub is_refused
 	return;
 }
 
-my $renew = qr/Install version 99\.1, and start anew what still runs the older library: the session or, .*the server/;
+my $renew = qr/Install version 99\.1, and then start a new session or, .*restart the server/;
 subtest 'objects newer than the library' => sub {
 	my $needs = "SELECT \@extschema\@.clari_check_library('99.1'::pg_catalog.text);\n";
 	write_script("$default--99.1", "$needs CREATE FUNCTION clari_new() RETURNS int AS 'MODULE_PATHNAME', 'clari_new' LANGUAGE C;");
@@ -195,14 +195,14 @@ subtest 'a function that has changed' => sub {
 		for my $version ([ '0.0', 'ALTER EXTENSION clari_fdw UPDATE;' ], [ '99.1', $renew ], [ $default, undef ])
 		{
 			is_refused("BEGIN; CREATE FUNCTION $function LANGUAGE C; UPDATE pg_extension SET extversion = '$version->[0]'
-				WHERE extname = 'clari_fdw'; $call", qr/function changed\(\) does not fit the library of clari_fdw/, $version->[1],
+				WHERE extname = 'clari_fdw'; $call", qr/function changed\(\) is not compatible with the library of clari_fdw/, $version->[1],
 				"$what, with objects of version $version->[0]");
 		}
 	}
 };
 
 subtest 'a session whose library was replaced, without a worker' => sub {
-	like($old->finish, qr/ERROR: .*do not come up\nHINT:  .*If clari_fdw was updated a moment ago, start a new session\./,
+	like($old->finish, qr/ERROR: .*do not start\nHINT:  .*If clari_fdw has just been updated, start a new session\./,
 		'the older one gets no worker any more, and says what to do');
 	like(slurp_file($node->logfile), qr/a session that runs another version of clari_fdw asked for a background worker/,
 		'as does the log');

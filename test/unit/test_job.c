@@ -614,12 +614,12 @@ test_limits(void)
 
 	ok(failed(&job, tell_limits(&job, 3, 0, START), CLARI_ERROR_QUOTA) && job.useless &&
 		   mentions(job.error.hint, "30 days") && mentions(job.error.hint, "cache_ttl") &&
-		   mentions(job.error.detail, "Of 1000 exports in 30 days 0 are left."),
+		   mentions(job.error.detail, "0 of 1,000 exports remain in the 30-day quota."),
 	   "the monthly quota does not pass by waiting");
 	job = asking_job("", "limit reached");
 	ok(failed(&job, tell_limits(&job, 0, 0, START), CLARI_ERROR_QUOTA), "whatever the refusal says, and slots too");
 	job = asking_job("QUOTA_EXCEEDED", "");
-	ok(failed(&job, refuse(&job, 500, "", "", START), CLARI_ERROR_QUOTA) && !mentions(job.error.detail, "are left"),
+	ok(failed(&job, refuse(&job, 500, "", "", START), CLARI_ERROR_QUOTA) && !mentions(job.error.detail, "remain"),
 	   "where the limits do not come, its words tell");
 	job = posting_job();
 	ok(failed(&job, refuse(&job, 400, "bad_request", "no such type", START), CLARI_ERROR_REQUEST),
@@ -629,7 +629,7 @@ test_limits(void)
 	ok(backs_off(&job, CLARI_JOB_NEW, 1000, START) && job.retries == 0,
 	   "where the limits cannot be read, Clari's one code for both is waited for as the one that passes");
 	ok(failed(&job, tick(&job, START + TIMEOUT), CLARI_ERROR_TIMEOUT) &&
-		   mentions(job.error.detail, "either the limit of concurrent exports or the quota") &&
+		   mentions(job.error.detail, "Either the limit of concurrent exports or the 30-day quota") &&
 		   mentions(job.error.detail, "export_monthly_quota_reached"),
 	   "until export_timeout is over, and the error names both");
 	job = asking_job("export_monthly_quota_reached", "");
@@ -719,7 +719,7 @@ test_refusals(void)
 	   "and why");
 	job = posting_job();
 	answer(&job, 413, &html, START);
-	is(job.error.detail, "The answer begins \"<!DOCTYPE html>\".", "a proxy's page is shown by its first line");
+	is(job.error.detail, "The answer begins with \"<!DOCTYPE html>\".", "a proxy's page is shown by its first line");
 	request.period[0] = '\0';
 	job = posting_job();
 	answer(&job, 302, NULL, START);
@@ -1696,7 +1696,8 @@ test_reads(void)
 		ok(refuse(&job, final[i], "SWW", "no", START + 1) == CLARI_ACTION_FAIL && job.useless && !job.posted,
 		   "%d is final: there is no job to ask for, and no POST", final[i]);
 		ok(mentions(job.error.message, "refused the request for the list of jobs with HTTP status"), "it says what");
-		ok(mentions(job.error.hint, "This account's API does not have it") == (final[i] == 404 || final[i] == 410),
+		ok(mentions(job.error.hint, "This account's API does not seem to have it") ==
+			   (final[i] == 404 || final[i] == 410),
 		   "and whether there may be none");
 		ok(job.error.code == (final[i] == 401 || final[i] == 403 ? CLARI_ERROR_AUTH : CLARI_ERROR_REQUEST), "as what");
 	}
@@ -1725,7 +1726,7 @@ test_reads(void)
 	job = new_read(CLARI_ENDPOINT_FORECAST);
 	ok(refuse(&job, 404, "", "", START + 1) == CLARI_ACTION_FAIL &&
 		   mentions(job.error.message, "refused the read of the current quarter with HTTP status 404") &&
-		   mentions(job.error.hint, "does not have the Forecast API") &&
+		   mentions(job.error.hint, "does not seem to have the Forecast API") &&
 		   mentions(job.error.hint, "no forecast \"net_arr\""),
 	   "where there is no Forecast API, it says so");
 	job = new_read(CLARI_ENDPOINT_FORECAST);

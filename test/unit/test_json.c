@@ -279,8 +279,8 @@ test_types(void)
 		const char *fact;
 	} wrong[] = {
 		{"\"userId\":true", "Attribute \"userId\" is a boolean instead of a string"},
-		{"\"userId\":1.5", "\"userId\" is a number that is no integer instead of a string"},
-		{"\"userId\":1e3", "\"userId\" is a number that is no integer"},
+		{"\"userId\":1.5", "\"userId\" is a number that is not an integer instead of a string"},
+		{"\"userId\":1e3", "\"userId\" is a number that is not an integer"},
 		{"\"userId\":[]", "\"userId\" is an array"},
 		{"\"userId\":{}", "\"userId\" is an object"},
 		{"\"fieldId\":[\"f\"]", "\"fieldId\" is an array"},

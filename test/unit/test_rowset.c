@@ -672,8 +672,8 @@ test_quarter_of_lines(void)
 	Made made = {0};
 
 	line_answers("2026_Q1", "2", "2026-01-07", "2026-01-13",
-				 "calendar that tells the quarter of a CSV export is not known");
-	line_answers("", "2", "2026-01-07", "2026-01-13", "calendar that tells the quarter of a CSV export is not known");
+				 "calendar that gives the quarter of a CSV export is not known");
+	line_answers("", "2", "2026-01-07", "2026-01-13", "calendar that gives the quarter of a CSV export is not known");
 	know_calendar();
 	line_answers("2026_Q1", "2", "2026-01-07", "2026-01-13", "2026_Q1");
 	line_answers("", "2", "2026-01-07", "2026-01-13", "2026_Q1");
@@ -689,8 +689,8 @@ test_quarter_of_lines(void)
 	/* without a number, both days are needed */
 	line_answers("2026_Q1", "", "2026-01-01", "2026-03-31", "2026_Q1");
 	line_answers("2026_Q1", "W2", "2026-01-07", "2026-01-13", "2026_Q1");
-	line_answers("2026_Q1", "", "2025-12-31", "2026-01-06", "does not tell which fiscal quarter");
-	line_answers("2026_Q1", "2", "", "2026-01-13", "does not tell which fiscal quarter");
+	line_answers("2026_Q1", "", "2025-12-31", "2026-01-06", "does not show which fiscal quarter");
+	line_answers("2026_Q1", "2", "", "2026-01-13", "does not show which fiscal quarter");
 
 	make(&made, "2026_Q2", PLENTY, weeks, COUNT(weeks));
 	ok(made.done && made.meta.flags == 0 && made.meta.rows[CLARI_ENTRIES] == 2,
@@ -1255,9 +1255,9 @@ test_more_periods(void)
 	answers("… or that it is another", "2025_Q4", listed, 3, "2026_Q2");
 	answers("… or which the current one is", "", listed, 2, "2026_Q2");
 	answers("nothing at all tells nothing", "", NULL, 0, "");
-	refuses("which of several is the current one it does not tell", listed, 3, "does not tell which fiscal quarter",
+	refuses("which of several is the current one it does not tell", listed, 3, "does not show which fiscal quarter",
 			"\"2026_Q2\" and \"2026_Q1\"");
-	refuses("and one month tells of none", &listed[1], 1, "does not tell which fiscal quarter", "\"2026_M01\" (month)");
+	refuses("and one month tells of none", &listed[1], 1, "does not show which fiscal quarter", "\"2026_M01\" (month)");
 }
 
 /* An entry of a period, and the period with its type and days. */
@@ -1377,10 +1377,10 @@ test_quarter_of_months(void)
 	months_answer("of the current one three of them tell", "", months, 3, "2026_Q1");
 	months_answer("… and fewer do not", "", months, 2, "\"2026_M01\" (month), \"2026_M02\" (month)");
 	months_answer("another number may be one of another way to count", "2026_Q2", months, 1,
-				  "does not tell which fiscal quarter");
+				  "does not show which fiscal quarter");
 	months_answer("a year is that of the quarter, if it is called so", "2026_Q3", &year, 1, "2026_Q3");
 	months_answer("… and else tells nothing", "2025_Q3", &year, 1, "\"2026\" (year)");
-	months_answer("nor does it tell the current one", "", &year, 1, "does not tell which fiscal quarter");
+	months_answer("nor does it tell the current one", "", &year, 1, "does not show which fiscal quarter");
 	months_answer("a quarter of another id is told by its label", "2026_Q1", &label, 1, "2026_Q1");
 	months_answer("… of the current one, too", "", &label, 1, "2026_Q1");
 	months_answer("… or that it is another", "2025_Q1", &label, 1, "2026_Q1");
