@@ -30,23 +30,23 @@ CREATE FOREIGN DATA WRAPPER clari_fdw HANDLER clari_fdw_handler VALIDATOR clari_
  */
 CREATE FUNCTION clari_prefetch(relation regclass, periods text[] DEFAULT NULL) RETURNS bigint
 AS 'MODULE_PATHNAME', 'clari_prefetch' LANGUAGE C;
-COMMENT ON FUNCTION clari_prefetch(regclass, text[]) IS 'queues exports of what is not cached, and returns';
+COMMENT ON FUNCTION clari_prefetch(regclass, text[]) IS 'queues exports of what is not cached, and does not wait for them';
 
 CREATE FUNCTION clari_refresh(relation regclass, periods text[] DEFAULT NULL) RETURNS bigint
 AS 'MODULE_PATHNAME', 'clari_refresh' LANGUAGE C;
-COMMENT ON FUNCTION clari_refresh(regclass, text[]) IS 'exports anew, and waits';
+COMMENT ON FUNCTION clari_refresh(regclass, text[]) IS 'starts new exports, and waits for them';
 
 CREATE FUNCTION clari_invalidate(relation regclass DEFAULT NULL, periods text[] DEFAULT NULL) RETURNS bigint
 AS 'MODULE_PATHNAME', 'clari_invalidate' LANGUAGE C;
-COMMENT ON FUNCTION clari_invalidate(regclass, text[]) IS 'makes the cache forget';
+COMMENT ON FUNCTION clari_invalidate(regclass, text[]) IS 'removes exports from the cache';
 
 CREATE FUNCTION clari_cancel(relation regclass, periods text[] DEFAULT NULL) RETURNS bigint
 AS 'MODULE_PATHNAME', 'clari_cancel' LANGUAGE C;
-COMMENT ON FUNCTION clari_cancel(regclass, text[]) IS 'cancels exports that are under way, at Clari too';
+COMMENT ON FUNCTION clari_cancel(regclass, text[]) IS 'cancels exports that are queued or under way, also at Clari';
 
 CREATE FUNCTION clari_cancel_export(flight bigint) RETURNS bigint
 AS 'MODULE_PATHNAME', 'clari_cancel_export' LANGUAGE C STRICT;
-COMMENT ON FUNCTION clari_cancel_export(bigint) IS 'cancels an export that anybody has queued; for superusers';
+COMMENT ON FUNCTION clari_cancel_export(bigint) IS 'cancels an export by its number, whoever queued it; for superusers';
 
 -- No SET clause: it would make the call atomic, and the procedure could not commit.
 CREATE PROCEDURE clari_sync(
@@ -58,7 +58,7 @@ CREATE PROCEDURE clari_sync(
 	max_deleted double precision DEFAULT 0.5)
 AS 'MODULE_PATHNAME', 'clari_sync' LANGUAGE C;
 COMMENT ON PROCEDURE clari_sync(regclass, text[], regclass, boolean, interval, float8)
-	IS 'exports and merges what is older than max_age';
+	IS 'exports quarters whose export is older than max_age, and merges them into a table of forecasts';
 
 /*
  * What is cached and what is in flight.  A view's functions run with the rights
@@ -83,7 +83,7 @@ AS 'MODULE_PATHNAME', 'clari_stats_counters' LANGUAGE C STRICT VOLATILE PARALLEL
 
 CREATE FUNCTION clari_stats_reset() RETURNS void
 AS 'MODULE_PATHNAME', 'clari_stats_reset' LANGUAGE C STRICT VOLATILE PARALLEL RESTRICTED;
-COMMENT ON FUNCTION clari_stats_reset() IS 'begins the counters of clari_stats anew';
+COMMENT ON FUNCTION clari_stats_reset() IS 'resets the counters of clari_stats';
 
 CREATE VIEW clari_cache AS SELECT * FROM @extschema@.clari_cache_entries();
 CREATE VIEW clari_exports AS SELECT * FROM @extschema@.clari_export_flights();
@@ -140,7 +140,7 @@ COMMENT ON COLUMN clari_stats.stats_since IS 'when counting began';
 CREATE FUNCTION clari_create_tables(distributed boolean DEFAULT false, key text DEFAULT 'owner_email') RETURNS void
 AS 'MODULE_PATHNAME', 'clari_create_tables' LANGUAGE C;
 COMMENT ON FUNCTION clari_create_tables(boolean, text)
-	IS 'makes clari_forecasts, staging_clari and clari_syncs in the current schema';
+	IS 'creates clari_forecasts, staging_clari and clari_syncs in the current schema';
 
 CREATE FUNCTION clari_merge(
 	target regclass DEFAULT NULL,
@@ -153,7 +153,7 @@ CREATE FUNCTION clari_merge(
 	OUT skipped bigint)
 AS 'MODULE_PATHNAME', 'clari_merge' LANGUAGE C;
 COMMENT ON FUNCTION clari_merge(regclass, regclass, boolean)
-	IS 'merges staged rows into a table of forecasts, and counts what became of them';
+	IS 'merges staged rows into a table of forecasts, and returns the numbers of rows inserted, updated, unchanged, deleted and skipped';
 
 /*
  * History: tables, a function and a view beside the target, with the caller's rights.
@@ -165,15 +165,15 @@ AS 'MODULE_PATHNAME', 'clari_record_history' LANGUAGE C;
 
 CREATE FUNCTION clari_track_history(target regclass DEFAULT NULL) RETURNS regclass
 AS 'MODULE_PATHNAME', 'clari_track_history' LANGUAGE C;
-COMMENT ON FUNCTION clari_track_history(regclass) IS 'keeps each version of each row of a table of forecasts, from now on';
+COMMENT ON FUNCTION clari_track_history(regclass) IS 'starts to keep the history of a table of forecasts: each version of each row';
 
 CREATE FUNCTION clari_untrack_history(target regclass DEFAULT NULL) RETURNS void
 AS 'MODULE_PATHNAME', 'clari_untrack_history' LANGUAGE C;
-COMMENT ON FUNCTION clari_untrack_history(regclass) IS 'keeps no more versions, and leaves those that are kept';
+COMMENT ON FUNCTION clari_untrack_history(regclass) IS 'stops keeping the history of a table of forecasts; the history so far remains';
 
 CREATE FUNCTION clari_prune_history(target regclass, older_than interval) RETURNS bigint
 AS 'MODULE_PATHNAME', 'clari_prune_history' LANGUAGE C;
-COMMENT ON FUNCTION clari_prune_history(regclass, interval) IS 'deletes versions that ended longer ago than that';
+COMMENT ON FUNCTION clari_prune_history(regclass, interval) IS 'deletes versions that ended more than older_than ago';
 
 /* Whom the administrator trusts with quota and deletion is granted these by name. */
 REVOKE ALL ON FUNCTION clari_prefetch(regclass, text[]) FROM PUBLIC;
