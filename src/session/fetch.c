@@ -513,6 +513,8 @@ append_awaited(StringInfo list, const FetchItem *item)
 static void
 notice_waiting(ClariFetch *fetch, TimestampTz since)
 {
+	const ClariRequest *request = &fetch->options->request;
+	const char *begun = timestamptz_to_str(since);
 	StringInfoData periods;
 
 	initStringInfo(&periods);
@@ -521,9 +523,13 @@ notice_waiting(ClariFetch *fetch, TimestampTz since)
 	if (periods.len == 0 && fetch->current != NULL)
 		append_awaited(&periods, fetch->current);
 	fetch->statement->noticed = true;
-	ereport(NOTICE, (errmsg("waiting for exports of \"%s\"", clari_report_text(fetch->options->request.forecast)),
-					 errdetail("It has been waiting for %s since %s.", periods.data, timestamptz_to_str(since)),
-					 errhint("\"SET clari_fdw.wait_notice_delay = -1\" turns this notice off.")));
+	ereport(NOTICE, (clari_endpoint_is_of_account(request->endpoint)
+						 ? errmsg("waiting for \"%s\"", request->forecast)
+						 : errmsg("waiting for exports of \"%s\"", clari_report_text(request->forecast)),
+					 clari_endpoint_is_of_account(request->endpoint)
+						 ? errdetail("The query has been waiting since %s.", begun)
+						 : errdetail("The query has been waiting for %s since %s.", periods.data, begun),
+					 errhint("Set clari_fdw.wait_notice_delay to -1 to turn this notice off.")));
 	pfree(periods.data);
 }
 

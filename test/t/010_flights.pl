@@ -400,7 +400,7 @@ subtest 'a query that waits says so once' => sub {
 	};
 	my $output = $said->("SET clari_fdw.wait_notice_delay = '100ms'", qr/HINT/);
 	like($output, qr/NOTICE:.*waiting for exports of "net_arr"/, 'what for');
-	like($output, qr/DETAIL:  It has been waiting for 2026_Q1, 2026_Q2, 2026_Q3, 2026_Q4 since \d{4}-/, '… for which quarters, since when');
+	like($output, qr/DETAIL:  The query has been waiting for 2026_Q1, 2026_Q2, 2026_Q3, 2026_Q4 since \d{4}-/, '… for which quarters, since when');
 	is(scalar(() = $output =~ /NOTICE/g), 1, '… and once');
 	unlike($said->('SET clari_fdw.wait_notice_delay = -1', qr//), qr/NOTICE/, 'a setting turns it off');
 };

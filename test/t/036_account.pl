@@ -115,6 +115,20 @@ subtest 'one request, however many ask' => sub {
 	is(asked(), 1, 'one request');
 };
 
+subtest 'a query that waits says what for, and names no quarter' => sub {
+	begin();
+	sim_fault({ delay => 'hold' }, step => 'limits', times => 1);
+	my $session = ClariSession->new($node);
+	$session->query(q{LOAD 'clari_fdw'; SET clari_fdw.wait_notice_delay = '50ms'});
+	$session->start('SELECT monthly_quota FROM account.limits');
+	wait_until('it has said so', sub { $session->so_far =~ /HINT/ });
+	sim_release();
+	my $said = $session->finish;
+	like($said, qr/waiting for "clari_account\.limits"\nDETAIL:  The query has been waiting since \d{4}-/, 'what for, since when');
+	like($said, qr/^1000$/m, 'and then has the row');
+	$session->quit;
+};
+
 subtest 'self-joins, views, subqueries, parallel plans, prepared statements' => sub {
 	begin(other_jobs => 5000);
 	is(sql('SELECT count(*) FROM account.jobs a JOIN account.jobs b USING (job_id), account.limits'), '5000', 'a join');
