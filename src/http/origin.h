@@ -34,8 +34,10 @@ typedef enum ClariHop
 extern bool clari_origin_parse(const char *url, ClariOrigin *origin);
 
 /*
- * Where a redirect of the URL leads, as it was said, with any user name and
- * password; for free().  NULL if out of memory.
+ * The URL that a Location header names, which may be relative to the URL that
+ * it was the answer to; a user name and a password in it are kept.  A header
+ * that is no URL comes back as it is.  The caller frees it with free(); NULL if
+ * out of memory.
  */
 extern char *clari_origin_resolve(const char *url, const char *location);
 
