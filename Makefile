@@ -35,10 +35,9 @@ uninstall-documents:
 .PHONY: uninstall-documents
 
 $(OBJS) $(OBJS:.o=.bc): $(call sources,src/*.h src/*/*.h) clari_fdw.control
+# Folders for the objects; as prerequisites, those of the sources would do for make.
 ifneq ($(top),.)
-$(OBJS) $(OBJS:.o=.bc): | $(sort $(dir $(OBJS)))
-$(filter-out ./,$(sort $(dir $(OBJS)))):
-	mkdir -p $@
+$(shell mkdir -p $(dir $(OBJS)))
 endif
 
 # The pure rooms compile as they are into unit tests and fuzzers: no server needed.
