@@ -11,7 +11,7 @@ CREATE FUNCTION clari_check_library(version text) RETURNS void
 AS 'MODULE_PATHNAME', 'clari_check_library' LANGUAGE C STRICT;
 SELECT @extschema@.clari_check_library('1.0'::pg_catalog.text);
 
-/* Anybody may ask; members of the extension are of its version, the library of what is installed. */
+/* For everybody.  The two differ after an upgrade until the objects are updated, or the older library is no longer loaded. */
 CREATE FUNCTION clari_version(OUT library text, OUT extension text)
 AS 'MODULE_PATHNAME', 'clari_version' LANGUAGE C STRICT STABLE PARALLEL RESTRICTED;
 COMMENT ON FUNCTION clari_version() IS 'versions of the library and of the SQL objects';
@@ -89,7 +89,7 @@ CREATE VIEW clari_cache AS SELECT * FROM @extschema@.clari_cache_entries();
 CREATE VIEW clari_exports AS SELECT * FROM @extschema@.clari_export_flights();
 CREATE VIEW clari_stats AS SELECT * FROM @extschema@.clari_stats_counters();
 
-/* The words are those of the reference. */
+/* The columns' comments are the reference's descriptions, which a test compares with them. */
 COMMENT ON VIEW clari_cache IS 'exports that are cached, failed or under way';
 COMMENT ON COLUMN clari_cache.identity IS 'identity of the export, as in EXPLAIN (VERBOSE); distinguishes exports by API key, currency, types and scope';
 COMMENT ON COLUMN clari_cache.base_url IS 'base_url of the server';
@@ -110,7 +110,7 @@ COMMENT ON COLUMN clari_exports.identity IS 'identity of the export, as in clari
 COMMENT ON COLUMN clari_exports.base_url IS 'base_url of the server';
 COMMENT ON COLUMN clari_exports.forecast IS 'the forecast''s id';
 COMMENT ON COLUMN clari_exports.time_period IS 'the quarter requested, as in clari_cache';
-COMMENT ON COLUMN clari_exports.phase IS 'queued, or what it does or waits for now';
+COMMENT ON COLUMN clari_exports.phase IS 'step of the export, such as queued, posting, polling or downloading';
 COMMENT ON COLUMN clari_exports.job_id IS 'Clari''s id of the job, once it is known';
 COMMENT ON COLUMN clari_exports.started_at IS 'when the export was queued';
 COMMENT ON COLUMN clari_exports.bytes IS 'number of bytes of the file received so far, decompressed';

@@ -58,7 +58,7 @@ sub members
 		q{SELECT 'pg_proc'::regclass AS class, o.oid, pg_get_functiondef(o.oid) AS is, } . $granted->('pro', 'f')
 		  . q{ AS granted FROM pg_proc o WHERE prokind <> 'a' AND oid IN (SELECT objid FROM mine)},
 		q{SELECT 'pg_class'::regclass, o.oid, concat_ws(' ', relkind, reloptions::text, pg_get_viewdef(o.oid),
-			(SELECT string_agg(concat_ws(' ', attname, format_type(atttypid, atttypmod)), ', ' ORDER BY attnum)
+			(SELECT string_agg(concat_ws(' ', attname, format_type(atttypid, atttypmod), col_description(o.oid, attnum)), ', ' ORDER BY attnum)
 			FROM pg_attribute WHERE attrelid = o.oid AND attnum > 0)), } . $granted->('rel', 'r')
 		  . q{ FROM pg_class o WHERE relkind = 'v' AND oid IN (SELECT objid FROM mine)},
 		q{SELECT 'pg_foreign_data_wrapper'::regclass, o.oid, concat_ws(' ', fdwhandler::regproc, fdwvalidator::regproc,
