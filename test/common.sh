@@ -297,13 +297,6 @@ copy_tree()
 	done | tar -c --null -T - | tar -x -C "$work/tree"
 }
 
-# The tree of a commit, as $work/before.
-copy_commit()
-{
-	mkdir "$work/before"
-	git -c safe.directory='*' -C "$tree" archive "$1" | tar -x -C "$work/before"
-}
-
 # PostgreSQL finds its files relative to its programs, so below $work they lie as they did below /.
 copy_postgres()
 {
@@ -387,6 +380,9 @@ make_work()
 	mkdir "$work/home" "$work/tmp"
 }
 
+# Outside, with the arguments of the inside: what else a script puts below $work.  One that does defines it anew.
+prepare_inside() { :; }
+
 # Starts this script again, inside, with the arguments given, as $child.
 start_inside()
 {
@@ -395,7 +391,7 @@ start_inside()
 	copy_tree
 	copy_postgres
 	[ -z "${CLARI_OPENAPI:-}" ] || copy_validator
-	[ -z "${before:-}" ] || copy_commit "$before"
+	prepare_inside "$@"
 	if [ "$EUID" = 0 ]; then
 		id -u $user >/dev/null 2>&1 || user=nobody # as where PostgreSQL is no package
 		account=(setpriv --reuid=$user --regid="$(id -g $user)" --init-groups)

@@ -10,7 +10,7 @@ use HTTP::Tiny;
 use JSON::PP;
 use Time::HiRes qw(time);
 
-our @EXPORT = qw(set_up new_session control requests posts median percentile patiently timed interleaved line run_parts);
+our @EXPORT = qw(set_up new_session make_forecast control requests posts median percentile patiently timed interleaved line run_parts);
 
 $| = 1;    # lines are seen as they come
 my $http = HTTP::Tiny->new(timeout => 600);
@@ -31,6 +31,17 @@ sub set_up
 			OPTIONS (base_url 'http://127.0.0.1:$port/v4', max_concurrent_exports '4');
 		CREATE USER MAPPING FOR CURRENT_USER SERVER clari OPTIONS (api_key 'test-key')");
 	return $session;
+}
+
+# A forecast of its own: what its exports hold; and on the sessions' servers its tables, in a schema of that name, and how they
+# are imported.
+sub make_forecast
+{
+	my ($sessions, $name, $settings, $options) = @_;
+	my $list = join(', ', map { "$_ '$options->{$_}'" } sort keys %$options);
+	control('set', { forecast => $name, settings => $settings });
+	patiently($_, "CREATE SCHEMA $name; IMPORT FOREIGN SCHEMA $name FROM SERVER clari INTO $name OPTIONS ($list)") for @$sessions;
+	return;
 }
 
 sub control

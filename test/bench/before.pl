@@ -17,15 +17,7 @@ my $missed = 0;
 
 sub both { my ($sql) = @_; patiently($session{$_}, $sql) for qw(before after); return; }
 
-# The tables of a forecast of its own, in a schema of that name, on both servers.
-sub import_forecast
-{
-	my ($name, $settings, $options) = @_;
-	my $list = join(', ', map { "$_ '$options->{$_}'" } sort keys %$options);
-	control('set', { forecast => $name, settings => $settings });
-	both("CREATE SCHEMA $name; IMPORT FOREIGN SCHEMA $name FROM SERVER clari INTO $name OPTIONS ($list)");
-	return;
-}
+sub import_forecast { make_forecast([ values %session ], @_); return; }
 
 # The query on both servers in turns, each time after what prepares it: prints how long it takes after against before.
 sub compare

@@ -10,10 +10,18 @@
 
 source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
 
+# The tree of the commit, as $work/before.
+prepare_inside()
+{
+	mkdir "$work/before"
+	git -c safe.directory='*' -C "$tree" archive "$1" | tar -x -C "$work/before"
+}
+
 if [ -z "$work" ]; then
-	before=${1:?the commit to compare with}
+	git -c safe.directory='*' -C "$tree" rev-parse -q --verify "${1:-}^{commit}" >/dev/null ||
+		die "the argument is no commit of a git clone that has this script: ${1:-none}"
 	install_packages missing_to_test
-	run_inside
+	run_inside "$1"
 fi
 
 # build_and_install DIRECTORY

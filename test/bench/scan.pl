@@ -36,15 +36,7 @@ sub counted { my ($number) = @_; 1 while $number =~ s/^(\d+)(\d{3})/$1,$2/; retu
 
 # ------- tables -------
 
-# The tables of a forecast of its own, in a schema of that name; what its exports hold, and how it is imported.
-sub import_forecast
-{
-	my ($name, $settings, $options) = @_;
-	my $list = join(', ', map { "$_ '$options->{$_}'" } sort keys %$options);
-	control('set', { forecast => $name, settings => $settings });
-	query("CREATE SCHEMA $name; IMPORT FOREIGN SCHEMA $name FROM SERVER clari INTO $name OPTIONS ($list)");
-	return;
-}
+sub import_forecast { make_forecast([$session], @_); return; }
 
 # A heap table with the rows of the foreign table, in shared_buffers; its name.
 sub fill_heap
