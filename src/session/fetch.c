@@ -506,7 +506,7 @@ append_awaited(StringInfo list, const FetchItem *item)
 
 	if (item->export.state == CLARI_LOOKUP_READY)
 		return;
-	appendStringInfo(list, "%s%s", list->len > 0 ? ", " : "", period[0] != '\0' ? period : "current");
+	appendStringInfo(list, "%s%s", list->len > 0 ? ", " : "", period[0] != '\0' ? period : "the current quarter");
 }
 
 /* Tells the user once in a statement what it waits for, and since when. */
