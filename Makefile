@@ -10,6 +10,7 @@ EXTVERSION := $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" $(top)/clari_f
 DATA = $(call sources,sql/clari_fdw--*.sql)
 DOCS = README.md CHANGELOG.md $(call sources,doc/*.md)
 OBJS = clari_fdw.o $(patsubst %.c,%.o,$(call sources,src/*/*.c))
+EXTRA_CLEAN = build $(EXTENSION)-*.zip
 PGFILEDESC = "clari_fdw - Clari's forecast exports as foreign tables"
 
 REGRESS = $(patsubst sql/%.sql,%,$(filter-out $(DATA),$(call sources,sql/*.sql)))
@@ -17,8 +18,17 @@ REGRESS = $(patsubst sql/%.sql,%,$(filter-out $(DATA),$(call sources,sql/*.sql))
 REGRESS_OPTS = --encoding=UTF8 --no-locale
 ISOLATION = $(patsubst test/isolation/specs/%.spec,%,$(call sources,test/isolation/specs/*.spec))
 ISOLATION_OPTS = --encoding=UTF8 --no-locale --inputdir=$(top)/test/isolation
-TAP_TESTS = 1
 PROVE_TESTS = test/t/*.pl
+# TAP_TESTS= leaves these out, and so does a machine that lacks what they are written with.
+TAP_TESTS ?= 1
+ifneq ($(and $(filter installcheck,$(MAKECMDGOALS)),$(TAP_TESTS)),)
+tap_lacks := $(shell perl -MIPC::Run -e 1 2>/dev/null || echo "perl's IPC::Run (Debian: libipc-run-perl)"; \
+	python3 -c '' 2>/dev/null || echo 'python3'; prove --version >/dev/null 2>&1 || echo 'prove (Debian: perl)')
+ifneq ($(tap_lacks),)
+$(info installcheck: the TAP tests are skipped, for lack of $(tap_lacks))
+override TAP_TESTS =
+endif
+endif
 
 # The server's headers count as system headers: their own -Wextra warnings are not ours.
 PG_CPPFLAGS = -I$(top)/src -DCLARI_VERSION='"$(EXTVERSION)"' -isystem $(shell $(PG_CONFIG) --includedir-server) $(shell pkg-config --cflags libcurl json-c libcrypto)
@@ -28,10 +38,11 @@ SHLIB_LINK = $(shell pkg-config --libs libcurl json-c libcrypto)
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 
-# PGXS installs documents by their names alone, and would remove them by their paths.
+# PGXS installs documents by their names alone, into a folder that all extensions share, and would remove them by their paths.
+docmoduledir := $(EXTENSION)
 uninstall: uninstall-documents
 uninstall-documents:
-	rm -f $(addprefix '$(DESTDIR)$(docdir)/$(docmoduledir)'/,$(notdir $(DOCS)))
+	$(if $(docdir),rm -rf '$(DESTDIR)$(docdir)/$(docmoduledir)')
 .PHONY: uninstall-documents
 
 $(OBJS) $(OBJS:.o=.bc): $(call sources,src/*.h src/*/*.h) clari_fdw.control
@@ -74,18 +85,18 @@ build/fuzz/reply build/fuzz/csv: build/fuzz/%: test/fuzz/fuzz_json.c $(PURE:%=bu
 	$(FUZZ_CC) $(PURE_CFLAGS) -DCLARI_FUZZ_$(if $(filter csv,$*),CSV,REPLY) -fsanitize=fuzzer -o $@ $^ $(PURE_LIBS)
 
 $(FUZZ:%=fuzz-%): fuzz-%: build/fuzz/%
-	rm -rf build/corpus/$* && mkdir -p build/corpus && cp -r test/fuzz/corpus/$* build/corpus/$*
+	rm -rf build/corpus/$* && mkdir -p build/corpus && cp -r $(top)/test/fuzz/corpus/$* build/corpus/$*
 	$< -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=build/fuzz/crash-$*- \
-		$(addprefix -dict=,$(wildcard test/fuzz/$*.dict)) build/corpus/$*
+		$(addprefix -dict=,$(wildcard $(top)/test/fuzz/$*.dict)) build/corpus/$*
 
 fuzz: $(FUZZ:%=fuzz-%) ## all fuzzers, each for FUZZ_SECONDS; one is fuzz-NAME
 
 # What PGXN wants: the last commit, as a zip file whose name has the version of META.json.
-DISTVERSION = $(shell sed -n 's/^   "version": "\(.*\)",$$/\1/p' META.json)
+DISTVERSION = $(shell sed -n 's/^   "version": "\(.*\)",$$/\1/p' $(top)/META.json)
 
 dist: ## the archive for PGXN, of the last commit
 	@case '$(DISTVERSION)' in '$(EXTVERSION)'.*) ;; *) echo 'META.json is of $(DISTVERSION), clari_fdw.control of $(EXTVERSION)' >&2; exit 1;; esac
-	git archive --format zip --prefix $(EXTENSION)-$(DISTVERSION)/ --output $(EXTENSION)-$(DISTVERSION).zip HEAD
+	git -C $(top) archive --format zip --prefix $(EXTENSION)-$(DISTVERSION)/ HEAD >$(EXTENSION)-$(DISTVERSION).zip
 
 # Which lines of the pure rooms the unit tests run: a line for each file, and the files themselves in build/coverage/*.gcov.
 build/coverage/%.o: src/%.c $(PURE_HEADERS)
@@ -98,7 +109,7 @@ build/coverage/%: test/unit/%.c $(PURE:%=build/coverage/%.o)
 coverage: $(UNIT:build/unit/%=build/coverage/%) ## lines of the pure rooms that the unit tests run
 	@find build/coverage -name '*.gcda' -delete
 	@for test in $^; do $$test >build/coverage/log || { cat build/coverage/log; exit 1; }; done
-	@gcov -r -p $(PURE:%=build/coverage/%.gcda) | sed -n "/^File 'src.*c'$$/ { s/File '\(.*\)'/\1/; h; n; s/Lines executed:\(.*\)/\1/; G; s/\n/  /p; }"
+	@gcov -r -p -s $(abspath $(top)) $(PURE:%=build/coverage/%.gcda) | sed -n "/^File 'src.*c'$$/ { s/File '\(.*\)'/\1/; h; n; s/Lines executed:\(.*\)/\1/; G; s/\n/  /p; }"
 	@mv *.gcov build/coverage
 
 FORMATTED = clari_fdw.c $(wildcard src/*.h src/*/*.[ch] test/unit/*.[ch] test/fuzz/*.c)
@@ -110,12 +121,10 @@ lint: ## clang-tidy by .clang-tidy
 	printf '%s\n' clari_fdw.c $(wildcard src/*/*.c) | xargs -P 2 -I{} clang-tidy --quiet {} -- -std=gnu11 $(PG_CPPFLAGS)
 
 help: ## this list
-	@echo 'all              the extension (PG_CONFIG: for which PostgreSQL)'
-	@echo 'install          it, for that PostgreSQL; uninstall'
-	@echo 'installcheck     tests on what is installed (bash test/check.sh runs all tests, and installs nothing)'
+	@echo 'all              the extension, for the PostgreSQL of PG_CONFIG (pg_config)'
+	@echo 'install          it, for that PostgreSQL, below DESTDIR; uninstall'
+	@echo 'installcheck     tests on what is installed; TAP_TESTS= leaves out those that start servers'
 	@echo 'clean            removes what was built'
 	@sed -n 's/^\([a-z]*\):.* ## \(.*\)/\1 \2/p' $(firstword $(MAKEFILE_LIST)) | while read -r target what; do printf '%-16s %s\n' $$target "$$what"; done
-
-EXTRA_CLEAN = build $(EXTENSION)-*.zip
 
 .PHONY: unit fuzz $(FUZZ:%=fuzz-%) coverage format lint help dist

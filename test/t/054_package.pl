@@ -1,5 +1,5 @@
 # What is shipped: META.json as PGXN wants it, the archive, what `make install` installs, and a library that brings
-# nothing along and shows nothing but what PostgreSQL looks up.
+# nothing along and shows nothing but what PostgreSQL looks up.  The Debian package is tested by test/package.sh.
 use strict;
 use warnings FATAL => 'all';
 
@@ -52,6 +52,9 @@ subtest 'META.json by the specification 1.0.0' => sub {
 			like($relation->{$_}, $semantic, $_) for keys %$relation;
 		}
 	}
+	like($_, qr{^https://\S+$}, 'an address among the resources') for values %{ $meta->{resources} };
+	my ($package) = slurp_file('debian/changelog') =~ /^clari-fdw \((.*?)\)/;
+	is($package, $meta->{version}, 'the version of the Debian package');
 	my ($least) = slurp_file('src/compat.h') =~ /#if PG_VERSION_NUM < (\d+)0000\n#error/;
 	is($meta->{prereqs}{runtime}{requires}{PostgreSQL}, "$least.0.0", 'the server that compat.h wants');
 };
@@ -85,6 +88,8 @@ subtest 'make install DESTDIR=…, make uninstall' => sub {
 	ok(run_make("install DESTDIR=$to"), 'install');
 	my @installed = sort grep { !/\/bitcode\/clari_fdw/ } files_below($to);
 	my @scripts = map { s/.*\///r } glob 'sql/clari_fdw--*.sql';
+	is_deeply([ grep { /^\Q$to$dir{docdir}\E\// } @installed ],
+		[ sort map { "$to$dir{docdir}/clari_fdw/" . s/.*\///r } 'README.md', 'CHANGELOG.md', glob 'doc/*.md' ], 'the documents, in a folder of their own');
 	is_deeply([ grep { !/^\Q$to$dir{docdir}\E\// } @installed ],
 		[ sort "$to$dir{pkglibdir}/clari_fdw.so", map { "$to$dir{sharedir}/extension/$_" } 'clari_fdw.control', @scripts ],
 		'library, without a version in its name, control file and scripts, below it');
@@ -92,11 +97,25 @@ subtest 'make install DESTDIR=…, make uninstall' => sub {
 	is(join(' ', files_below($to)), '', 'leaves no file');
 };
 
+subtest 'make installcheck' => sub {
+	my $installcheck = 'make -n installcheck REGRESS=x ISOLATION=';
+	unlike(`$installcheck 2>&1`, qr/skipped/, 'runs TAP tests here');
+	mkdir "$temporary/bin" or die $!;
+	append_to_file("$temporary/bin/perl", "#!/bin/sh\nexit 2\n");
+	chmod 0755, "$temporary/bin/perl" or die $!;
+	local $ENV{PATH} = "$temporary/bin:$ENV{PATH}";
+	my $output = `$installcheck 2>&1`;
+	like($output, qr/^installcheck: the TAP tests are skipped, for lack of perl's IPC::Run \(Debian: libipc-run-perl\)/m,
+		'… without IPC::Run it leaves them out, and says so');
+	like($output, qr/pg_regress/, '… but not the others');
+	unlike($output, qr/test\/t/, '… nor by halves');
+};
+
 subtest 'make in another directory' => sub {
 	my ($from, $there, $to) = map { "$temporary/vpath/$_" } qw(from there to);
 	# Of sources in which nothing has been built: make would take the objects that it finds there.
 	system('mkdir', '-p', $from, $there) == 0 or die;
-	system("cp -r Makefile *.md clari_fdw.c clari_fdw.control src sql doc $from && find $from -name '*.o' -delete -o -name '*.bc' -delete") == 0 or die;
+	system("cp -r Makefile META.json *.md clari_fdw.c clari_fdw.control src sql doc test $from && find $from -name '*.o' -delete -o -name '*.bc' -delete") == 0 or die;
 	my @sources = sort(files_below($from));
 	my $make = "-C $there -f $from/Makefile with_llvm=no DESTDIR=$to";
 	ok(run_make("-j2 $make all"), 'all');
@@ -108,6 +127,7 @@ subtest 'make in another directory' => sub {
 	my ($library) = grep { /clari_fdw\.so$/ } @installed;
 	# Parts that are not there are missed when it is loaded, not before.
 	is(join(' ', grep { /^clari/ } map { (split)[-1] } split /\n/, `nm -D --undefined-only $to$library`), '', 'the library lacks none of its parts');
+	ok(run_make("-j2 $make build/unit/test_period") && system("$there/build/unit/test_period >/dev/null") == 0, 'unit tests are built, and run');
 	is(scalar(grep { /\bclari_sync$/ } `nm -D --defined-only $to$library`), 1, 'and has them');
 	ok(run_make("$make uninstall"), 'uninstall');
 	is(join(' ', files_below($to)), '', 'leaves no file');
