@@ -7,7 +7,7 @@
 #				then raise the errors and warnings that this shows.
 #	```conf		lines of postgresql.conf: a server is started with them, and has them.
 #	```sh		is not run; but the scripts of ours that it names are there.
-#	```text		is not run, nor is what is in another language: ```java, ```python, ```ini.
+#	```text		is not run.
 #
 # Anything else fails.  So that examples can run, each CREATE SERVER gets the simulator's base_url, and the API key '…' is the
 # simulator's; it knows the forecasts net_arr, bookings and renewals, and the current quarter is 2026_Q4.  What differs from run to run
@@ -32,7 +32,7 @@ my $has_cron = -e "$libraries/pg_cron.so";
 my @documents = ("$top/README.md", sort glob "$top/doc/*.md");
 # Nothing in these runs; but what they lead to is there.
 my @others = map { "$top/$_" } qw(CONTRIBUTING.md SECURITY.md test/t/README.md);
-my %known = map { $_ => 1 } ('', qw(sql conf sh text java python ini));
+my %known = map { $_ => 1 } ('', qw(sql conf sh text));
 
 # The current quarter's last export was on this day, whatever the clock says: that quarter is open, the others are closed.
 my $end_time = 1794906000000;    # 2026-11-17 09:00 UTC
