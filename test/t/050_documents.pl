@@ -258,6 +258,8 @@ subtest 'scripts and tests that are named' => sub {
 	}
 	my @listed = slurp_file("$top/test/t/README.md") =~ /^\| .* \| `(\w+\.pl)` \|$/mg;
 	is(join(' ', sort @listed), join(' ', map { basename($_) } sort glob "$top/test/t/*.pl"), 'test/t/README.md lists every test');
+	my @linked = section(slurp_file("$top/README.md"), 'The documents') =~ /^- \[(doc\/\w+\.md)\]\(\1\)/mg;
+	is(join(' ', sort @linked), join(' ', map { 'doc/' . basename($_) } sort glob "$top/doc/*.md"), 'README.md lists every document');
 };
 
 # ------- what the reference has to name -------
