@@ -169,7 +169,7 @@ subtest 'functions' => sub {
 	$waiting->start('TABLE account.limits');
 	wait_until('it is under way', sub { asked() == 2 });
 	is(sql(q{SELECT clari_cancel('account.limits')}), '1', 'cancel');
-	like($waiting->finish, qr/ERROR: .* the request for the limits was cancelled by role/, 'whoever waits is told');
+	like($waiting->finish, qr/ERROR: .* the request for the limits was canceled by role/, 'whoever waits is told');
 };
 
 subtest 'who may read it' => sub {
