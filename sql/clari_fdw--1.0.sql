@@ -128,7 +128,7 @@ COMMENT ON COLUMN clari_stats.taken_up IS 'existing jobs that were found and use
 COMMENT ON COLUMN clari_stats.downloads IS 'downloads of files';
 COMMENT ON COLUMN clari_stats.retries IS 'retries of all steps';
 COMMENT ON COLUMN clari_stats.failures IS 'exports that failed';
-COMMENT ON COLUMN clari_stats.cancellations IS 'exports that were cancelled';
+COMMENT ON COLUMN clari_stats.cancellations IS 'exports that were canceled';
 COMMENT ON COLUMN clari_stats.bytes IS 'bytes decoded';
 COMMENT ON COLUMN clari_stats.entries IS 'entries decoded';
 COMMENT ON COLUMN clari_stats.memory_evictions IS 'exports evicted from shared memory';

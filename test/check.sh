@@ -2,8 +2,8 @@
 # check.sh
 #		All tests, from a clean clone: bash test/check.sh [SUITE…]
 #
-# The suites are includes, simulator, unit, regress, isolation, tap and fuzz; without
-# any, all of them.  It is built in any case, and the logs of all servers are looked through for
+# The suites are spelling, includes, simulator, unit, regress, isolation, tap and fuzz;
+# without any, all of them.  It is built in any case, and the logs of all servers are looked through for
 # crashes and leaks, which no test need have noticed.
 #
 # Where CLARI_OPENAPI is Clari's document, a suite conform follows tap, which holds
@@ -39,9 +39,9 @@ has_cron()
 }
 
 for suite; do
-	case $suite in includes | simulator | unit | regress | isolation | tap | fuzz) ;; *) die "there is no suite $suite" ;; esac
+	case $suite in spelling | includes | simulator | unit | regress | isolation | tap | fuzz) ;; *) die "there is no suite $suite" ;; esac
 done
-wanted=" ${*:-includes simulator unit regress isolation tap fuzz} build logs "
+wanted=" ${*:-spelling includes simulator unit regress isolation tap fuzz} build logs "
 
 is_wanted()
 {
@@ -166,6 +166,7 @@ finish()
 cd "$tree"
 suite build 1 '' make -s -j2 all install COPT="-Wall -Wextra -Werror"
 [ $failed = 0 ] || finish
+suite spelling 1 '' python3 test/spelling.py
 suite includes 1 '' python3 test/includes.py
 suite simulator 1 '' python3 test/clari_sim_test.py
 suite unit "$(count_files test/unit -name 'test_*.c')" '^build/unit/[^ ]+ \.+ ok' make -s -j2 unit

@@ -70,7 +70,7 @@ DEFAULTS = {
     "null_emails": 40,          # each n-th owner has none; 0: never; a divisor of 1000
     "duplicate_emails": 0,      # each n-th owner has the e-mail of the one before
     "missing_quota": 20,        # each n-th owner has no entry in quota fields
-    "crm_names": "crm",         # crm | aggregation: crmTotal or aggregationTotal
+    "crm_names": "crm",         # or aggregation: crmTotal or aggregationTotal
     "scopes": {},               # scopeId -> how many of the owners are below it
     "list_order": "shuffled",   # shuffled | entries_first | entries_last | [five names]
     "entry_order": "by_field",  # by_field | by_user | shuffled
@@ -850,18 +850,18 @@ class Job:
         moment = min(0.05, (self.ends - self.created) / 4 if self.ends else 0.05)
         self.starts = None if queued == "hold" else self.created + (moment if queued is None else queued)
         self.end_state = faults.get("end_state", "COMPLETED" if faults.get("download_url") else "DONE")
-        self.cancelled = None           # or the state that it was left in
+        self.canceled = None           # or the state that it was left in
 
     def names(self):
         """What settings and faults may call its period."""
         return {self.asked or "current", self.asked or self.settings["current_quarter"]}
 
     def finished(self):
-        return bool(self.cancelled) or (self.ends is not None and time.time() >= self.ends)
+        return bool(self.canceled) or (self.ends is not None and time.time() >= self.ends)
 
     def state(self):
-        if self.cancelled:
-            return self.cancelled
+        if self.canceled:
+            return self.canceled
         if self.finished():
             return self.end_state
         return "SCHEDULED" if self.starts is None or time.time() < self.starts else "STARTED"
@@ -870,7 +870,7 @@ class Job:
         self.ends = time.time()
 
     def cancel(self):
-        self.cancelled = "ABORTED" if self.state() == "STARTED" else "CANCELLED"
+        self.canceled = "ABORTED" if self.state() == "STARTED" else "CANCELLED"
         self.ends = time.time()
 
     def counts(self):
@@ -1075,7 +1075,7 @@ class State:
         return {**settings, **settings["tenants"].get(str(key["tenant"]), {})}
 
     def limits(self, key):
-        """/admin/limits of the key's tenant.  A cancelled job gives its quota back."""
+        """/admin/limits of the key's tenant.  A canceled job gives its quota back."""
         s = self.of_tenant(key, self.settings())
         running = self.running(key["tenant"])
         spent = [j.id for j in self.jobs.values() if j.key["tenant"] == key["tenant"] and j.counts()]

@@ -438,7 +438,7 @@ class TheService(Served):
         self.set(limit_codes="two", concurrent_limit=1)
         self.assertEqual(self.sim.post("2026_Q1")[1]["code"], "export_concurrent_limit_reached")
 
-    def test_cancelling_frees_the_job_once(self):
+    def test_canceling_frees_the_job_once(self):
         cancel = lambda: self.sim.json("PATCH", "/v4/export/jobs/" + job, {"type": "CANCEL"})
         for queued, state in (("hold", "CANCELLED"), (0, "ABORTED")):
             self.set(job_seconds="hold", queue_seconds=queued, monthly_quota=1)

@@ -84,6 +84,11 @@ has_authorities()
 	file=$(PATH=$tools curl-config --ca) && { [ -z "$file" ] || [ -s "$file" ]; }
 }
 
+has_american()
+{
+	[ "$(env -i PATH="$tools" LC_ALL=C.UTF-8 hunspell -d en_US -l <<<'color colour')" = colour ]
+}
+
 has_test_programs()
 {
 	local pgxs
@@ -147,6 +152,7 @@ missing_to_test()
 	need perl prove in_tools prove --version
 	need libipc-run-perl "perl's IPC::Run" in_tools perl -MIPC::Run -e 1
 	need openssl openssl in_tools openssl version
+	need 'hunspell hunspell-en-us' 'hunspell with its American dictionary' has_american
 	need ca-certificates 'the certificates that libcurl trusts' has_authorities
 	need postgresql-server-dev-@ "PostgreSQL's test programs" has_test_programs "${config:-false}"
 }

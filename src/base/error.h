@@ -18,24 +18,24 @@ typedef enum ClariErrorCode
 {
 	CLARI_ERROR_NONE = 0,
 	CLARI_ERROR_OUT_OF_MEMORY,
-	CLARI_ERROR_OPTION,      /* an option's value is not valid */
-	CLARI_ERROR_CONNECTION,  /* there is no connection, TLS failed, or it broke */
-	CLARI_ERROR_TIMEOUT,     /* export_timeout is over */
-	CLARI_ERROR_AUTH,        /* 401, 403 */
-	CLARI_ERROR_NOT_FOUND,   /* 404: no such forecast */
-	CLARI_ERROR_QUOTA,       /* the monthly quota is used up */
-	CLARI_ERROR_REQUEST,     /* any other refusal of our request */
-	CLARI_ERROR_JOB,         /* the job failed at Clari */
-	CLARI_ERROR_REPLY,       /* an answer that cannot be understood */
-	CLARI_ERROR_DATA,        /* the file is broken, or holds what cannot be kept */
-	CLARI_ERROR_CALENDAR,    /* nothing was asked for: it could not be told which quarter it is of */
-	CLARI_ERROR_LIMIT,       /* truncated, or larger than a limit */
-	CLARI_ERROR_CANCELLED,   /* somebody cancelled the export */
-	CLARI_ERROR_UNCANCELLED, /* somebody cancelled the export, but Clari did not cancel the job */
-	CLARI_ERROR_RESOURCES,   /* no worker, no room in a cache */
-	CLARI_ERROR_IO,          /* a file cannot be written or read */
-	CLARI_ERROR_GONE,        /* a rowset's file is not there any more: evicted */
-	CLARI_ERROR_CORRUPT      /* a rowset's bytes are not what was written */
+	CLARI_ERROR_OPTION,     /* an option's value is not valid */
+	CLARI_ERROR_CONNECTION, /* there is no connection, TLS failed, or it broke */
+	CLARI_ERROR_TIMEOUT,    /* export_timeout is over */
+	CLARI_ERROR_AUTH,       /* 401, 403 */
+	CLARI_ERROR_NOT_FOUND,  /* 404: no such forecast */
+	CLARI_ERROR_QUOTA,      /* the monthly quota is used up */
+	CLARI_ERROR_REQUEST,    /* any other refusal of our request */
+	CLARI_ERROR_JOB,        /* the job failed at Clari */
+	CLARI_ERROR_REPLY,      /* an answer that cannot be understood */
+	CLARI_ERROR_DATA,       /* the file is broken, or holds what cannot be kept */
+	CLARI_ERROR_CALENDAR,   /* nothing was asked for: it could not be told which quarter it is of */
+	CLARI_ERROR_LIMIT,      /* truncated, or larger than a limit */
+	CLARI_ERROR_CANCELED,   /* somebody canceled the export */
+	CLARI_ERROR_UNCANCELED, /* somebody canceled the export, but Clari did not cancel the job */
+	CLARI_ERROR_RESOURCES,  /* no worker, no room in a cache */
+	CLARI_ERROR_IO,         /* a file cannot be written or read */
+	CLARI_ERROR_GONE,       /* a rowset's file is not there any more: evicted */
+	CLARI_ERROR_CORRUPT     /* a rowset's bytes are not what was written */
 } ClariErrorCode;
 
 typedef struct ClariError
@@ -64,7 +64,7 @@ extern void clari_error_add_detail(ClariError *error, const char *format, ...) C
 static inline bool
 clari_error_is_cancel(ClariErrorCode code)
 {
-	return code == CLARI_ERROR_CANCELLED || code == CLARI_ERROR_UNCANCELLED;
+	return code == CLARI_ERROR_CANCELED || code == CLARI_ERROR_UNCANCELED;
 }
 
 /* Sets "out of memory", in the same words everywhere; returns false. */

@@ -204,7 +204,7 @@ typedef enum ClariCounter
 	CLARI_COUNT_DOWNLOADS,        /* downloads that have begun */
 	CLARI_COUNT_RETRIES,          /* retries of any step */
 	CLARI_COUNT_FAILURES,         /* exports that ended with an error */
-	CLARI_COUNT_CANCELLATIONS,    /* exports that somebody cancelled */
+	CLARI_COUNT_CANCELLATIONS,    /* exports that somebody canceled */
 	CLARI_COUNT_BYTES,            /* decoded bytes of downloads that came into the cache */
 	CLARI_COUNT_ENTRIES,          /* entries of these downloads */
 	CLARI_COUNT_MEMORY_EVICTIONS, /* rowsets that had to leave shared memory */

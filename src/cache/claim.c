@@ -184,20 +184,20 @@ clari_cache_end_unwanted(int index)
 	return unwanted;
 }
 
-/* ------- cancelling ------- */
+/* ------- canceling ------- */
 
 static void
-cancelled_error(const ClariFlightShared *flight, ClariError *error)
+canceled_error(const ClariFlightShared *flight, ClariError *error)
 {
 	char subject[CLARI_SUBJECT_SIZE];
 
 	clari_request_subject(&flight->request, subject);
-	clari_error_set(error, CLARI_ERROR_CANCELLED, "%s was cancelled by role \"%s\"", subject, flight->cancelled_by);
+	clari_error_set(error, CLARI_ERROR_CANCELED, "%s was canceled by role \"%s\"", subject, flight->canceled_by);
 	clari_error_hint(error, "Run the query again to start a new export.");
 }
 
 /*
- * A flight that a worker has is cancelled by that worker, which tells Clari.  A
+ * A flight that a worker has is canceled by that worker, which tells Clari.  A
  * queued one fails here: Clari does not know of it.  If it was POSTed by a
  * worker that has died, its job runs on, and the next query takes it up.
  */
@@ -206,9 +206,9 @@ cancel_locked(ClariFlightShared *flight, const char *role)
 {
 	ClariError error;
 
-	if (flight->cancelled_by[0] == '\0')
-		strlcpy(flight->cancelled_by, role, sizeof(flight->cancelled_by));
-	cancelled_error(flight, &error);
+	if (flight->canceled_by[0] == '\0')
+		strlcpy(flight->canceled_by, role, sizeof(flight->canceled_by));
+	canceled_error(flight, &error);
 	if (flight->worker == CLARI_NO_INDEX)
 		fail_locked(flight, &error);
 	else
@@ -260,10 +260,10 @@ clari_cache_cancels(ClariCancel cancels[CLARI_CANCELS_MAX])
 	{
 		ClariFlightShared *flight = &clari_control->flights[i];
 
-		if (!flight->used || flight->worker != my_seat || flight->cancelled_by[0] == '\0' || flight->cancel_told)
+		if (!flight->used || flight->worker != my_seat || flight->canceled_by[0] == '\0' || flight->cancel_told)
 			continue;
 		cancels[count].index = i;
-		cancelled_error(flight, &cancels[count++].error);
+		canceled_error(flight, &cancels[count++].error);
 		flight->cancel_told = true;
 	}
 	clari_cache_unlock();
@@ -272,15 +272,15 @@ clari_cache_cancels(ClariCancel cancels[CLARI_CANCELS_MAX])
 
 /* ------- a worker's life ------- */
 
-/* Puts a flight of a worker that goes back into the queue; a cancelled one ends. */
+/* Puts a flight of a worker that goes back into the queue; a canceled one ends. */
 static void
 requeue_locked(ClariFlightShared *flight)
 {
 	ClariError error;
 
-	if (flight->cancelled_by[0] != '\0')
+	if (flight->canceled_by[0] != '\0')
 	{
-		cancelled_error(flight, &error);
+		canceled_error(flight, &error);
 		fail_locked(flight, &error);
 		return;
 	}

@@ -249,8 +249,9 @@ clari_dropped_release(const ClariDropped *dropped)
 	RESUME_INTERRUPTS();
 	if (left > 0)
 		ereport(LOG, (errcode(ERRCODE_IO_ERROR),
-					  errmsg("could not remove %d files of the rowset cache: %s", left, strerror(cause)),
-					  errdetail("They are in directory \"%s\".", clari_store_directory())));
+					  errmsg_plural("could not remove %d file of the rowset cache: %s",
+									"could not remove %d files of the rowset cache: %s", left, left, strerror(cause)),
+					  errdetail("The directory is \"%s\".", clari_store_directory())));
 	log_dropped(dropped);
 	return left;
 }

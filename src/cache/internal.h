@@ -74,10 +74,10 @@ typedef struct ClariFlightShared
 	TimestampTz running_since; /* a job that was POSTed before this does not, even if it may still be running */
 	int64 cache_ttl;           /* µs, these two: those of who asked, for the rowset's metadata */
 	int64 closed_period_ttl;
-	char cancelled_by[NAMEDATALEN]; /* role, or empty */
-	bool cancel_told;               /* the worker has been told so */
-	bool moved;                     /* another directory was set meanwhile, where its file would not be found */
-	uint64 disk_bytes;              /* reserved for its file */
+	char canceled_by[NAMEDATALEN]; /* role, or empty */
+	bool cancel_told;              /* the worker has been told so */
+	bool moved;                    /* another directory was set meanwhile, where its file would not be found */
+	uint64 disk_bytes;             /* reserved for its file */
 	ClariProgress progress;
 	ClariRequest request;
 	ClariTransport transport; /* wiped when the flight ends */
@@ -195,7 +195,7 @@ clari_slot_has_rowset(const ClariSlotShared *slot)
 	return slot->in_file || slot->version.segment != DSM_HANDLE_INVALID;
 }
 
-/* Nothing is dropped yet.  An initialiser would clear all of the arrays. */
+/* Nothing is dropped yet.  An initializer would clear all of the arrays. */
 static inline void
 clari_dropped_init(ClariDropped *dropped)
 {

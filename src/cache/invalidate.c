@@ -86,10 +86,12 @@ static void
 warn_of_files_left(int left)
 {
 	if (left > 0)
-		ereport(WARNING, (errcode(ERRCODE_IO_ERROR), errmsg("could not remove %d files of the rowset cache", left),
-						  errdetail("They are in directory \"%s\". See the server log for the reasons.",
-									clari_store_directory()),
-						  errhint("Remove them before the next restart, which would load them again.")));
+		ereport(WARNING,
+				(errcode(ERRCODE_IO_ERROR),
+				 errmsg_plural("could not remove %d file of the rowset cache",
+							   "could not remove %d files of the rowset cache", left, left),
+				 errdetail("The directory is \"%s\". See the server log for the reasons.", clari_store_directory()),
+				 errhint("Remove what is left before the next restart, which would load it again.")));
 }
 
 static int64

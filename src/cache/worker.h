@@ -58,7 +58,7 @@ extern bool clari_cache_claim(ClariOrder *order);
 
 extern void clari_cache_progress(int index, const ClariProgress *progress);
 
-/* Which of this worker's flights somebody has cancelled: each is told once, at most so many at a time. */
+/* Which of this worker's flights somebody has canceled: each is told once, at most so many at a time. */
 #define CLARI_CANCELS_MAX 16
 
 typedef struct ClariCancel

@@ -149,23 +149,23 @@ clari_invalidate(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(clari_cache_invalidate(NULL));
 }
 
-typedef struct Cancelled
+typedef struct Canceled
 {
 	int count;
-	uint64 *flights; /* count flights that were cancelled */
+	uint64 *flights; /* count flights that were canceled */
 	ClariKey *keys;  /* the key of each */
-} Cancelled;
+} Canceled;
 
-/* Warns whoever has cancelled of jobs that Clari did not cancel. */
+/* Warns whoever has canceled of jobs that Clari did not cancel. */
 static void
-warn_of_uncancelled(const Cancelled *cancelled)
+warn_of_uncanceled(const Canceled *canceled)
 {
-	for (int i = 0; i < cancelled->count; i++)
+	for (int i = 0; i < canceled->count; i++)
 	{
 		ClariError error;
 
-		if (clari_cache_failure(&cancelled->keys[i], cancelled->flights[i], &error) &&
-			error.code == CLARI_ERROR_UNCANCELLED)
+		if (clari_cache_failure(&canceled->keys[i], canceled->flights[i], &error) &&
+			error.code == CLARI_ERROR_UNCANCELED)
 		{
 			clari_error_hint(&error, "The job is taken up by the next query for it.");
 			clari_error_report(WARNING, &error);
@@ -174,33 +174,33 @@ warn_of_uncancelled(const Cancelled *cancelled)
 }
 
 static bool
-have_cancelled_ended(void *arg)
+have_canceled_ended(void *arg)
 {
-	const Cancelled *cancelled = arg;
+	const Canceled *canceled = arg;
 
-	for (int i = 0; i < cancelled->count; i++)
-		if (clari_cache_is_flying(cancelled->flights[i]))
+	for (int i = 0; i < canceled->count; i++)
+		if (clari_cache_is_flying(canceled->flights[i]))
 			return false;
 	return true;
 }
 
-/* Was it cancelled by another name already?  The current quarter has two, and what has no period is asked for twice. */
+/* Was it canceled by another name already?  The current quarter has two, and what has no period is asked for twice. */
 static bool
-is_among(const Cancelled *cancelled, uint64 flight)
+is_among(const Canceled *canceled, uint64 flight)
 {
-	for (int i = 0; i < cancelled->count; i++)
-		if (cancelled->flights[i] == flight)
+	for (int i = 0; i < canceled->count; i++)
+		if (canceled->flights[i] == flight)
 			return true;
 	return false;
 }
 
 /* Waits until they have ended; returns how many. */
 static int64
-await_cancelled(Cancelled *cancelled)
+await_canceled(Canceled *canceled)
 {
-	(void) clari_export_sleep(have_cancelled_ended, cancelled, -1, NULL);
-	warn_of_uncancelled(cancelled);
-	return cancelled->count;
+	(void) clari_export_sleep(have_canceled_ended, canceled, -1, NULL);
+	warn_of_uncanceled(canceled);
+	return canceled->count;
 }
 
 /*
@@ -214,19 +214,19 @@ clari_cancel(PG_FUNCTION_ARGS)
 {
 	ClariSelection *selection = selection_of_arguments(fcinfo);
 	const char *role = GetUserNameFromId(GetUserId(), false);
-	Cancelled cancelled = {0, palloc(sizeof(uint64) * (selection->count + 1)),
-						   palloc(sizeof(ClariKey) * (selection->count + 1))};
+	Canceled canceled = {0, palloc(sizeof(uint64) * (selection->count + 1)),
+						 palloc(sizeof(ClariKey) * (selection->count + 1))};
 
 	for (int i = 0; i <= selection->count; i++) /* the last is the one that tells the current quarter */
 	{
 		uint64 flight = clari_cache_cancel(&selection->exports[i].key, role);
 
-		if (flight == 0 || is_among(&cancelled, flight))
+		if (flight == 0 || is_among(&canceled, flight))
 			continue;
-		cancelled.keys[cancelled.count] = selection->exports[i].key;
-		cancelled.flights[cancelled.count++] = flight;
+		canceled.keys[canceled.count] = selection->exports[i].key;
+		canceled.flights[canceled.count++] = flight;
 	}
-	PG_RETURN_INT64(await_cancelled(&cancelled));
+	PG_RETURN_INT64(await_canceled(&canceled));
 }
 
 /* SQL clari_cancel_export(flight): cancels what clari_exports shows so, whoever wants it; for superusers. */
@@ -235,15 +235,15 @@ clari_cancel_export(PG_FUNCTION_ARGS)
 {
 	uint64 flight = (uint64) PG_GETARG_INT64(0);
 	ClariKey key;
-	Cancelled cancelled = {0, &flight, &key};
+	Canceled canceled = {0, &flight, &key};
 
 	clari_version_check_call(fcinfo, 1);
 	if (!superuser())
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("must be superuser to cancel an export by its number"),
 				 errhint("Use clari_cancel() to cancel the exports of a foreign table.")));
-	cancelled.count = clari_cache_cancel_flight(flight, GetUserNameFromId(GetUserId(), false), &key);
-	PG_RETURN_INT64(await_cancelled(&cancelled));
+	canceled.count = clari_cache_cancel_flight(flight, GetUserNameFromId(GetUserId(), false), &key);
+	PG_RETURN_INT64(await_canceled(&canceled));
 }
 
 /* ------- views ------- */

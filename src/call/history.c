@@ -258,7 +258,7 @@ record(const History *history, const TriggerData *trigger)
 	UnregisterSnapshot(snapshot);
 }
 
-/* The function of our triggers: before a statement it locks the history, after it it writes there. */
+/* The function of our triggers: it locks the history before a statement, and writes there after it. */
 Datum
 clari_record_history(PG_FUNCTION_ARGS)
 {
@@ -399,7 +399,7 @@ create_as_of(const History *history, const char *function)
 						 format_type_extended(type, -1, FORMAT_TYPE_FORCE_QUALIFY));
 		appendStringInfo(&list, "%ss.%s", i > 0 ? ", " : "", columns[i]);
 	}
-	execute(psprintf("CREATE OR REPLACE FUNCTION %s(at timestamptz) RETURNS TABLE (%s) LANGUAGE sql STABLE "
+	execute(psprintf("CREATE OR REPLACE FUNCTION %s(at timestamptz) RETURNS TABLE (%s) LANGUAGE SQL STABLE "
 					 "PARALLEL SAFE BEGIN ATOMIC SELECT %s FROM %s AS s WHERE s.valid_from <= $1 AND s.valid_to > $1; "
 					 "END",
 					 function, types.data, list.data, history->name));

@@ -92,7 +92,7 @@ create_statement(const char *table, ClariObject object, const ImportForeignSchem
 	return sql.data;
 }
 
-/* Imports that nothing comes of are mostly those with a name misspelt, or without its prefix. */
+/* Imports that nothing comes of are mostly those with a name misspelled, or without its prefix. */
 static void
 warn_of_nothing(bool of_account, const char *prefix, const ImportForeignSchemaStmt *stmt)
 {

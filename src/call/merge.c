@@ -580,8 +580,9 @@ merge_by_hand(ClariMerge *merge, bool deletes, ClariCounts *total)
 	for (int i = 0; i < count; i++)
 		recurring += parts[i].usable - parts[i].keys;
 	if (recurring > 0)
-		ereport(NOTICE, (errmsg(INT64_FORMAT " rows of %s are left out because newer rows have the same key", recurring,
-								merge->source_name)));
+		ereport(NOTICE, (errmsg_plural(INT64_FORMAT " row of %s is left out because a newer row has the same key",
+									   INT64_FORMAT " rows of %s are left out because newer rows have the same key",
+									   recurring, recurring, merge->source_name)));
 	if (count > 0)
 		clari_merge_run(merge, parts, count);
 	for (int i = 0; i < count; i++)

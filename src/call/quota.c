@@ -148,7 +148,9 @@ __attribute__((noreturn)) static void
 refuse_all(const ClariQuota *quota, int needed)
 {
 	ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-					errmsg("Clari's quota covers " INT64_FORMAT " of the %d exports needed", quota->before, needed),
+					errmsg_plural("Clari's quota covers " INT64_FORMAT " of the %d export needed",
+								  "Clari's quota covers " INT64_FORMAT " of the %d exports needed", needed,
+								  quota->before, needed),
 					errdetail("%s Nothing was exported.", figures(quota)), errhint(QUOTA_HINT)));
 }
 

@@ -264,8 +264,9 @@ notice_progress(const ClariExport *exports, int count, TimestampTz since)
 	for (int i = 0; i < count; i++)
 		for (int j = 0; j < nflights; j++)
 			if (exports[i].state == CLARI_LOOKUP_FLYING && exports[i].flight == flights[j].flight)
-				appendStringInfo(&list, "%s%s %s (" INT64_FORMAT " entries)", list.len > 0 ? ", " : "",
-								 clari_period_or_current(flights[j].period), flights[j].phase, flights[j].entries);
+				appendStringInfo(&list, "%s%s %s (" INT64_FORMAT " %s)", list.len > 0 ? ", " : "",
+								 clari_period_or_current(flights[j].period), flights[j].phase, flights[j].entries,
+								 flights[j].entries == 1 ? "entry" : "entries");
 	if (list.len > 0)
 		ereport(NOTICE, (errmsg("waiting for exports after " INT64_FORMAT " s: %s",
 								(GetCurrentTimestamp() - since) / USECS_PER_SEC, list.data)));
@@ -439,8 +440,9 @@ raise_failures(const Sync *sync)
 							 sync->quarters[i].error);
 	if (bad > 0)
 		ereport(ERROR, (errcode(ERRCODE_FDW_ERROR),
-						errmsg("could not sync %d of %d periods of forecast \"%s\"", bad, sync->count,
-							   clari_report_text(sync->selection->options->request.forecast)),
+						errmsg_plural("could not sync %d of %d period of forecast \"%s\"",
+									  "could not sync %d of %d periods of forecast \"%s\"", sync->count, bad,
+									  sync->count, clari_report_text(sync->selection->options->request.forecast)),
 						errdetail("%s", list.data)));
 }
 
@@ -557,12 +559,13 @@ count_rows(Sync *sync, Quarter *quarter)
 		left_out += quarter->parts[i].usable - quarter->parts[i].keys;
 	if (left_out == 0 || told)
 		return;
-	ereport(
-		WARNING,
-		(errcode(ERRCODE_WARNING),
-		 errmsg("period %s: owners share e-mails, and " INT64_FORMAT " rows are left out", quarter->period, left_out),
-		 errdetail("Shared e-mails, with the number of their owners: %s.", clari_merge_shared_emails(sync->foreign)),
-		 errhint("Tables created by clari_create_tables(key => 'user_id') can hold all of them.")));
+	ereport(WARNING, (errcode(ERRCODE_WARNING),
+					  errmsg_plural("period %s: owners share e-mails, and " INT64_FORMAT " row is left out",
+									"period %s: owners share e-mails, and " INT64_FORMAT " rows are left out", left_out,
+									quarter->period, left_out),
+					  errdetail("Shared e-mails, with the number of their owners: %s.",
+								clari_merge_shared_emails(sync->foreign)),
+					  errhint("Tables created by clari_create_tables(key => 'user_id') can hold all of them.")));
 }
 
 /* Deletes what Clari has no more of the part, unless that is suspiciously much. */
@@ -580,9 +583,9 @@ delete_missing_of_part(Sync *sync, ClariPart *part)
 		return;
 	if (before >= MAX_DELETED_FROM && (double) missing > sync->max_deleted * (double) before)
 		part->error =
-			psprintf(INT64_FORMAT " of its " INT64_FORMAT " rows are no longer at Clari, which is a larger share than "
+			psprintf(INT64_FORMAT " of its " INT64_FORMAT " rows %s no longer at Clari, which is a larger share than "
 								  "argument \"max_deleted\" allows (%g); nothing is deleted.",
-					 missing, before, sync->max_deleted);
+					 missing, before, missing == 1 ? "is" : "are", sync->max_deleted);
 	else
 		part->counts.deleted = clari_merge_delete(sync->merge, part, 1);
 }

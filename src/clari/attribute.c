@@ -1,6 +1,6 @@
 /*
  * attribute.c
- *		The catalogue of lists, attributes and columns: see attribute.h.
+ *		The catalog of lists, attributes and columns: see attribute.h.
  *
  * Pure tables and look-ups over a few dozen names.
  */

@@ -1,6 +1,6 @@
 /*
  * attribute.h
- *		The catalogue: the lists of an export file and of the account, the attributes
+ *		The catalog: the lists of an export file and of the account, the attributes
  *		of their items, and the columns that each kind of foreign table can have.
  *
  * Everything that knows an attribute by name asks here: json for the keys,

@@ -24,7 +24,7 @@ typedef enum ClariJobStatus
 	CLARI_STATUS_STARTED,
 	CLARI_STATUS_DONE, /* also "COMPLETED", as some guides show */
 	CLARI_STATUS_FAILED,
-	CLARI_STATUS_CANCELLED,
+	CLARI_STATUS_CANCELED,
 	CLARI_STATUS_ABORTED,
 	CLARI_STATUS_UNKNOWN /* a state we have not heard of: polled on */
 } ClariJobStatus;

@@ -29,7 +29,7 @@
 #define WAIT_MAX INT64CONST(600000) /* ms: no deadline is further off than this to WaitEventSetWait() */
 #define FRESH_SECONDS 3             /* libcurl counts the age of connections in whole seconds */
 
-/* A transfer that is cancelled after so many ms without a byte blames its connection. */
+/* A transfer that is canceled after so many ms without a byte blames its connection. */
 #define SILENCE INT64CONST(3000)
 
 typedef struct ClariSocket
@@ -335,7 +335,7 @@ complete(ClariHttp *http, ClariTransfer *transfer, CURLcode code)
 	finish(transfer, &result);
 }
 
-/* Completes whatever libcurl has finished.  Cancelling a transfer takes its message out of libcurl's queue. */
+/* Completes whatever libcurl has finished.  Canceling a transfer takes its message out of libcurl's queue. */
 static void
 reap(ClariHttp *http)
 {

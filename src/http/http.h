@@ -76,7 +76,7 @@ typedef struct ClariHttpResult
 /* Called once a transfer is over, from clari_http_wait(); the transfer is gone when it returns. */
 typedef void (*ClariHttpDone)(void *arg, const ClariHttpResult *result);
 
-/* Initialises libcurl, once in a process.  Raises an error when libcurl is too old or cannot start. */
+/* Initializes libcurl, once in a process.  Raises an error when libcurl is too old or cannot start. */
 extern ClariHttp *clari_http_open(void);
 
 /*

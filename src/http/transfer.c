@@ -294,7 +294,7 @@ set_headers(ClariTransfer *transfer, ClariError *error)
  * libcurl sends a request again by itself when a connection that it had kept
  * turns out to be dead (Curl_retry_request() asks for conn->bits.reuse and not
  * a byte of an answer), and the service may have taken the first one.  With a
- * GET that is welcome, and cancelling twice does no harm, but a POST could
+ * GET that is welcome, and canceling twice does no harm, but a POST could
  * become two exports: it goes over a connection of its own.
  */
 static bool

@@ -180,7 +180,7 @@ is_of_our_user(const ClariAdoption *adoption)
 static bool
 ended_badly(ClariJobStatus status)
 {
-	return status == CLARI_STATUS_FAILED || status == CLARI_STATUS_CANCELLED || status == CLARI_STATUS_ABORTED;
+	return status == CLARI_STATUS_FAILED || status == CLARI_STATUS_CANCELED || status == CLARI_STATUS_ABORTED;
 }
 
 ClariVerdict

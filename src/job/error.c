@@ -217,7 +217,7 @@ static const char *const state_names[] = {
 	[CLARI_JOB_POLLING] = "polling",
 	[CLARI_JOB_READY] = "ready",
 	[CLARI_JOB_DOWNLOADING] = "downloading",
-	[CLARI_JOB_CANCELLING] = "cancelling",
+	[CLARI_JOB_CANCELING] = "canceling",
 	[CLARI_JOB_DONE] = "done",
 	[CLARI_JOB_FAILED] = "failed",
 };
@@ -246,7 +246,7 @@ clari_job_error_ended(ClariJob *job, const ClariReply *reply)
 						 "Run the query again to start a new export. With option \"schedule\" Clari itself tries "
 						 "again. Clari's support can look up the job.");
 	else
-		clari_error_hint(&job->error, "Somebody cancelled it at Clari. Run the query again to start a new export.");
+		clari_error_hint(&job->error, "Somebody canceled it at Clari. Run the query again to start a new export.");
 }
 
 void
@@ -321,22 +321,22 @@ clari_job_error_add_doubt(ClariJob *job)
 		clari_error_add_detail(&job->error, "Clari may have started an export nevertheless.");
 }
 
-/* ---- cancelling ---- */
+/* ---- canceling ---- */
 
 void
-clari_job_error_cancelled(const ClariJob *job, const ClariError *error, ClariError *cancelled)
+clari_job_error_canceled(const ClariJob *job, const ClariError *error, ClariError *canceled)
 {
 	if (is_set(error))
-		*cancelled = *error;
+		*canceled = *error;
 	else
-		clari_error_set(cancelled, CLARI_ERROR_CANCELLED, "%s was cancelled", job->subject);
-	add_last(cancelled, &job->error);
+		clari_error_set(canceled, CLARI_ERROR_CANCELED, "%s was canceled", job->subject);
+	add_last(canceled, &job->error);
 }
 
 void
-clari_job_error_add_uncancelled(ClariJob *job, int status, const ClariReply *reply, const ClariError *broken)
+clari_job_error_add_uncanceled(ClariJob *job, int status, const ClariReply *reply, const ClariError *broken)
 {
-	job->error.code = CLARI_ERROR_UNCANCELLED;
+	job->error.code = CLARI_ERROR_UNCANCELED;
 	if (reply != NULL && reply->successful == CLARI_FLAG_NO)
 		clari_error_add_detail(&job->error,
 							   "Clari did not cancel the job: it reported that the request was not successful.");

@@ -71,14 +71,14 @@ extern void clari_job_error_add_tries(ClariJob *job);
 extern void clari_job_error_add_doubt(ClariJob *job);
 
 /*
- * Fills in what becomes the error of a job that somebody cancelled: the event's
+ * Fills in what becomes the error of a job that somebody canceled: the event's
  * error, or our own without one.  The error that the job holds becomes a part
  * of the detail.
  */
-extern void clari_job_error_cancelled(const ClariJob *job, const ClariError *error, ClariError *cancelled);
+extern void clari_job_error_canceled(const ClariJob *job, const ClariError *error, ClariError *canceled);
 
 /* Adds that Clari refused to cancel the job, did not answer (broken), or did not in time (neither). */
 extern void
-clari_job_error_add_uncancelled(ClariJob *job, int status, const ClariReply *reply, const ClariError *broken);
+clari_job_error_add_uncanceled(ClariJob *job, int status, const ClariReply *reply, const ClariError *broken);
 
 #endif /* CLARI_JOB_INTERNAL_H */

@@ -85,7 +85,7 @@ enter(ClariJob *job, ClariJobState state, int64_t next_at)
 		case CLARI_JOB_POLLING:
 			job->next_at = deadline(job);
 			break;
-		case CLARI_JOB_CANCELLING:
+		case CLARI_JOB_CANCELING:
 		case CLARI_JOB_REPLACING:
 			job->next_at = next_at;
 			break;
@@ -680,7 +680,7 @@ job_reported(ClariJob *job, const ClariReply *reply, int64_t now)
 		case CLARI_STATUS_DONE:
 			return job_finished(job, reply);
 		case CLARI_STATUS_FAILED:
-		case CLARI_STATUS_CANCELLED:
+		case CLARI_STATUS_CANCELED:
 		case CLARI_STATUS_ABORTED:
 			if (job->origin == CLARI_ORIGIN_RESUMED)
 				return start_over(job, now);
@@ -733,19 +733,19 @@ call_failed(ClariJob *job, const ClariJobEvent *event, int64_t now)
 	}
 }
 
-/* ---- cancelling ---- */
+/* ---- canceling ---- */
 
 static ClariJobAction
-fail_cancelled(ClariJob *job)
+fail_canceled(ClariJob *job)
 {
-	job->error = job->cancelled;
+	job->error = job->canceled;
 	return fail(job);
 }
 
 static ClariJobAction
 cancel_at_clari(ClariJob *job, int64_t now)
 {
-	enter(job, CLARI_JOB_CANCELLING, now + CANCEL_PATIENCE);
+	enter(job, CLARI_JOB_CANCELING, now + CANCEL_PATIENCE);
 	return CLARI_ACTION_CANCEL;
 }
 
@@ -753,20 +753,20 @@ cancel_at_clari(ClariJob *job, int64_t now)
 static ClariJobAction
 cancel(ClariJob *job, const ClariJobEvent *event, int64_t now)
 {
-	if (job->state == CLARI_JOB_DONE || job->state == CLARI_JOB_FAILED || job->cancelled.code != CLARI_ERROR_NONE)
+	if (job->state == CLARI_JOB_DONE || job->state == CLARI_JOB_FAILED || job->canceled.code != CLARI_ERROR_NONE)
 		return CLARI_ACTION_NONE; /* it is too late; or not the first, who is the one that is named */
-	clari_job_error_cancelled(job, event->error, &job->cancelled);
+	clari_job_error_canceled(job, event->error, &job->canceled);
 	if (job->state == CLARI_JOB_POSTING)
-		return CLARI_ACTION_NONE; /* the POST's answer names the job that is to be cancelled */
+		return CLARI_ACTION_NONE; /* the POST's answer names the job that is to be canceled */
 	if (job->state == CLARI_JOB_WAITING || job->state == CLARI_JOB_POLLING ||
 		(job->state == CLARI_JOB_REPLACING && job->job_id[0] != '\0'))
 		return cancel_at_clari(job, now);
-	return fail_cancelled(job);
+	return fail_canceled(job);
 }
 
-/* The export was cancelled while its POST was under way: is there a job to be cancelled? */
+/* The export was canceled while its POST was under way: is there a job to be canceled? */
 static ClariJobAction
-cancelled_while_posting(ClariJob *job, const ClariJobEvent *event, int64_t now)
+canceled_while_posting(ClariJob *job, const ClariJobEvent *event, int64_t now)
 {
 	switch (event->kind)
 	{
@@ -778,17 +778,17 @@ cancelled_while_posting(ClariJob *job, const ClariJobEvent *event, int64_t now)
 			}
 			if (is_success(event) || event->status >= 500)
 				raise_doubt(job, CLARI_DOUBT_OPEN);
-			return fail_cancelled(job);
+			return fail_canceled(job);
 		case CLARI_EVENT_BROKEN:
 			if (!event->never_sent)
 				raise_doubt(job, CLARI_DOUBT_OPEN);
-			return fail_cancelled(job);
+			return fail_canceled(job);
 		case CLARI_EVENT_TICK:
 			if (!is_late(job, now))
 				return CLARI_ACTION_NONE;
 			if (!event->never_sent)
 				raise_doubt(job, CLARI_DOUBT_OPEN);
-			return fail_cancelled(job);
+			return fail_canceled(job);
 		default:
 			return CLARI_ACTION_NONE;
 	}
@@ -842,8 +842,8 @@ step_posting(ClariJob *job, const ClariJobEvent *event, int64_t now)
 {
 	const ClariReply *reply = reply_of(event);
 
-	if (job->cancelled.code != CLARI_ERROR_NONE)
-		return cancelled_while_posting(job, event, now);
+	if (job->canceled.code != CLARI_ERROR_NONE)
+		return canceled_while_posting(job, event, now);
 	if (!has_succeeded(event))
 		return call_failed(job, event, now);
 	if (reply->job_id[0] == '\0')
@@ -908,7 +908,7 @@ step_looking(ClariJob *job, const ClariJobEvent *event, int64_t now)
 
 /* ---- once it has ---- */
 
-/* Whatever comes of cancelling the older job, the newer one goes on; or is POSTed, if a limit had refused it. */
+/* Whatever comes of canceling the older job, the newer one goes on; or is POSTed, if a limit had refused it. */
 static ClariJobAction
 step_replacing(ClariJob *job, const ClariJobEvent *event, int64_t now)
 {
@@ -930,7 +930,7 @@ step_waiting(ClariJob *job, const ClariJobEvent *event, int64_t now)
 	ClariJobAction action = call_when_due(job, event, now, CLARI_JOB_POLLING, CLARI_ACTION_POLL);
 
 	if (action == CLARI_ACTION_POLL && job->replaced_id[0] != '\0')
-		return cancel_replaced(job, now); /* cancelling it has failed before */
+		return cancel_replaced(job, now); /* canceling it has failed before */
 	if (action == CLARI_ACTION_POLL)
 		job->polls++;
 	return action;
@@ -1033,7 +1033,7 @@ step_downloading(ClariJob *job, const ClariJobEvent *event, int64_t now)
 	}
 }
 
-/* Does Clari not know the job that is to be cancelled?  That is as good as if it were cancelled. */
+/* Does Clari not know the job that is to be canceled?  That is as good as if it were canceled. */
 static bool
 is_gone(const ClariJobEvent *event)
 {
@@ -1042,35 +1042,35 @@ is_gone(const ClariJobEvent *event)
 }
 
 /*
- * Does the answer to the PATCH say that the job is cancelled?  Clari's document
+ * Does the answer to the PATCH say that the job is canceled?  Clari's document
  * has a flag and the job object; other sources show the job object alone.
  */
 static bool
-is_cancelled(const ClariReply *reply)
+is_canceled(const ClariReply *reply)
 {
 	if (reply->successful != CLARI_FLAG_ABSENT)
 		return reply->successful == CLARI_FLAG_YES;
-	return reply->status == CLARI_STATUS_CANCELLED || reply->status == CLARI_STATUS_ABORTED;
+	return reply->status == CLARI_STATUS_CANCELED || reply->status == CLARI_STATUS_ABORTED;
 }
 
 static ClariJobAction
-step_cancelling(ClariJob *job, const ClariJobEvent *event, int64_t now)
+step_canceling(ClariJob *job, const ClariJobEvent *event, int64_t now)
 {
-	job->error = job->cancelled;
+	job->error = job->canceled;
 	switch (event->kind)
 	{
 		case CLARI_EVENT_REPLY:
-			if (is_success(event) ? is_cancelled(reply_of(event)) : is_gone(event))
+			if (is_success(event) ? is_canceled(reply_of(event)) : is_gone(event))
 				return fail_for_good(job);
-			clari_job_error_add_uncancelled(job, event->status, reply_of(event), NULL);
+			clari_job_error_add_uncanceled(job, event->status, reply_of(event), NULL);
 			return fail(job);
 		case CLARI_EVENT_BROKEN:
-			clari_job_error_add_uncancelled(job, 0, NULL, event->error);
+			clari_job_error_add_uncanceled(job, 0, NULL, event->error);
 			return fail(job);
 		case CLARI_EVENT_TICK:
 			if (now < job->next_at)
 				return CLARI_ACTION_NONE;
-			clari_job_error_add_uncancelled(job, 0, NULL, NULL);
+			clari_job_error_add_uncanceled(job, 0, NULL, NULL);
 			return fail(job);
 		default:
 			return CLARI_ACTION_NONE;
@@ -1132,7 +1132,7 @@ clari_job_step(ClariJob *job, const ClariJobEvent *event, int64_t now)
 		[CLARI_JOB_POLLING] = step_polling,
 		[CLARI_JOB_READY] = step_ready,
 		[CLARI_JOB_DOWNLOADING] = step_downloading,
-		[CLARI_JOB_CANCELLING] = step_cancelling,
+		[CLARI_JOB_CANCELING] = step_canceling,
 		[CLARI_JOB_FAILED] = NULL, /* like DONE: nothing can happen any more */
 	};
 

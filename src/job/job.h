@@ -31,9 +31,9 @@ typedef enum ClariJobState
 	CLARI_JOB_POLLING,   /* a poll is under way */
 	CLARI_JOB_READY,     /* done at Clari: the download starts (again) at next_at */
 	CLARI_JOB_DOWNLOADING,
-	CLARI_JOB_CANCELLING, /* the PATCH that cancels it is under way, and waited for until next_at */
-	CLARI_JOB_DONE,       /* downloaded and decoded */
-	CLARI_JOB_FAILED      /* error says why */
+	CLARI_JOB_CANCELING, /* the PATCH that cancels it is under way, and waited for until next_at */
+	CLARI_JOB_DONE,      /* downloaded and decoded */
+	CLARI_JOB_FAILED     /* error says why */
 } ClariJobState;
 
 typedef enum ClariJobAction
@@ -123,7 +123,7 @@ typedef struct ClariJob
 	int32_t export_timeout;          /* ms */
 	int32_t poll_interval;           /* ms */
 	int32_t max_poll_interval;       /* ms */
-	char replaced_id[CLARI_ID_SIZE]; /* set after begin, or empty: to be cancelled once there is a newer job */
+	char replaced_id[CLARI_ID_SIZE]; /* set after begin, or empty: to be canceled once there is a newer job */
 	int32_t replace_tries;
 	bool adoptable;   /* set by the caller after begin: a job of this request can be told in a list */
 	bool without_crm; /* crm_total and crm_closed are left out: set after begin, or when Clari refuses them */
@@ -168,7 +168,7 @@ typedef struct ClariJob
 	int32_t total_retries; /* of all steps */
 	uint32_t jitter;       /* seed of the back-off's jitter, advanced by use */
 	ClariError error;      /* FAILED: why it has; before that: why the last call is to be repeated, if it is */
-	ClariError cancelled;  /* what error becomes, once the POST under way is answered; NONE: not cancelled */
+	ClariError canceled;   /* what error becomes, once the POST under way is answered; NONE: not canceled */
 } ClariJob;
 
 /* Is it one GET, which begins in READY, so that there is no job at Clari? */
@@ -211,7 +211,7 @@ extern void clari_job_begin_unsure(ClariJob *job, int64_t now);
  * FAILs a job at the end of export_timeout, also while a POST, a poll or a list is
  * under way, and lets the POST go ahead of a list that does not come; CANCEL stops
  * everything but a POST, which is waited for because its answer names the job that
- * is to be cancelled.  Only a download has no deadline.  Nothing is under way after
+ * is to be canceled.  Only a download has no deadline.  Nothing is under way after
  * FAIL or PUBLISH.
  *
  * After CLARI_ERROR_IO of a download io_failed is set, once, and the download comes

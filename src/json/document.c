@@ -806,8 +806,8 @@ take_line(ClariDocument *document)
 	if (document->ncolumns == 0)
 		return take_header(document);
 	if (csv->ncells != document->ncolumns)
-		return fail_item(document, "the export file is not valid CSV", "A line has %d cells instead of %d", csv->ncells,
-						 document->ncolumns);
+		return fail_item(document, "the export file is not valid CSV", "A line has %d %s instead of %d", csv->ncells,
+						 csv->ncells == 1 ? "cell" : "cells", document->ncolumns);
 	clari_lines_begin(document->lines);
 	for (int i = 0; i < csv->ncells; i++)
 		if (!clari_lines_put(document->lines, document->columns[i], &document->names[i], &csv->cells[i]))

@@ -663,9 +663,11 @@ clari_lines_finish(ClariLines *lines, ClariError *error)
 		return false;
 	if (lines->ncells > 0 || (lines->norder > 0 && lines->norder < CLARI_KNOWN_COLUMNS))
 	{
+		int ncells = lines->ncells > 0 ? lines->ncells : lines->norder;
+
 		clari_error_set(error, CLARI_ERROR_DATA, "the export file ends too early");
-		clari_error_detail(error, "Its last line has %d cells instead of %d.",
-						   lines->ncells > 0 ? lines->ncells : lines->norder, CLARI_KNOWN_COLUMNS);
+		clari_error_detail(error, "Its last line has %d %s instead of %d.", ncells, ncells == 1 ? "cell" : "cells",
+						   CLARI_KNOWN_COLUMNS);
 		return false;
 	}
 	return give_entry(lines, error);

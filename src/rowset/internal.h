@@ -180,7 +180,7 @@ extern ClariLineWriter *clari_line_writer_open(const ClariRowsetOutput *output, 
 
 /*
  * Takes an entry, or some of its values: values by CLARI_LINE_…, of which the
- * field is not NULL, days are days and numbers numbers.  False: the fiscal
+ * field is not NULL, days are days and numbers are numbers.  False: the fiscal
  * calendar, which tells the quarter, is not known; CLARI_ERROR_LIMIT for too many
  * fields; as clari_sorter_add().
  */

@@ -79,7 +79,7 @@ skip_digits(const char *text, size_t length, size_t i)
 }
 
 /*
- * Is a string a plain decimal?  Some serialisers quote amounts; what numeric_in
+ * Is a string a plain decimal?  Some serializers quote amounts; what numeric_in
  * takes beyond that ("NaN", white space) is not an amount.
  */
 static bool

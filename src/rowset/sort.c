@@ -559,7 +559,7 @@ next_merged(ClariSorter *sorter, const char **packed, size_t *size, ClariError *
 	return true;
 }
 
-/* Merges some neighbouring runs into one, which takes the place of the first. */
+/* Merges some neighboring runs into one, which takes the place of the first. */
 static bool
 merge_runs(ClariSorter *sorter, size_t first, size_t nruns, SortRun *merged, ClariError *error)
 {

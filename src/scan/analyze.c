@@ -51,7 +51,7 @@ count_rows(Relation relation, int elevel, HeapTuple *sample pg_attribute_unused(
 	*totalrows = *totaldeadrows = 0;
 	for (int i = 0; i < cached.nversions; i++)
 		*totalrows += clari_estimate_rows(&cached, &cached.versions[i].meta);
-	ereport(elevel, (errmsg("\"%s\": %d periods are cached, with %.0f rows; none is sampled",
+	ereport(elevel, (errmsg("\"%s\": periods cached: %d, rows: %.0f; no row is sampled",
 							RelationGetRelationName(relation), cached.nversions, *totalrows)));
 	return 0;
 }

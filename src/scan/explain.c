@@ -154,6 +154,7 @@ describe_period(const ClariOptions *options, const char *period, bool authentica
 	char *name = pstrdup(part_name(options, period));
 	ClariVersion version;
 	ClariExport export;
+	uint64 entries;
 	List **list;
 	bool fresh;
 
@@ -174,9 +175,10 @@ describe_period(const ClariOptions *options, const char *period, bool authentica
 	fresh = clari_export_is_fresh(options, &version, GetCurrentTimestamp());
 	lists->exports -= fresh;
 	list = fresh ? &lists->cached : &lists->stale;
-	*list = lappend(*list, psprintf("%s (%s, " UINT64_FORMAT " entries)", name,
-									version.segment != DSM_HANDLE_INVALID ? "memory" : "disk",
-									clari_rowset_entries(&version.meta)));
+	entries = clari_rowset_entries(&version.meta);
+	*list = lappend(*list, psprintf("%s (%s, " UINT64_FORMAT " %s)", name,
+									version.segment != DSM_HANDLE_INVALID ? "memory" : "disk", entries,
+									entries == 1 ? "entry" : "entries"));
 }
 
 /* Where rows of other relations choose the periods, nobody sees the next row before the last one's export is there. */

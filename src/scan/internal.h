@@ -20,7 +20,7 @@
  * ------- pivot.c -------
  *
  * An owner's entries, one per field, become one row.  They lie grouped by user and
- * time frame, so this is a choice among neighbours: for each run, which entry is the
+ * time frame, so this is a choice among neighbors: for each run, which entry is the
  * forecast field's and which the quota field's.
  */
 

@@ -48,7 +48,7 @@ void
 clari_parallel_offer(ClariParallel *parallel, ClariReader *const *readers, int count)
 {
 	if (count > parallel->capacity)
-		elog(ERROR, "%d rowsets for a parallel scan of at most %d", count, parallel->capacity);
+		elog(ERROR, "too many rowsets for a parallel scan: %d, at most %d", count, parallel->capacity);
 	parallel->count = count;
 	parallel->ngroups = 0;
 	for (int i = 0; i < count; i++)

@@ -337,7 +337,7 @@ age_text(int64 age)
 	int64 seconds = Max(age, 0) / USECS_PER_SEC;
 
 	if (seconds < 2 * SECS_PER_MINUTE)
-		return psprintf(INT64_FORMAT " seconds", seconds);
+		return psprintf(INT64_FORMAT " %s", seconds, seconds == 1 ? "second" : "seconds");
 	if (seconds < 2 * SECS_PER_HOUR)
 		return psprintf(INT64_FORMAT " minutes", seconds / SECS_PER_MINUTE);
 	return psprintf(INT64_FORMAT " hours", seconds / SECS_PER_HOUR);

@@ -93,7 +93,7 @@ extern ClariFreshness clari_export_freshness(const ClariOptions *options, Timest
 /* Would the version serve a statement that began at since, without an export? */
 extern bool clari_export_is_fresh(const ClariOptions *options, const ClariVersion *version, TimestampTz since);
 
-/* Looks one export up without queueing anything: is there a rowset that serves? */
+/* Looks one export up without queuing anything: is there a rowset that serves? */
 extern bool clari_export_find(const ClariFreshness *freshness, ClariExport *export);
 
 /*

@@ -2,7 +2,7 @@
  * fetch.h
  *		A session's one door: from a scan's periods to opened rowsets.
  *
- * All clari scans of a statement share one ClariStatement: exports are queued
+ * All scans of a statement share one ClariStatement: exports are queued
  * for all of them at the first fetch of any, and each identity has one version
  * throughout.  Waits interruptibly.  Knows no HTTP and no plan nodes.
  */

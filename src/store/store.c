@@ -425,7 +425,8 @@ clari_store_sweep(void)
 	if (failures > 0)
 	{
 		errno = cause;
-		ereport(LOG, (errcode_for_file_access(),
-					  errmsg("could not remove %d files in directory \"%s\": %m", failures, current_directory)));
+		ereport(LOG, (errcode_for_file_access(), errmsg_plural("could not remove %d file in directory \"%s\": %m",
+															   "could not remove %d files in directory \"%s\": %m",
+															   failures, failures, current_directory)));
 	}
 }

@@ -101,7 +101,7 @@ static bool
 keep_on(ClariError *error)
 {
 	return !ShutdownRequestPending ||
-		   clari_error_set(error, CLARI_ERROR_CANCELLED, "the background worker was told to stop");
+		   clari_error_set(error, CLARI_ERROR_CANCELED, "the background worker was told to stop");
 }
 
 static bool

@@ -434,7 +434,7 @@ job_url(const ClariFlight *flight, const char *job_id, const char *rest)
 	return psprintf("%s/export/jobs/%s%s", flight->order.request.base_url, escaped(job_id), rest);
 }
 
-/* ClariHttpDone of a list of jobs: before the POST it is kept in mind, after it it is judged. */
+/* ClariHttpDone of a list of jobs: it is kept in mind before the POST, and judged after it. */
 static void
 listed(void *arg, const ClariHttpResult *result)
 {

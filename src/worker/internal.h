@@ -89,7 +89,7 @@ extern ClariDownload *clari_download_open(const ClariOrder *order, bool on_disk,
 
 /*
  * Takes decoded bytes of the file; fits ClariHttpSink, with the download as arg.
- * False with CLARI_ERROR_CANCELLED when the worker is to stop.
+ * False with CLARI_ERROR_CANCELED when the worker is to stop.
  */
 extern bool clari_download_sink(void *download, const char *bytes, size_t length, ClariError *error);
 

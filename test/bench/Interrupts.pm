@@ -111,7 +111,7 @@ sub queue
 	record('one quarter, a job of 1 s', undef, median(@alone), 's');
 	record('the same, while another role has queued 400', undef, median(@beside), 's');
 	record('so much longer', undef, median(@beside) - median(@alone), 's', '<= 2');
-	record('exports that the 400 have cost when they were cancelled', undef, posts() - $before - 3, '');
+	record('exports that the 400 have cost when they were canceled', undef, posts() - $before - 3, '');
 	record('of these still under way at that moment, with 4 at a time', undef, $left, '', '<= 4');
 	return;
 }

@@ -49,7 +49,7 @@ sub fill
 	return;
 }
 
-# A staging table of its own with newer rows of base, numbered n, of which some changed; never analysed, as one that
+# A staging table of its own with newer rows of base, numbered n, of which some changed; never analyzed, as one that
 # has just been filled.  How many changed.
 sub stage_as
 {
@@ -365,14 +365,14 @@ sub large
 	for my $kind ('', 'partitioned, ')
 	{
 		fill_large($kind);
-		for my $when ('never analysed', 'analysed')
+		for my $when ('never analyzed', 'analyzed')
 		{
-			query('ANALYZE large') if $when eq 'analysed';
+			query('ANALYZE large') if $when eq 'analyzed';
 			# All of them once: it takes minutes.
-			for my $what (grep { $when eq 'never analysed' || !/^all/ } sort keys %staged)
+			for my $what (grep { $when eq 'never analyzed' || !/^all/ } sort keys %staged)
 			{
 				stage_large($staged{$what});
-				query('ANALYZE large_staged') if $when eq 'analysed';
+				query('ANALYZE large_staged') if $when eq 'analyzed';
 				my $few = $what =~ /^20/;
 				# Whatever is staged: what is missing can be found by reading all only.
 				my ($said, $seconds, $most) = merge_large($few ? '' : ', true');

@@ -14,7 +14,7 @@
 # WAL is what pg_walinspect finds between two positions; a checkpoint comes before
 # each measurement, so that full-page images, which are told apart, are as many as
 # they can be.  Autovacuum is off, so that dead rows can be counted and nothing is
-# analysed; fsync is off, so that the disk is not what is measured; and no query has
+# analyzed; fsync is off, so that the disk is not what is measured; and no query has
 # parallel workers, as none that writes can have them.  See ../common.sh.
 
 source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"

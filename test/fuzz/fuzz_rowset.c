@@ -109,7 +109,7 @@ read_chunk(const ClariChunk *chunk, uint32_t nruns)
 	return sum;
 }
 
-static volatile unsigned read_so_far; /* what is read must not be optimised away */
+static volatile unsigned read_so_far; /* what is read must not be optimized away */
 
 static void
 read_group(const char *bytes, const ClariGroupIndex *group)

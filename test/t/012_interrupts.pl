@@ -188,11 +188,11 @@ subtest 'nothing leaks' => sub {
 			"FROM clari.forecasts");                                                                         # fails
 		my $cursor = "BEGIN; DECLARE c CURSOR FOR SELECT * FROM clari.forecasts WHERE time_period <= '2026_Q2';
 			FETCH 1 FROM c; SELECT 1 / 0; COMMIT";
-		my $cancelled = "SET statement_timeout = 2; SELECT count(*) FROM clari.forecasts WHERE time_period <> '2026_Q3';
+		my $canceled = "SET statement_timeout = 2; SELECT count(*) FROM clari.forecasts WHERE time_period <> '2026_Q3';
 			RESET statement_timeout";
 		for (1 .. $times)
 		{
-			$session->query("$block;\n$cursor;\n$cancelled");
+			$session->query("$block;\n$cursor;\n$canceled");
 			$boss->query("SELECT clari_prefetch('clari.forecasts', '{2026_Q4}')");
 		}
 	};

@@ -183,15 +183,15 @@ for my $case (@others)
 subtest 'what the list cannot tell apart is not looked for' => sub {
 	for my $prefix ('', sort keys %tables)
 	{
-		my $recognisable = $prefix =~ /^(euro_)?$/;
+		my $recognizable = $prefix =~ /^(euro_)?$/;
 		known_tenant();
 		my $lists = sim_seen('total.list');
 		is_right($prefix, "${prefix}entries are right");
-		is(sim_seen('total.list') - $lists, $recognisable ? 1 : 0, 'requests for the list');
+		is(sim_seen('total.list') - $lists, $recognizable ? 1 : 0, 'requests for the list');
 		sql('SELECT clari_invalidate()');    # which does not forget whose key it is
 		sim_fault({ reset => $true, carry_out => $true }, step => 'post', times => 1);
 		is_right($prefix, "${prefix}entries are right after a reset");
-		is(our_posts(), $recognisable ? 2 : 3, 'POSTs');
+		is(our_posts(), $recognizable ? 2 : 3, 'POSTs');
 	}
 };
 

@@ -21,11 +21,11 @@ my $boss = ClariSession->new($node);
 my $query = "SELECT count(*) FROM clari.forecasts WHERE time_period = '2026_Q1'";
 my $cancel = "SELECT clari_cancel('clari.forecasts', '{2026_Q1}')";
 # Who cancels: a role of its own, with the same key and no more rights than it takes.
-sql(q{CREATE ROLE canceller LOGIN; CREATE ROLE nobody LOGIN; CREATE ROLE other LOGIN;
-	GRANT USAGE ON SCHEMA clari TO PUBLIC; GRANT SELECT ON clari.forecasts TO canceller, other;
-	CREATE USER MAPPING FOR canceller SERVER clari OPTIONS (api_key 'test-key');
-	GRANT EXECUTE ON FUNCTION clari_cancel(regclass, text[]) TO canceller});
-my $canceller = ClariSession->new($node, user => 'canceller');
+sql(q{CREATE ROLE canceler LOGIN; CREATE ROLE nobody LOGIN; CREATE ROLE other LOGIN;
+	GRANT USAGE ON SCHEMA clari TO PUBLIC; GRANT SELECT ON clari.forecasts TO canceler, other;
+	CREATE USER MAPPING FOR canceler SERVER clari OPTIONS (api_key 'test-key');
+	GRANT EXECUTE ON FUNCTION clari_cancel(regclass, text[]) TO canceler});
+my $canceler = ClariSession->new($node, user => 'canceler');
 
 # So many sessions that wait for 2026_Q1, and the phases that it may be in.
 sub waiting_sessions
@@ -40,14 +40,14 @@ sub waiting_sessions
 }
 
 # All of them are told the same.
-sub are_cancelled
+sub are_canceled
 {
 	my (@sessions) = @_;
 	for my $session (@sessions)
 	{
 		my $error = $session->finish;
 		like($error, qr/^ERROR:  HV00L: .*cancel/im, 'a session that waits gets an error');
-		like($error, qr/canceller/, 'which says who it was');
+		like($error, qr/canceler/, 'which says who it was');
 		like($error, qr/2026_Q1/, 'and of which period');
 	}
 	is($boss->query("SELECT count(*) FROM clari_exports WHERE time_period = '2026_Q1'"), 0, 'it is not in flight any more');
@@ -63,28 +63,28 @@ sub works_again
 	return;
 }
 
-subtest 'cancelling a job that runs' => sub {
+subtest 'canceling a job that runs' => sub {
 	start_over($node, job_seconds => 'hold');
 	my @sessions = waiting_sessions(2, 'waiting|polling');
-	is($canceller->query($cancel), 1, 'concerns one export');
-	are_cancelled(@sessions);
+	is($canceler->query($cancel), 1, 'concerns one export');
+	are_canceled(@sessions);
 	wait_until('Clari is told', sub { sim_seen('total.patch') == 1 });
-	wait_until('the job is cancelled', sub { decode_json(sim_seen('jobs'))->[0]{status} =~ /^(CANCELLED|ABORTED)$/ });
+	wait_until('the job is canceled', sub { decode_json(sim_seen('jobs'))->[0]{status} =~ /^(CANCELLED|ABORTED)$/ });
 	my ($body) = map { $_->{body} } grep { $_->{kind} eq 'patch' } @{ decode_json(sim_seen('last')) };
 	is_deeply(decode_json($body), { type => 'CANCEL' }, 'in its words');
 	sim_set({ job_seconds => 0 });
 	works_again(2);
 };
 
-subtest 'cancelling what is queued' => sub {
+subtest 'canceling what is queued' => sub {
 	start_over($node, job_seconds => 'hold');
 	sql("ALTER SERVER clari OPTIONS (SET max_concurrent_exports '1')");
 	sql("SELECT clari_prefetch('clari.forecasts', '{2026_Q4}')");
 	wait_until('another export runs', sub { sim_posts() == 1 });
 	my @sessions = waiting_sessions(2, 'queued');
 	my $requests = sim_seen('total.list') + sim_posts();
-	is($canceller->query($cancel), 1, 'concerns one export');
-	are_cancelled(@sessions);
+	is($canceler->query($cancel), 1, 'concerns one export');
+	are_canceled(@sessions);
 	is(sim_seen('total.patch'), 0, 'Clari is not told');
 	is(sim_seen('periods.2026_Q1.post'), 0, 'nor asked to export');
 	is($boss->query("SELECT count(*) FROM clari_exports WHERE time_period = '2026_Q4'"), 1, 'the other export goes on');
@@ -94,14 +94,14 @@ subtest 'cancelling what is queued' => sub {
 	sql("ALTER SERVER clari OPTIONS (SET max_concurrent_exports '4')");
 };
 
-subtest 'cancelling several' => sub {
+subtest 'canceling several' => sub {
 	start_over($node, job_seconds => 'hold');
-	is($canceller->query("SELECT clari_cancel('clari.forecasts')"), 0, 'nothing is in flight');
+	is($canceler->query("SELECT clari_cancel('clari.forecasts')"), 0, 'nothing is in flight');
 	my $session = ClariSession->new($node)->start("SELECT count(*) FROM clari.forecasts WHERE time_period >= '2026_Q1'");
 	wait_until('four run', sub { $boss->query("SELECT count(*) FROM clari_exports WHERE job_id <> ''") eq '4' });
-	is($canceller->query("SELECT clari_cancel('clari.forecasts', '{2026_Q2,2026_Q3}')"), 2, 'two of four');
+	is($canceler->query("SELECT clari_cancel('clari.forecasts', '{2026_Q2,2026_Q3}')"), 2, 'two of four');
 	like($session->finish, qr/ERROR:  HV00L: /, 'the query that wants all fails');
-	is($canceller->query("SELECT clari_cancel('clari.forecasts')"), 2, 'the rest');
+	is($canceler->query("SELECT clari_cancel('clari.forecasts')"), 2, 'the rest');
 	wait_until('Clari is told of all', sub { sim_seen('total.patch') == 4 });
 	is(sim_seen('running_jobs'), 0, 'no job runs any more');
 	is(sim_posts(), 4, 'and none was made besides');
@@ -117,50 +117,50 @@ my %late = (
 		sub { sim_fault({ delay => 'hold' }, step => 'post', period => '2026_Q1', times => 1) }, 'posting', 2 ]);
 for my $what (sort keys %late)
 {
-	subtest "cancelling $what" => sub {
+	subtest "canceling $what" => sub {
 		my ($arrange, $phase, $posts) = @{ $late{$what} };
 		start_over($node);
 		$arrange->();
 		my @sessions = waiting_sessions(2, $phase);
-		$canceller->start($cancel);
-		wait_until('it is cancelled', sub { $canceller->is_finished
-			  || $boss->query("SELECT wait_event_type FROM pg_stat_activity WHERE pid = $canceller->{pid}") eq 'Extension' });
-		wait_until('all are told', sub { sim_release() if $phase eq 'posting'; !grep { !$_->is_finished } @sessions, $canceller });
-		is(last_line($canceller->finish), 1, 'concerns one export');
-		are_cancelled(@sessions);
+		$canceler->start($cancel);
+		wait_until('it is canceled', sub { $canceler->is_finished
+			  || $boss->query("SELECT wait_event_type FROM pg_stat_activity WHERE pid = $canceler->{pid}") eq 'Extension' });
+		wait_until('all are told', sub { sim_release() if $phase eq 'posting'; !grep { !$_->is_finished } @sessions, $canceler });
+		is(last_line($canceler->finish), 1, 'concerns one export');
+		are_canceled(@sessions);
 		is(sql($query), 200, 'the next query has its rows at once');
 		cmp_ok(sim_seen('periods.2026_Q1.post'), '<=', $posts, 'POSTs');
 	};
 }
 
-subtest 'cancelling when Clari does not answer well' => sub {
+subtest 'canceling when Clari does not answer well' => sub {
 	for my $fault ({ status => 500 }, { reset => $true },
 		{ status => 400, json => { code => 'export_failed_to_cancel' } }, { status => 404 })
 	{
 		start_over($node, job_seconds => 'hold');
 		sim_fault($fault, step => 'patch');
 		my @sessions = waiting_sessions(1, 'waiting|polling');
-		my $answer = $canceller->query($cancel);
+		my $answer = $canceler->query($cancel);
 		is(last_line($answer), 1, 'concerns one export');
 		($fault->{status} // 0) == 404
 		  ? unlike($answer, qr/WARNING/, 'and does not warn of a job that is not there')
 		  : like($answer, qr/WARNING: .*2026_Q1.*Clari did not cancel/s, 'and warns that Clari did not cancel it');
-		are_cancelled(@sessions);
+		are_canceled(@sessions);
 		sim_set({ job_seconds => 0 });
 		sim_release();
 		is(sql($query), 200, 'the next query has its rows');
 	}
 };
 
-subtest 'cancelling, and the worker is terminated before Clari answers' => sub {
+subtest 'canceling, and the worker is terminated before Clari answers' => sub {
 	start_over($node, job_seconds => 'hold');
 	sim_fault({ delay_before => 'hold' }, step => 'patch', times => 1);
 	my @sessions = waiting_sessions(2, 'waiting|polling');
-	$canceller->start($cancel);
+	$canceler->start($cancel);
 	wait_until('Clari is told', sub { sim_seen('total.patch') == 1 });
 	terminate_workers($node);
-	are_cancelled(@sessions);
-	is(last_line($canceller->finish), 1, 'concerns one export');
+	are_canceled(@sessions);
+	is(last_line($canceler->finish), 1, 'concerns one export');
 	is(sim_posts(), 1, 'which is not made again');
 	sim_set({ job_seconds => 0 });
 	sim_release();
@@ -170,19 +170,19 @@ subtest 'cancelling, and the worker is terminated before Clari answers' => sub {
 subtest 'a superuser cancels what others have queued' => sub {
 	start_over($node, job_seconds => 'hold');
 	sql("ALTER SERVER clari OPTIONS (SET max_concurrent_exports '1')");
-	my $others = ClariSession->new($node, user => 'canceller')->start($query);
+	my $others = ClariSession->new($node, user => 'canceler')->start($query);
 	wait_until('one runs', sub { $boss->query("SELECT count(*) FROM clari_exports WHERE job_id <> ''") eq '1' });
-	sql(q{SET ROLE canceller; SELECT count(*) FROM clari.forecasts LIMIT 0});
-	my $queued = ClariSession->new($node, user => 'canceller')->start($query =~ s/Q1/Q2/r);
+	sql(q{SET ROLE canceler; SELECT count(*) FROM clari.forecasts LIMIT 0});
+	my $queued = ClariSession->new($node, user => 'canceler')->start($query =~ s/Q1/Q2/r);
 	wait_until('another is queued', sub { $boss->query("SELECT count(*) FROM clari_exports WHERE phase = 'queued' AND waiters = 1") eq '1' });
 	my ($first, $second) = map { $boss->query("SELECT flight FROM clari_exports WHERE time_period = '2026_Q$_'") } 1, 2;
 	isnt($first, $second, 'each has a number');
 	is($boss->query("SELECT clari_cancel_export($second)"), 1, 'the queued one');
-	like($queued->finish, qr/^ERROR:  HV00L: .*2026_Q2.*cancelled by role/m, 'whose session is told');
+	like($queued->finish, qr/^ERROR:  HV00L: .*2026_Q2.*canceled by role/m, 'whose session is told');
 	is(sim_seen('total.patch'), 0, '… and Clari is not');
 	is($boss->query("SELECT clari_cancel_export($first)"), 1, 'the one that runs');
 	is($boss->query('SELECT count(*) FROM clari_exports'), 0, 'has ended when it returns');
-	like($others->finish, qr/^ERROR:  HV00L: .*2026_Q1.*cancelled by role/m, 'its session is told');
+	like($others->finish, qr/^ERROR:  HV00L: .*2026_Q1.*canceled by role/m, 'its session is told');
 	wait_until('so is Clari', sub { sim_seen('total.patch') == 1 });
 	is($boss->query("SELECT clari_cancel_export($_)"), 0, "nothing is in flight as $_") for $first, 0, -1;
 	is($boss->query('SELECT clari_cancel_export(NULL) IS NULL'), 't', 'nor as NULL');
@@ -209,8 +209,8 @@ subtest 'who may cancel' => sub {
 	my $flight = sql('SELECT flight FROM clari_exports');
 	my $by_flight = sub { my ($role) = @_; return ClariSession->new($node, user => $role)->query("SELECT clari_cancel_export($flight)") };
 	like($by_flight->('nobody'), qr/ERROR:  42501: permission denied for function/, 'clari_cancel_export is not for PUBLIC');
-	sql('GRANT EXECUTE ON FUNCTION clari_cancel_export TO nobody, canceller');
-	like($by_flight->($_), qr/ERROR:  42501: must be superuser.*HINT:  .*clari_cancel\(\)/s, "it is for superusers, not for $_") for qw(nobody canceller);
+	sql('GRANT EXECUTE ON FUNCTION clari_cancel_export TO nobody, canceler');
+	like($by_flight->($_), qr/ERROR:  42501: must be superuser.*HINT:  .*clari_cancel\(\)/s, "it is for superusers, not for $_") for qw(nobody canceler);
 	ok(!$session->is_finished, 'the session waits on');
 	sim_set({ job_seconds => 0 });
 	sim_release();
@@ -280,7 +280,7 @@ subtest 'clari_stats' => sub {
 	counts('a cancellation', sub {
 		start_over($node, job_seconds => 'hold');
 		my ($session) = waiting_sessions(1, 'waiting|polling');
-		$canceller->query($cancel);
+		$canceler->query($cancel);
 		$session->finish;
 		sim_set({ job_seconds => 0 });
 		wait_until('it is through', sub { sim_seen('running_jobs') == 0 });

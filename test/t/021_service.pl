@@ -49,7 +49,7 @@ my $seen = '';
 # As start_over, where exports may be held in a way that releasing does not end.
 sub cancel_and_start_over
 {
-	wait_until('all is cancelled', sub {
+	wait_until('all is canceled', sub {
 		sim_release();
 		$boss->query("SELECT clari_cancel('clari.entries')") if $boss->query('SELECT count(*) FROM clari_exports') ne '0';
 		$boss->query('SELECT count(*) FROM clari_exports') eq '0';
@@ -121,7 +121,7 @@ sub check
 my (@asking, @passing, @leaving);
 my $left = 0;
 
-# Who asks for what fails and does not wait for it: cancelled in the midst of it, unless the answer is there before.
+# Who asks for what fails and does not wait for it: canceled in the midst of it, unless the answer is there before.
 sub leave
 {
 	my (@rows) = @_;
@@ -129,9 +129,9 @@ sub leave
 	for my $i (0 .. $#rows)
 	{
 		my $error = $leaving[$i]->cancel($boss);
-		my $cancelled = $error =~ /^ERROR:  57014: /m;
-		$left++ if $cancelled;
-		push @{ $rows[$i]{left} }, $cancelled ? 'cancelled' : $error;
+		my $canceled = $error =~ /^ERROR:  57014: /m;
+		$left++ if $canceled;
+		push @{ $rows[$i]{left} }, $canceled ? 'canceled' : $error;
 	}
 	return;
 }
@@ -181,7 +181,7 @@ sub run_together
 					is($found{requests}{ $row->{passing} }{post}, $posts, 'of one export');
 				}
 				is($clean, $digest{'2026_Q3'}, 'another period comes all the same');
-				like($_, qr/^cancelled$|^ERROR:  $row->{sqlstate}: /m, 'who is cancelled in the midst of it is gone') for @{ $row->{left} };
+				like($_, qr/^canceled$|^ERROR:  $row->{sqlstate}: /m, 'who is canceled in the midst of it is gone') for @{ $row->{left} };
 				cmp_ok($took, '>=', $row->{waits} - 0.1, 'it waited as it was told') if $row->{waits};
 				$hints{ $row->{name} } = $1 if $errors[$i] =~ /^HINT:  (.*)$/m;
 			};
@@ -562,9 +562,9 @@ subtest 'a file that is larger than max_export_size' => sub {
 	});
 };
 
-# ---- cancelling in the midst of it ----
+# ---- canceling in the midst of it ----
 
-cmp_ok($left, '>', 0, "$left were cancelled in the midst of the faults above");
+cmp_ok($left, '>', 0, "$left were canceled in the midst of the faults above");
 
 my $runs = 3;
 # [what, faults of 2026_Q1]
@@ -608,7 +608,7 @@ for my $case (@midst)
 				}
 				wait_until('the session waits', sub { $boss->query(
 					"SELECT waiters FROM clari_exports WHERE time_period = '$period'") eq '1' });
-				like($asking->cancel($boss), qr/^ERROR:  57014: /m, 'cancelled');
+				like($asking->cancel($boss), qr/^ERROR:  57014: /m, 'canceled');
 			}
 			# The limits are waited for five seconds.
 			my $most = $step eq 'limits' ? 1 + int((time - $begin) / 5) : 1;

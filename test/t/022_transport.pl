@@ -115,11 +115,11 @@ sub query { return "SELECT $columns FROM $table WHERE time_period = '" . ($_[0] 
 
 sub rows_come { my ($name) = @_; return is_as_generated($node, $table, 'entries', '2026_Q1', name => $name); }
 
-# The error of a query.  Somebody else asks, too, and is cancelled in the midst of it.
+# The error of a query.  Somebody else asks, too, and is canceled in the midst of it.
 sub error
 {
 	$session->start(query());
-	like($other->start(query())->cancel($boss), qr/^ERROR:  (57014|HV00N): /m, 'who is cancelled in the midst of it is gone');
+	like($other->start(query())->cancel($boss), qr/^ERROR:  (57014|HV00N): /m, 'who is canceled in the midst of it is gone');
 	return $session->finish;
 }
 
@@ -213,7 +213,7 @@ SKIP:
 			new_server("http://127.0.0.1:$plain_port/v4");
 			like($other->query("SELECT count(*) FROM $table WHERE time_period = '2026_Q1'"), qr/^\d+$/, 'another export comes');
 		}
-		like($session->cancel($boss), qr/57014/, 'the query can be cancelled');
+		like($session->cancel($boss), qr/57014/, 'the query can be canceled');
 		is($boss->query("SELECT clari_cancel('$slow')"), 1, 'and the export');
 		$session->start("SELECT count(*) FROM $slow WHERE time_period = '2026_Q1'");
 		wait_until('it is under way again', sub { $boss->query(

@@ -87,7 +87,7 @@ my @sessions = map { ClariSession->new($node) } 1 .. 8;
 $_->query('SET client_min_messages = error') for @sessions;
 my (@asked, %answers, %errors, @wrong, @hung);
 
-# Some of the periods, which mostly are forgotten first; now and then it is cancelled, cancels, or looks at the views.
+# Some of the periods, which mostly are forgotten first; now and then it is canceled, cancels, or looks at the views.
 sub ask
 {
 	my ($i) = @_;

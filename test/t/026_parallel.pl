@@ -334,7 +334,7 @@ subtest 'nothing is cached any more when it is executed' => sub {
 		is(sim_posts(), 7, '… no export');
 	}
 
-	# It waits like any other, and can be cancelled; nobody is left behind.
+	# It waits like any other, and can be canceled; nobody is left behind.
 	my $session = session('net_arr', "$parallel; $prepare");
 	parallel_rows('net_arr', 'SELECT count(user_id) FROM entries');
 	like($session->query('EXPLAIN EXECUTE p'), qr/Parallel Foreign Scan/, 'a parallel plan');
@@ -344,7 +344,7 @@ subtest 'nothing is cached any more when it is executed' => sub {
 	$session->start('EXECUTE p');
 	wait_until('it waits', sub { sim_posts() == 4 });
 	my ($answer) = $session->cancel($holder);
-	like($answer, qr/ERROR:  57014/, 'waiting, it is cancelled');
+	like($answer, qr/ERROR:  57014/, 'waiting, it is canceled');
 	wait_until('no worker is left', sub { !workers_of($session) });
 	$session->start('EXECUTE p');
 	wait_until('it waits again', sub { sql('SELECT coalesce(max(waiters), 0) FROM clari_exports') > 0 });
@@ -467,7 +467,7 @@ subtest 'one version' => sub {
 	old_version();
 };
 
-subtest 'cancelled and terminated in the midst' => sub {
+subtest 'canceled and terminated in the midst' => sub {
 	for my $forecast (qw(net_arr large))
 	{
 		my $rows = sql("SELECT count(*) FROM heap_$forecast.users");
@@ -487,7 +487,7 @@ subtest 'cancelled and terminated in the midst' => sub {
 		$session->start($query);
 		wait_until('all are at the gate', sub { at_the_gate($session) == 3 });
 		my ($answer) = $session->cancel($holder);
-		like($answer, qr/ERROR:  57014/, "$forecast: the leader cancelled");
+		like($answer, qr/ERROR:  57014/, "$forecast: the leader canceled");
 		wait_until('no worker is left', sub { !workers_of($session) });
 		open_gate();
 		$session->query("SET statement_timeout = '300ms'");

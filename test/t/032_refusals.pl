@@ -205,7 +205,7 @@ subtest 'one code for both limits, and there is no quota left' => sub {
 	is(sim_posts(), 1, 'at once');
 };
 
-# ---- cancelling ----
+# ---- canceling ----
 
 # The states of the period's jobs, the first one first.
 sub states { return join(' ', map { $_->{status} } grep { $_->{period} eq $last } @{ decode_json(sim_seen('jobs')) }); }
@@ -227,11 +227,11 @@ subtest 'a time-out cancels nothing, and the next request takes the job up' => s
 	});
 	is(sim_seen("periods.$last.post"), 1, 'one POST');
 	is(states(), 'DONE', 'one job');
-	is(sim_seen('total.patch'), 0, 'nothing was cancelled');
+	is(sim_seen('total.patch'), 0, 'nothing was canceled');
 };
 for my $how ('refresh', 'invalidate')
 {
-	subtest "a job that a newer one replaces is cancelled: clari_$how" => sub {
+	subtest "a job that a newer one replaces is canceled: clari_$how" => sub {
 		$held->();
 		like($boss->query(rows_of($last)), qr/^ERROR:  HV00L: /m, 'one is given up');
 		$free->();
@@ -239,7 +239,7 @@ for my $how ('refresh', 'invalidate')
 		my $answer = $how eq 'refresh' ? $boss->query("SELECT clari_refresh('clari.entries', '{$last}')")
 		  : $boss->query("SELECT clari_invalidate('clari.entries', '{$last}'); " . rows_of($last));
 		like($answer, $how eq 'refresh' ? qr/^1$/ : qr/\Q$digest{$last}\E/, 'another one comes');
-		is(states(), 'ABORTED DONE', 'the older one is cancelled at Clari');
+		is(states(), 'ABORTED DONE', 'the older one is canceled at Clari');
 		is(sim_seen('total.patch'), 1, 'by one request');
 	};
 }
@@ -281,7 +281,7 @@ subtest 'no cancellation: ' . encode_json($answer) => sub {
 	$session->quit;
 };
 }
-subtest 'a time-out while the older job is being cancelled' => sub {
+subtest 'a time-out while the older job is being canceled' => sub {
 	$held->();
 	like($boss->query(rows_of($last)), qr/^ERROR:  HV00L: /m, 'one is given up');
 	$free->();
@@ -299,7 +299,7 @@ subtest 'what Clari had said stays in the error that ends the wait' => sub {
 	wait_until('Clari asks to wait', sub { sim_seen("periods.$last.poll") > 0 });
 	wait_until('it waits', sub { $boss->query("SELECT retries FROM clari_exports WHERE time_period = '$last'") eq '1' });
 	$boss->query("SELECT clari_cancel('clari.entries', '{$last}')");
-	like($session->finish, qr/^ERROR:  HV00L: .*cancelled.*\nDETAIL:  .*"grey", message "The sky is grey\."/m, 'code and message');
+	like($session->finish, qr/^ERROR:  HV00L: .*canceled.*\nDETAIL:  .*"grey", message "The sky is grey\."/m, 'code and message');
 	$session->quit;
 };
 

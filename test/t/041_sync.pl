@@ -1,4 +1,4 @@
-# clari_sync among others: two at once, against what changes the cache, cancelled at any point, however it is called.
+# clari_sync among others: two at once, against what changes the cache, canceled at any point, however it is called.
 use strict;
 use warnings FATAL => 'all';
 
@@ -258,7 +258,7 @@ sub is_one_version
 	return;
 }
 
-# ------- cancelled -------
+# ------- canceled -------
 
 # How an owner's trigger on his own table keeps a statement busy.
 sub slow
@@ -330,18 +330,18 @@ sub clear
 	return;
 }
 
-my $cancelled_call = q{CALL clari_sync('clari.forecasts', '{2026_Q1}', delete_missing => true)};
+my $canceled_call = q{CALL clari_sync('clari.forecasts', '{2026_Q1}', delete_missing => true)};
 for my $when (sort keys %phases)
 {
 	for my $begin ('', 'BEGIN; ')
 	{
-		subtest 'a sync ' . ($begin ? 'in a transaction block ' : '') . "that is cancelled $when" => sub {
+		subtest 'a sync ' . ($begin ? 'in a transaction block ' : '') . "that is canceled $when" => sub {
 			start_over_with_empty_tables($node);
 			done($boss, call(1) . '; SELECT clari_invalidate()');
 			sim_reset();
 			done($boss, "INSERT INTO clari_forecasts (owner_email, time_period, forecast_name) VALUES ('gone\@x', '2026_Q1', 'net_arr');
 				INSERT INTO staging_clari (owner_email, time_period, forecast_name) VALUES ('mine\@x', '2026_Q1', 'net_arr');");
-			my $call = $when =~ /current/ ? $cancelled_call =~ s/clari\.forecasts', '\{2026_Q1\}'/relative.forecasts'/r : $cancelled_call;
+			my $call = $when =~ /current/ ? $canceled_call =~ s/clari\.forecasts', '\{2026_Q1\}'/relative.forecasts'/r : $canceled_call;
 			sim_set({ version => 1 }, period => '2026_Q1');
 			my $is_there = $phases{$when}->();
 			my $before = tables();

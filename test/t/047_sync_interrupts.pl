@@ -1,4 +1,4 @@
-# clari_sync cancelled or timed out at 60 random moments, while another session locks the target and staging_clari: every
+# clari_sync canceled or timed out at 60 random moments, while another session locks the target and staging_clari: every
 # statement that follows works, nothing is lost, and nothing is half done.
 use strict;
 use warnings FATAL => 'all';

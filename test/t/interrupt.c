@@ -1,7 +1,7 @@
 /*
  * interrupt.c
  *		For LD_PRELOAD: while the file that CLARI_INTERRUPT names exists, whoever
- *		opens a directory or removes a file of the cache is cancelled just then,
+ *		opens a directory or removes a file of the cache is canceled just then,
  *		as by pg_cancel_backend().
  */
 #define _GNU_SOURCE

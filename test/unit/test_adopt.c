@@ -370,7 +370,7 @@ test_states(void)
 	list_before(NULL, 0);
 	for (int status = CLARI_STATUS_ABSENT; status <= CLARI_STATUS_UNKNOWN; status++)
 	{
-		bool bad = status == CLARI_STATUS_FAILED || status == CLARI_STATUS_CANCELLED || status == CLARI_STATUS_ABORTED;
+		bool bad = status == CLARI_STATUS_FAILED || status == CLARI_STATUS_CANCELED || status == CLARI_STATUS_ABORTED;
 
 		jobs[0].status = (ClariJobStatus) status;
 		ok(list_after(jobs, 1) == (bad ? CLARI_VERDICT_NONE : CLARI_VERDICT_OURS), "a job in state %d is %s", status,

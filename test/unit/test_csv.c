@@ -494,7 +494,7 @@ test_cells_in_a_list(void)
 			   "the export file holds a data type that is not known",
 			   "The \"Data Type\" of a line is \"02/21/2025\". It is in item 35, at byte 323 of the file.");
 	is_refused("[" COLUMNS ",\"Ada\"]", "the export file ends too early",
-			   "Its last line has 1 cells instead of 12. It is at byte 131 of the file.");
+			   "Its last line has 1 cell instead of 12. It is at byte 131 of the file.");
 	is_refused("[\"User\",\"Email\"]", "the export file ends too early",
 			   "Its last line has 2 cells instead of 12. It is at byte 16 of the file.");
 	is_refused("[\"User\",\"Email\",\"user\"]",

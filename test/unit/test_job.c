@@ -132,7 +132,7 @@ cancel(ClariJob *job, int64_t now)
 	ClariError error;
 	ClariJobEvent event = {.kind = CLARI_EVENT_CANCEL, .retry_after = -1, .error = &error};
 
-	clari_error_set(&error, CLARI_ERROR_CANCELLED, "the export was cancelled by alice");
+	clari_error_set(&error, CLARI_ERROR_CANCELED, "the export was canceled by alice");
 	return clari_job_step(job, &event, now);
 }
 
@@ -332,7 +332,7 @@ test_job_states(void)
 		ClariJobStatus status;
 		const char *text;
 	} bad[] = {
-		{CLARI_STATUS_FAILED, "FAILED"}, {CLARI_STATUS_ABORTED, "ABORTED"}, {CLARI_STATUS_CANCELLED, "CANCELLED"}};
+		{CLARI_STATUS_FAILED, "FAILED"}, {CLARI_STATUS_ABORTED, "ABORTED"}, {CLARI_STATUS_CANCELED, "CANCELLED"}};
 	ClariJob job;
 	ClariReply html = {.is_json = false, .first_line = "<html>Sign in</html>"};
 	ClariReply other = {.is_json = true, .status = CLARI_STATUS_DONE, .job_id = "another"};
@@ -342,7 +342,7 @@ test_job_states(void)
 		job = polling_job();
 		ok(failed(&job, report(&job, bad[i].status, bad[i].text, START + 300), CLARI_ERROR_JOB) &&
 			   mentions(job.error.message, bad[i].text) && mentions(job.error.message, "period 2026_Q1") &&
-			   mentions(job.error.hint, i == 0 ? "\"schedule\"" : "cancelled"),
+			   mentions(job.error.hint, i == 0 ? "\"schedule\"" : "canceled"),
 		   "%s fails, naming state and period, and what to do", bad[i].text);
 	}
 	job = polling_job();
@@ -600,10 +600,10 @@ test_slots(void)
 	ok(failed(&job, tell_limits(&job, 2, 10, START), CLARI_ERROR_REQUEST) && job.useless,
 	   "a refusal whose words mean something else is tried once more");
 	job = asking_job("", "concurrent");
-	ok(failed(&job, cancel(&job, START), CLARI_ERROR_CANCELLED) && job.useless, "a cancel ends the questions");
+	ok(failed(&job, cancel(&job, START), CLARI_ERROR_CANCELED) && job.useless, "a cancel ends the questions");
 	job = asking_job("", "concurrent");
 	tell_limits(&job, 0, 10, START);
-	ok(failed(&job, cancel(&job, START), CLARI_ERROR_CANCELLED) && job.useless, "and the wait");
+	ok(failed(&job, cancel(&job, START), CLARI_ERROR_CANCELED) && job.useless, "and the wait");
 }
 
 static void
@@ -795,7 +795,7 @@ static void
 test_files(void)
 {
 	static const ClariErrorCode hopeless[] = {CLARI_ERROR_LIMIT, CLARI_ERROR_OUT_OF_MEMORY, CLARI_ERROR_RESOURCES,
-											  CLARI_ERROR_CANCELLED};
+											  CLARI_ERROR_CANCELED};
 	static const ClariErrorCode passing[] = {CLARI_ERROR_CONNECTION, CLARI_ERROR_TIMEOUT, CLARI_ERROR_DATA,
 											 CLARI_ERROR_REPLY};
 	ClariJob job;
@@ -1109,7 +1109,7 @@ test_resumed(void)
 		ClariJobStatus status;
 		const char *text;
 	} bad[] = {
-		{CLARI_STATUS_FAILED, "FAILED"}, {CLARI_STATUS_ABORTED, "ABORTED"}, {CLARI_STATUS_CANCELLED, "CANCELLED"}};
+		{CLARI_STATUS_FAILED, "FAILED"}, {CLARI_STATUS_ABORTED, "ABORTED"}, {CLARI_STATUS_CANCELED, "CANCELLED"}};
 	ClariJob job = resumed_job();
 	char long_id[CLARI_ID_SIZE + 1];
 
@@ -1210,10 +1210,10 @@ test_begun_unsure(void)
 	job = new_job();
 	job.adoptable = true;
 	clari_job_begin_unsure(&job, START);
-	ok(failed(&job, cancel(&job, START), CLARI_ERROR_CANCELLED) && !job.useless, "a cancel does not resolve it either");
+	ok(failed(&job, cancel(&job, START), CLARI_ERROR_CANCELED) && !job.useless, "a cancel does not resolve it either");
 }
 
-/* ---- cancelling ---- */
+/* ---- canceling ---- */
 
 static void
 test_cancel_without_a_job(void)
@@ -1225,10 +1225,10 @@ test_cancel_without_a_job(void)
 	{
 		const char *state = clari_job_state_name(jobs[i].state);
 
-		ok(failed(&jobs[i], cancel(&jobs[i], START + 1), CLARI_ERROR_CANCELLED) && jobs[i].useless == !in_doubt[i] &&
+		ok(failed(&jobs[i], cancel(&jobs[i], START + 1), CLARI_ERROR_CANCELED) && jobs[i].useless == !in_doubt[i] &&
 			   (strstr(jobs[i].error.detail, "may have started") != NULL) == in_doubt[i],
-		   "cancelled while %s it ends at once", state);
-		is(jobs[i].error.message, "the export was cancelled by alice", "and says who did it");
+		   "canceled while %s it ends at once", state);
+		is(jobs[i].error.message, "the export was canceled by alice", "and says who did it");
 	}
 }
 
@@ -1240,19 +1240,19 @@ test_cancel_while_posting(void)
 	ClariJob copy;
 
 	ok(cancel(&job, START + 1) == CLARI_ACTION_NONE && job.state == CLARI_JOB_POSTING && job.next_at == START + TIMEOUT,
-	   "cancelled while posting, the POST is waited for: its answer names the job");
+	   "canceled while posting, the POST is waited for: its answer names the job");
 	ok(cancel(&job, START + 2) == CLARI_ACTION_NONE && tick(&job, START + 3) == CLARI_ACTION_NONE, "as often as it is");
 	copy = job;
-	ok(accept_post(&copy, START + 100) == CLARI_ACTION_CANCEL && copy.state == CLARI_JOB_CANCELLING &&
+	ok(accept_post(&copy, START + 100) == CLARI_ACTION_CANCEL && copy.state == CLARI_JOB_CANCELING &&
 		   copy.job_id[0] != '\0' && copy.next_at == START + 10100,
-	   "that one is cancelled");
+	   "that one is canceled");
 	copy = job;
-	ok(failed(&copy, refuse(&copy, 400, "", "concurrent", START + 100), CLARI_ERROR_CANCELLED) && copy.useless,
+	ok(failed(&copy, refuse(&copy, 400, "", "concurrent", START + 100), CLARI_ERROR_CANCELED) && copy.useless,
 	   "a POST that is refused is not repeated");
 	copy = job;
-	ok(failed(&copy, refuse(&copy, 429, "", "", START + 100), CLARI_ERROR_CANCELLED) && copy.useless, "for no reason");
+	ok(failed(&copy, refuse(&copy, 429, "", "", START + 100), CLARI_ERROR_CANCELED) && copy.useless, "for no reason");
 	copy = job;
-	ok(failed(&copy, break_call(&copy, true, true, START + 100), CLARI_ERROR_CANCELLED) && copy.useless,
+	ok(failed(&copy, break_call(&copy, true, true, START + 100), CLARI_ERROR_CANCELED) && copy.useless,
 	   "nor is one that was never sent");
 	for (int i = 0; i < 4; i++)
 	{
@@ -1263,10 +1263,10 @@ test_cancel_while_posting(void)
 				 : i == 1 ? refuse(&copy, 502, "", "", START + 100)
 				 : i == 2 ? answer(&copy, 200, &reply, START + 100)
 						  : tick(&copy, START + TIMEOUT);
-		ok(failed(&copy, action, CLARI_ERROR_CANCELLED) && !copy.useless &&
+		ok(failed(&copy, action, CLARI_ERROR_CANCELED) && !copy.useless &&
 			   mentions(copy.error.detail, "may have started an export"),
 		   "one of unknown outcome (%d) leaves a doubt", i);
-		is(copy.error.message, "the export was cancelled by alice", "but the cancel is the error");
+		is(copy.error.message, "the export was canceled by alice", "but the cancel is the error");
 	}
 }
 
@@ -1276,69 +1276,69 @@ test_cancel_at_clari(void)
 	ClariJob job = polling_job();
 	ClariJob copy;
 	ClariJobEvent plain = {.kind = CLARI_EVENT_BROKEN, .retry_after = -1};
-	ClariReply unsuccessful = {.is_json = true, .status = CLARI_STATUS_CANCELLED, .successful = CLARI_FLAG_NO};
+	ClariReply unsuccessful = {.is_json = true, .status = CLARI_STATUS_CANCELED, .successful = CLARI_FLAG_NO};
 
 	report(&job, CLARI_STATUS_STARTED, "STARTED", START + 300);
-	ok(cancel(&job, START + 400) == CLARI_ACTION_CANCEL && job.state == CLARI_JOB_CANCELLING &&
+	ok(cancel(&job, START + 400) == CLARI_ACTION_CANCEL && job.state == CLARI_JOB_CANCELING &&
 		   job.next_at == START + 10400,
-	   "cancelled while waiting, the job is cancelled at Clari");
+	   "canceled while waiting, the job is canceled at Clari");
 	job = polling_job();
-	ok(cancel(&job, START + 400) == CLARI_ACTION_CANCEL && job.state == CLARI_JOB_CANCELLING, "while polling, too");
+	ok(cancel(&job, START + 400) == CLARI_ACTION_CANCEL && job.state == CLARI_JOB_CANCELING, "while polling, too");
 	ok(cancel(&job, START + 401) == CLARI_ACTION_NONE && tick(&job, START + 10399) == CLARI_ACTION_NONE &&
-		   job.state == CLARI_JOB_CANCELLING,
+		   job.state == CLARI_JOB_CANCELING,
 	   "once");
 	copy = job;
-	ok(failed(&copy, report(&copy, CLARI_STATUS_CANCELLED, "CANCELLED", START + 500), CLARI_ERROR_CANCELLED) &&
+	ok(failed(&copy, report(&copy, CLARI_STATUS_CANCELED, "CANCELLED", START + 500), CLARI_ERROR_CANCELED) &&
 		   copy.useless,
-	   "a job that Clari cancelled is forgotten");
-	is(copy.error.message, "the export was cancelled by alice", "the error says who did it");
+	   "a job that Clari canceled is forgotten");
+	is(copy.error.message, "the export was canceled by alice", "the error says who did it");
 	is(copy.error.detail, "", "and no more");
 	copy = job;
 	ok(failed(&copy, refuse(&copy, 400, "export_failed_to_cancel", "The job is finished.", START + 500),
-			  CLARI_ERROR_UNCANCELLED) &&
+			  CLARI_ERROR_UNCANCELED) &&
 		   !copy.useless,
-	   "a job that could not be cancelled is not: it may be of use");
+	   "a job that could not be canceled is not: it may be of use");
 	is(copy.error.detail,
 	   "Clari did not cancel the job: it answered with HTTP status 400. Clari's answer has code "
 	   "\"export_failed_to_cancel\", message \"The job is finished.\".",
 	   "the error says why");
 	copy = job;
-	ok(failed(&copy, refuse(&copy, 404, "", "", START + 500), CLARI_ERROR_CANCELLED) && copy.useless,
+	ok(failed(&copy, refuse(&copy, 404, "", "", START + 500), CLARI_ERROR_CANCELED) && copy.useless,
 	   "a job that Clari does not know any more is forgotten");
 	copy = job;
-	ok(failed(&copy, refuse(&copy, 400, "SWW", "Something went wrong", START + 500), CLARI_ERROR_CANCELLED) &&
+	ok(failed(&copy, refuse(&copy, 400, "SWW", "Something went wrong", START + 500), CLARI_ERROR_CANCELED) &&
 		   copy.useless,
 	   "by whichever status");
 	copy = job;
-	ok(failed(&copy, answer(&copy, 200, &unsuccessful, START + 500), CLARI_ERROR_UNCANCELLED) && !copy.useless &&
+	ok(failed(&copy, answer(&copy, 200, &unsuccessful, START + 500), CLARI_ERROR_UNCANCELED) && !copy.useless &&
 		   mentions(copy.error.detail, "not successful"),
 	   "\"successful\": false is no cancellation");
 	copy = job;
-	ok(failed(&copy, break_call(&copy, false, true, START + 500), CLARI_ERROR_UNCANCELLED) && !copy.useless &&
+	ok(failed(&copy, break_call(&copy, false, true, START + 500), CLARI_ERROR_UNCANCELED) && !copy.useless &&
 		   mentions(copy.error.detail, "did not cancel the job: could not connect to Clari."),
 	   "a call that broke is not repeated");
 	copy = job;
-	ok(failed(&copy, clari_job_step(&copy, &plain, START + 500), CLARI_ERROR_UNCANCELLED), "with or without an error");
+	ok(failed(&copy, clari_job_step(&copy, &plain, START + 500), CLARI_ERROR_UNCANCELED), "with or without an error");
 	copy = job;
-	ok(failed(&copy, tick(&copy, START + 10400), CLARI_ERROR_UNCANCELLED) && !copy.useless &&
+	ok(failed(&copy, tick(&copy, START + 10400), CLARI_ERROR_UNCANCELED) && !copy.useless &&
 		   mentions(copy.error.detail, "it has not answered"),
 	   "and one that does not end is not waited for");
 
 	job = downloading_job();
-	ok(failed(&job, cancel(&job, START + 400), CLARI_ERROR_CANCELLED) && !job.useless,
-	   "a download that is cancelled ends, and the job stays as it is");
+	ok(failed(&job, cancel(&job, START + 400), CLARI_ERROR_CANCELED) && !job.useless,
+	   "a download that is canceled ends, and the job stays as it is");
 	job = downloading_job();
 	break_call(&job, false, true, START + 400);
-	ok(job.state == CLARI_JOB_READY && failed(&job, cancel(&job, START + 500), CLARI_ERROR_CANCELLED) && !job.useless,
+	ok(job.state == CLARI_JOB_READY && failed(&job, cancel(&job, START + 500), CLARI_ERROR_CANCELED) && !job.useless,
 	   "and so does one that was to be repeated");
 	job = polling_job();
 	plain.kind = CLARI_EVENT_CANCEL;
 	clari_job_step(&job, &plain, START + 400);
-	report(&job, CLARI_STATUS_CANCELLED, "CANCELLED", START + 500);
-	is(job.error.message, "the export of period 2026_Q1 was cancelled", "a cancel without a name is one, too");
+	report(&job, CLARI_STATUS_CANCELED, "CANCELLED", START + 500);
+	is(job.error.message, "the export of period 2026_Q1 was canceled", "a cancel without a name is one, too");
 	job = asking_job("", "Too many concurrent exports");
 	tell_limits(&job, 0, 10, START);
-	ok(failed(&job, cancel(&job, START + 400), CLARI_ERROR_CANCELLED) &&
+	ok(failed(&job, cancel(&job, START + 400), CLARI_ERROR_CANCELED) &&
 		   mentions(job.error.detail, "Too many concurrent exports"),
 	   "what Clari had said stays in the error that ends a wait");
 }
@@ -1540,7 +1540,7 @@ test_lost_for_a_moment(void)
 	   "but a job of an earlier life, which may have been another user's, is given up");
 }
 
-/* A job that nobody can take up any more, once there is a newer one, is cancelled. */
+/* A job that nobody can take up any more, once there is a newer one, is canceled. */
 static void
 test_replaced(void)
 {
@@ -1560,7 +1560,7 @@ test_replaced(void)
 	   "but not where a limit refuses the newer one, of which the older one is a part");
 	ok(accept_post(&job, START + 100) == CLARI_ACTION_REPLACE && job.state == CLARI_JOB_REPLACING &&
 		   job.next_at == START + 5100 && job.accepted_at == START + 100,
-	   "when the newer one is accepted, the older one is cancelled");
+	   "when the newer one is accepted, the older one is canceled");
 	ok(tick(&job, START + 5099) == CLARI_ACTION_NONE && job.state == CLARI_JOB_REPLACING, "and waited for");
 	for (int i = 0; i < 4; i++)
 	{
@@ -1584,7 +1584,7 @@ test_replaced(void)
 		   "what passes is tried again, some times");
 	}
 	copy = job;
-	ok(cancel(&copy, START + 200) == CLARI_ACTION_CANCEL && copy.state == CLARI_JOB_CANCELLING,
+	ok(cancel(&copy, START + 200) == CLARI_ACTION_CANCEL && copy.state == CLARI_JOB_CANCELING,
 	   "a cancel of the newer one cancels that");
 	job = looking_job();
 	strcpy(job.replaced_id, "old");
@@ -1620,10 +1620,10 @@ test_senseless_events(void)
 	   "LOOKING ignores a file");
 	ok(listed(&jobs[9], CLARI_VERDICT_OURS, "j", START) == CLARI_ACTION_NONE && jobs[9].state == CLARI_JOB_WAITING,
 	   "WAITING ignores a list");
-	ok(decoded(&jobs[10], START) == CLARI_ACTION_NONE && jobs[10].state == CLARI_JOB_CANCELLING,
-	   "CANCELLING ignores a file");
+	ok(decoded(&jobs[10], START) == CLARI_ACTION_NONE && jobs[10].state == CLARI_JOB_CANCELING,
+	   "CANCELING ignores a file");
 	ok(listed(&jobs[11], CLARI_VERDICT_OURS, "j", START) == CLARI_ACTION_NONE && jobs[11].state == CLARI_JOB_POSTING,
-	   "POSTING ignores a list, cancelled or not");
+	   "POSTING ignores a list, canceled or not");
 	for (int kind = CLARI_EVENT_TICK; kind <= CLARI_EVENT_CANCEL; kind++)
 	{
 		ClariJobEvent event = {.kind = (ClariJobEventKind) kind, .status = 200, .retry_after = -1};
@@ -1739,7 +1739,7 @@ test_reads(void)
 	   "no quota is waited for");
 
 	job = new_read(CLARI_ENDPOINT_LIMITS);
-	ok(cancel(&job, START + 1) == CLARI_ACTION_FAIL && job.error.code == CLARI_ERROR_CANCELLED,
+	ok(cancel(&job, START + 1) == CLARI_ACTION_FAIL && job.error.code == CLARI_ERROR_CANCELED,
 	   "to cancel it asks nothing of Clari");
 }
 

@@ -822,7 +822,7 @@ test_jobs(void)
 		ClariJobStatus status;
 	} states[] = {{"SCHEDULED", CLARI_STATUS_SCHEDULED}, {"STARTED", CLARI_STATUS_STARTED},
 				  {"DONE", CLARI_STATUS_DONE},           {"COMPLETED", CLARI_STATUS_DONE},
-				  {"FAILED", CLARI_STATUS_FAILED},       {"CANCELLED", CLARI_STATUS_CANCELLED},
+				  {"FAILED", CLARI_STATUS_FAILED},       {"CANCELLED", CLARI_STATUS_CANCELED},
 				  {"ABORTED", CLARI_STATUS_ABORTED},     {"PAUSED", CLARI_STATUS_UNKNOWN}};
 	char body[CLARI_LINK_SIZE + 100];
 	ClariReply reply = read_reply("{\"jobId\": \"6073683781a6da229df71e00\"}\n");

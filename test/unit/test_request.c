@@ -156,7 +156,7 @@ test_identity(void)
 	CHANGES_KEY(other.format = CLARI_FORMAT_CSV, "another format");
 	CHANGES_KEY(other.endpoint = CLARI_ENDPOINT_LIMITS, "another endpoint");
 
-	/* Lengths keep neighbours apart. */
+	/* Lengths keep neighbors apart. */
 	fill_request(&request);
 	strcpy(request.currency, "USD");
 	request.scope_id[0] = '\0';

@@ -17,14 +17,14 @@ my %usual = (job_seconds => 0, owners => 200, concurrent_limit => 100, monthly_q
 start_sim(%usual, keys => $keys);
 
 # The directory's name is one that a LATIN1 client cannot be told, so that each report with it raises there; and whoever is
-# in the directory can be cancelled at that moment.
+# in the directory can be canceled at that moment.
 my $temporary = PostgreSQL::Test::Utils::tempdir();
 my $directory = "$temporary/clari_cache_кеш";
 my $flag = "$temporary/interrupt";
 plan skip_all => 'no C compiler' if system("cc -shared -fPIC -o $temporary/interrupt.so $FindBin::RealBin/interrupt.c -ldl") != 0;
 @ENV{qw(LD_PRELOAD CLARI_INTERRUPT)} = ("$temporary/interrupt.so", $flag);
 # Segments as files, which can be counted.
-my $node = start_node('neighbours', "clari_fdw.cache_directory = '$directory'", 'dynamic_shared_memory_type = mmap',
+my $node = start_node('neighbors', "clari_fdw.cache_directory = '$directory'", 'dynamic_shared_memory_type = mmap',
 	"clari_fdw.shared_cache_size = '2MB'", 'clari_fdw.max_workers = 1', 'clari_fdw.worker_idle_timeout = 1h', 'max_connections = 50');
 mkdir $directory, 0700 or die $!;
 create_server($node, max_retries => 0, max_concurrent_exports => 4);
@@ -46,14 +46,14 @@ sub restart { $node->restart; return; }
 
 # ---- what raises while others wait ----
 
-# A session to which no report about the directory can be made, and one that is cancelled where it touches it.
+# A session to which no report about the directory can be made, and one that is canceled where it touches it.
 my %raising = (
 	'cannot be told of it' => sub {
 		my ($statement) = @_;
 		my $session = ClariSession->new($node);
 		return $session->query("SET client_encoding = LATIN1; SET client_min_messages = log; $statement");
 	},
-	'is cancelled just then' => sub {
+	'is canceled just then' => sub {
 		my ($statement) = @_;
 		my $session = ClariSession->new($node);
 		append_to_file($flag, 'x');
@@ -100,7 +100,7 @@ for my $report (sort keys %reports)
 
 # ---- what nobody wants any more ----
 
-subtest 'a wide query that is cancelled' => sub {
+subtest 'a wide query that is canceled' => sub {
 	start_over($node, job_seconds => 'hold');
 	my ($wide, $boss) = map { ClariSession->new($node) } 1 .. 2;
 	$wide->start("SELECT count(*) FROM clari.forecasts WHERE time_period > '2017'");
@@ -136,7 +136,7 @@ subtest 'a POST that Clari has refused for now is not sent again for nobody' => 
 	$session->start("SELECT count(*) FROM clari.forecasts WHERE time_period > '2026'");
 	wait_until('two are accepted, two refused', sub {
 		accepted() == 2 && sql("SELECT count(*) FROM clari_exports WHERE phase = 'waiting for a slot'") eq '2' });
-	like($session->cancel($boss), qr/57014/, 'cancelled');
+	like($session->cancel($boss), qr/57014/, 'canceled');
 	wait_until('all are through', sub { sim_release(); flying() eq '0' });
 	is(accepted(), 2, 'no further export');
 };
@@ -163,7 +163,7 @@ subtest 'a look-up that raises wants nothing afterwards' => sub {
 	is(sql("SELECT waiters FROM clari_exports WHERE time_period = '$queued'"), 1, 'it does not wait for the export any more');
 	chmod 0700, $directory;
 	$set_size->('1GB');
-	like($wide->cancel($boss), qr/57014/, 'the other one is cancelled');
+	like($wide->cancel($boss), qr/57014/, 'the other one is canceled');
 	is(flying(), 4, 'what was POSTed goes on');
 };
 
