@@ -3,7 +3,7 @@
 #		The Debian package, made, tested and removed on fresh machines: bash test/package.sh [--build-only] [ROOT…]
 #
 # ROOT is bare (Debian 12) or trixie (Debian 13), a root of fresh.sh; both, if none is
-# named.  In a throwaway copy of it, a user makes the package with dpkg-buildpackage,
+# named.  In a throwaway copy of it, a user makes the package by dpkg-buildpackage,
 # which runs the regress and isolation tests; then it is installed, and
 # debian/tests/installcheck runs all tests on it, or, with --build-only, none.  In
 # another copy, which has a PostgreSQL server and nothing to build with, it is
