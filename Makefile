@@ -36,14 +36,18 @@ PG_CFLAGS = -fvisibility=hidden
 SHLIB_LINK = $(shell pkg-config --libs libcurl json-c libcrypto)
 
 PGXS := $(shell $(PG_CONFIG) --pgxs)
+# Where PG_CONFIG has none, there is no rule for this, and make fails.
+.DEFAULT_GOAL = all
 include $(PGXS)
 
 # PGXS installs documents by their names alone, into a folder that all extensions share, and would remove them by their paths.
 docmoduledir := $(EXTENSION)
+ifneq ($(docdir),)
 uninstall: uninstall-documents
 uninstall-documents:
-	$(if $(docdir),rm -rf '$(DESTDIR)$(docdir)/$(docmoduledir)')
+	rm -rf '$(DESTDIR)$(docdir)/$(docmoduledir)'
 .PHONY: uninstall-documents
+endif
 
 $(OBJS) $(OBJS:.o=.bc): $(call sources,src/*.h src/*/*.h) clari_fdw.control
 # Folders for the objects; as prerequisites, those of the sources would do for make.

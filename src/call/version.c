@@ -146,7 +146,7 @@ clari_check_library(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-/* SQL clari_version(): one row, the versions of the library and of the extension in this database.  Raises nothing of its own. */
+/* SQL clari_version(): one row, the versions of the library and of the extension in this database, also if they differ. */
 Datum
 clari_version(PG_FUNCTION_ARGS)
 {

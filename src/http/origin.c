@@ -91,8 +91,10 @@ clari_origin_resolve(const char *url, const char *location)
 	char *absolute = NULL;
 	char *result;
 
-	if (parsed != NULL && curl_url_set(parsed, CURLUPART_URL, location,
-									   CURLU_PATH_AS_IS | CURLU_NON_SUPPORT_SCHEME | CURLU_ALLOW_SPACE) == CURLUE_OK)
+	/* A relative one is encoded in any case, where it has spaces or more than ASCII. */
+	if (parsed != NULL &&
+		curl_url_set(parsed, CURLUPART_URL, location,
+					 CURLU_PATH_AS_IS | CURLU_NON_SUPPORT_SCHEME | CURLU_ALLOW_SPACE | CURLU_URLENCODE) == CURLUE_OK)
 		curl_url_get(parsed, CURLUPART_URL, &absolute, 0);
 	result = strdup(absolute != NULL ? absolute : location);
 	curl_free(absolute);

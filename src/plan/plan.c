@@ -246,6 +246,39 @@ search_cost(PlannerInfo *root, RelOptInfo *baserel, List *filters, double share)
 					   tuples * clauselist_selectivity(root, all.filters, (int) baserel->relid, JOIN_INNER, NULL));
 }
 
+/*
+ * Memoize tells its keys apart by their own collations.  Is one of them an outer
+ * row's text by whose collation texts are equal that the clause tells apart?
+ */
+static bool
+is_confused_by_memoize(const RestrictInfo *restrictinfo)
+{
+	const OpExpr *comparison = (const OpExpr *) restrictinfo->clause;
+	ListCell *cell;
+
+	if (!IsA(comparison, OpExpr))
+		return false;
+	foreach (cell, comparison->args)
+	{
+		Oid collation = exprCollation(lfirst(cell));
+
+		if (OidIsValid(collation) && collation != comparison->inputcollid && !clari_columns_is_bytewise(collation))
+			return true;
+	}
+	return false;
+}
+
+static bool
+are_confused_by_memoize(List *restrictinfos)
+{
+	ListCell *cell;
+
+	foreach (cell, restrictinfos)
+		if (is_confused_by_memoize(lfirst_node(RestrictInfo, cell)))
+			return true;
+	return false;
+}
+
 /* A scan for each row of other relations, with what they say of its periods, and of values that dictionaries have. */
 static void
 add_parameterized_path(PlannerInfo *root, RelOptInfo *baserel, Relids outer)
@@ -258,6 +291,9 @@ add_parameterized_path(PlannerInfo *root, RelOptInfo *baserel, Relids outer)
 	Cost run;
 	ForeignPath *path;
 
+	/* No path can keep Memoize away from it. */
+	if (are_confused_by_memoize(parameters->ppi_clauses))
+		return;
 	if (clauses.filters != NIL)
 	{
 		startup += SEARCH_STARTUP_COST;

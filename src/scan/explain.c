@@ -15,6 +15,7 @@
 #include "compat.h"
 #include "mb/pg_wchar.h"
 #include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/ruleutils.h"
@@ -57,17 +58,57 @@ child_plans(const Plan *plan)
 	return children;
 }
 
-/* Whether the scan is the plan or below it; then the plans in between are appended, the nearest to the scan first. */
+/* The expressions of a plan in which a subquery stands; in the few others, such as conditions on an index, none is found. */
+static List *
+plan_expressions(const Plan *plan)
+{
+	List *expressions = list_make3(plan->targetlist, plan->qual, plan->initPlan);
+
+	if (IsA(plan, NestLoop) || IsA(plan, HashJoin) || IsA(plan, MergeJoin))
+		expressions = lappend(expressions, ((const Join *) plan)->joinqual);
+	else if (IsA(plan, Result))
+		expressions = lappend(expressions, ((const Result *) plan)->resconstantqual);
+	return expressions;
+}
+
+/* What is looked for in a statement's plans: a scan, or the place where a subquery stands. */
+typedef struct Sought
+{
+	const Plan *scan;  /* or NULL */
+	int plan_id;       /* the number of the subquery's plan, or 0 */
+	SubPlan *subquery; /* as it was found */
+} Sought;
+
 static bool
-find_ancestors(Plan *plan, const Plan *scan, List **ancestors)
+find_subquery(Node *node, Sought *sought)
+{
+	if (node == NULL)
+		return false;
+	if (!IsA(node, SubPlan) || ((SubPlan *) node)->plan_id != sought->plan_id)
+		return expression_tree_walker(node, find_subquery, (void *) sought);
+	sought->subquery = (SubPlan *) node;
+	return true;
+}
+
+/*
+ * Whether what is sought is the plan, in it or below it; then a subquery, the plan
+ * that it stands in, and the plans in between are appended, the nearest first.
+ */
+static bool
+find_ancestors(Plan *plan, Sought *sought, List **ancestors)
 {
 	ListCell *cell;
 
-	if (plan == scan)
+	if (plan == sought->scan)
 		return true;
+	if (sought->plan_id != 0 && find_subquery((Node *) plan_expressions(plan), sought))
+	{
+		*ancestors = lappend(lappend(*ancestors, sought->subquery), plan);
+		return true;
+	}
 	foreach (cell, child_plans(plan))
 	{
-		if (find_ancestors(lfirst(cell), scan, ancestors))
+		if (find_ancestors(lfirst(cell), sought, ancestors))
 		{
 			*ancestors = lappend(*ancestors, plan);
 			return true;
@@ -76,18 +117,36 @@ find_ancestors(Plan *plan, const Plan *scan, List **ancestors)
 	return false;
 }
 
-/* The plans above the scan, which give the names of its parameters: the callback is not told of them. */
+/* The number of the subquery that it is in; 0: of none. */
+static int
+find_in_subqueries(const PlannedStmt *statement, Sought *sought, List **ancestors)
+{
+	ListCell *cell;
+
+	foreach (cell, statement->subplans)
+		if (lfirst(cell) != NULL && find_ancestors(lfirst(cell), sought, ancestors))
+			return foreach_current_index(cell) + 1;
+	return 0;
+}
+
+/*
+ * The plans above the scan, which give the names of its parameters: the callback is
+ * not told of them.  Above a subquery's plan come the subquery and the plans that it
+ * stands in.
+ */
 static List *
 scan_ancestors(const Plan *scan, const PlannedStmt *statement)
 {
+	Sought sought = {scan, 0, NULL};
 	List *ancestors = NIL;
-	ListCell *cell;
 
-	if (find_ancestors(statement->planTree, scan, &ancestors))
-		return ancestors;
-	foreach (cell, statement->subplans)
-		if (lfirst(cell) != NULL && find_ancestors(lfirst(cell), scan, &ancestors))
+	while (!find_ancestors(statement->planTree, &sought, &ancestors))
+	{
+		sought.plan_id = find_in_subqueries(statement, &sought, &ancestors);
+		sought.scan = NULL;
+		if (sought.plan_id == 0)
 			break;
+	}
 	return ancestors;
 }
 

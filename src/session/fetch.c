@@ -43,6 +43,8 @@ struct ClariStatement
 	const char *warned_of_types; /* the last forecast of which it was said that amounts are missing, or NULL */
 	char *warned;                /* the last warning, which is not repeated for each period, or NULL */
 	bool noticed;                /* the user was told that the statement waits */
+	TimestampTz waiting_since;   /* when it began to wait for the first time; 0: it never had to */
+	instr_time waited;           /* by all of its scans together */
 	ClariStatement *next;        /* in the list of the session's statements */
 };
 
@@ -509,12 +511,12 @@ append_awaited(StringInfo list, const FetchItem *item)
 	appendStringInfo(list, "%s%s", list->len > 0 ? ", " : "", period[0] != '\0' ? period : "the current quarter");
 }
 
-/* Tells the user once in a statement what it waits for, and since when. */
+/* Tells the user once in a statement what it waits for, and since when it has had to wait. */
 static void
-notice_waiting(ClariFetch *fetch, TimestampTz since)
+notice_waiting(ClariFetch *fetch)
 {
 	const ClariRequest *request = &fetch->options->request;
-	const char *begun = timestamptz_to_str(since);
+	const char *begun = timestamptz_to_str(fetch->statement->waiting_since);
 	StringInfoData periods;
 
 	initStringInfo(&periods);
@@ -527,23 +529,28 @@ notice_waiting(ClariFetch *fetch, TimestampTz since)
 						 ? errmsg("waiting for \"%s\"", request->forecast)
 						 : errmsg("waiting for exports of \"%s\"", clari_report_text(request->forecast)),
 					 clari_endpoint_is_of_account(request->endpoint)
-						 ? errdetail("The query has been waiting since %s.", begun)
-						 : errdetail("The query has been waiting for %s since %s.", periods.data, begun),
+						 ? errdetail("The query began to wait at %s.", begun)
+						 : errdetail("The query began to wait at %s, and is now waiting for %s.", begun, periods.data),
 					 errhint("Set clari_fdw.wait_notice_delay to -1 to turn this notice off.")));
 	pfree(periods.data);
 }
 
+/* What the statement has waited before counts, too: its exports come one by one. */
 static void
 wait_for_next(NextArguments *next)
 {
+	ClariStatement *statement = next->fetch->statement;
 	ClariPatience patience = 0;
-	TimestampTz since = GetCurrentTimestamp();
 
-	if (wait_notice_delay >= 0 && !next->fetch->statement->noticed)
+	if (statement->waiting_since == 0)
+		statement->waiting_since = GetCurrentTimestamp();
+	if (wait_notice_delay >= 0 && !statement->noticed)
 	{
-		if (clari_export_sleep(advance_to_next, next, wait_notice_delay, &patience))
+		long left = wait_notice_delay - (long) INSTR_TIME_GET_MILLISEC(statement->waited);
+
+		if (clari_export_sleep(advance_to_next, next, Max(left, 0), &patience))
 			return;
-		notice_waiting(next->fetch, since);
+		notice_waiting(next->fetch);
 	}
 	(void) clari_export_sleep(advance_to_next, next, -1, &patience);
 }
@@ -561,6 +568,7 @@ clari_fetch_next(ClariFetch *fetch)
 	wait_for_next(&next);
 	INSTR_TIME_SET_CURRENT(ended);
 	INSTR_TIME_ACCUM_DIFF(fetch->waited, ended, begun);
+	INSTR_TIME_ACCUM_DIFF(fetch->statement->waited, ended, begun);
 	return next.reader;
 }
 

@@ -400,9 +400,17 @@ subtest 'a query that waits says so once' => sub {
 	};
 	my $output = $said->("SET clari_fdw.wait_notice_delay = '100ms'", qr/HINT/);
 	like($output, qr/NOTICE:.*waiting for exports of "net_arr"/, 'what for');
-	like($output, qr/DETAIL:  The query has been waiting for 2026_Q1, 2026_Q2, 2026_Q3, 2026_Q4 since \d{4}-/, '… for which quarters, since when');
+	like($output, qr/DETAIL:  The query began to wait at \d{4}-.*, and is now waiting for 2026_Q1, 2026_Q2, 2026_Q3, 2026_Q4\./, '… for which quarters, since when');
 	is(scalar(() = $output =~ /NOTICE/g), 1, '… and once');
 	unlike($said->('SET clari_fdw.wait_notice_delay = -1', qr//), qr/NOTICE/, 'a setting turns it off');
+	# Each alone is there in less.
+	start_over($node, job_seconds => 0.4);
+	sql(q{ALTER SERVER clari OPTIONS (SET max_concurrent_exports '1')});
+	my $session = ClariSession->new($node);
+	$output = $session->query("LOAD 'clari_fdw'; SET clari_fdw.wait_notice_delay = '1s'; $digest");
+	like($output, qr/NOTICE:.*waiting for exports.*now waiting for [\d_Q, ]+\./s, 'what it waits for one after the other is counted together');
+	is(scalar(() = $output =~ /NOTICE/g), 1, '… and said once');
+	sql(q{ALTER SERVER clari OPTIONS (SET max_concurrent_exports '4')});
 };
 
 done_testing();

@@ -189,6 +189,17 @@ subtest 'without ANALYZE' => sub {
 	my @scans = same_in_all_formats('SELECT * FROM quarters, LATERAL (SELECT * FROM forecasts WHERE time_period = q
 		AND forecast_amount > n OFFSET 0) s', 'COSTS OFF');
 	like($scans[0]{'Period Cond'}, qr/time_period = quarters\.q/, 'of an outer row, by its name');
+	for my $query ('SELECT n, (SELECT count(*) FROM entries WHERE time_period = q) FROM quarters',
+		'SELECT n FROM quarters WHERE NOT EXISTS (SELECT FROM forecasts WHERE time_period = q AND forecast_amount > n OFFSET 0)',
+		'SELECT b.n FROM quarters LEFT JOIN quarters b ON b.n < (SELECT count(*) FROM entries WHERE time_period = quarters.q || left(b.q, 0))',
+		'SELECT 1 FROM quarters WHERE n > (SELECT (SELECT count(*) FROM entries WHERE time_period = q) FROM (VALUES (n)) v OFFSET 0)',
+		'WITH w AS MATERIALIZED (SELECT n, (SELECT count(*) FROM entries WHERE time_period = q) FROM quarters) SELECT * FROM w',
+		'SELECT (SELECT count(*) FROM entries WHERE time_period = q) FROM (SELECT q FROM quarters UNION ALL SELECT q FROM quarters) u',
+		'UPDATE quarters SET n = (SELECT count(*) FROM entries WHERE time_period = q)')
+	{
+		($scan) = same_in_all_formats($query, 'COSTS OFF');
+		like($scan->{'Period Cond'}, qr/time_period = \(?(quarters|quarters_\d)\.q/, 'of a row outside of the subquery, by its name');
+	}
 	($scan) = same_in_all_formats(q{EXECUTE p('{2026_Q1,2026_Q2}', 'QUOTA')}, 'COSTS OFF', 'SET plan_cache_mode = force_generic_plan;
 		PREPARE p(text[], text) AS SELECT * FROM entries WHERE time_period = ANY ($1) AND field_type = $2');
 	is(names($scan), 'Forecast, Period Cond, Dictionary Cond, Periods, Cached, Not Cached', 'of a generic plan');

@@ -124,7 +124,7 @@ subtest 'a query that waits says what for, and names no quarter' => sub {
 	wait_until('it has said so', sub { $session->so_far =~ /HINT/ });
 	sim_release();
 	my $said = $session->finish;
-	like($said, qr/waiting for "clari_account\.limits"\nDETAIL:  The query has been waiting since \d{4}-/, 'what for, since when');
+	like($said, qr/waiting for "clari_account\.limits"\nDETAIL:  The query began to wait at \d{4}-/, 'what for, since when');
 	like($said, qr/^1000$/m, 'and then has the row');
 	$session->quit;
 };

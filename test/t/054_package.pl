@@ -111,6 +111,10 @@ subtest 'make installcheck' => sub {
 	unlike($output, qr/test\/t/, '… nor by halves');
 };
 
+subtest 'make without a PostgreSQL to build for' => sub {
+	like(`make PG_CONFIG=false $_ 2>&1; echo \$?`, qr/No rule to make target '(all|$_)'.*\n2\n\z/s, "make $_ fails") for '', 'install', 'uninstall';
+};
+
 subtest 'make in another directory' => sub {
 	my ($from, $there, $to) = map { "$temporary/vpath/$_" } qw(from there to);
 	# Of sources in which nothing has been built: make would take the objects that it finds there.

@@ -109,6 +109,9 @@ test_redirects(void)
 		{"http://g:81/", "http://g:81/"},
 		{"https://me:pw@h/c", "https://me:pw@h/c"},
 		{"//me@h/c", "https://me@h/c"},
+		{"/c d?e f", "https://h/c%20d?e+f"},
+		{"https://g/c d?e f", "https://g/c%20d?e+f"},
+		{"https://g/%20?a=%2F+b", "https://g/%20?a=%2F+b"},
 		{"gopher://h/", "gopher://h/"},
 		{"https://", "https://"},
 	};
