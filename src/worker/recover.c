@@ -79,8 +79,8 @@ is_young_enough(const ClariOrder *order, const ClariRecord *record)
 /*
  * Fills in the job that a new one replaces.  There is only one record for each
  * export, so the older job cannot be taken up once there is a newer one.  It
- * may still be running at Clari unless it was published, its file was
- * attempted, or it is more than a day old.
+ * may still be running at Clari unless it was published, decoding of its file
+ * has begun, or it is more than a day old.
  */
 static void
 fill_older(const ClariOrder *order, const ClariRecord *record, ClariRecord *older)
