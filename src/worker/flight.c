@@ -38,8 +38,8 @@ struct ClariFlight
 	ClariError warning;      /* shown to waiting sessions: what could not be written to disk, and why */
 	TimestampTz posted_at;   /* when this flight last sent a POST */
 	TimestampTz done_at;     /* when Clari reported the job as DONE */
-	bool of_ended_job;       /* the user, and the currency if needed, have been stored for the account */
-	bool noted;              /* the job's user has been stored for the account */
+	bool of_ended_job;       /* the rows are from a job that an earlier flight had already finished */
+	bool noted;              /* the user, and the currency if needed, have been stored for the account */
 	bool over;
 };
 
