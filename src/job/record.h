@@ -9,7 +9,7 @@
  * Its bytes are in host byte order; every part is 8-aligned, and no byte is
  * undefined, so that equal records have equal bytes:
  *
- *     magic | length | CRC-32C | the fields | the ids of the known jobs
+ *		magic | length | CRC-32C | the fields | the ids of the known jobs
  *
  * Pure.
  */

@@ -5,7 +5,7 @@
  *
  * Layout, in file order (host byte order; every part 8-aligned):
  *
- *     magic | row group … row group | index | trailer
+ *		magic | row group … row group | index | trailer
  *
  * A row group contains up to about CLARI_GROUP_ROWS rows of one list as column
  * chunks.  The index contains the place, the encoding and the CRC-32C of each
@@ -48,14 +48,14 @@ typedef enum ClariEncoding
 	CLARI_ENCODING_NULL,       /* every row is NULL: no bytes */
 	CLARI_ENCODING_CONSTANT,   /* all rows have the varlena at the beginning of the chunk */
 	CLARI_ENCODING_DICTIONARY, /* uint16 code[nrows] (0 is NULL, k the k-th value), padding to 4,
-	                              uint32 offset[ndistinct], then varlenas */
+								 * uint32 offset[ndistinct], then varlenas */
 	CLARI_ENCODING_PLAIN,      /* uint32 offset[nrows] (0 is NULL; several rows may have the same), then varlenas */
 	CLARI_ENCODING_FIXED,      /* int64 value[nrows], CLARI_FIXED_NULL is NULL: bool, date (days from
 								 * 2000-01-01) and timestamptz (µs from 2000-01-01 UTC) */
 	CLARI_ENCODING_RUNS,       /* uint32 first_row[nruns] (entries only) */
 	CLARI_ENCODING_HASHES,     /* uint16 hash[]: of each value in another chunk (entries only) */
-	CLARI_ENCODING_UNEXPECTED  /* instead of FIXED, where a row's value is none of the type: a varlena, the sentence
-								 * that says what it is and where; who wants the column gets it as an error */
+	CLARI_ENCODING_UNEXPECTED  /* instead of FIXED, if a row has a value of another type: a varlena with a sentence
+								 * that shows it and its item, which is the error of queries that read the column */
 } ClariEncoding;
 
 /* Offsets are relative to the beginning of the chunk. 0 is not the offset of a value. */
