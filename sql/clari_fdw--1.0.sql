@@ -29,8 +29,8 @@ AS 'MODULE_PATHNAME', 'clari_fdw_validator' LANGUAGE C STRICT;
 CREATE FOREIGN DATA WRAPPER clari_fdw HANDLER clari_fdw_handler VALIDATOR clari_fdw_validator;
 
 /*
- * Functions that use quota, or read or remove exports.  Each of them checks the
- * caller's SELECT privilege on the relation, and the caller's user mapping.
+ * Functions that use quota, or cancel or remove exports.  Those that take a relation
+ * check the caller's SELECT privilege on it, and the caller's user mapping.
  */
 CREATE FUNCTION clari_prefetch(relation regclass, periods text[] DEFAULT NULL) RETURNS bigint
 AS 'MODULE_PATHNAME', 'clari_prefetch' LANGUAGE C;
@@ -163,9 +163,9 @@ COMMENT ON FUNCTION clari_merge(regclass, regclass, boolean)
 	IS 'merges staged rows into a table of forecasts, and returns the numbers of rows inserted, updated, unchanged, deleted and skipped';
 
 /*
- * History: with the caller's rights, a table, a function and a view are created in the
- * schema of the target.  The function that the triggers call belongs to the extension,
- * so that the extension cannot be dropped without the triggers.
+ * History: tables, a function and a view are created next to the target, with the
+ * caller's rights.  The function that the triggers call belongs to the extension, so
+ * that the extension cannot be dropped while the triggers exist, except by CASCADE.
  */
 CREATE FUNCTION clari_record_history() RETURNS trigger
 AS 'MODULE_PATHNAME', 'clari_record_history' LANGUAGE C;

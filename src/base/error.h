@@ -14,7 +14,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* The kind of error. report.c has the SQLSTATE of each. */
+/* The kind of error.  report.c has the SQLSTATE of each. */
 typedef enum ClariErrorCode
 {
 	CLARI_ERROR_NONE = 0,
@@ -51,7 +51,7 @@ typedef struct ClariError
 
 /*
  * Each of these formats a text into its field, and truncates it at a character
- * if it is too long. clari_error_set() also clears the other fields, and
+ * if it is too long.  clari_error_set() also clears the other fields, and
  * returns false, so that a function can fail by "return clari_error_set(…)".
  * Does nothing if error is NULL.  Allocates no memory.
  */

@@ -58,7 +58,7 @@ extern bool clari_calendar_find(const ClariCalendar *calendar, int32_t day, Clar
 
 /*
  * Sets the error that the calendar is not known, with a hint how to make it
- * known. period is the requested one, or empty.  Returns false.
+ * known.  period is the requested one, or empty.  Returns false.
  */
 extern bool clari_calendar_unknown(const char *period, ClariError *error);
 

@@ -77,7 +77,7 @@ extern bool clari_extent_is_relative(const ClariExtent *extent);
 /*
  * Writes the quarters of the extent, ascending and without duplicates, to
  * periods, which must have room for CLARI_EXTENT_MAX_PERIODS; returns their
- * number. current may be CLARI_PERIOD_NONE only if the extent is not relative.
+ * number.  current may be CLARI_PERIOD_NONE only if the extent is not relative.
  * If the extent covers more quarters than there is room for (a range from long
  * ago to the current quarter), the newest are returned.  For an extent without
  * ranges, the result is a single CLARI_PERIOD_NONE.  A range such as

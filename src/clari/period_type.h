@@ -73,7 +73,7 @@ extern void clari_numbering_init(ClariNumbering *numbering);
 
 /*
  * Learns from the id and the days (which may be CLARI_DATE_NONE) of a month or
- * year in the export of a quarter. quarter is NULL if the days of that quarter
+ * year in the export of a quarter.  quarter is NULL if the days of that quarter
  * are not known.
  */
 extern void clari_numbering_learn(ClariNumbering *numbering, const char *id, size_t length, ClariPeriodType type,

@@ -81,12 +81,11 @@ typedef struct ClariRequest
 {
 	char base_url[CLARI_URL_SIZE]; /* no trailing slash */
 	uint8_t api_key_hmac[CLARI_DIGEST_SIZE];
-	char forecast[CLARI_NAME_SIZE]; /* for the account: its name in views */
-	char period
-		[CLARI_PERIOD_TEXT_SIZE]; /* empty: the current quarter, requested without a period; or none, for the account */
-	uint32_t types;               /* bits of ClariExportType */
-	char currency[4];             /* ISO 4217, or empty */
-	char scope_id[CLARI_NAME_SIZE]; /* or empty */
+	char forecast[CLARI_NAME_SIZE];      /* for the account: its name in views */
+	char period[CLARI_PERIOD_TEXT_SIZE]; /* empty: the current quarter, or the account */
+	uint32_t types;                      /* bits of ClariExportType */
+	char currency[4];                    /* ISO 4217, or empty */
+	char scope_id[CLARI_NAME_SIZE];      /* or empty */
 	bool include_historical;
 	ClariFormat format;
 	ClariEndpoint endpoint;
@@ -133,7 +132,7 @@ extern bool clari_request_key(const ClariRequest *request, ClariKey *key, ClariE
 
 /*
  * Computes the key of the account that the request uses, SHA-256 of base_url
- * and api_key_hmac. max_concurrent_exports is counted for each account.
+ * and api_key_hmac.  max_concurrent_exports is counted for each account.
  */
 extern bool clari_request_account(const ClariRequest *request, ClariKey *account, ClariError *error);
 

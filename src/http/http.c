@@ -2,9 +2,9 @@
  * http.c
  *		The loop that drives all transfers: see http.h.
  *
- * Runs in the worker process only, on its single thread. libcurl starts
+ * Runs in the worker process only, on its single thread.  libcurl starts
  * threads of its own to resolve names; these block all signals.  The file
- * takes no lock, and of shared memory uses only the process latch. libcurl
+ * takes no lock, and of shared memory uses only the process latch.  libcurl
  * tells which sockets and which timer it waits for (on_socket, on_timer);
  * clari_http_wait() waits for them and the latch together, and then tells
  * libcurl what has happened.
@@ -250,7 +250,7 @@ clari_http_start(ClariHttp *http, const ClariHttpRequest *request, ClariHttpSink
 	return transfer;
 }
 
-/* Takes the transfer out of the loop. libcurl calls none of its callbacks after this. */
+/* Takes the transfer out of the loop.  libcurl calls none of its callbacks after this. */
 static void
 detach(ClariTransfer *transfer)
 {

@@ -2,7 +2,7 @@
  * internal.h
  *		A single transfer: its easy handle, from the request to the result.
  *
- * For the files of room http only. http.c drives all transfers; transfer.c
+ * For the files of room http only.  http.c drives all transfers; transfer.c
  * knows what a transfer sends and receives, and how it ended.
  */
 #ifndef CLARI_HTTP_INTERNAL_H

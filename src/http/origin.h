@@ -44,10 +44,10 @@ extern char *clari_origin_resolve(const char *url, const char *location);
 
 /*
  * May a transfer go to target, and with the key? base is the origin that gets
- * the key. from is where the transfer is now, or NULL at its beginning. keyed
+ * the key.  from is where the transfer is now, or NULL at its beginning.  keyed
  * says whether it still has the key: once it has left base, it never gets the
  * key back, because a foreign host could otherwise choose what is requested in
- * our name. foreign says whether other https origins are allowed.
+ * our name.  foreign says whether other https origins are allowed.
  */
 extern ClariHop
 clari_origin_hop(const ClariOrigin *base, const ClariOrigin *from, const ClariOrigin *target, bool keyed, bool foreign);

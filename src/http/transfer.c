@@ -97,7 +97,7 @@ clari_libcurl_leave(void)
 }
 
 /*
- * Calls the sink with the signal mask that holds outside of libcurl. libcurl
+ * Calls the sink with the signal mask that holds outside of libcurl.  libcurl
  * calls sinks as long as it has bytes, and a shutdown must be noticed
  * meanwhile.
  */

@@ -66,13 +66,13 @@ typedef struct ClariAdoption
  * Could a job made by this request be recognized in a list at all?  A listed
  * job shows forecast, period, user and currency, but not types, scope or
  * whether it is historical, so these must be the defaults that all exports
- * have. period is the quarter to look for: the request's own; or for a request
+ * have.  period is the quarter to look for: the request's own; or for a request
  * without one, the quarter that is known to be the current one, or empty.
  */
 extern bool clari_adopt_is_possible(const ClariRequest *request, const char *period);
 
 /*
- * Begins to search a list. contested means that another export of the same
+ * Begins to search a list.  contested means that another export of the same
  * forecast and quarter (whatever its types and scope) has been POSTed, or may
  * have been, since the list before this POST, and that its job is not known.
  * A candidate may then be its job, so if there is one, the verdict is

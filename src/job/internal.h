@@ -12,12 +12,12 @@
 #include "job/job.h"
 
 /*
- * The call was not answered. error is the caller's; if it is NULL or of code
+ * The call was not answered.  error is the caller's; if it is NULL or of code
  * CLARI_ERROR_NONE, a general one is used.
  */
 extern void clari_job_error_broken(ClariJob *job, const ClariError *error);
 
-/* The call was answered with this status, which is not 2xx. 407 is from the proxy. */
+/* The call was answered with this status, which is not 2xx.  407 is from the proxy. */
 extern void clari_job_error_refused(ClariJob *job, int status, const ClariReply *reply);
 
 /* These three add to the error of clari_job_error_refused(), or replace it, if the refusal has a specific meaning. */
@@ -55,7 +55,7 @@ extern void clari_job_error_truncated(ClariJob *job, const ClariReply *reply);
 /* The job ended in another state than DONE. */
 extern void clari_job_error_ended(ClariJob *job, const ClariReply *reply);
 
-/* The download failed. error is the caller's; if there is none, a general one is used. */
+/* The download failed.  error is the caller's; if there is none, a general one is used. */
 extern void clari_job_error_file(ClariJob *job, const ClariError *error);
 
 /* An earlier process sent a POST whose outcome is unknown, and nothing else has happened yet. */

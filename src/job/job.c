@@ -63,7 +63,7 @@ deadline(const ClariJob *job)
 }
 
 /*
- * Changes the state; nothing else does. next_at is used by the states that
+ * Changes the state; nothing else does.  next_at is used by the states that
  * wait.  In most states a TICK comes at the deadline at the latest.
  * Exceptions are a download, which may go on as long as bytes arrive
  * (request_timeout), and a PATCH, which has a time limit of its own.
@@ -220,7 +220,7 @@ poll_later(ClariJob *job, int64_t now)
 	return CLARI_ACTION_NONE;
 }
 
-/* Starts a new job because the one at Clari cannot be used. export_timeout begins anew. */
+/* Starts a new job because the one at Clari cannot be used.  export_timeout begins anew. */
 static ClariJobAction
 start_over(ClariJob *job, int64_t now)
 {

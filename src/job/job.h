@@ -179,7 +179,7 @@ clari_job_is_read(const ClariJob *job)
 }
 
 /*
- * Prepares a job for the request. now is in ms of the caller's clock, as
+ * Prepares a job for the request.  now is in ms of the caller's clock, as
  * everywhere here.  Before the first event the caller may set the members that
  * are "set after begin", and call one of the two functions below.  It must do
  * neither if the request creates no job (clari_job_is_read()).

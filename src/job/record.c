@@ -3,7 +3,7 @@
  *		The bytes of a job's record: see record.h.
  *
  * Runs in workers, and in the process that loads the cache's files.  Takes no
- * locks, allocates nothing, never raises. postgres.h is included only for
+ * locks, allocates nothing, never raises.  postgres.h is included only for
  * CRC-32C.
  */
 #include "compat.h"

@@ -53,7 +53,7 @@ extern size_t clari_record_length(const ClariRecord *record);
 
 /*
  * Encodes the record into bytes, which must have room for
- * CLARI_RECORD_MAX_SIZE, and returns the size. known.count must be in range.
+ * CLARI_RECORD_MAX_SIZE, and returns the size.  known.count must be in range.
  */
 extern size_t clari_record_encode(const ClariRecord *record, char *bytes);
 

@@ -57,7 +57,7 @@ offset_of_next(const ClariCsv *csv)
 	return csv->base + (uint64_t) (csv->next - csv->chunk);
 }
 
-/* Stops reading at byte. problem is a noun phrase for the error's detail. */
+/* Stops reading at byte.  problem is a noun phrase for the error's detail. */
 static const char *
 broken(ClariCsv *csv, const char *byte, const char *problem)
 {

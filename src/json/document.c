@@ -6,8 +6,8 @@
  * Runs in the worker, in unit tests and in fuzzers.  Raises nothing, takes no
  * lock.  The bytes themselves show the shape of the document: an object of
  * lists, a list of lines, or CSV (csv.c).  Lines are collected by line.c.  For
- * JSON, framing.c checks the bytes and splits them into elements. plain.c
- * reads elements in the usual notation. json-c reads the others here, one at a
+ * JSON, framing.c checks the bytes and splits them into elements.  plain.c
+ * reads elements in the usual notation.  json-c reads the others here, one at a
  * time, and their members become values according to the attributes of their
  * list.  Values point into json-c's object; only the text of integers, and
  * values that are written as JSON again, are copied.
@@ -130,7 +130,7 @@ describe_place(const ClariDocument *document, uint64_t offset, bool in_item, cha
 		snprintf(place, PLACE_SIZE, "after item %llu%s, at byte %llu of the file", items, list, byte);
 }
 
-/* Fails with an error at the next byte of the framing. what is a noun phrase. */
+/* Fails with an error at the next byte of the framing.  what is a noun phrase. */
 static bool
 fail_here(ClariDocument *document, ClariErrorCode code, const char *message, const char *what)
 {
@@ -329,7 +329,7 @@ set_double(ClariDocument *document, const ClariAttribute *attribute, const char 
 	return true;
 }
 
-/* Sets a number, for an attribute that may be one. space is of CLARI_INTEGER_SIZE. */
+/* Sets a number, for an attribute that may be one.  space is of CLARI_INTEGER_SIZE. */
 static bool
 set_number(ClariDocument *document, const ClariAttribute *attribute, const char *key, json_object *object,
 		   ClariValue *value, char *space)
@@ -343,7 +343,7 @@ set_number(ClariDocument *document, const ClariAttribute *attribute, const char 
 }
 
 /*
- * Sets the value of an attribute from the member key, which is not null. space
+ * Sets the value of an attribute from the member key, which is not null.  space
  * is of CLARI_INTEGER_SIZE, and the value may point there.
  */
 static bool
@@ -382,7 +382,7 @@ read_value(ClariDocument *document, const ClariAttribute *attribute, const char 
 }
 
 /*
- * Sets the value of the attribute from the member key. null means absent; the
+ * Sets the value of the attribute from the member key.  null means absent; the
  * same value may come twice, under key and alias.
  */
 static bool
@@ -404,7 +404,7 @@ set_value(ClariDocument *document, int position, const char *key, json_object *o
 }
 
 /*
- * Sets attributes whose keys have dots. object is the member of their first
+ * Sets attributes whose keys have dots.  object is the member of their first
  * part: an object of the other parts, or the value of an alias without dots.
  */
 static bool
@@ -465,7 +465,7 @@ set_values(ClariDocument *document, json_object *item)
 /* ------- the document ------- */
 
 /*
- * Counts the members of all objects in the value. json-c has removed
+ * Counts the members of all objects in the value.  json-c has removed
  * duplicates, so that this shows whether there were any.
  */
 static uint64_t

@@ -84,7 +84,7 @@ static const uint8_t number_next[][CLASS_COUNT] = {
 
 #define EVERY_BYTE(byte) (UINT64_C(0x0101010101010101) * (byte))
 
-/* Stops reading at byte. problem is a noun phrase for the error's detail. */
+/* Stops reading at byte.  problem is a noun phrase for the error's detail. */
 static const char *
 broken(ClariFraming *framing, const char *byte, const char *problem)
 {

@@ -71,7 +71,7 @@ clari_buffer_free(ClariBuffer *buffer)
 	*buffer = (ClariBuffer){.bytes = NULL};
 }
 
-/* Set up and read by the functions below. document.c reads fields marked (read), and sets those marked (set). */
+/* Set up and read by the functions below.  document.c reads fields marked (read), and sets those marked (set). */
 typedef struct ClariFraming
 {
 	/* the grammar: what may follow */
@@ -125,7 +125,7 @@ extern void clari_framing_feed(ClariFraming *framing, const char *bytes, size_t 
 /*
  * Reads to the end of the next key or element, or of the bytes that were fed.
  * In the text of an element, "e0" is appended to an integer of more than
- * CLARI_SAFE_DIGITS digits. json-c would clamp such an integer, but keeps the
+ * CLARI_SAFE_DIGITS digits.  json-c would clamp such an integer, but keeps the
  * text of a number with an exponent.  After a key, clari_framing_expect() must
  * be called.  After BROKEN, TOO_LARGE or NO_MEMORY the function must not be
  * called again.
@@ -157,7 +157,7 @@ struct lh_entry;
 #define CLARI_INTEGER_SIZE 24 /* bytes of an int64 as text */
 
 /*
- * Returns the first member of an object, or NULL. json-c's own macro declares
+ * Returns the first member of an object, or NULL.  json-c's own macro declares
  * variables after statements, for which PGXS makes the compiler warn.
  */
 extern struct lh_entry *clari_first_member(struct json_object *object);
@@ -213,9 +213,9 @@ typedef struct ClariPlain
 
 /*
  * Reads the element that the framing has handed out, if it is an object in the
- * usual notation. values is filled as for ClariItemSink, and points into the
+ * usual notation.  values is filled as for ClariItemSink, and points into the
  * element's text or, for strings with escapes, into space, which must be as
- * long as the text. space may be NULL if there is no backslash.  Returns false
+ * long as the text.  space may be NULL if there is no backslash.  Returns false
  * if json-c must read the element: because it contains objects or arrays, more
  * keys than are remembered, a key with escapes, or something that is or may be
  * an error.
@@ -241,7 +241,7 @@ typedef struct ClariCsvCell
 	bool is_doubled; /* it contains doubled quotes */
 } ClariCsvCell;
 
-/* Set up and read by the functions below. document.c reads the fields marked (read). */
+/* Set up and read by the functions below.  document.c reads the fields marked (read). */
 typedef struct ClariCsv
 {
 	uint8_t state;
@@ -315,7 +315,7 @@ extern const char *clari_lines_column_name(int column);
 
 /*
  * Begin a line, and add a cell to it.  The cell must remain valid until
- * clari_lines_take(). name is used for unknown columns only.
+ * clari_lines_take().  name is used for unknown columns only.
  */
 extern void clari_lines_begin(ClariLines *lines);
 extern bool clari_lines_put(ClariLines *lines, int column, const ClariText *name, const ClariText *cell);

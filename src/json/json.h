@@ -4,7 +4,7 @@
  *		in as bytes; Clari's small replies; the bodies that we send. The
  *		only room that knows json-c.
  *
- * Pure: malloc only, no clock, no HTTP, no PostgreSQL. json-c is more lenient
+ * Pure: malloc only, no clock, no HTTP, no PostgreSQL.  json-c is more lenient
  * than is safe for amounts of money.  The framing therefore refuses what
  * json-c would accept: NaN and Infinity, duplicate keys, NUL, lone surrogates,
  * invalid UTF-8, and integers that json-c would clamp.  Of a list, only one
@@ -23,7 +23,7 @@
 #include "clari/request.h"
 
 /*
- * Takes one item of a list. values has clari_lists[list].nattributes elements,
+ * Takes one item of a list.  values has clari_lists[list].nattributes elements,
  * by position of the attribute.  Each is NULL or of the kind for the
  * attribute's type: STRING for TEXT and DATE, NUMBER for NUMERIC, BOOL for
  * BOOL, a NUMBER that is an integer of at most 18 digits for TIMESTAMP and
@@ -97,7 +97,7 @@ extern void clari_document_close(ClariDocument *document);
  * state of a job (directly or in "job"), limits, or errors in the forms of
  * Clari's OpenAPI document, of which the first is used.  For a body that is
  * neither a JSON object nor a list of errors, is_json is false.  A byte order
- * mark is skipped, as in all documents. first_line is without tags and control
+ * mark is skipped, as in all documents.  first_line is without tags and control
  * characters.  Never fails.  The secret, which the sender may repeat even in
  * escapes, is replaced by asterisks.  Texts are valid UTF-8 on one line,
  * truncated at a character if they are too long.  An id or a link that is too

@@ -3,7 +3,7 @@
  *		Reads items in the usual notation, without json-c: see internal.h.
  *
  * Nearly all items of a large file are objects of strings, numbers, Boolean values
- * and nulls, with the same keys as other items. json-c would allocate and free
+ * and nulls, with the same keys as other items.  json-c would allocate and free
  * memory for each of their members.  The framing has checked the grammar, so
  * every token is complete, and every escape is valid.  Everything else is left
  * to json-c, including errors.
@@ -68,7 +68,7 @@ add_key(ClariPlain *plain, ClariList list, const char *text, size_t left)
 
 /*
  * Reads a key, whose first quote has been read.  Returns NULL if there are too
- * many keys, or it cannot be remembered. guess is the key to try first,
+ * many keys, or it cannot be remembered.  guess is the key to try first,
  * because items usually have their keys in the same order.
  */
 static const ClariPlainKey *

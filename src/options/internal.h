@@ -52,7 +52,7 @@ struct ClariOption
 
 /*
  * Raises ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE, with the option, its text, which
- * values it takes, and the hint unless that is NULL. text must be NULL if it
+ * values it takes, and the hint unless that is NULL.  text must be NULL if it
  * might contain a secret.
  */
 extern void clari_option_refuse(const ClariOption *option, const char *text, const char *takes, const char *hint)

@@ -8,7 +8,7 @@
  * access outside of them.
  *
  * Runs in every backend and in the worker; takes no locks, allocates nothing,
- * never raises. postgres.h is included for varlena headers and CRC-32C.
+ * never raises.  postgres.h is included for varlena headers and CRC-32C.
  */
 #include "compat.h"
 

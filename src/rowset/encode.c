@@ -7,7 +7,7 @@
  * differ only in what is written before the heap.  Numbers are distinguished
  * by their text, so the numeric encoder is called once for each distinct text.
  *
- * Runs in the worker; takes no locks; never calls palloc or raises. postgres.h
+ * Runs in the worker; takes no locks; never calls palloc or raises.  postgres.h
  * is included for varlena headers and CRC-32C.  Never writes a byte that was
  * not set.
  */
@@ -309,7 +309,7 @@ grow_buckets(Column *column, ClariError *error)
 
 /*
  * Appends a varlena of size bytes to the heap, 4-aligned and padded with
- * zeros. bytes are those of the varlena from offset "from" on.
+ * zeros.  bytes are those of the varlena from offset "from" on.
  */
 static bool
 append_varlena(Column *column, const void *bytes, size_t from, size_t size, ClariError *error)

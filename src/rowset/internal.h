@@ -101,7 +101,7 @@ typedef struct ClariSorter ClariSorter;
 
 /*
  * Opens a sorter of the list's items by their first nkeys attributes (1 to 3),
- * bytewise.  Items with equal keys keep their order. memory limits its buffers
+ * bytewise.  Items with equal keys keep their order.  memory limits its buffers
  * in bytes; a larger item is possible nevertheless.  Returns NULL if out of
  * memory.  The caller must call clari_sorter_close(), which accepts NULL.
  */
@@ -115,7 +115,7 @@ extern bool clari_sorter_sort(ClariSorter *sorter, ClariError *error);
 
 /*
  * Returns the next item, packed, in *packed and its size in *size, valid until
- * the next call. *packed is NULL after the last item.  Returns false if out of
+ * the next call.  *packed is NULL after the last item.  Returns false if out of
  * memory or with CLARI_ERROR_IO.
  */
 extern bool clari_sorter_next(ClariSorter *sorter, const char **packed, size_t *size, ClariError *error);
@@ -152,7 +152,7 @@ typedef struct ClariGroup ClariGroup;
 extern ClariGroup *clari_group_open(ClariSink *sink, ClariList list);
 
 /*
- * Adds a row, with one cell for each attribute. begins_run says that the row
+ * Adds a row, with one cell for each attribute.  begins_run says that the row
  * belongs to another run than the row before, so that a full group may be
  * closed before it.  Returns false with the error of the encoder or the
  * output, if out of memory, or with CLARI_ERROR_LIMIT for a run that is too
@@ -189,7 +189,7 @@ extern ClariLineWriter *clari_line_writer_open(const ClariRowsetOutput *output, 
 											   const ClariCalendar *calendar, size_t memory);
 
 /*
- * Adds an entry, or some of its values. values are in the order of
+ * Adds an entry, or some of its values.  values are in the order of
  * CLARI_LINE_…; the field must not be NULL, and days and numbers must be
  * valid.  Returns false if the fiscal calendar is not known, without which the
  * quarter cannot be found; with CLARI_ERROR_LIMIT for too many fields; or with

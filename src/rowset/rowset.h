@@ -58,7 +58,7 @@ typedef enum ClariEncoding
 								 * that shows it and its item, which is the error of queries that read the column */
 } ClariEncoding;
 
-/* Offsets are relative to the beginning of the chunk. 0 is not the offset of a value. */
+/* Offsets are relative to the beginning of the chunk.  0 is not the offset of a value. */
 typedef struct ClariChunkIndex
 {
 	uint32_t offset; /* from the beginning of the group */
@@ -161,7 +161,7 @@ typedef bool (*ClariNumericEncoder)(void *arg, const char *text, size_t length, 
 typedef struct ClariRowsetWriter ClariRowsetWriter;
 
 /*
- * Opens a writer. requested is the requested period (empty: the current
+ * Opens a writer.  requested is the requested period (empty: the current
  * quarter); the rows of a flat file of another quarter are not kept.
  * sort_memory limits the sort buffer in bytes (8 MB is a good value).  Returns
  * NULL if out of memory.  The caller must call clari_rowset_writer_close().
@@ -240,7 +240,7 @@ typedef struct ClariChunk
 } ClariChunk;
 
 /*
- * Prepares a chunk for reading. bytes are those of the chunk, whose group's
+ * Prepares a chunk for reading.  bytes are those of the chunk, whose group's
  * index was checked.  With verify, checks its checksum and every code, offset
  * and varlena length, so that no later access is outside of it.  Without
  * verify it costs nothing; the bytes must have been written by this server

@@ -198,7 +198,7 @@ item_before(const ClariSorter *sorter, const SortItem *a, const SortItem *b)
 
 /*
  * Sorts the items by a stable merge sort, which is linear if they are in order
- * already. temp has room for count / 2 items.
+ * already.  temp has room for count / 2 items.
  */
 static void
 sort_items(const ClariSorter *sorter, SortItem *items, SortItem *temp, size_t count)

@@ -31,7 +31,7 @@ extern int clari_store_create_temporary(char *path);
 /* Creates a file without a name.  Returns -1 with errno; path contains the name that was tried. */
 extern int clari_store_create_nameless(char *path);
 
-/* Writes all bytes.  Returns false with CLARI_ERROR_IO. path is only for the message. */
+/* Writes all bytes.  Returns false with CLARI_ERROR_IO.  path is only for the message. */
 extern bool clari_store_write(int fd, const char *path, const void *bytes, size_t length, ClariError *error);
 
 /*

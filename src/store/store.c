@@ -103,7 +103,7 @@ clari_store_sync_directory(const char *path)
 	saved = errno;
 	(void) close(fd);
 	errno = saved;
-	/* Some systems cannot sync directories, and need not. fsync_fname() takes these errors for success, too. */
+	/* Some systems cannot sync directories, and need not.  fsync_fname() takes these errors for success, too. */
 	return result == 0 || saved == EBADF || saved == EINVAL;
 }
 

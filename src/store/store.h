@@ -148,7 +148,7 @@ typedef struct ClariStoreFound
 /*
  * Walks through the rowsets and records in the directory, in no particular
  * order.  Files may appear and disappear meanwhile, and the caller may remove
- * them. clari_store_walk_begin() returns a malloc'd walk, or NULL if there is
+ * them.  clari_store_walk_begin() returns a malloc'd walk, or NULL if there is
  * no directory, or with an error code if it cannot be read.
  * clari_store_walk_next() returns false after the last file.  It skips files
  * that have disappeared, and names that the store would not give.

@@ -38,7 +38,7 @@ typedef enum ClariRecovery
  * In any case fills *record: with what was found, or with what a new job
  * begins with.  In the case of a new job, *older is the job that it replaces.
  * If its job_id is empty, there is none that may still be running; if its
- * posted_at is 0, it cannot be taken up any more. *error is set with
+ * posted_at is 0, it cannot be taken up any more.  *error is set with
  * CLARI_RECOVERY_GIVE_UP only.
  */
 extern ClariRecovery
