@@ -124,7 +124,7 @@ socket_action(ClariHttp *http, curl_socket_t fd, int ready)
 	clari_libcurl_leave();
 }
 
-/* ------- which connections are used ------- */
+/* ------- the choice of a connection ------- */
 
 /*
  * Notes that a connection has failed while it had a request.  Idle connections

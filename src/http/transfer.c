@@ -207,7 +207,7 @@ on_progress(void *arg, curl_off_t to_load, curl_off_t loaded, curl_off_t to_send
 	return 0;
 }
 
-/* ------- the file of authorities ------- */
+/* ------- the CA file ------- */
 
 /* Can the CA file be read? libcurl would not tell why it cannot, and would wait for the writer of a pipe. */
 static bool
@@ -541,7 +541,7 @@ clari_transfer_follow(ClariTransfer *transfer, ClariError *error)
 	return CLARI_FOLLOW_NEXT;
 }
 
-/* ------- what is said of a transfer that failed ------- */
+/* ------- errors of transfers ------- */
 
 /* Sets the error for an unusable CA file, whether it is that of option "ca_file" or libcurl's default. */
 static void

@@ -265,7 +265,7 @@ clari_job_error_earlier(ClariJob *job)
 					job->subject);
 }
 
-/* ---- the ends of patience ---- */
+/* ---- time-outs and retries ---- */
 
 /* Adds why the last attempt of the current step failed. */
 static void

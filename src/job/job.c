@@ -152,7 +152,7 @@ raise_doubt(ClariJob *job, ClariDoubt doubt)
 		job->doubt = doubt;
 }
 
-/* ---- the ends ---- */
+/* ---- ending ---- */
 
 /*
  * Ends the job with the error that it has.  If no POST can have made a job at
@@ -191,7 +191,7 @@ fail_for_good(ClariJob *job)
 	return fail(job);
 }
 
-/* ---- the job has its id ---- */
+/* ---- a job with an id ---- */
 
 static void
 step_succeeded(ClariJob *job)
@@ -666,7 +666,7 @@ call_refused(ClariJob *job, const ClariJobEvent *event, const ClariReply *reply,
 	return fail(job);
 }
 
-/* ---- what a poll says ---- */
+/* ---- answers to polls ---- */
 
 /* The job is done at Clari.  A truncated file is an error unless the table allows it. */
 static ClariJobAction
@@ -822,7 +822,7 @@ canceled_while_posting(ClariJob *job, const ClariJobEvent *event, int64_t now)
 	}
 }
 
-/* ---- before the job has its id ---- */
+/* ---- states before the job has its id ---- */
 
 static ClariJobAction
 send_post(ClariJob *job, int64_t now)
@@ -934,7 +934,7 @@ step_looking(ClariJob *job, const ClariJobEvent *event, int64_t now)
 	}
 }
 
-/* ---- once it has ---- */
+/* ---- states after the job has its id ---- */
 
 /* Goes on whether the older job was canceled or not: polls the new job, or sends its POST if a limit had refused it. */
 static ClariJobAction

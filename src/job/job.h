@@ -149,7 +149,7 @@ typedef struct ClariJob
 	int64_t end_time; /* its endTime in epoch ms, or 0 if unknown */
 	int32_t polls;
 	int32_t losses; /* how often Clari has not known it, or its file, since it last did */
-	bool renewed;   /* it replaces a job that was of no use; not repeated if this one is of no use too */
+	bool renewed;   /* it replaces a job that was of no use, which happens only once in a flight */
 	bool useless;   /* the next request cannot take it up from a record */
 	/* the user that Clari takes us for, and the currency of the amounts, from job objects; empty: not known yet */
 	char user_id[CLARI_ID_SIZE];

@@ -219,7 +219,7 @@ scan(ClariCsv *csv)
 	return csv->problem == NULL ? frame : CLARI_FRAME_BROKEN;
 }
 
-/* ------- a line that is complete ------- */
+/* ------- complete lines ------- */
 
 #define EVERY_BYTE(byte) (UINT64_C(0x0101010101010101) * (byte))
 

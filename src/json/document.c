@@ -170,7 +170,7 @@ fail_memory(ClariDocument *document)
 	return clari_error_out_of_memory(&document->error);
 }
 
-/* ------- a file that is something else ------- */
+/* ------- files that are not Clari's ------- */
 
 /* Did the framing fail at the very beginning, or at a NUL after the first brace? */
 static bool

@@ -510,7 +510,7 @@ scan_structure(ClariFraming *framing, const char *byte, ClariFrame *frame)
 	}
 }
 
-/* ------- the face ------- */
+/* ------- the interface ------- */
 
 /* Reads until there is a key or element to hand out, or all bytes are used up. */
 static ClariFrame

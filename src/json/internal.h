@@ -181,7 +181,7 @@ extern bool clari_value_is_same(const ClariValue *a, const ClariValue *b);
  */
 extern char *clari_value_write(char *to, struct json_object *value);
 
-/* ------- files of others (foreign.c) ------- */
+/* ------- files that are not Clari's (foreign.c) ------- */
 
 #define CLARI_NOT_VALID_JSON "the export file is not valid JSON"
 

@@ -51,7 +51,7 @@ clari_value_text_of_double(json_object *object, size_t *length, bool *is_integer
 	return text;
 }
 
-/* ------- the same number, written otherwise ------- */
+/* ------- comparing numbers ------- */
 
 /* The digits of a number, beginning with the first that is not 0. */
 typedef struct Digits
@@ -135,7 +135,7 @@ clari_value_is_same(const ClariValue *a, const ClariValue *b)
 	return a->kind == CLARI_VALUE_NUMBER && b->kind == CLARI_VALUE_NUMBER && same_number(a, b);
 }
 
-/* ------- values as JSON again ------- */
+/* ------- writing values as JSON ------- */
 
 /*
  * These functions write values as JSON.  Those of json-c would silently omit

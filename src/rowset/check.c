@@ -395,7 +395,7 @@ clari_chunk_open(const ClariGroupIndex *group, int position, const void *bytes, 
 	return true;
 }
 
-/* ------- all of it ------- */
+/* ------- complete rowsets ------- */
 
 /* Checks the chunks of a checked group, and that the padding after each is zero. */
 static bool

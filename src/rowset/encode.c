@@ -129,7 +129,7 @@ clari_sink_put(ClariSink *sink, const void *bytes, size_t length, ClariError *er
 	return true;
 }
 
-/* ------- life ------- */
+/* ------- opening and closing ------- */
 
 ClariGroup *
 clari_group_open(ClariSink *sink, ClariList list)

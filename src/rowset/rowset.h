@@ -202,7 +202,7 @@ extern void clari_rowset_writer_close(ClariRowsetWriter *writer);
 /* The number of runs of all types of period. */
 extern uint64_t clari_rowset_owners(const ClariRowsetMeta *meta);
 
-/* ------- reading; what is damaged is an error of code CLARI_ERROR_CORRUPT, and false ------- */
+/* ------- reading; for damaged bytes, the functions return false with CLARI_ERROR_CORRUPT ------- */
 
 /*
  * Checks magic, version, checksum and sizes of a trailer (the last

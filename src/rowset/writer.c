@@ -218,7 +218,7 @@ find_small(SmallList *small, const ClariCell *id)
 	return NULL;
 }
 
-/* ------- life ------- */
+/* ------- opening and closing ------- */
 
 ClariRowsetWriter *
 clari_rowset_writer_open(const ClariRowsetOutput *output, ClariNumericEncoder encode, void *encode_arg,

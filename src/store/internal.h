@@ -47,7 +47,7 @@ extern bool clari_store_sync_directory(const char *path);
 /* Closes and removes a temporary file. */
 extern void clari_store_discard(int fd, const char *temporary);
 
-/* ------- the rest ------- */
+/* ------- removing, and errors ------- */
 
 /* Removes a file.  Returns false with errno if it still exists. */
 extern bool clari_store_unlink(const char *path);

@@ -57,9 +57,9 @@
 #define GENERATION_DIGITS 16
 #define HEX_DIGITS "0123456789abcdef"
 #define NAME_ATTEMPTS                                                                                                  \
-	100 /* tries to find a free name, as a process that had our id may have left files, and a sweep may come first */
+	100 /* names to try: a process that had our id may have left files, and a sweep may remove ours before we lock it */
 #define UNLOCKED_AGE                                                                                                   \
-	(24 * 60 * 60) /* seconds: where there are no locks, a file that nobody wrote to for so long is a leftover */
+	(24 * 60 * 60) /* seconds: without locks, a file not written to for this long counts as left over */
 
 static char current_directory[MAXPGPATH] = DEFAULT_DIRECTORY;
 

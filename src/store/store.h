@@ -104,7 +104,7 @@ extern void clari_store_name_file(const ClariKey *key, uint64_t generation, Clar
 /* Removes the version's file.  Returns false with errno if it still exists. */
 extern bool clari_store_remove(const ClariKey *key, uint64_t generation);
 
-/* ------- records of running jobs ------- */
+/* ------- records of jobs ------- */
 
 /*
  * Writes the record, in place of an earlier one of its key.  If durable, it
@@ -129,7 +129,7 @@ extern bool clari_store_get_record(const ClariKey *key, ClariRecord *record, Cla
  */
 extern bool clari_store_remove_record(const ClariKey *key, int64_t posted_until);
 
-/* ------- what there is ------- */
+/* ------- walking through all files ------- */
 
 typedef struct ClariStoreWalk ClariStoreWalk;
 

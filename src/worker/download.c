@@ -96,7 +96,7 @@ encode_numeric(void *arg, const char *text, size_t length, const void **datum, s
 	return true;
 }
 
-/* ------- life ------- */
+/* ------- opening and closing ------- */
 
 /*
  * Fails once the worker is to shut down.  Called for each piece of the file

@@ -45,7 +45,7 @@ struct ClariFlight
 
 static void step(ClariFlight *flight, const ClariJobEvent *event);
 
-/* ------- what is said ------- */
+/* ------- errors and warnings ------- */
 
 /* Adds to the detail which forecast, period and job the error is about. */
 static void
@@ -245,7 +245,7 @@ fill_meta(const ClariFlight *flight, ClariRowsetMeta *meta)
 		meta->flags |= CLARI_ROWSET_WITHOUT_CRM;
 }
 
-/* ------- telling ------- */
+/* ------- progress ------- */
 
 void
 clari_flight_tell(const ClariFlight *flight)
@@ -684,7 +684,7 @@ download(ClariFlight *flight)
 	call(flight, &request, sink, downloaded);
 }
 
-/* ------- carrying out ------- */
+/* ------- steps ------- */
 
 static void
 carry_out(ClariFlight *flight, ClariJobAction action)
@@ -746,7 +746,7 @@ step(ClariFlight *flight, const ClariJobEvent *event)
 	carry_out(flight, action);
 }
 
-/* ------- life ------- */
+/* ------- beginning and ending ------- */
 
 /*
  * A CSV file shows its days but not its quarter.  Without the fiscal calendar

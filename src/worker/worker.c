@@ -33,8 +33,8 @@
 #include "utils/memutils.h"
 
 /*
- * Longest turn of the loop in ms: new flights that nobody woke us for are
- * claimed, and progress is shown, at least this often.
+ * Longest turn of the loop in ms.  At least this often, flights that were not
+ * claimed before are considered again, and progress is shown.
  */
 #define LONGEST_TURN 1000
 #define PROGRESS_INTERVAL 100 /* ms */
@@ -50,7 +50,7 @@ static ClariHttp *http = NULL;
 static dlist_head flights = DLIST_STATIC_INIT(flights);
 static MemoryContext turn_context = NULL;
 
-/* ------- telling ------- */
+/* ------- progress ------- */
 
 /* Shows the current exports in pg_stat_activity, which truncates a long list. */
 static void
