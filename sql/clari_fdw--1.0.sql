@@ -4,14 +4,18 @@
 \echo Use "CREATE EXTENSION clari_fdw" to load this file. \quit
 
 /*
- * Every script begins with this question, with its own version: an older library
- * than the objects need shall say so, and not fail at the first that it lacks.
+ * Every script begins with this call, with its own version, so that a library that
+ * is too old for the objects says so, instead of failing at the first function that
+ * it lacks.
  */
 CREATE FUNCTION clari_check_library(version text) RETURNS void
 AS 'MODULE_PATHNAME', 'clari_check_library' LANGUAGE C STRICT;
 SELECT @extschema@.clari_check_library('1.0'::pg_catalog.text);
 
-/* For everybody.  The two differ after an upgrade until the objects are updated, or the older library is no longer loaded. */
+/*
+ * Everybody may call this.  After an upgrade the two versions differ until the
+ * objects are updated, or the session no longer has the older library loaded.
+ */
 CREATE FUNCTION clari_version(OUT library text, OUT extension text)
 AS 'MODULE_PATHNAME', 'clari_version' LANGUAGE C STRICT STABLE PARALLEL RESTRICTED;
 COMMENT ON FUNCTION clari_version() IS 'versions of the library and of the SQL objects';
@@ -25,8 +29,8 @@ AS 'MODULE_PATHNAME', 'clari_fdw_validator' LANGUAGE C STRICT;
 CREATE FOREIGN DATA WRAPPER clari_fdw HANDLER clari_fdw_handler VALIDATOR clari_fdw_validator;
 
 /*
- * What spends quota, reads or deletes.  Each checks SELECT on the relation and
- * the caller's user mapping for itself.
+ * Functions that use quota, or cancel or remove exports.  Those that take a relation
+ * check the caller's SELECT privilege on it, and the caller's user mapping.
  */
 CREATE FUNCTION clari_prefetch(relation regclass, periods text[] DEFAULT NULL) RETURNS bigint
 AS 'MODULE_PATHNAME', 'clari_prefetch' LANGUAGE C;
@@ -48,7 +52,7 @@ CREATE FUNCTION clari_cancel_export(flight bigint) RETURNS bigint
 AS 'MODULE_PATHNAME', 'clari_cancel_export' LANGUAGE C STRICT;
 COMMENT ON FUNCTION clari_cancel_export(bigint) IS 'cancels an export by its number, whoever queued it; for superusers';
 
--- No SET clause: it would make the call atomic, and the procedure could not commit.
+-- There must be no SET clause: it would make the call atomic, and the procedure could not commit.
 CREATE PROCEDURE clari_sync(
 	relation regclass,
 	periods text[] DEFAULT NULL,
@@ -61,8 +65,8 @@ COMMENT ON PROCEDURE clari_sync(regclass, text[], regclass, boolean, interval, f
 	IS 'exports quarters whose export is older than max_age, and merges them into a table of forecasts';
 
 /*
- * What is cached and what is in flight.  A view's functions run with the rights
- * of who asks, hence the grants on both.
+ * Exports that are cached or under way, and counters.  The functions in a view run
+ * with the rights of the user who queries it, so both need a GRANT.
  */
 CREATE FUNCTION clari_cache_entries()
 RETURNS TABLE (identity text, base_url text, forecast text, time_period text, state text, tier text, rows bigint,
@@ -89,7 +93,7 @@ CREATE VIEW clari_cache AS SELECT * FROM @extschema@.clari_cache_entries();
 CREATE VIEW clari_exports AS SELECT * FROM @extschema@.clari_export_flights();
 CREATE VIEW clari_stats AS SELECT * FROM @extschema@.clari_stats_counters();
 
-/* The columns' comments are the reference's descriptions, which a test compares with them. */
+/* A test compares these comments on columns with the descriptions in the reference. */
 COMMENT ON VIEW clari_cache IS 'exports that are cached, failed or under way';
 COMMENT ON COLUMN clari_cache.identity IS 'identity of the export, as in EXPLAIN (VERBOSE); distinguishes exports by API key, currency, types and scope';
 COMMENT ON COLUMN clari_cache.base_url IS 'base_url of the server';
@@ -136,7 +140,10 @@ COMMENT ON COLUMN clari_stats.disk_evictions IS 'exports evicted from disk';
 COMMENT ON COLUMN clari_stats.damaged_files IS 'damaged files that were removed';
 COMMENT ON COLUMN clari_stats.stats_since IS 'when counting began';
 
-/* With the caller's rights, under his search_path, where they look for his tables; and there is nothing else that they look up in it. */
+/*
+ * These functions run with the caller's rights.  They look up only the caller's
+ * tables by the caller's search_path, and nothing else.
+ */
 CREATE FUNCTION clari_create_tables(distributed boolean DEFAULT false, key text DEFAULT 'owner_email') RETURNS void
 AS 'MODULE_PATHNAME', 'clari_create_tables' LANGUAGE C;
 COMMENT ON FUNCTION clari_create_tables(boolean, text)
@@ -156,9 +163,9 @@ COMMENT ON FUNCTION clari_merge(regclass, regclass, boolean)
 	IS 'merges staged rows into a table of forecasts, and returns the numbers of rows inserted, updated, unchanged, deleted and skipped';
 
 /*
- * History: tables, a function and a view beside the target, with the caller's rights.
- * What the triggers there call is the extension's, so that it cannot be dropped
- * without them.
+ * History: tables, a function and a view are created next to the target, with the
+ * caller's rights.  The function that the triggers call belongs to the extension, so
+ * that the extension cannot be dropped while the triggers exist, except by CASCADE.
  */
 CREATE FUNCTION clari_record_history() RETURNS trigger
 AS 'MODULE_PATHNAME', 'clari_record_history' LANGUAGE C;
@@ -175,7 +182,7 @@ CREATE FUNCTION clari_prune_history(target regclass, older_than interval) RETURN
 AS 'MODULE_PATHNAME', 'clari_prune_history' LANGUAGE C;
 COMMENT ON FUNCTION clari_prune_history(regclass, interval) IS 'deletes versions that ended more than older_than ago';
 
-/* Whom the administrator trusts with quota and deletion is granted these by name. */
+/* These use quota, change data or are internal.  The administrator grants them to the users who need them. */
 REVOKE ALL ON FUNCTION clari_prefetch(regclass, text[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION clari_refresh(regclass, text[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION clari_invalidate(regclass, text[]) FROM PUBLIC;

@@ -1,7 +1,7 @@
 /*
  * compat.h
- *		Differences between PostgreSQL's versions, by the name of the feature.
- *		The only file that knows version numbers.
+ *		The differences between versions of PostgreSQL, by the names of
+ *		features. Only this file contains version numbers.
  */
 #ifndef CLARI_COMPAT_H
 #define CLARI_COMPAT_H
@@ -17,8 +17,9 @@
 #endif
 
 /*
- * The library hides its symbols (the Makefile says -fvisibility=hidden), but for
- * those that PostgreSQL looks up; before 16 its headers do not say so themselves.
+ * The library is compiled with -fvisibility=hidden (see the Makefile), so
+ * functions that PostgreSQL looks up must be exported.  Before 16,
+ * PostgreSQL's headers do not do that.
  */
 #if PG_VERSION_NUM < 160000
 #undef PGDLLEXPORT
@@ -31,14 +32,14 @@ extern PGDLLEXPORT void _PG_init(void);
 #define CLARI_FUNCTION(name) PG_FUNCTION_INFO_V1(name)
 #endif
 
-/* The module says its name and version, which pg_get_loaded_modules() shows. */
+/* The name and version of the module, which pg_get_loaded_modules() shows. */
 #if PG_VERSION_NUM >= 180000
 #define CLARI_MODULE_MAGIC PG_MODULE_MAGIC_EXT(.name = "clari_fdw", .version = CLARI_VERSION)
 #else
 #define CLARI_MODULE_MAGIC PG_MODULE_MAGIC
 #endif
 
-/* ExplainState and ExplainPropertyText() have left commands/explain.h for headers of their own. */
+/* ExplainState and ExplainPropertyText() are declared in headers other than commands/explain.h. */
 #if PG_VERSION_NUM >= 180000
 #define CLARI_EXPLAIN_HAS_HEADERS
 #endif
@@ -48,7 +49,7 @@ extern PGDLLEXPORT void _PG_init(void);
 #define CLARI_WAIT_SET_HAS_OWNER
 #endif
 
-/* A tranche of locks has its name from the beginning; before, each process had to give it. */
+/* A tranche's name is given when it is allocated.  In older versions, each process must register it. */
 #if PG_VERSION_NUM >= 190000
 #define clari_new_tranche(name) LWLockNewTrancheId(name)
 #define clari_name_tranche(tranche, name) ((void) (tranche))
@@ -57,14 +58,14 @@ extern PGDLLEXPORT void _PG_init(void);
 #define clari_name_tranche(tranche, name) LWLockRegisterTranche(tranche, name)
 #endif
 
-/* Whose rights a scan has: from a view's owner, or InvalidOid for the current user. */
+/* The user whose rights a scan has, such as a view's owner; InvalidOid means the current user. */
 #if PG_VERSION_NUM >= 160000
 #define clari_scan_check_as_user(plan, rte) ((void) (rte), (plan)->checkAsUser)
 #else
 #define clari_scan_check_as_user(plan, rte) ((void) (plan), (rte)->checkAsUser)
 #endif
 
-/* The relations that a scan without scanrelid is of, without those of outer joins. */
+/* The relations of a scan without scanrelid, without those of outer joins. */
 #if PG_VERSION_NUM >= 160000
 #define clari_scan_relids(plan) ((plan)->fs_base_relids)
 #else
@@ -95,26 +96,26 @@ extern PGDLLEXPORT void _PG_init(void);
 	create_foreign_upper_path(root, rel, target, rows, startup, total, NIL, NULL, private)
 #endif
 
-/* pg_plan_query() without parameters; it can be told of EXPLAIN's state. */
+/* pg_plan_query() without parameters.  Version 19 adds an argument for EXPLAIN's state. */
 #if PG_VERSION_NUM >= 190000
 #define clari_plan_query(query, text, options) pg_plan_query(query, text, options, NULL, NULL)
 #else
 #define clari_plan_query(query, text, options) pg_plan_query(query, text, options, NULL)
 #endif
 
-/* ExecutorRun() of a whole statement. */
+/* ExecutorRun() that runs a statement to its end. */
 #if PG_VERSION_NUM >= 180000
 #define clari_executor_run(description) ExecutorRun(description, ForwardScanDirection, 0)
 #else
 #define clari_executor_run(description) ExecutorRun(description, ForwardScanDirection, 0, true)
 #endif
 
-/* Handlers of signals have more than one argument, so that SIG_IGN is none for pqsignal(). */
+/* Signal handlers have several arguments, so pqsignal() does not accept SIG_IGN. */
 #if PG_VERSION_NUM < 190000
 #define PG_SIG_IGN SIG_IGN
 #endif
 
-/* Wait events with names of their own, where extensions can have them. */
+/* Wait events with names of their own, in versions that allow extensions to have them. */
 #if PG_VERSION_NUM >= 170000
 #include "utils/wait_event.h"
 
@@ -138,7 +139,7 @@ extern PGDLLEXPORT void _PG_init(void);
 CLARI_DEFINE_WAIT_EVENT(clari_wait_event_export, "ClariFdwExport")
 CLARI_DEFINE_WAIT_EVENT(clari_wait_event_worker, "ClariFdwWorker")
 
-/* From 16 on, to be a member of a role is not yet to be allowed to act as it. */
+/* From 16 on, a member of a role need not be allowed to set it. */
 #if PG_VERSION_NUM >= 160000
 #define clari_may_set_role(member, role) member_can_set_role(member, role)
 #else

@@ -1,9 +1,10 @@
 /*
  * clock.h
- *		A clock that nobody sets, for whatever is waited for.
+ *		A monotonic clock, for everything that is waited for.
  *
- * The wall clock (GetCurrentTimestamp()) dates exports and their ages; it can
- * jump, and nothing may hang or hurry because of that.
+ * The wall clock (GetCurrentTimestamp()) is used for the times and ages of
+ * exports.  It may be changed, which must neither delay nor hasten anything
+ * else.
  */
 #ifndef CLARI_CLOCK_H
 #define CLARI_CLOCK_H
@@ -11,7 +12,7 @@
 #include <stdint.h>
 #include <time.h>
 
-/* Milliseconds that never go backwards, from no particular time on. */
+/* Returns milliseconds since some fixed time, which never go backwards. */
 static inline int64_t
 clari_clock_now(void)
 {

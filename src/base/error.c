@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Cuts a string that filled its buffer back to a whole UTF-8 character. */
+/* If the text fills its buffer, removes a character at its end that was cut. */
 static void
 cut_at_character(char *text, size_t size)
 {

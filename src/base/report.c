@@ -1,10 +1,11 @@
 /*
  * report.c
- *		Plain errors, and texts of the service, become PostgreSQL's: see report.h.
+ *		Reports plain errors, and converts texts from the service: see
+ *		report.h.
  *
- * Runs in backends and workers, also in those without a database.  Takes no
- * lock, allocates nothing when memory is out, and never raises another error
- * than the one that it was given.
+ * Runs in backends and in workers, which have no database.  Takes no lock,
+ * needs no memory to report that there is none, and raises no other error than
+ * the given one.
  */
 #include "postgres.h"
 
@@ -40,7 +41,10 @@ sqlstate(ClariErrorCode code)
 			return ERRCODE_FDW_UNABLE_TO_CREATE_REPLY;
 		case CLARI_ERROR_DATA:
 		case CLARI_ERROR_CALENDAR:
-			/* The file is broken, or holds a value that PostgreSQL cannot store: class 22 has no narrower code for both. */
+			/*
+			 * The file is damaged, or contains a value that PostgreSQL cannot
+			 * store.  Class 22 has no narrower code for both.
+			 */
 			return ERRCODE_DATA_EXCEPTION;
 		case CLARI_ERROR_LIMIT:
 			return ERRCODE_PROGRAM_LIMIT_EXCEEDED;
@@ -61,7 +65,10 @@ sqlstate(ClariErrorCode code)
 	return ERRCODE_INTERNAL_ERROR;
 }
 
-/* The default conversion from UTF-8 to the database's encoding; none outside of a transaction, which may not look it up. */
+/*
+ * Returns the default conversion from UTF-8 to the database's encoding, or
+ * InvalidOid outside of a transaction, where it cannot be looked up.
+ */
 static Oid
 find_conversion(void)
 {
@@ -73,9 +80,10 @@ find_conversion(void)
 }
 
 /*
- * Puts a character of length bytes at to, in the database's encoding, or '?';
- * returns where the next one goes. from is no earlier than to, and what is put
- * is never longer.
+ * Converts a character of length bytes to the database's encoding, or to '?'
+ * if it does not exist there or would be longer.  Writes it to "to", which may
+ * be the same as from or lie before it, and returns the end of what was
+ * written.
  */
 static char *
 put_character(char *to, Oid conversion, const char *from, int length)
@@ -96,10 +104,10 @@ put_character(char *to, Oid conversion, const char *from, int length)
 }
 
 /*
- * Makes the text, UTF-8 from the service, fit for the server's log and the
- * client, in place: in the database's encoding by the conversion, '?' for each
- * character that it does not have (pg_any_to_server() would raise), a space for
- * control characters but line ends.
+ * Converts a UTF-8 text from the service in place, for the server's log and
+ * the client.  Characters that the database's encoding lacks become '?'
+ * (pg_any_to_server() would raise an error instead), and control characters
+ * other than line feeds become spaces.
  */
 static void
 make_printable(char *text, Oid conversion)
@@ -142,7 +150,7 @@ void
 clari_error_report(int elevel, const ClariError *error)
 {
 	ClariError text = *error;
-	/* To look the conversion up may need memory. */
+	/* Looking up the conversion may need memory. */
 	Oid conversion = error->code == CLARI_ERROR_OUT_OF_MEMORY ? InvalidOid : find_conversion();
 
 	make_printable(text.message, conversion);

@@ -1,6 +1,6 @@
 /*
  * report.h
- *		Plain errors, and texts of the service, become PostgreSQL's.
+ *		Reports plain errors, and converts texts from the service.
  */
 #ifndef CLARI_REPORT_H
 #define CLARI_REPORT_H
@@ -8,17 +8,16 @@
 #include "base/error.h"
 
 /*
- * Reports the error at elevel (ERROR does not return) with the SQLSTATE that
- * belongs to its code.  The texts are UTF-8 and are converted to the
- * database's encoding as far as it can hold them.
+ * Reports the error at elevel (does not return for ERROR) with the SQLSTATE of
+ * its code.  The texts are converted from UTF-8 to the database's encoding.
  */
 extern void clari_error_report(int elevel, const ClariError *error);
 
 /*
- * The text, UTF-8 of any origin, fit for a message, the server's log and the
- * client: in the database's encoding, '?' for each character that it lacks (a
- * conversion proper would raise), a space for control characters but line ends.
- * palloc'd.
+ * Converts a UTF-8 text of any origin to the database's encoding, for
+ * messages, the server's log and the client.  Characters that the encoding
+ * lacks become '?' (an ordinary conversion would raise an error), and control
+ * characters other than line feeds become spaces.  The result is palloc'd.
  */
 extern char *clari_report_text(const char *utf8);
 

@@ -1,6 +1,6 @@
 /*
  * text.h
- *		What many rooms do with texts.
+ *		Functions for texts that many rooms use.
  */
 #ifndef CLARI_TEXT_H
 #define CLARI_TEXT_H
@@ -8,7 +8,10 @@
 #include <stdbool.h>
 #include <string.h>
 
-/* Copies a text into a field of so many bytes that are all zero, and stay so behind its end. */
+/*
+ * Copies a text into a field of size bytes that is all zero.  It remains zero
+ * after the text, which is truncated if needed.
+ */
 static inline void
 clari_text_copy(char *to, const char *from, size_t size)
 {

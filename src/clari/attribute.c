@@ -1,8 +1,8 @@
 /*
  * attribute.c
- *		The catalog of lists, attributes and columns: see attribute.h.
+ *		The tables of lists, attributes and columns: see attribute.h.
  *
- * Pure tables and look-ups over a few dozen names.
+ * Pure tables, and searches of a few dozen names.
  */
 #include "clari/attribute.h"
 
@@ -96,7 +96,7 @@ static const ClariAttribute limit_attributes[] = {
 	[CLARI_LIMITS_AVAILABLE_MONTHLY] = OWN("available_monthly", "availableMonthlyQuota", NULL, CLARI_INTEGER),
 };
 
-/* Not among them is downloadUrl, which leads whoever has it to the file. */
+/* downloadUrl is omitted, because anyone who has it can download the file. */
 static const ClariAttribute job_attributes[] = {
 	[CLARI_JOBS_ID] = ID("job_id", "jobId", "id"),
 	[CLARI_JOBS_USER_ID] = OWN("user_id", "userId", NULL, CLARI_TEXT),
@@ -128,7 +128,7 @@ const ClariListInfo clari_lists[CLARI_LIST_COUNT] = {
 	[CLARI_JOBS] = {"jobs", job_attributes, CLARI_JOBS_COUNT},
 };
 
-/* The rowset's own columns. */
+/* The columns that have the same value in all rows of a rowset. */
 #define PERIOD_COLUMN                                                                                                  \
 	{                                                                                                                  \
 		"time_period", CLARI_FROM_TIME_PERIOD, -1, CLARI_TEXT                                                          \
@@ -155,7 +155,7 @@ static const ClariColumn forecast_columns[] = {
 	NAME_COLUMN,
 };
 
-/* The order in which IMPORT FOREIGN SCHEMA lists the attributes of entries. */
+/* The order of the attributes of entries in IMPORT FOREIGN SCHEMA. */
 static const int entry_order[] = {
 	CLARI_ENTRY_USER_ID,        CLARI_ENTRY_OWNER_NAME,    CLARI_ENTRY_OWNER_EMAIL,      CLARI_ENTRY_CRM_USER_ID,
 	CLARI_ENTRY_ROLE,           CLARI_ENTRY_PARENT_ROLE,   CLARI_ENTRY_FIELD_ID,         CLARI_ENTRY_FIELD_NAME,
@@ -207,7 +207,7 @@ column_of_attribute(ClariList list, int attribute)
 	return (ClariColumn){info->name, CLARI_FROM_ATTRIBUTE, attribute, info->type};
 }
 
-/* The columns of entries: period and forecast first, export time and Clari's own period last. */
+/* The columns of entries: first the period and the forecast, finally the time of the export and Clari's own period. */
 static bool
 entries_column(int index, ClariColumn *column)
 {
@@ -226,7 +226,7 @@ entries_column(int index, ClariColumn *column)
 	return true;
 }
 
-/* The columns of other lists: their attributes, then, unless they are the account's, the rowset's own columns. */
+/* The columns of other lists: their attributes and then, except for lists of the account, the rowset's own columns. */
 static bool
 list_column(ClariList list, int index, ClariColumn *column)
 {

@@ -1,12 +1,12 @@
 /*
  * attribute.h
- *		The catalog: the lists of an export file and of the account, the attributes
- *		of their items, and the columns that each kind of foreign table can have.
+ *		The lists of an export file and of the account, the attributes of
+ *		their items, and the columns that foreign tables can have.
  *
- * Everything that knows an attribute by name asks here: json for the keys,
- * rowset for the types and joins, plan, scan and import for the columns.  Pure
- * tables; the keys are those of Clari's file ("v4") and of the published
- * guide's ("flat").
+ * Attributes are known by name only here: room json gets their keys, rowset
+ * their types and joins, and plan, scan and import the columns.  Pure tables.
+ * The keys are those of Clari's files ("v4") and of the published guide
+ * ("flat").
  */
 #ifndef CLARI_ATTRIBUTE_H
 #define CLARI_ATTRIBUTE_H
@@ -14,19 +14,19 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* How a value is stored: as the Datum of the PostgreSQL type named here. */
+/* How a value is stored: as a Datum of the PostgreSQL type named here. */
 typedef enum ClariType
 {
 	CLARI_TEXT,      /* text, UTF-8 */
-	CLARI_NUMERIC,   /* numeric, every digit kept */
+	CLARI_NUMERIC,   /* numeric, with all digits */
 	CLARI_BOOL,      /* boolean */
 	CLARI_DATE,      /* date, from "YYYY-MM-DD" */
 	CLARI_TIMESTAMP, /* timestamptz, from epoch milliseconds */
-	CLARI_INTEGER,   /* bigint, from an integer; or of an array: how many elements it has */
-	CLARI_BITS       /* none: bits 1 << ClariPeriodType, which the writer makes and no column shows */
+	CLARI_INTEGER,   /* bigint, from an integer or, for an array, the number of its elements */
+	CLARI_BITS /* no PostgreSQL type: bits 1 << ClariPeriodType, which the rowset writer sets and no column shows */
 } ClariType;
 
-/* The five lists of a file, and what the account has. */
+/* The five lists of an export file, and those of the account. */
 typedef enum ClariList
 {
 	CLARI_ENTRIES,
@@ -34,21 +34,21 @@ typedef enum ClariList
 	CLARI_FIELDS,
 	CLARI_TIME_PERIODS,
 	CLARI_TIME_FRAMES,
-	CLARI_LIMITS, /* of one item */
+	CLARI_LIMITS, /* has a single item */
 	CLARI_JOBS,
-	CLARI_LINES /* none of them: entries of a file that is a table, positions CLARI_LINE_… */
+	CLARI_LINES /* not a list of its own: the entries of a file of lines; positions CLARI_LINE_… */
 } ClariList;
 
-#define CLARI_FILE_LISTS 5 /* the first of them */
+#define CLARI_FILE_LISTS 5 /* the first this many */
 #define CLARI_LIST_COUNT 7
 #define CLARI_NO_LIST (-1)
 
-/* Positions in each list's attribute array. */
+/* The positions of attributes in each list. */
 enum
 {
 	CLARI_ENTRY_USER_ID,
 	CLARI_ENTRY_TIME_FRAME_ID,
-	CLARI_ENTRY_TIME_PERIOD_ID, /* of a file without ids: what it calls the period */
+	CLARI_ENTRY_TIME_PERIOD_ID, /* in a file without ids: what it calls the period */
 	CLARI_ENTRY_FIELD_ID,
 	CLARI_ENTRY_OWNER_NAME,
 	CLARI_ENTRY_OWNER_EMAIL,
@@ -71,7 +71,7 @@ enum
 	CLARI_ENTRY_ADJUSTED_ON,
 	CLARI_ENTRY_CURRENCY,
 	CLARI_ENTRY_CURRENCY_SYMBOL,
-	CLARI_ENTRY_PERIOD_TYPE, /* made by the writer: one of clari_period_type_names */
+	CLARI_ENTRY_PERIOD_TYPE, /* set by the rowset writer: one of clari_period_type_names */
 	CLARI_ENTRY_COUNT
 };
 
@@ -94,8 +94,8 @@ enum
 	CLARI_FIELD_FIELD_ID,
 	CLARI_FIELD_FIELD_NAME,
 	CLARI_FIELD_FIELD_TYPE,
-	/* These are made by the writer: by bits 1 << ClariPeriodType, some entry of this field … */
-	CLARI_FIELD_CARRIES_FORECAST, /* … has an amount */
+	/* Set by the rowset writer.  Bits 1 << ClariPeriodType: some entry of this field and type of period … */
+	CLARI_FIELD_CARRIES_FORECAST, /* … has an amount of the forecast */
 	CLARI_FIELD_CARRIES_QUOTA,    /* … has a quota */
 	CLARI_FIELD_COUNT
 };
@@ -154,12 +154,12 @@ enum
 	CLARI_JOBS_COUNT
 };
 
-#define CLARI_MAX_ATTRIBUTES CLARI_ENTRY_COUNT /* of any list */
+#define CLARI_MAX_ATTRIBUTES CLARI_ENTRY_COUNT /* the most of any list */
 
 /*
- * Positions of an entry of a CSV file, or of one whose rows are such lines as
- * objects: its columns as texts, but for Data Type and Data Value, which are its
- * values.  There are no ids: all that is not a value is its key.
+ * Positions in an entry of a CSV file, or of a JSON file of such lines.  The
+ * keys are all columns as texts, but Data Type and Data Value, which make the
+ * values.  There are no ids; all keys together identify an entry.
  */
 enum
 {
@@ -169,13 +169,13 @@ enum
 	CLARI_LINE_ROLE,
 	CLARI_LINE_PARENT_ROLE,
 	CLARI_LINE_START_DAY, /* "YYYY-MM-DD" */
-	CLARI_LINE_END_DAY,   /* the same */
+	CLARI_LINE_END_DAY,   /* "YYYY-MM-DD" */
 	CLARI_LINE_WEEK,
 	CLARI_LINE_TIMEFRAME,
-	CLARI_LINE_OTHERS, /* columns that nobody knows, each with its length before it */
+	CLARI_LINE_OTHERS, /* unknown columns, each preceded by its length */
 	CLARI_LINE_FIELD,
 	CLARI_LINE_KEYS,
-	CLARI_LINE_FORECAST_VALUE = CLARI_LINE_KEYS, /* a number, as those up to CRM_CLOSED */
+	CLARI_LINE_FORECAST_VALUE = CLARI_LINE_KEYS, /* a number, like the following ones */
 	CLARI_LINE_QUOTA_VALUE,
 	CLARI_LINE_ADJUSTMENT_VALUE,
 	CLARI_LINE_CRM_TOTAL,
@@ -188,32 +188,32 @@ enum
 
 typedef struct ClariAttribute
 {
-	const char *name;  /* the column's name */
-	const char *key;   /* the file's key, dots descend; NULL: not in the item itself */
-	const char *alias; /* another spelling of the key, or NULL */
+	const char *name;  /* the column's name; NULL: no column shows it */
+	const char *key;   /* the key in the file, in which dots separate levels; NULL: not in the item itself */
+	const char *alias; /* another key in the file, or NULL */
 	ClariType type;
-	int from_list;      /* the list it is joined from when the item lacks it, or CLARI_NO_LIST */
-	int from_attribute; /* the attribute's position in that list */
-	bool is_id;         /* items are joined and told apart by it: a text or an integer, and nothing else */
+	int from_list;      /* the list from which it is joined if the item lacks it, or CLARI_NO_LIST */
+	int from_attribute; /* its position in that list */
+	bool is_id;         /* identifies items and joins them: must be a text or an integer */
 } ClariAttribute;
 
 typedef struct ClariListInfo
 {
-	const char *key; /* "entries", "timePeriods" …: of the member that has it */
+	const char *key; /* key of the member that contains the list: "entries", "timePeriods" … */
 	const ClariAttribute *attributes;
 	int nattributes;
 } ClariListInfo;
 
 extern const ClariListInfo clari_lists[CLARI_LIST_COUNT];
 
-/* An attribute of one item, as json hands it to rowset. */
+/* An attribute's value in an item, as room json passes it to rowset. */
 typedef enum ClariValueKind
 {
 	CLARI_VALUE_NULL,   /* null or absent */
 	CLARI_VALUE_STRING, /* data: valid UTF-8 without NUL */
-	CLARI_VALUE_NUMBER, /* data: the number's text, exactly as numeric_in must see it */
+	CLARI_VALUE_NUMBER, /* data: the text of the number, as numeric_in() must see it */
 	CLARI_VALUE_BOOL,
-	CLARI_VALUE_UNEXPECTED /* data: as JSON, what came that a column of the attribute's type cannot hold */
+	CLARI_VALUE_UNEXPECTED /* data: the JSON of a value that a column of the attribute's type cannot hold */
 } ClariValueKind;
 
 typedef struct ClariValue
@@ -224,7 +224,7 @@ typedef struct ClariValue
 	const char *data; /* not NUL-terminated; valid during the sink's call */
 } ClariValue;
 
-/* What a foreign table shows: its option "object". */
+/* What a foreign table shows: the value of its option "object". */
 typedef enum ClariObject
 {
 	CLARI_OBJECT_FORECASTS,
@@ -239,52 +239,52 @@ typedef enum ClariObject
 
 #define CLARI_OBJECT_COUNT 8
 
-/* What IMPORT FOREIGN SCHEMA calls the account, where others name a forecast. */
+/* The remote schema that means the account in IMPORT FOREIGN SCHEMA; others are forecasts. */
 #define CLARI_ACCOUNT_SCHEMA "clari_account"
 
-/* Where a column's values come from. */
+/* Where the values of a column come from. */
 typedef enum ClariColumnSource
 {
 	CLARI_FROM_ATTRIBUTE,      /* an attribute of the item */
-	CLARI_FROM_FORECAST_FIELD, /* of the owner's entry of the forecast field */
-	CLARI_FROM_QUOTA_FIELD,    /* of the owner's entry of the quota field */
-	CLARI_FROM_TIME_PERIOD,    /* of the rowset: the same for all of its rows */
-	CLARI_FROM_FORECAST_NAME,  /* of the rowset */
-	CLARI_FROM_EXPORTED_AT     /* of the rowset */
+	CLARI_FROM_FORECAST_FIELD, /* the owner's entry of the forecast field */
+	CLARI_FROM_QUOTA_FIELD,    /* the owner's entry of the quota field */
+	CLARI_FROM_TIME_PERIOD,    /* the rowset: the same for all of its rows */
+	CLARI_FROM_FORECAST_NAME,  /* the rowset */
+	CLARI_FROM_EXPORTED_AT     /* the rowset */
 } ClariColumnSource;
 
 typedef struct ClariColumn
 {
 	const char *name;
 	ClariColumnSource source;
-	int attribute; /* the attribute's position in the object's list; -1 for a column of the rowset itself */
+	int attribute; /* position in the object's list; -1 for a column of the rowset itself */
 	ClariType type;
 } ClariColumn;
 
-/* The object's name as option and import know it ("forecasts" …). */
+/* The names of objects, as in option "object": "forecasts" … */
 extern const char *const clari_object_names[CLARI_OBJECT_COUNT];
 
-/* Is the object of the account, and so of no forecast and no period? */
+/* Is this an object of the account, which has no forecast and no period? */
 static inline bool
 clari_object_is_of_account(ClariObject object)
 {
 	return object >= CLARI_OBJECT_LIMITS;
 }
 
-/* The list that the object's rows come from. */
+/* Returns the list from which the object's rows come. */
 extern ClariList clari_object_list(ClariObject object);
 
 /*
- * The index-th (from 0) of the columns that IMPORT FOREIGN SCHEMA makes for the
- * object, in the contract's order; false past the last.
+ * Returns the index-th column (from 0) that IMPORT FOREIGN SCHEMA makes for
+ * the object, in the documented order.  Returns false after the last.
  */
 extern bool clari_object_column(ClariObject object, int index, ClariColumn *column);
 
 /*
- * The column called name, or of the key or alias key (a file's key): what a
- * declared column of a foreign table means.  Also finds what IMPORT leaves out:
- * currency_symbol, and for forecasts the columns of entries.  False when there
- * is none.
+ * Two functions that return what a declared column of a foreign table means:
+ * by its name, or by a key of the file.  They also find columns that IMPORT
+ * FOREIGN SCHEMA omits: currency_symbol and, for forecasts, the columns of
+ * entries.  Return false if there is no such column.
  */
 extern bool clari_object_find_column(ClariObject object, const char *name, ClariColumn *column);
 extern bool clari_object_find_key(ClariObject object, const char *key, ClariColumn *column);

@@ -6,7 +6,7 @@
  */
 #include "clari/calendar.h"
 
-#define EPOCH_DAYS 730119 /* 2000-01-01 counted from 0001-01-01 */
+#define EPOCH_DAYS 730119 /* days from 0001-01-01 to 2000-01-01 */
 
 /* ------- days ------- */
 
@@ -16,7 +16,7 @@ is_leap(int year)
 	return (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
 }
 
-/* month counts from 1 */
+/* month is 1 to 12 */
 static int
 days_of_month(int year, int month)
 {
@@ -68,11 +68,11 @@ clari_date_read(const char *text, size_t length, int64_t *days)
 
 /* ------- months ------- */
 
-/* The month that the day is in, counted from that of 0000-01; and its first day. */
+/* Returns the month of the day, as the number of months since 0000-01, and the first day of that month. */
 static int32_t
 month_of_day(int32_t day, int32_t *first)
 {
-	/* 400 years are 146097 days, so that this is the year, or one beside it. */
+	/* 400 years have 146097 days, so this is the right year or next to it. */
 	int year = (int) (((int64_t) day + EPOCH_DAYS) * 400 / 146097) + 1;
 	int month = 12;
 
@@ -92,7 +92,7 @@ first_of_month(int32_t month)
 	return (int32_t) count_days(month / 12, month % 12 + 1, 1);
 }
 
-/* Is the quarter made of three whole months?  Then the first of them. */
+/* Does the quarter consist of three whole months?  If so, returns the first of them. */
 static bool
 has_months(const ClariQuarter *quarter, int32_t *month)
 {
@@ -121,7 +121,7 @@ clari_calendar_add(ClariCalendar *calendar, const ClariQuarter *quarter)
 		calendar->quarters[calendar->count++] = *quarter;
 }
 
-/* What lies between the quarters on both sides of it, if these are known. */
+/* Sets the quarter to the days between its two neighbors, if both are known. */
 static bool
 find_between(const ClariCalendar *calendar, ClariPeriod period, ClariQuarter *quarter)
 {
@@ -134,7 +134,7 @@ find_between(const ClariCalendar *calendar, ClariPeriod period, ClariQuarter *qu
 	return true;
 }
 
-/* The month that quarter 0 would begin with, by the quarters that are made of months, if these tell the same. */
+/* Returns the month in which quarter 0 would begin, if all known quarters that consist of whole months agree on it. */
 static bool
 find_month(const ClariCalendar *calendar, int32_t *origin)
 {

@@ -1,10 +1,10 @@
 /*
  * calendar.h
- *		Days, and which of them make a fiscal quarter.
+ *		Days, and the fiscal quarters that they are in.
  *
- * A file without ids of periods tells its quarter by days alone.  What quarters
- * begin and end with is Clari's knowledge (fiscal calendars differ): it comes
- * from exports that name them.  Pure.
+ * A file without ids of periods shows its quarter only by days.  On which days
+ * quarters begin and end is known from exports that name their quarters,
+ * because fiscal calendars differ.  Pure.
  */
 #ifndef CLARI_CALENDAR_H
 #define CLARI_CALENDAR_H
@@ -16,43 +16,50 @@
 #include "base/error.h"
 #include "clari/period.h"
 
-/* "YYYY-MM-DD", perhaps with a time behind a 'T', to days from 2000-01-01; false: no such day. */
+/*
+ * Reads "YYYY-MM-DD", which may be followed by a 'T' and a time, as days from
+ * 2000-01-01.  Returns false if it is not a valid day.
+ */
 extern bool clari_date_read(const char *text, size_t length, int64_t *days);
 
-#define CLARI_DATE_NONE INT32_MIN /* no day is known */
+#define CLARI_DATE_NONE INT32_MIN /* the day is not known */
 
 #define CLARI_CALENDAR_MAX 128 /* quarters: 32 years */
 
 typedef struct ClariQuarter
 {
 	ClariPeriod period;
-	int32_t first; /* days from 2000-01-01, both inclusive */
+	int32_t first; /* days from 2000-01-01; the last day is included */
 	int32_t last;
 } ClariQuarter;
 
-/* What is known of one account's quarters; all zero: nothing. */
+/* The known quarters of an account.  All zero means none. */
 typedef struct ClariCalendar
 {
 	int count;
-	ClariQuarter quarters[CLARI_CALENDAR_MAX]; /* distinct, in no order */
+	ClariQuarter quarters[CLARI_CALENDAR_MAX]; /* without duplicates, in no particular order */
 } ClariCalendar;
 
-/* Adds a quarter that is not there yet, as long as there is room. */
+/* Adds a quarter, unless it is known already or there is no room. */
 extern void clari_calendar_add(ClariCalendar *calendar, const ClariQuarter *quarter);
 
 /*
- * The quarter's days: as they were added; or, where one was added that is made of
- * three whole months, three months for each quarter between the two.  In a calendar
- * of weeks no quarter tells of another, but for those on both of its sides.  Where
- * the fiscal year was moved, so that quarters of months do not tell the same, none
- * is believed.  False: not known.
+ * Returns the days of the quarter: those that were added; or those between its
+ * two neighbors, if both are known; or, if a known quarter consists of three
+ * whole months, three months for each quarter between them.  The last is not
+ * done if known quarters of months contradict each other, as after the fiscal
+ * year was moved.  In a calendar of weeks no quarter follows from others but
+ * its neighbors.  Returns false if the days are not known.
  */
 extern bool clari_calendar_quarter(const ClariCalendar *calendar, ClariPeriod period, ClariQuarter *quarter);
 
-/* The quarter that the day is in, by the same rules. */
+/* Returns the quarter that contains the day, by the same rules. */
 extern bool clari_calendar_find(const ClariCalendar *calendar, int32_t day, ClariQuarter *quarter);
 
-/* The error of not knowing, with what makes it known; period is what was asked for, or empty.  Returns false. */
+/*
+ * Sets the error that the calendar is not known, with a hint how to make it
+ * known.  period is the requested one, or empty.  Returns false.
+ */
 extern bool clari_calendar_unknown(const char *period, ClariError *error);
 
 #endif /* CLARI_CALENDAR_H */

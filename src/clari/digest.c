@@ -1,9 +1,10 @@
 /*
  * digest.c
- *		SHA-256 and HMAC-SHA-256, by OpenSSL: see digest.h.
+ *		SHA-256 and HMAC-SHA-256 by OpenSSL: see digest.h.
  *
- * Runs in backends, the worker and unit tests; never in the postmaster, whose
- * children would share OpenSSL's state.  It keeps nothing between calls.
+ * Runs in backends, the worker and unit tests; never in the postmaster,
+ * because its children would share OpenSSL's state.  Stores nothing between
+ * calls.
  */
 #include "clari/digest.h"
 

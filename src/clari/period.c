@@ -2,9 +2,9 @@
  * period.c
  *		Fiscal quarters and extents: see period.h.
  *
- * Runs in backends, unit tests and the fuzzer.  Strict: what is not wholly
- * understood is refused, because a quarter that is silently another one is a
- * wrong amount.  Allocates nothing and never asks what the time is.
+ * Runs in backends, unit tests and the fuzzer.  Strict: a text that is not
+ * understood completely is refused, because another quarter than intended
+ * would mean wrong amounts.  Allocates nothing and never reads the clock.
  */
 #include "clari/period.h"
 
@@ -18,9 +18,9 @@
 #define LAST_PERIOD (LAST_YEAR * 4 + 3)
 
 #define QUARTER_LENGTH (CLARI_PERIOD_TEXT_SIZE - 1)
-#define MAX_OFFSET CLARI_EXTENT_MAX_PERIODS /* quarters away from the current one */
+#define MAX_OFFSET CLARI_EXTENT_MAX_PERIODS /* in quarters from the current one */
 
-/* A piece of the option's text, without a NUL of its own. */
+/* A part of the option's text, not NUL-terminated. */
 typedef struct Slice
 {
 	const char *start;
@@ -91,7 +91,7 @@ clari_period_format(ClariPeriod period, char *text)
 	text[7] = '\0';
 }
 
-/* What follows "current": nothing, or a sign and up to MAX_OFFSET quarters. */
+/* Parses what follows "current": nothing, or a sign and up to MAX_OFFSET quarters. */
 static bool
 parse_offset(Slice text, int32_t *offset)
 {
@@ -129,11 +129,11 @@ parse_bound(Slice text, ClariPeriodBound *bound)
 	return parse_offset(text, &bound->value);
 }
 
-/* Says what is wrong with the part, as in "invalid period" "2026Q1" "", and what would do. */
+/* Sets an error about the part, in quotes between the texts before and after, with a hint on valid values. */
 static bool
 refuse_part(ClariError *error, Slice part, const char *before, const char *after)
 {
-	const ptrdiff_t longest = sizeof(((ClariError *) NULL)->message); /* more would be cut anyway */
+	const ptrdiff_t longest = sizeof(((ClariError *) NULL)->message); /* more would be truncated anyway */
 	ptrdiff_t length = part.end - part.start;
 
 	clari_error_set(error, CLARI_ERROR_OPTION, "%s \"%.*s\"%s", before, (int) (length < longest ? length : longest),
@@ -144,7 +144,7 @@ refuse_part(ClariError *error, Slice part, const char *before, const char *after
 	return false;
 }
 
-/* One part of the list, already trimmed. */
+/* Parses one part of the list, without white space around it. */
 static bool
 parse_range(Slice part, ClariPeriodRange *range, ClariError *error)
 {
@@ -163,7 +163,7 @@ parse_range(Slice part, ClariPeriodRange *range, ClariError *error)
 	if (!parse_bound(trim(first), &range->first) || !parse_bound(trim(last), &range->last))
 		return refuse_part(error, part, "invalid period", "");
 
-	/* With one bound relative and one not, only the current quarter tells: see clari_extent_expand(). */
+	/* If only one bound is relative, the order depends on the current quarter: see clari_extent_expand(). */
 	if (range->first.relative != range->last.relative)
 		return true;
 	if (range->first.value > range->last.value)
@@ -215,9 +215,9 @@ clari_extent_is_relative(const ClariExtent *extent)
 }
 
 /*
- * Makes quarters of the bounds.  False for a range that holds none: it runs
- * backwards as of today, lies beyond the years there are, or (the caller's
- * mistake) cannot be known.
+ * Converts the bounds to quarters.  Returns false if the range is empty:
+ * because it runs backwards at present, is outside of the valid years, or (by
+ * a mistake of the caller) the current quarter is not known.
  */
 static bool
 resolve_range(const ClariPeriodRange *range, ClariPeriod current, ClariPeriod *first, ClariPeriod *last)
@@ -233,7 +233,7 @@ resolve_range(const ClariPeriodRange *range, ClariPeriod current, ClariPeriod *f
 	return *first <= *last;
 }
 
-/* The newest quarter of the extent that is not after limit, or NONE. */
+/* Returns the newest quarter of the extent that is not after limit, or CLARI_PERIOD_NONE. */
 static ClariPeriod
 newest_until(const ClariExtent *extent, ClariPeriod current, ClariPeriod limit)
 {

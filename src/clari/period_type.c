@@ -1,6 +1,7 @@
 /*
  * period_type.c
- *		Months and years beside quarters: see period_type.h.
+ *		Months and years, which some forecasts have besides quarters: see
+ *		period_type.h.
  *
  * Runs in the worker, in sessions, unit tests and fuzzers; allocates nothing.
  */
@@ -9,14 +10,14 @@
 #include <stdio.h>
 #include <string.h>
 
-#define FIRST_YEAR 1900 /* as periods have it */
+#define FIRST_YEAR 1900 /* the same as for quarters */
 
 const char *const clari_period_type_names[CLARI_PERIOD_TYPES] = {
 	[CLARI_QUARTERS] = "quarter", [CLARI_MONTHS] = "month", [CLARI_YEARS] = "year", [CLARI_OTHER_PERIODS] = "other"};
 
 /* ------- words ------- */
 
-/* ASCII alone, whatever the locale. */
+/* Converts ASCII letters only, whatever the locale. */
 static char
 lower(char c)
 {
@@ -35,7 +36,7 @@ is_digit(char c)
 	return c >= '0' && c <= '9';
 }
 
-/* Is the text the word, in whatever case? */
+/* Is the text the word, regardless of case? */
 static bool
 is_word(const char *text, size_t length, const char *word)
 {
@@ -58,7 +59,7 @@ clari_period_type_read(const char *text, size_t length)
 
 /* ------- ids ------- */
 
-/* Reads as many digits as there are, at most four. */
+/* Reads up to four digits as a number. */
 static int
 read_number(const char *text, size_t length)
 {
@@ -95,7 +96,7 @@ clari_period_name_of_id(const char *text, size_t length, ClariPeriodName *name)
 
 /* ------- labels ------- */
 
-/* The month that the word names, in full or by three letters or more, from 1; or 0. */
+/* Returns the month (from 1) that the word names, in full or by at least three letters, or 0. */
 static int
 month_of_word(const char *word, size_t length)
 {
@@ -114,17 +115,17 @@ month_of_word(const char *word, size_t length)
 	return 0;
 }
 
-/* What a label has said so far. */
+/* What was read of a label so far. */
 typedef struct Label
 {
 	ClariPeriodName *name;
-	int quarter;    /* its number, or 0 */
+	int quarter;    /* number of the quarter, or 0 */
 	int month;      /* the number of "M02", or 0 */
-	int named;      /* the last month that was named, or 0 */
-	bool has_month; /* named or numbered */
-	bool several;   /* months, so that it is none of them */
-	bool fiscal;    /* the last word was "FY" or the like, and two digits are a year */
-	bool others;    /* it has words that are none of ours, so that its year may be that of a smaller period */
+	int named;      /* the last month given by its name, or 0 */
+	bool has_month; /* a month was given by name or number */
+	bool several;   /* different months were given, so the label is not that of one month */
+	bool fiscal;    /* the last word was "FY" or similar, so that two digits are a year */
+	bool others;    /* there are unknown words, so that the period may be smaller than its year */
 } Label;
 
 static void
@@ -135,7 +136,7 @@ take_month(Label *label, int *kept, int month)
 	*kept = month;
 }
 
-/* Takes one word of letters and the digits behind it, such as "Q1", "FY", "2026", "July", "M02". */
+/* Handles one word of letters and digits after it, such as "Q1", "FY", "2026", "July", "M02". */
 static void
 take_word(Label *label, const char *word, size_t letters, size_t digits)
 {
@@ -164,8 +165,9 @@ take_word(Label *label, const char *word, size_t letters, size_t digits)
 }
 
 /*
- * One month is the month, also where its quarter stands beside it ("Feb, Q1 FY26");
- * several are what the quarter is made of, or else nobody knows what.
+ * Decides what the label means.  If there is one month, it is that month, even
+ * if the quarter is there too ("Feb, Q1 FY26").  Several months are those of
+ * the quarter that is named; if none is named, the label is not understood.
  */
 static void
 conclude(const Label *label)
@@ -176,7 +178,7 @@ conclude(const Label *label)
 		*name = (ClariPeriodName){CLARI_MONTHS, name->year, label->month};
 	else if (label->quarter > 0)
 		*name = (ClariPeriodName){CLARI_QUARTERS, name->year, label->quarter};
-	/* A year and nothing else that is smaller. */
+	/* There is a year, and nothing that is smaller. */
 	else if (name->type == CLARI_OTHER_PERIODS && name->year != 0 && !label->others && !label->has_month)
 		name->type = CLARI_YEARS;
 }

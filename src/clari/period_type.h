@@ -1,12 +1,13 @@
 /*
  * period_type.h
- *		Periods beside the quarter: months and years, how Clari writes them, and
- *		which quarter they are of.
+ *		Months and years: how Clari writes them, and which quarter they
+ *		belong to.
  *
- * An export is always asked for by quarter.  A Forecast Tab may be by month or
- * year, and then the file has entries of these, beside the quarter's or instead
- * of them.  How months are numbered (by the fiscal year or the calendar's) only
- * files tell, which have the days of both.  Pure.
+ * An export is always requested by quarter.  A Forecast Tab may be by month or
+ * year; then the file has entries of these, besides or instead of those of the
+ * quarter.  Months may be numbered by the fiscal or by the calendar year,
+ * which only files with the days of months and of their quarter can show.
+ * Pure.
  */
 #ifndef CLARI_PERIOD_TYPE_H
 #define CLARI_PERIOD_TYPE_H
@@ -23,42 +24,44 @@ typedef enum ClariPeriodType
 	CLARI_QUARTERS,
 	CLARI_MONTHS,
 	CLARI_YEARS,
-	CLARI_OTHER_PERIODS /* anything else that Clari may have */
+	CLARI_OTHER_PERIODS /* any other type that Clari may have */
 } ClariPeriodType;
 
 #define CLARI_PERIOD_TYPES 4
 
-/* "quarter", "month", "year": the words of option "period_type" and of rowsets; "other". */
+/* "quarter", "month" and "year", as in option "period_type" and in rowsets, and "other". */
 extern const char *const clari_period_type_names[CLARI_PERIOD_TYPES];
 
-/* A period as its id or label says. */
+/* A period as described by its id or label. */
 typedef struct ClariPeriodName
 {
 	ClariPeriodType type;
-	int year;   /* 0: it does not say */
-	int number; /* of the quarter or month, from 1; 0: it does not say */
+	int year;   /* 0: not given */
+	int number; /* of the quarter or month, from 1; 0: not given */
 } ClariPeriodName;
 
-/* What list timePeriods calls the type, such as "month"; CLARI_OTHER_PERIODS for any other word. */
+/* Returns the type for the word in list timePeriods, such as "month", or CLARI_OTHER_PERIODS for any other word. */
 extern ClariPeriodType clari_period_type_read(const char *text, size_t length);
 
-/* Reads "2026_Q1", "2026_M01" and "2026"; false for anything else. */
+/* Parses "2026_Q1", "2026_M01" and "2026".  Returns false for any other text. */
 extern bool clari_period_name_of_id(const char *text, size_t length, ClariPeriodName *name);
 
 /*
- * Reads a label, or what CSV has in Timeframe: "Q1 FY 2026", "July FY 2023",
- * "FY26", and ids.  The type is CLARI_OTHER_PERIODS where nothing tells it.
+ * Parses a label, or the value of column Timeframe of CSV, such as "Q1 FY
+ * 2026", "July FY 2023", "FY26", or an id.  The type is CLARI_OTHER_PERIODS if
+ * the text does not show it.
  */
 extern void clari_period_name_of_label(const char *text, size_t length, ClariPeriodName *name);
 
 /* ------- how months and years are numbered ------- */
 
-#define CLARI_SHIFT_UNKNOWN INT32_MIN   /* nothing tells */
+#define CLARI_SHIFT_UNKNOWN INT32_MIN   /* no file has shown it */
 #define CLARI_SHIFT_IRREGULAR INT32_MAX /* there is no rule */
 
 /*
- * By how much the numbers of months and years in ids lag behind those of the fiscal
- * year.  All zero: the first month of 2026_Q1 is 2026_M01, and its year 2026.
+ * By how much the numbers of months and years in ids lag behind those of the
+ * fiscal year.  If both are 0, the first month of 2026_Q1 is 2026_M01, and its
+ * year is 2026.
  */
 typedef struct ClariNumbering
 {
@@ -69,21 +72,22 @@ typedef struct ClariNumbering
 extern void clari_numbering_init(ClariNumbering *numbering);
 
 /*
- * Learns from a month or year (its id, and its days, which may be CLARI_DATE_NONE)
- * in the export of the quarter, whose days are known; or NULL.
+ * Learns from the id and the days (which may be CLARI_DATE_NONE) of a month or
+ * year in the export of a quarter.  quarter is NULL if the days of that quarter
+ * are not known.
  */
 extern void clari_numbering_learn(ClariNumbering *numbering, const char *id, size_t length, ClariPeriodType type,
 								  int32_t first, int32_t last, const ClariQuarter *quarter);
 
-/* What both tell together; where they contradict each other there is no rule. */
+/* Adds what other shows.  If the two contradict each other, there is no rule. */
 extern void clari_numbering_add(ClariNumbering *numbering, const ClariNumbering *other);
 
 #define CLARI_MONTHS_OF_QUARTER 3
 #define CLARI_PERIOD_ID_SIZE 16
 
 /*
- * The ids of the type that an export of the quarter can hold; returns how many, or 0:
- * that is not known.
+ * Writes the ids that periods of the type can have in an export of the
+ * quarter.  Returns their number, or 0 if they are not known.
  */
 extern int clari_numbering_ids(const ClariNumbering *numbering, ClariPeriodType type, ClariPeriod quarter,
 							   char ids[CLARI_MONTHS_OF_QUARTER][CLARI_PERIOD_ID_SIZE]);

@@ -1,15 +1,16 @@
 /*
  * quota.c
- *		What is left of Clari's quota: see quota.h.  Raises nothing, allocates nothing.
+ *		The remaining part of Clari's quota: see quota.h. Raises nothing,
+ *		allocates nothing.
  */
 #include "clari/quota.h"
 
 #include <stdio.h>
 
-/* Room for the digits of any number, its sign and its commas. */
+/* Room for the digits of any number, its sign and its separators. */
 #define NUMBER_SIZE 32
 
-/* The number with a comma before each three digits: quotas have up to six, which are hard to count at a glance. */
+/* Writes the number with a comma before each group of three digits, because quotas have up to six digits. */
 static const char *
 grouped(int64_t number, char text[NUMBER_SIZE])
 {

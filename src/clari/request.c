@@ -1,12 +1,13 @@
 /*
  * request.c
- *		An export's identity: see request.h.
+ *		The identity of an export: see request.h.
  *
- * Runs wherever a request is made or looked up, in unit tests too.  What is
- * hashed is a canonical encoding, not the structs' bytes: padding, and what
- * lies behind a string's NUL, never reach a key.  Keys name files that outlive
- * the server, so every number is written in one byte order, and a change to
- * the encoding makes every cached export unknown.
+ * Runs in sessions, in the worker and in unit tests.  What is hashed is a
+ * canonical encoding instead of the bytes of the structs, which contain
+ * padding, and bytes after the NUL of texts.  Keys are used as names of files,
+ * which exist longer than the server runs.  Numbers are therefore always
+ * encoded in the same byte order, and a change of the encoding makes all
+ * cached exports unknown.
  */
 #include "clari/request.h"
 
@@ -22,10 +23,10 @@ const char *const clari_format_names[CLARI_FORMAT_COUNT] = {
 	[CLARI_FORMAT_CSV] = "csv",
 };
 
-/* The text that HMAC is taken over, with the API key as its key. */
+/* The text whose HMAC is computed, with the API key as the key. */
 static const char api_key_text[] = "clari_fdw api key 1";
 
-/* Room for every field at its longest, each with its length. */
+/* Room for all fields with their lengths. */
 #define ENCODING_SIZE (sizeof(ClariRequest) + 9 * sizeof(uint32_t))
 
 typedef struct Encoding
@@ -51,7 +52,7 @@ put_bytes(Encoding *encoding, const void *bytes, size_t length)
 	encoding->length += length;
 }
 
-/* A string field of the given size; one without a NUL is taken whole. */
+/* Adds a text from a field of the given size, which need not contain a NUL. */
 static void
 put_string(Encoding *encoding, const char *text, size_t size)
 {

@@ -2,15 +2,16 @@
  * http.c
  *		The loop that drives all transfers: see http.h.
  *
- * Runs in the worker process alone, on its one thread; libcurl starts threads
- * of its own to resolve names, with all signals blocked.  It takes no lock and
- * touches no shared memory but the process latch.  libcurl says which sockets
- * and which timer it waits for (on_socket, on_timer), clari_http_wait() waits
- * for them together with the latch and tells libcurl what happened.
+ * Runs in the worker process only, on its single thread.  libcurl starts
+ * threads of its own to resolve names; these block all signals.  The file
+ * takes no lock, and of shared memory uses only the process latch.  libcurl
+ * tells which sockets and which timer it waits for (on_socket, on_timer);
+ * clari_http_wait() waits for them and the latch together, and then tells
+ * libcurl what has happened.
  *
- * Nothing here raises inside a callback of libcurl.  Callbacks "done" are
- * called from the loop, outside of libcurl: they may start and cancel
- * transfers, and even raise.  A sink is called inside of it and may do neither.
+ * No callback of libcurl raises an error.  The callbacks "done" are called
+ * from the loop, outside of libcurl: they may start and cancel transfers, and
+ * may raise.  A sink is called by libcurl, and may do neither.
  */
 #include "postgres.h"
 
@@ -26,10 +27,10 @@
 
 #define READY_EVENTS 32
 #define IDLE_CONNECTIONS 16L
-#define WAIT_MAX INT64CONST(600000) /* ms: no deadline is further off than this to WaitEventSetWait() */
+#define WAIT_MAX INT64CONST(600000) /* in ms: the longest time that is passed to WaitEventSetWait() */
 #define FRESH_SECONDS 3             /* libcurl counts the age of connections in whole seconds */
 
-/* A transfer that is canceled after so many ms without a byte blames its connection. */
+/* If a transfer is canceled after this many ms without a byte, its connection is taken for broken. */
 #define SILENCE INT64CONST(3000)
 
 typedef struct ClariSocket
@@ -41,29 +42,29 @@ typedef struct ClariSocket
 struct ClariHttp
 {
 	CURLM *multi;
-	CURLSH *share; /* TLS sessions: a POST has a connection of its own, but no whole handshake */
+	CURLSH *share; /* shared TLS sessions: a POST uses a new connection, but need not do a complete handshake */
 	char user_agent[64];
-	ClariTransfer *transfers; /* the transfers that are under way */
-	int64_t timer_at;         /* when libcurl wants to be called; INT64_MAX: it need not be */
-	int64_t trouble_at;       /* when a connection last failed, 0: never; older connections are not used again */
-	ClariSocket *sockets;     /* the sockets that libcurl waits for */
+	ClariTransfer *transfers; /* transfers in progress */
+	int64_t timer_at;         /* when libcurl must be called; INT64_MAX: not until something happens */
+	int64_t trouble_at;   /* when a connection last failed, or 0; connections that were open then are not used again */
+	ClariSocket *sockets; /* the sockets that libcurl waits for */
 	int nsockets;
 	int sockets_size;
-	bool dirty;            /* the wait set is not what sockets says */
+	bool dirty;            /* the wait set is out of date */
 	WaitEventSet *waits;   /* latch, postmaster, sockets; NULL before the first wait */
 	MemoryContext context; /* in which the wait set lies */
 };
 
-static ClariHttp *the_http; /* there is one in the process */
+static ClariHttp *the_http; /* the only one of the process */
 
 /* ------- what libcurl waits for ------- */
 
 /*
- * CURLMOPT_SOCKETFUNCTION.  Any call makes the wait set dirty, since a
- * descriptor may have been closed and have come back as another socket.  Where
- * there is no memory to note a socket, its transfer hears nothing and ends by
- * request_timeout; to return an error would end all transfers, and the multi
- * handle.
+ * CURLMOPT_SOCKETFUNCTION.  Every call makes the wait set out of date, because
+ * the descriptor may have been closed and reused for another socket.  If there
+ * is no memory for a new socket, the transfer is not told of its events and
+ * ends by request_timeout.  Returning an error would end all transfers, and
+ * make the multi handle unusable.
  */
 static int
 on_socket(CURL *easy, curl_socket_t fd, int wanted, void *arg, void *socket_arg)
@@ -98,7 +99,7 @@ on_socket(CURL *easy, curl_socket_t fd, int wanted, void *arg, void *socket_arg)
 	return 0;
 }
 
-/* CURLMOPT_TIMERFUNCTION: libcurl must not be called from here, not even for 0. */
+/* CURLMOPT_TIMERFUNCTION.  It must not call libcurl, not even for a timeout of 0. */
 static int
 on_timer(CURLM *multi, long timeout_ms, void *arg)
 {
@@ -115,20 +116,23 @@ socket_action(ClariHttp *http, curl_socket_t fd, int ready)
 	int running;
 
 	clari_libcurl_enter();
-	/* An error concerns the whole multi handle: transfers that hang by it end by request_timeout. */
+	/*
+	 * An error concerns the whole multi handle.  It is ignored: transfers that
+	 * make no progress end by request_timeout.
+	 */
 	(void) curl_multi_socket_action(http->multi, fd, ready, &running);
 	clari_libcurl_leave();
 }
 
-/* ------- which connections are used ------- */
+/* ------- the choice of a connection ------- */
 
 /*
- * Notes that a connection has failed with a request on it.  Connections that
- * are kept seldom die alone: what lies between (a firewall, a balancer) forgets
- * all of them, and to find that out would cost a request_timeout for each.  So
- * what is begun from now on goes over connections that are younger than this
- * failure.  That a host cannot be reached at all says nothing about the
- * connections that are open.
+ * Notes that a connection has failed while it had a request.  Idle connections
+ * seldom fail singly: usually a firewall or load balancer between us and the
+ * host has forgotten all of them, and to find that out would take a
+ * request_timeout for each.  Transfers that begin after such a failure
+ * therefore do not use connections that are older than it.  A connection that
+ * could not be opened at all says nothing about those that are open.
  */
 static void
 note_trouble(ClariHttp *http, const ClariTransfer *transfer)
@@ -139,7 +143,7 @@ note_trouble(ClariHttp *http, const ClariTransfer *transfer)
 
 /*
  * Sets how old a connection may be for this transfer.  When libcurl looks for
- * one, it closes those that are older, which is good for other transfers as
+ * a connection, it closes those that are older, which helps other transfers as
  * well.
  */
 static void
@@ -179,7 +183,7 @@ check_libcurl(void)
 {
 	curl_version_info_data *version = curl_version_info(CURLVERSION_NOW);
 
-	/* The library at run time may be another one than that of the build. */
+	/* The library loaded may be older than the one that we were compiled with. */
 	if (version->version_num < 0x075700)
 		ereport(ERROR, (errcode(ERRCODE_FDW_ERROR),
 						errmsg("clari_fdw needs libcurl 7.87.0 or later, this one is %s", version->version)));
@@ -215,7 +219,7 @@ clari_http_open(void)
 	curl_multi_setopt(http->multi, CURLMOPT_SOCKETDATA, http);
 	curl_multi_setopt(http->multi, CURLMOPT_TIMERFUNCTION, on_timer);
 	curl_multi_setopt(http->multi, CURLMOPT_TIMERDATA, http);
-	/* Idle connections that are kept; libcurl's own bound is four times as many as ever ran at once. */
+	/* The number of idle connections kept.  By default libcurl keeps four times as many as were ever in use at once. */
 	curl_multi_setopt(http->multi, CURLMOPT_MAXCONNECTS, IDLE_CONNECTIONS);
 	the_http = http;
 	return http;
@@ -246,7 +250,7 @@ clari_http_start(ClariHttp *http, const ClariHttpRequest *request, ClariHttpSink
 	return transfer;
 }
 
-/* Takes the transfer out of the loop: libcurl calls back no more. */
+/* Takes the transfer out of the loop.  libcurl calls none of its callbacks after this. */
 static void
 detach(ClariTransfer *transfer)
 {
@@ -290,7 +294,7 @@ log_transfer(ClariTransfer *transfer, const ClariHttpResult *result)
 		 result->answered ? "" : ", broken off");
 }
 
-/* Calls done, with the transfer already out of the loop, and frees it even if done raises. */
+/* Calls done of a transfer that is out of the loop already, and frees it even if done raises an error. */
 static void
 finish(ClariTransfer *transfer, const ClariHttpResult *result)
 {
@@ -308,7 +312,7 @@ finish(ClariTransfer *transfer, const ClariHttpResult *result)
 	clari_transfer_close(transfer);
 }
 
-/* A transfer that libcurl is done with: the next hop, or the end. */
+/* Handles a transfer that libcurl has finished: goes on to the next hop, or ends it. */
 static void
 complete(ClariHttp *http, ClariTransfer *transfer, CURLcode code)
 {
@@ -335,7 +339,11 @@ complete(ClariHttp *http, ClariTransfer *transfer, CURLcode code)
 	finish(transfer, &result);
 }
 
-/* Completes whatever libcurl has finished.  Canceling a transfer takes its message out of libcurl's queue. */
+/*
+ * Completes all transfers that libcurl has finished.  This is safe although
+ * done may cancel other transfers, because that removes their messages from
+ * libcurl's queue.
+ */
 static void
 reap(ClariHttp *http)
 {
@@ -352,7 +360,10 @@ reap(ClariHttp *http)
 	}
 }
 
-/* Ends the transfers that have stalled.  It begins again after each, since done may change the list. */
+/*
+ * Ends the transfers that have stalled.  Starts again from the beginning after
+ * each, because done may change the list.
+ */
 static void
 expire(ClariHttp *http)
 {
@@ -368,7 +379,7 @@ expire(ClariHttp *http)
 			continue;
 		}
 		note_trouble(http, transfer);
-		detach(transfer); /* by this libcurl closes the connection */
+		detach(transfer); /* this makes libcurl close the connection */
 		clari_transfer_stalled(transfer, &result);
 		finish(transfer, &result);
 		transfer = http->transfers;
@@ -378,9 +389,9 @@ expire(ClariHttp *http)
 /* ------- waiting ------- */
 
 /*
- * Makes the wait set anew.  An error leaves the set dirty, and what there is of
- * it to the next attempt: the descriptor is freed first, the memory with its
- * context.
+ * Builds a new wait set.  If that raises an error, the set remains out of
+ * date, and the next call frees what exists of it: first the descriptor, then
+ * the memory with its context.
  */
 static void
 build_waits(ClariHttp *http)
@@ -413,7 +424,7 @@ build_waits(ClariHttp *http)
 	http->dirty = false;
 }
 
-/* How long to wait at most, in ms; -1: for ever. */
+/* Returns how long to wait at most, in ms; -1: without limit. */
 static long
 shortest_wait(const ClariHttp *http, long timeout_ms)
 {
@@ -432,7 +443,7 @@ void
 clari_http_wait(ClariHttp *http, long timeout_ms, uint32_t wait_event_info)
 {
 	WaitEvent events[READY_EVENTS];
-	bool looked; /* whether all sockets were looked at */
+	bool looked; /* were the events of all sockets returned? */
 	int count;
 
 	if (http->dirty)
@@ -446,7 +457,7 @@ clari_http_wait(ClariHttp *http, long timeout_ms, uint32_t wait_event_info)
 		if (events[i].events & WL_LATCH_SET)
 		{
 			ResetLatch(MyLatch);
-			looked = false; /* for a latch WaitEventSetWait() returns without a look at the sockets */
+			looked = false; /* with a latch event, WaitEventSetWait() may return without having looked at the sockets */
 		}
 		if (events[i].events & WL_SOCKET_READABLE)
 			ready |= CURL_CSELECT_IN;
@@ -461,7 +472,7 @@ clari_http_wait(ClariHttp *http, long timeout_ms, uint32_t wait_event_info)
 		socket_action(http, CURL_SOCKET_TIMEOUT, 0);
 	}
 	reap(http);
-	if (looked) /* otherwise a byte may have come while this process was busy elsewhere */
+	if (looked) /* otherwise bytes may have arrived that were not read yet */
 		expire(http);
 }
 

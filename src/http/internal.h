@@ -1,9 +1,9 @@
 /*
  * internal.h
- *		One transfer: its easy handle, from the request to the result.
+ *		A single transfer: its easy handle, from the request to the result.
  *
- * For the files of room http alone: http.c drives the transfers, transfer.c knows
- * what one of them sends, takes in, and makes of how it ended.
+ * For the files of room http only.  http.c drives all transfers; transfer.c
+ * knows what a transfer sends and receives, and how it ended.
  */
 #ifndef CLARI_HTTP_INTERNAL_H
 #define CLARI_HTTP_INTERNAL_H
@@ -22,11 +22,11 @@
 
 struct ClariTransfer
 {
-	/* these three belong to http.c */
+	/* these three are used by http.c only */
 	ClariTransfer *previous;
 	ClariTransfer *next;
 	ClariHttp *http;
-	bool finished; /* done is being called: there is nothing left to cancel */
+	bool finished; /* done is being called, so the transfer cannot be canceled any more */
 
 	ClariHttpSink sink;
 	ClariHttpDone done;
@@ -34,88 +34,92 @@ struct ClariTransfer
 	const ClariTransport *transport;
 	ClariHttpMethod method;
 	bool foreign_redirects;
-	bool plain; /* without compression */
+	bool plain; /* request no compression */
 
 	CURL *easy;
-	struct curl_slist *headers; /* holds the key: wiped before it is freed */
-	char *url;                  /* of the hop under way */
+	struct curl_slist *headers; /* contain the key, and are wiped before they are freed */
+	char *url;                  /* of the current hop */
 	char *request_body;         /* or NULL */
-	ClariOrigin base;           /* the origin that may see the key */
-	ClariOrigin here;           /* where the hop under way goes */
-	bool keyed;                 /* whether it carries the key */
-	int hops;                   /* redirects followed */
+	ClariOrigin base;           /* the only origin that gets the key */
+	ClariOrigin here;           /* origin of the current hop */
+	bool keyed;                 /* is the key sent to it? */
+	int hops;                   /* number of redirects followed */
 
-	int64_t begun_at;    /* by clari_clock_now() */
-	int64_t progress_at; /* when a byte last moved, by the same clock */
-	curl_off_t moved;    /* bytes of body either way, as they are on the wire */
-	uint64_t decoded;    /* bytes of body, decoded */
+	int64_t begun_at;    /* in ms of clari_clock_now() */
+	int64_t progress_at; /* when the last byte was sent or received, by the same clock */
+	curl_off_t moved;    /* bytes of bodies in both directions, as transferred */
+	uint64_t decoded;    /* bytes of body, decompressed */
 
-	char *reply; /* a body that no sink takes; NUL-terminated once there is any */
+	char *reply; /* the body if there is no sink; NUL-terminated unless NULL */
 	size_t reply_length;
 	size_t reply_size;
-	size_t max_body;   /* what of it is kept */
-	bool reply_cut;    /* there was more than max_body bytes */
-	bool sink_refused; /* broken is the sink's own */
-	ClariError broken; /* why a callback broke the transfer off */
+	size_t max_body;   /* how many bytes of it are kept */
+	bool reply_cut;    /* it had more than max_body bytes */
+	bool sink_refused; /* the sink returned false; broken is its error */
+	ClariError broken; /* why a callback has ended the transfer */
 	char cause[CURL_ERROR_SIZE];
 };
 
 typedef enum ClariFollow
 {
-	CLARI_FOLLOW_NONE, /* not a redirect: the answer itself */
+	CLARI_FOLLOW_NONE, /* not a redirect: the answer is the result */
 	CLARI_FOLLOW_NEXT, /* the transfer is set up for the next hop */
-	CLARI_FOLLOW_ERROR /* must not, or cannot: the error says why */
+	CLARI_FOLLOW_ERROR /* a redirect that must not or cannot be followed: the error says why */
 } ClariFollow;
 
 /*
- * A transfer whose handle is ready for the multi handle.  NULL with the error
- * filled; the caller's until clari_transfer_close().
+ * Makes a transfer whose easy handle can be added to the multi handle.
+ * Returns NULL with *error set if that fails.  The caller must call
+ * clari_transfer_close().
  */
 extern ClariTransfer *clari_transfer_open(const ClariHttpRequest *request, ClariHttpSink sink, void *arg,
 										  const char *user_agent, ClariError *error);
 extern void clari_transfer_close(ClariTransfer *transfer);
 
-/*
- * What to do about an answer that may be a redirect.  The handle must be out of
- * the multi handle.
- */
+/* Follows the answer's redirect if it is one.  The easy handle must not be in the multi handle. */
 extern ClariFollow clari_transfer_follow(ClariTransfer *transfer, ClariError *error);
 
-/* Fills in how the transfer ended, by libcurl's code; what the result points to is the transfer's. */
+/*
+ * Fills in the result of a transfer that libcurl has ended with the code.
+ * What the result points to belongs to the transfer.
+ */
 extern void clari_transfer_result(ClariTransfer *transfer, CURLcode code, ClariHttpResult *result);
 
-/* Fills in the result of a transfer that had no byte for request_timeout. */
+/* Fills in the result of a transfer that has received no byte for request_timeout. */
 extern void clari_transfer_stalled(ClariTransfer *transfer, ClariHttpResult *result);
 
-/* Fills in the result of a transfer that must not go on, for the reason given. */
+/* Fills in the result of a transfer that must not go on, for the given reason. */
 extern void clari_transfer_refused(ClariTransfer *transfer, const ClariError *error, ClariHttpResult *result);
 
 /*
- * Has the request of the hop under way, or a part of it, been handed to a
- * connection to where it is to go (or to a proxy that passes it on)?
+ * Has any part of the current hop's request been sent over a connection to its
+ * host, or to a proxy that passes it on?
  */
 extern bool clari_transfer_was_sent(const ClariTransfer *transfer);
 
-/* Has nothing of the request been handed to a connection, in no hop? */
+/* Has no part of a request been sent over a connection, in any hop? */
 extern bool clari_transfer_was_never_sent(const ClariTransfer *transfer);
 
 /*
- * Does a transfer that libcurl is done with say that something is wrong with
- * its connection: that it broke, or that the server calls it the wrong one?
+ * Does the result of a finished transfer show that its connection is at fault:
+ * that it broke, or that the server says that it is the wrong one?
  */
 extern bool clari_transfer_blames_connection(const ClariTransfer *transfer, CURLcode code);
 
 /* When the transfer will count as stalled; INT64_MAX: never. */
 extern int64_t clari_transfer_deadline(const ClariTransfer *transfer);
 
-/* Around each call of libcurl that may start a thread or call a sink: all signals are blocked meanwhile. */
+/*
+ * To be called before and after each call of libcurl that may start a thread
+ * or call a sink.  All signals are blocked in between.
+ */
 extern void clari_libcurl_enter(void);
 extern void clari_libcurl_leave(void);
 
-/* "GET", for messages. */
+/* The name of the request's method, such as "GET", for messages. */
 extern const char *clari_transfer_method(const ClariTransfer *transfer);
 
-/* Replaces what is not printable ASCII, as texts from the network end up in logs. */
+/* Replaces all but printable ASCII characters in a text from the network, which may get into logs. */
 extern void clari_origin_clean(char *text);
 
 #endif /* CLARI_HTTP_INTERNAL_H */

@@ -14,7 +14,7 @@
 
 #include "http/internal.h"
 
-/* Copies one part of the URL; false if the URL has none or it is too long. */
+/* Copies one part of the URL.  Returns false if the URL has no such part or it is too long. */
 static bool
 copy_part(CURLU *url, CURLUPart part, unsigned int flags, char *text, size_t size)
 {
@@ -40,7 +40,7 @@ has_part(CURLU *url, CURLUPart part)
 	return found;
 }
 
-/* The URL taken apart, for curl_url_cleanup(); NULL when it cannot be. */
+/* Parses the URL.  The result must be freed with curl_url_cleanup(); NULL if it is no valid URL. */
 static CURLU *
 parse_url(const char *text)
 {
@@ -154,7 +154,7 @@ clari_origin_redact(const char *url, char *text, size_t size)
 	curl_url_cleanup(parsed);
 }
 
-/* libcurl's parser would guess what "ftp.example:3128" is, so it is not asked. */
+/* Not done by libcurl's parser, which would guess the scheme of a text such as "ftp.example:3128". */
 void
 clari_origin_proxy_text(const char *proxy, char *text, size_t size)
 {

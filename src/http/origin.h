@@ -1,10 +1,10 @@
 /*
  * origin.h
- *		Origins of URLs: which of them may see the API key, and what of a URL may
- *		be shown.
+ *		Origins of URLs: which may see the API key, and which part of a URL
+ *		may be shown.
  *
- * URLs are taken apart by libcurl's own parser, so that what is compared here
- * is what libcurl will connect to.  Pure: no transfer, no clock.
+ * URLs are parsed by libcurl's own parser, so that what is compared here is
+ * where libcurl will connect to.  Pure: no transfer, no clock.
  */
 #ifndef CLARI_HTTP_ORIGIN_H
 #define CLARI_HTTP_ORIGIN_H
@@ -19,7 +19,7 @@ typedef struct ClariOrigin
 	int port;       /* never 0 */
 } ClariOrigin;
 
-/* What may be done about a step from one URL to the next. */
+/* Whether a transfer may go to a URL, and with the key. */
 typedef enum ClariHop
 {
 	CLARI_HOP_REFUSED,
@@ -28,38 +28,41 @@ typedef enum ClariHop
 } ClariHop;
 
 /*
- * The URL's origin.  False for anything but http and https with a host, and for
- * URLs with a user name, a password or an IPv6 zone.
+ * Finds the URL's origin.  Returns false unless the scheme is http or https
+ * and there is a host, and for URLs with a user name, a password or an IPv6
+ * zone.
  */
 extern bool clari_origin_parse(const char *url, ClariOrigin *origin);
 
 /*
- * The URL that a Location header names, which may be relative to the URL that
- * it was the answer to; a user name and a password in it are kept.  A header
- * that is no URL comes back as it is.  The caller frees it with free(); NULL if
- * out of memory.
+ * Returns the URL that a Location header means, which may be relative to the
+ * URL of the request.  A user name and a password in it are kept.  A header
+ * that is no URL is returned unchanged.  The caller frees the result with
+ * free(); NULL if out of memory.
  */
 extern char *clari_origin_resolve(const char *url, const char *location);
 
 /*
- * May a transfer go to target? base is the origin that may see the key; from is
- * where the transfer is now (NULL: nowhere yet); keyed says whether it still
- * carries the key: one that has left base never gets it back, lest a foreign
- * host chooses what is asked in our name. foreign: other https origins will do.
+ * May a transfer go to target, and with the key? base is the origin that gets
+ * the key.  from is where the transfer is now, or NULL at its beginning.  keyed
+ * says whether it still has the key: once it has left base, it never gets the
+ * key back, because a foreign host could otherwise choose what is requested in
+ * our name.  foreign says whether other https origins are allowed.
  */
 extern ClariHop
 clari_origin_hop(const ClariOrigin *base, const ClariOrigin *from, const ClariOrigin *target, bool keyed, bool foreign);
 
-/* "https://host", with the port unless it is the scheme's own. */
+/* Writes "https://host", with the port unless it is the default of the scheme. */
 extern void clari_origin_text(const ClariOrigin *origin, char *text, size_t size);
 
 /*
- * The URL's origin and path alone, for messages: the query of a pre-signed URL
- * is a secret.  "(unreadable URL)" for what clari_origin_parse() refuses.
+ * Writes the URL's origin and path, for messages.  The query is omitted
+ * because that of a pre-signed URL is a secret.  Writes "(unreadable URL)" if
+ * clari_origin_parse() refuses the URL.
  */
 extern void clari_origin_redact(const char *url, char *text, size_t size);
 
-/* "http://host:port" of a proxy as the option has it, without credentials, should there be any. */
+/* Writes "http://host:port" for a value of option "proxy", without any credentials. */
 extern void clari_origin_proxy_text(const char *proxy, char *text, size_t size);
 
 #endif /* CLARI_HTTP_ORIGIN_H */

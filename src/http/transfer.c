@@ -1,11 +1,11 @@
 /*
  * transfer.c
- *		One transfer: what it sends, takes in, and makes of its end.
+ *		A single transfer: what it sends and receives, and how it ended.
  *
- * Runs in the worker alone, half of it inside libcurl's frames: so it is malloc
- * and plain error values only.  It takes no lock, raises nothing, logs nothing,
- * and shows neither a header nor a body nor the query of a URL nor a proxy's
- * credentials to anybody.
+ * Runs in the worker only, half of it inside callbacks of libcurl, so it uses
+ * malloc and plain error values.  It takes no lock, raises nothing, and logs
+ * nothing.  It never shows a header, a body, the query of a URL, or the
+ * credentials of a proxy.
  */
 #include "http/internal.h"
 
@@ -26,7 +26,7 @@
 #define RETRY_AFTER_MAX (24 * 60 * 60 * INT64_C(1000))
 #define SHOWN_URL_SIZE 256
 
-/* The HTTP status of the hop under way; 0: none has come. */
+/* The HTTP status of the current hop; 0 if none was received. */
 static int
 status_of(const ClariTransfer *transfer)
 {
@@ -65,17 +65,21 @@ clari_transfer_was_sent(const ClariTransfer *transfer)
 	curl_easy_getinfo(transfer->easy, CURLINFO_APPCONNECT_TIME_T, &handshake);
 	if (sent == 0)
 		return false;
-	/* A CONNECT that a proxy got counts as sent; but through its tunnel nothing goes before TLS is up. */
+	/*
+	 * REQUEST_SIZE includes a CONNECT sent to a proxy, but nothing else goes
+	 * through the tunnel before the TLS handshake.
+	 */
 	return connects == 0 || handshake > 0 || !curl_strequal(transfer->here.scheme, "https");
 }
 
 /* ------- signals ------- */
 
-static sigset_t outside; /* the mask outside of libcurl, which this process calls from one thread */
+static sigset_t outside; /* the signal mask outside of libcurl */
 
 /*
- * A thread that libcurl starts to resolve a name inherits the signal mask; with
- * a signal of ours delivered to it, PostgreSQL's handlers would run there.
+ * A thread that libcurl starts to resolve a name inherits the signal mask.  If
+ * a signal were delivered to it, PostgreSQL's handler would run in that
+ * thread.
  */
 void
 clari_libcurl_enter(void)
@@ -93,8 +97,9 @@ clari_libcurl_leave(void)
 }
 
 /*
- * Calls the sink with signals as they are outside of libcurl: it runs for as
- * long as libcurl has bytes, and a shutdown must get through to it.
+ * Calls the sink with the signal mask that holds outside of libcurl.  libcurl
+ * calls sinks as long as it has bytes, and a shutdown must be noticed
+ * meanwhile.
  */
 static bool
 call_sink(ClariTransfer *transfer, const char *bytes, size_t length)
@@ -110,7 +115,7 @@ call_sink(ClariTransfer *transfer, const char *bytes, size_t length)
 
 /* ------- callbacks of libcurl ------- */
 
-/* Makes room for length more bytes of the reply, and a NUL. */
+/* Makes room for length more bytes of the reply and a NUL. */
 static bool
 grow_reply(ClariTransfer *transfer, size_t length)
 {
@@ -130,7 +135,7 @@ grow_reply(ClariTransfer *transfer, size_t length)
 	return true;
 }
 
-/* Collects what no sink takes; what is too much is dropped. */
+/* Appends bytes to the reply, and drops those beyond max_body. */
 static bool
 collect(ClariTransfer *transfer, const char *bytes, size_t length)
 {
@@ -149,7 +154,7 @@ collect(ClariTransfer *transfer, const char *bytes, size_t length)
 	return true;
 }
 
-/* CURLOPT_WRITEFUNCTION: decoded bytes of a body. */
+/* CURLOPT_WRITEFUNCTION: takes decompressed bytes of the body. */
 static size_t
 on_body(char *bytes, size_t size, size_t count, void *arg)
 {
@@ -175,7 +180,7 @@ on_body(char *bytes, size_t size, size_t count, void *arg)
 	return CURL_WRITEFUNC_ERROR;
 }
 
-/* CURLOPT_HEADERFUNCTION: a header is a sign of life, and no more. */
+/* CURLOPT_HEADERFUNCTION: a header only shows that the transfer makes progress. */
 static size_t
 on_header(char *bytes, size_t size, size_t count, void *arg)
 {
@@ -186,7 +191,7 @@ on_header(char *bytes, size_t size, size_t count, void *arg)
 	return size * count;
 }
 
-/* CURLOPT_XFERINFOFUNCTION: bytes that a decoder still holds back are a sign of life as well. */
+/* CURLOPT_XFERINFOFUNCTION: bytes that a decoder has not passed on yet are progress too. */
 static int
 on_progress(void *arg, curl_off_t to_load, curl_off_t loaded, curl_off_t to_send, curl_off_t sent)
 {
@@ -202,9 +207,9 @@ on_progress(void *arg, curl_off_t to_load, curl_off_t loaded, curl_off_t to_send
 	return 0;
 }
 
-/* ------- the file of authorities ------- */
+/* ------- the CA file ------- */
 
-/* Can this file of authorities be used? libcurl would not say why it cannot, and would wait for a pipe. */
+/* Can the CA file be read? libcurl would not tell why it cannot, and would wait for the writer of a pipe. */
 static bool
 check_ca_file(const char *path, ClariError *error)
 {
@@ -251,7 +256,7 @@ add_header(ClariTransfer *transfer, const char *header)
 	return true;
 }
 
-/* Can the value stand in a header?  False for a key that would end its header and begin another one. */
+/* Can the value be sent in a header?  A key with a line end, for example, would begin another header. */
 static bool
 is_header_value(const char *value)
 {
@@ -263,7 +268,7 @@ is_header_value(const char *value)
 	return true;
 }
 
-/* Sets the headers of the hop under way, the key among them or not. */
+/* Sets the headers of the current hop, with the key if it may have it. */
 static bool
 set_headers(ClariTransfer *transfer, ClariError *error)
 {
@@ -279,9 +284,9 @@ set_headers(ClariTransfer *transfer, ClariError *error)
 		added = add_header(transfer, header);
 		clari_wipe(header, sizeof(header));
 	}
-	/* A file tells by itself what it is: CSV is welcome even where JSON was asked for. */
+	/* The format is recognized from the file itself, so CSV is accepted even if JSON was requested. */
 	added = added && add_header(transfer, transfer->sink == NULL ? "Accept: application/json" : "Accept: */*");
-	/* A header without a value is one that libcurl leaves out, though it would have sent it. */
+	/* A header without a value makes libcurl omit the one that it would add by itself: "Expect: 100-continue". */
 	added = added && add_header(transfer, "Expect:");
 	if (transfer->method != CLARI_HTTP_GET)
 		added = added && add_header(transfer, "Content-Type: application/json");
@@ -291,11 +296,12 @@ set_headers(ClariTransfer *transfer, ClariError *error)
 }
 
 /*
- * libcurl sends a request again by itself when a connection that it had kept
- * turns out to be dead (Curl_retry_request() asks for conn->bits.reuse and not
- * a byte of an answer), and the service may have taken the first one.  With a
- * GET that is welcome, and canceling twice does no harm, but a POST could
- * become two exports: it goes over a connection of its own.
+ * libcurl sends a request again by itself if it was sent over a reused
+ * connection that then turns out to be dead (Curl_retry_request() requires
+ * conn->bits.reuse and no byte of an answer), although the service may have
+ * received the first one.  For a GET that is welcome, and canceling twice does
+ * no harm, but a POST could make two exports.  It therefore uses a new
+ * connection.
  */
 static bool
 set_method(ClariTransfer *transfer)
@@ -307,7 +313,7 @@ set_method(ClariTransfer *transfer)
 	if (transfer->method == CLARI_HTTP_GET)
 		return curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L) == CURLE_OK;
 	code |= curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t) strlen(body));
-	code |= curl_easy_setopt(easy, CURLOPT_POSTFIELDS, body); /* not copied, as our copy outlives the handle */
+	code |= curl_easy_setopt(easy, CURLOPT_POSTFIELDS, body); /* not copied by libcurl; our copy outlives the handle */
 	if (transfer->method == CLARI_HTTP_PATCH)
 		code |= curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, "PATCH");
 	else
@@ -316,9 +322,9 @@ set_method(ClariTransfer *transfer)
 }
 
 /*
- * Sets where to connect to, and whom to trust.  Neither the environment's
- * proxies nor its exceptions count: the key must not go through an accidental
- * one.
+ * Sets where to connect to, and which certificates to trust.  The proxy
+ * variables of the environment are ignored, because the key must not go
+ * through a proxy that nobody has chosen.
  */
 static bool
 set_connection(ClariTransfer *transfer)
@@ -337,11 +343,12 @@ set_connection(ClariTransfer *transfer)
 	code |= curl_easy_setopt(easy, CURLOPT_HEADEROPT, (long) CURLHEADER_SEPARATE);
 	code |= curl_easy_setopt(easy, CURLOPT_NETRC, (long) CURL_NETRC_IGNORED);
 	/*
-	 * HTTP/1.1, not HTTP/2, since libcurl goes on using an HTTP/2 connection
-	 * that has fallen silent for whatever else is asked of that host, retries
-	 * included, and 7.88 has no call to retire it.  A connection of HTTP/1.1 is
-	 * closed with the transfer that stalled on it; and an export, one request
-	 * after the other, gains nothing from multiplexing.
+	 * HTTP/1.1 instead of HTTP/2, because libcurl continues to use an HTTP/2
+	 * connection that has fallen silent for all requests to that host, retries
+	 * included, and libcurl 7.88 has no call to retire it.  An HTTP/1.1
+	 * connection is closed with the transfer that has stalled on it.  An
+	 * export makes its requests one after the other, so multiplexing would be
+	 * no gain.
 	 */
 	code |= curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_1_1);
 	code |= curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L);
@@ -382,7 +389,7 @@ set_callbacks(ClariTransfer *transfer, const char *user_agent)
 	return code == CURLE_OK;
 }
 
-/* Makes url the hop under way, if the transfer may go there. */
+/* Makes url the next hop if the transfer may go there. */
 static bool
 set_target(ClariTransfer *transfer, char *url, const ClariOrigin *from, bool foreign, ClariError *error)
 {
@@ -419,7 +426,7 @@ set_target(ClariTransfer *transfer, char *url, const ClariOrigin *from, bool for
 	return set_headers(transfer, error);
 }
 
-/* Sets the whole handle up. clari_transfer_close() does not mind what is missing when this fails. */
+/* Sets up the whole handle.  If this fails, clari_transfer_close() copes with what is missing. */
 static bool
 set_up(ClariTransfer *transfer, const ClariHttpRequest *request, const char *user_agent, ClariError *error)
 {
@@ -483,11 +490,12 @@ clari_transfer_close(ClariTransfer *transfer)
 /* ------- redirects ------- */
 
 /*
- * Redirects are followed by hand, because libcurl would take our own headers
- * along, the key among them.  The target is read by hand too: a newer libcurl's
- * CURLINFO_REDIRECT_URL is without user name and password, for which a redirect
- * is refused.  A POST is repeated by 307 and 308 only: the others ask for a GET
- * in its place, which is not what was asked.
+ * Redirects are followed here and not by libcurl, because libcurl would send
+ * our own headers, including the key, to the new host.  The header is parsed
+ * here too: in newer versions CURLINFO_REDIRECT_URL lacks the user name and
+ * password, for which a redirect is refused.  A POST is repeated only for 307
+ * and 308.  The others ask for a GET in its place, which would not be what was
+ * requested.
  */
 ClariFollow
 clari_transfer_follow(ClariTransfer *transfer, ClariError *error)
@@ -533,9 +541,9 @@ clari_transfer_follow(ClariTransfer *transfer, ClariError *error)
 	return CLARI_FOLLOW_NEXT;
 }
 
-/* ------- what is said of a transfer that failed ------- */
+/* ------- errors of transfers ------- */
 
-/* Says that the option's file of authorities, or what libcurl takes in its place, is of no use. */
+/* Sets the error for an unusable CA file, whether it is that of option "ca_file" or libcurl's default. */
 static void
 describe_ca_file(const ClariTransfer *transfer, ClariError *error)
 {
@@ -550,7 +558,7 @@ describe_ca_file(const ClariTransfer *transfer, ClariError *error)
 	clari_error_hint(error, "Check option \"ca_file\" of the server.");
 }
 
-/* The status that the proxy answered to CONNECT; 0: it did not answer, or was not asked. */
+/* Returns the proxy's status for CONNECT, or 0 if it has not answered or was not used. */
 static int
 tunnel_status(const ClariTransfer *transfer)
 {
@@ -566,7 +574,7 @@ is_tunnelled(const ClariTransfer *transfer)
 	return tunnel_status(transfer) / 100 == 2;
 }
 
-/* Says why the host could not be reached, when not a byte of the request has gone out. */
+/* Sets the error for a host that could not be reached, so that no byte of the request was sent. */
 static void
 describe_unreached(const ClariTransfer *transfer, const char *whom, ClariError *error)
 {
@@ -620,8 +628,9 @@ may_pass(const ClariTransfer *transfer, CURLcode code)
 }
 
 /*
- * libcurl's own words about the cause, unless they quote something secret: a
- * proxy's credentials ("unsupported proxy syntax in …"), a query, the key.
+ * Returns libcurl's own description of the cause, unless it may quote a
+ * secret: a proxy's credentials ("unsupported proxy syntax in …"), a query, or
+ * the key.
  */
 static const char *
 cause_text(ClariTransfer *transfer, CURLcode code)
@@ -635,7 +644,7 @@ cause_text(ClariTransfer *transfer, CURLcode code)
 	return cause;
 }
 
-/* Fills the error for a transfer that libcurl ended with the code. */
+/* Sets the error for a transfer that libcurl ended with the code. */
 static void
 describe(ClariTransfer *transfer, CURLcode code, ClariError *error)
 {
@@ -668,7 +677,7 @@ describe(ClariTransfer *transfer, CURLcode code, ClariError *error)
 
 /* ------- results ------- */
 
-/* The Retry-After header in ms from now, -1 without one that can be read. */
+/* Returns the Retry-After header in ms from now, or -1 if there is none or it cannot be parsed. */
 static int64_t
 retry_after(const ClariTransfer *transfer)
 {
@@ -690,7 +699,7 @@ retry_after(const ClariTransfer *transfer)
 	return wait < 0 ? 0 : wait > RETRY_AFTER_MAX ? RETRY_AFTER_MAX : wait;
 }
 
-/* 421 says that the connection does not serve that host; 408 mostly that the server is about to close it. */
+/* 421 means that the connection does not serve that host; 408 usually means that the server is about to close it. */
 bool
 clari_transfer_blames_connection(const ClariTransfer *transfer, CURLcode code)
 {
@@ -735,7 +744,7 @@ fill_answer(ClariTransfer *transfer, ClariHttpResult *result)
 		return;
 	}
 	result->answered = true;
-	/* What has a length or chunks, libcurl has seen to the end of. */
+	/* If there is a length or there are chunks, libcurl has checked that the body is complete. */
 	result->may_be_cut = !has_header(transfer, "Content-Length") && !has_header(transfer, "Transfer-Encoding");
 	result->was_packed = has_header(transfer, "Content-Encoding");
 	result->retry_after = retry_after(transfer);
@@ -793,7 +802,7 @@ clari_transfer_refused(ClariTransfer *transfer, const ClariError *error, ClariHt
 {
 	begin_result(transfer, result);
 	result->error = *error;
-	/* A request that is answered 307 or 308 was not carried out here. */
+	/* A request that is answered with 307 or 308 was not carried out here. */
 	result->never_sent = transfer->hops == 0 && (result->status == 307 || result->status == 308);
 	result->may_pass = error->code == CLARI_ERROR_OUT_OF_MEMORY;
 }

@@ -1,19 +1,21 @@
 /*
  * adopt.c
- *		Which listed job a POST of unknown outcome made: see adopt.h.
+ *		Finds the listed job that a POST of unknown outcome has made: see
+ *		adopt.h.
  *
- * Runs in the worker, in unit tests and in the fuzzer of replies.  Every doubt
- * ends in "not ours": a job too many costs one export of the quota, a job that is
- * somebody else's gives wrong amounts.
+ * Runs in the worker, in unit tests and in the fuzzer of replies.  In case of
+ * doubt, the answer is "not ours": one job too many costs one export of the
+ * quota, whereas a job of somebody else would give wrong amounts.
  */
 #include "job/adopt.h"
 
 #include <string.h>
 
 /*
- * FNV-1a, 64 bits.  It cannot fail, and the ids are Clari's own, so nobody
- * chooses them to collide.  Should two collide all the same (among 256 known ids,
- * once in 2^56 jobs), a new job passes for a known one and is not taken up.
+ * FNV-1a, 64 bits.  This cannot fail, and nobody can choose the ids so that
+ * they collide, because Clari makes them.  If two collide nevertheless (among
+ * 256 known ids, once in 2^56 jobs), a new job is taken for a known one, and
+ * is not adopted.
  */
 static uint64_t
 hash_id(const char *job_id)
@@ -27,7 +29,7 @@ hash_id(const char *job_id)
 
 /* ------- file names ------- */
 
-/* Does the text at *at begin with this one?  Then *at is moved behind it. */
+/* Does the text at *at begin with this one?  If so, moves *at behind it. */
 static bool
 skip_text(const char **at, const char *text)
 {
@@ -50,9 +52,9 @@ skip_digits(const char **at)
 }
 
 /*
- * clari_export_<forecast>_<period><n>_<yyyymmdd>_<hhmmss>.json, or .csv, to the last
- * character: so forecast "net" is not taken for "net_arr", and what follows the
- * quarter's one digit can be nothing but Clari's own number.
+ * Is it "clari_export_<forecast>_<period><n>_<yyyymmdd>_<hhmmss>.json", or
+ * .csv?  Compares every character, so that "net" is not taken for "net_arr",
+ * and only Clari's own number can follow the quarter's digit.
  */
 static bool
 names_export(const char *file_name, const char *forecast, const char *period, ClariFormat format)
@@ -88,7 +90,7 @@ clari_adopt_begin(ClariAdoption *adoption, const ClariSought *sought)
 	adoption->listed.complete = adoption->possible;
 }
 
-/* Remembers a listed job, whoever it is of: before the POST it may not be known who we are. */
+/* Remembers a listed job, whoever made it, because before the POST our user may not be known. */
 static void
 remember(ClariKnownJobs *listed, const char *job_id)
 {
@@ -110,11 +112,11 @@ is_known(const ClariKnownJobs *known, const char *job_id)
 }
 
 /*
- * Do its user and currency rule it out?  A job that is not far enough to have a
- * file name may not have these either; one that has must match to the letter.  An
- * export that asked for no currency is listed with the account's own, as its
- * earlier jobs were: somebody who asked for that very one has asked for the same
- * amounts.
+ * Do the job's user or currency show that it is not ours?  A job that has no
+ * file name yet may lack these too; with a file name, the currency must be the
+ * same.  An export that requested no currency is listed with the account's
+ * own, which earlier jobs have shown.  A job that requested this currency
+ * explicitly has the same amounts, so it need not be distinguished.
  */
 static bool
 is_ruled_out(const ClariSought *sought, const ClariListedJob *job)
@@ -166,8 +168,8 @@ clari_adopt_known(const ClariAdoption *adoption, ClariKnownJobs *known)
 /* ------- the verdict ------- */
 
 /*
- * Is the sole candidate our user's?  Where it is not known who we are, as no job of
- * ours has been seen yet, nobody can say; a job that names no user will not name
+ * Is the only candidate a job of our user?  This cannot be known before a job
+ * of ours has been seen, or if the job names no user, because it will not name
  * one later.
  */
 static bool
@@ -176,7 +178,7 @@ is_of_our_user(const ClariAdoption *adoption)
 	return adoption->sought.user_id[0] != '\0' && adoption->candidate.user_id[0] != '\0';
 }
 
-/* Has the job ended without rows?  It counts as a candidate like any other, but nothing can be had from it. */
+/* Has the job ended without rows?  It counts as a candidate like any other, but there is nothing to download. */
 static bool
 ended_badly(ClariJobStatus status)
 {

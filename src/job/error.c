@@ -1,9 +1,9 @@
 /*
  * error.c
- *		What a failed step of an export says: see internal.h.
+ *		The errors of an export's failed steps: see internal.h.
  *
- * Runs in the worker and in unit tests.  Takes no lock, allocates nothing; what
- * does not fit an error's field is cut at a character.
+ * Runs in the worker and in unit tests.  Takes no lock, allocates nothing.
+ * Text that is too long for a field of the error is cut at a character's end.
  */
 #include "job/internal.h"
 
@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* What Clari said, as a sentence of facts in the detail. */
+/* Adds what Clari said to the detail, as a sentence. */
 static void
 add_reply(ClariError *error, const ClariReply *reply)
 {
@@ -228,7 +228,7 @@ clari_job_state_name(ClariJobState state)
 	return state <= CLARI_JOB_FAILED ? state_names[state] : "unknown";
 }
 
-/* Clari's last word on the job, or else our own. */
+/* Returns the job's state as last reported by Clari, or else our own. */
 static const char *
 last_state(const ClariJob *job)
 {
@@ -265,9 +265,9 @@ clari_job_error_earlier(ClariJob *job)
 					job->subject);
 }
 
-/* ---- the ends of patience ---- */
+/* ---- time-outs and retries ---- */
 
-/* Adds why the step that was under way had to be tried again. */
+/* Adds why the last attempt of the current step failed. */
 static void
 add_last(ClariError *error, const ClariError *last)
 {
@@ -292,7 +292,7 @@ clari_job_error_timeout(ClariJob *job, int64_t taken, int64_t wait)
 		clari_error_add_detail(&job->error, "Clari has not accepted it within %.1f s.", (double) taken / 1000);
 	if (wait > 0)
 		clari_error_add_detail(&job->error, "Clari asks to wait %.1f s more.", (double) wait / 1000);
-	/* This comes before the last error's detail, which may be long, as it matters more. */
+	/* This is more important than the last error's detail, which may be long, so it comes first. */
 	clari_job_error_add_doubt(job);
 	add_last(&job->error, &last);
 	if (job->limit == CLARI_LIMIT_EITHER && job->job_id[0] == '\0')

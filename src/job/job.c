@@ -2,12 +2,14 @@
  * job.c
  *		One export at Clari as a pure state machine: see job.h.
  *
- * Runs in the worker and in unit tests.  Takes no lock, allocates nothing,
- * knows neither clock nor HTTP nor JSON.  Exports are paid for from a monthly
- * quota.  So where nobody knows what became of a POST, Clari's list is searched for
- * its job before it is repeated, if that list can tell (ClariJob's adoptable, and a
- * list from before the POST); a POST that was answered 2xx is never repeated; and a
- * file that can be had again from the same job is not exported again.
+ * Runs in the worker and in unit tests.  Takes no lock, allocates nothing, and
+ * uses no clock, HTTP or JSON.
+ *
+ * Exports use a monthly quota.  If the outcome of a POST is unknown, Clari's
+ * list is therefore searched for its job before the POST is repeated, provided
+ * that the job can be recognized there (ClariJob.adoptable, and a list from
+ * before the POST).  A POST that was answered with 2xx is never repeated.  A
+ * file that can be downloaded again from the same job is not exported again.
  */
 #include "job/job.h"
 
@@ -15,18 +17,18 @@
 
 #include "job/internal.h"
 
-#define LIST_PATIENCE 5000    /* ms for the list before the POST: it must not cost the export */
+#define LIST_PATIENCE 5000    /* ms for the list before the POST; it must not make the export fail */
 #define CANCEL_PATIENCE 10000 /* ms for the PATCH that cancels the job */
-#define REPLACE_PATIENCE 5000 /* ms for the PATCH that cancels the job that is replaced */
-#define REPLACE_TRIES 3       /* times that this PATCH is sent */
-#define LOSS_PATIENCE 3       /* times that Clari may not know a job before it is believed */
-#define LINK_PATIENCE 2       /* links to a file on another host that may be refused */
+#define REPLACE_PATIENCE 5000 /* ms for the PATCH that cancels the replaced job */
+#define REPLACE_TRIES 3       /* how often that PATCH is sent */
+#define LOSS_PATIENCE 3       /* after this many denials that a job exists, Clari is believed */
+#define LINK_PATIENCE 2       /* how many links to a file on another host may be refused */
 #define RETRY_DELAY 500       /* ms, doubled by each retry of the step */
 #define RETRY_LIMIT 30000     /* ms */
 #define REFUSAL_DELAY 1000    /* ms, doubled by each refusal while no slot is free */
 #define REFUSAL_LIMIT 10000   /* ms */
-#define POLL_SHARE 10         /* a poll each time that the job is a tenth older */
-#define LIMITS_PATIENCE 5000  /* ms: then the refusal's own words have to do */
+#define POLL_SHARE 10         /* a job is polled each time it has become a tenth older */
+#define LIMITS_PATIENCE 5000  /* ms for the answer about the limits; then the refusal's own words decide */
 
 typedef ClariJobAction (*StateFunction)(ClariJob *job, const ClariJobEvent *event, int64_t now);
 
@@ -38,7 +40,7 @@ is_success(const ClariJobEvent *event)
 	return clari_is_success(event->status);
 }
 
-/* Was the call under way answered with 2xx? */
+/* Was the call answered with 2xx? */
 static bool
 has_succeeded(const ClariJobEvent *event)
 {
@@ -47,7 +49,7 @@ has_succeeded(const ClariJobEvent *event)
 
 /* ---- time ---- */
 
-/* What export_timeout is counted from. */
+/* The time from which export_timeout is counted. */
 static int64_t
 deadline_begins(const ClariJob *job)
 {
@@ -61,10 +63,10 @@ deadline(const ClariJob *job)
 }
 
 /*
- * The one place where the state changes.  next_at matters where something is
- * waited for; the deadline always brings a TICK, except to a download, which may
- * take as long as bytes keep coming (request_timeout), and to a PATCH, which has
- * an end of its own.
+ * Changes the state; nothing else does.  next_at is used by the states that
+ * wait.  In most states a TICK comes at the deadline at the latest.
+ * Exceptions are a download, which may go on as long as bytes arrive
+ * (request_timeout), and a PATCH, which has a time limit of its own.
  */
 static void
 enter(ClariJob *job, ClariJobState state, int64_t next_at)
@@ -98,14 +100,14 @@ enter(ClariJob *job, ClariJobState state, int64_t next_at)
 	job->state = state;
 }
 
-/* Is export_timeout over? */
+/* Has export_timeout passed? */
 static bool
 is_late(const ClariJob *job, int64_t now)
 {
 	return now >= deadline(job);
 }
 
-/* How long until the next poll, for a job of this age. */
+/* The time until the next poll in ms, which grows with the job's age. */
 static int64_t
 poll_delay(const ClariJob *job, int64_t now)
 {
@@ -116,7 +118,7 @@ poll_delay(const ClariJob *job, int64_t now)
 	return delay < job->max_poll_interval ? delay : job->max_poll_interval;
 }
 
-/* Marsaglia's xorshift: only so that clients that failed together do not come back together. */
+/* Marsaglia's xorshift.  It only prevents clients that failed at the same time from trying again at the same time. */
 static uint32_t
 next_random(ClariJob *job)
 {
@@ -126,7 +128,10 @@ next_random(ClariJob *job)
 	return job->jitter;
 }
 
-/* A delay in ms: first, doubled so many times, but at most limit; and then up to a quarter more or less. */
+/*
+ * Returns a delay in ms: first, doubled the given number of times, at most
+ * limit, and finally changed at random by up to a quarter.
+ */
 static int64_t
 back_off_delay(ClariJob *job, int64_t first, int64_t limit, int32_t times)
 {
@@ -139,7 +144,7 @@ back_off_delay(ClariJob *job, int64_t first, int64_t limit, int32_t times)
 	return delay - delay / 4 + next_random(job) % (delay / 2 + 1);
 }
 
-/* Raises the doubt; nothing lowers it until there is a job with an id. */
+/* Raises the doubt.  It is not lowered until there is a job with an id, or a new job is started. */
 static void
 raise_doubt(ClariJob *job, ClariDoubt doubt)
 {
@@ -147,9 +152,12 @@ raise_doubt(ClariJob *job, ClariDoubt doubt)
 		job->doubt = doubt;
 }
 
-/* ---- the ends ---- */
+/* ---- ending ---- */
 
-/* Ends the job.  Where no POST can have made one at Clari, there is none that the next request could take up. */
+/*
+ * Ends the job with the error that it has.  If no POST can have made a job at
+ * Clari, the next request cannot take one up.
+ */
 static ClariJobAction
 end(ClariJob *job)
 {
@@ -159,7 +167,7 @@ end(ClariJob *job)
 	return CLARI_ACTION_FAIL;
 }
 
-/* Ends the job with the error that it holds. */
+/* Ends the job with the error that it has, to which the doubt is added. */
 static ClariJobAction
 fail(ClariJob *job)
 {
@@ -167,7 +175,7 @@ fail(ClariJob *job)
 	return end(job);
 }
 
-/* Ends the job: export_timeout is over, or would be before wait ms (0: it is over now) have passed. */
+/* Ends the job because export_timeout has passed (wait is 0), or would pass during the wait ms that Clari asks for. */
 static ClariJobAction
 fail_time_out(ClariJob *job, int64_t wait, int64_t now)
 {
@@ -175,7 +183,7 @@ fail_time_out(ClariJob *job, int64_t wait, int64_t now)
 	return end(job);
 }
 
-/* Ends the job, which cannot be taken up, as nothing more comes of it at Clari. */
+/* Ends the job, and marks it as one that cannot be taken up by the next request. */
 static ClariJobAction
 fail_for_good(ClariJob *job)
 {
@@ -183,7 +191,7 @@ fail_for_good(ClariJob *job)
 	return fail(job);
 }
 
-/* ---- the job has its id ---- */
+/* ---- a job with an id ---- */
 
 static void
 step_succeeded(ClariJob *job)
@@ -192,7 +200,7 @@ step_succeeded(ClariJob *job)
 	memset(&job->error, 0, sizeof(job->error));
 }
 
-/* The job at Clari is this one; export_timeout counts from now. */
+/* Notes the id of the job at Clari.  From now on export_timeout is counted from now. */
 static void
 accepted(ClariJob *job, const char *job_id, int64_t now)
 {
@@ -202,7 +210,7 @@ accepted(ClariJob *job, const char *job_id, int64_t now)
 	job->doubt = CLARI_DOUBT_NONE;
 }
 
-/* Clari is at work on the job: the next poll comes when the job is a tenth older. */
+/* Waits for the next poll, because Clari has not finished the job. */
 static ClariJobAction
 poll_later(ClariJob *job, int64_t now)
 {
@@ -212,7 +220,7 @@ poll_later(ClariJob *job, int64_t now)
 	return CLARI_ACTION_NONE;
 }
 
-/* Begins again with a new job, as the one at Clari is of no use, and gives it all the time for it. */
+/* Starts a new job because the one at Clari cannot be used.  export_timeout begins anew. */
 static ClariJobAction
 start_over(ClariJob *job, int64_t now)
 {
@@ -232,7 +240,7 @@ start_over(ClariJob *job, int64_t now)
 
 /* ---- trying again ---- */
 
-/* The state from which the call under way is repeated; job->error says why it is. */
+/* Returns the state from which the current call is repeated. */
 static ClariJobState
 before_call(ClariJobState state)
 {
@@ -247,7 +255,7 @@ before_call(ClariJobState state)
 	}
 }
 
-/* Goes to the state, and stays there for the delay, or for retry_after if Clari asks for that (both ms). */
+/* Enters the state, to stay there for delay ms, or for retry_after ms if Clari asks for that. */
 static ClariJobAction
 back_off(ClariJob *job, ClariJobState state, int64_t delay, int64_t retry_after, int64_t now)
 {
@@ -261,7 +269,7 @@ back_off(ClariJob *job, ClariJobState state, int64_t delay, int64_t retry_after,
 	return CLARI_ACTION_NONE;
 }
 
-/* Goes back to the state to try again, unless that was done max_retries times. */
+/* Returns to the state for another attempt, unless there were max_retries already. */
 static ClariJobAction
 retry_from(ClariJob *job, ClariJobState state, int64_t retry_after, int64_t now)
 {
@@ -274,14 +282,20 @@ retry_from(ClariJob *job, ClariJobState state, int64_t retry_after, int64_t now)
 	return back_off(job, state, back_off_delay(job, RETRY_DELAY, RETRY_LIMIT, job->retries++), retry_after, now);
 }
 
-/* Repeats the call under way, at most max_retries times, after a growing delay or retry_after (ms, if above 0). */
+/*
+ * Repeats the current call after a growing delay, or after retry_after ms if
+ * that is above 0; at most max_retries times.
+ */
 static ClariJobAction
 retry(ClariJob *job, int64_t retry_after, int64_t now)
 {
 	return retry_from(job, before_call(job->state), retry_after, now);
 }
 
-/* Clari did not have the job, or its file, for the n-th time (from 0): polls again, later each time. */
+/*
+ * Polls again after a delay that grows with times, which counts from 0 how
+ * often Clari has not known the job or its file.
+ */
 static ClariJobAction
 ask_again(ClariJob *job, int32_t times, int64_t now)
 {
@@ -289,7 +303,10 @@ ask_again(ClariJob *job, int32_t times, int64_t now)
 	return back_off(job, CLARI_JOB_WAITING, back_off_delay(job, RETRY_DELAY, RETRY_LIMIT, times), -1, now);
 }
 
-/* Others use all that Clari's limit allows, which is no failure: waits in NEW or BLOCKED, however often. */
+/*
+ * Waits in NEW or BLOCKED because other exports use all that Clari's limit
+ * allows.  That is no failure, so there is no limit on the number of times.
+ */
 static ClariJobAction
 wait_for_room(ClariJob *job, ClariJobState state, int64_t now)
 {
@@ -302,17 +319,17 @@ static ClariJobAction
 post_again(ClariJob *job, int64_t now)
 {
 	if (job->doubt == CLARI_DOUBT_SPENT)
-		return fail(job); /* another POST would be paid for as well */
+		return fail(job); /* the first POST was counted, and so would be another one */
 	if (!job->posted)
 	{
-		/* The POST was an earlier life's: this life has all its tries before it. */
+		/* Only an earlier process has sent a POST, so all retries are left. */
 		enter(job, CLARI_JOB_NEW, now);
 		return CLARI_ACTION_NONE;
 	}
 	return retry_from(job, CLARI_JOB_NEW, job->post_at - now, now);
 }
 
-/* What came of the POST under way is not known: a list may tell, or else it is sent again. */
+/* The outcome of the POST is unknown: reads Clari's list if that can help; otherwise sends the POST again. */
 static ClariJobAction
 outcome_unknown(ClariJob *job, int64_t retry_after, int64_t now)
 {
@@ -325,18 +342,18 @@ outcome_unknown(ClariJob *job, int64_t retry_after, int64_t now)
 	return CLARI_ACTION_NONE;
 }
 
-/* Asks for the list after the POST once more, as it did not come or did not tell. */
+/* Reads the list after the POST once more, because it could not be read, or did not show our job. */
 static ClariJobAction
 look_again(ClariJob *job, int64_t retry_after, int64_t now)
 {
-	if (job->looks >= job->max_retries) /* one look was taken in any case */
+	if (job->looks >= job->max_retries) /* the first look is always allowed */
 		return post_again(job, now);
 	return back_off(job, CLARI_JOB_UNSURE, back_off_delay(job, RETRY_DELAY, RETRY_LIMIT, job->looks), retry_after, now);
 }
 
 /* ---- a POST that a limit refused ---- */
 
-/* Does the text contain the word, in upper or lower case? word is in lower case. */
+/* Does the text contain the word, regardless of case?  The word is in lower case. */
 static bool
 contains(const char *text, const char *word)
 {
@@ -352,7 +369,10 @@ contains(const char *text, const char *word)
 	return false;
 }
 
-/* The limit that a refusal's words speak of; words may mean anything, so they count only without a code. */
+/*
+ * Returns the limit that the words of a refusal suggest.  Only used if there
+ * is no code, because words may mean anything.
+ */
 static ClariLimit
 limit_of_words(const char *text)
 {
@@ -367,9 +387,9 @@ limit_of_words(const char *text)
 }
 
 /*
- * The limit that the refusal's code means, whatever its words: a message can
- * repeat the request, or name a forecast "monthly".  Clari's OpenAPI document
- * has one code for both limits.
+ * Returns the limit that the refusal's code means.  The words are ignored,
+ * because a message may repeat the request, or name a forecast called
+ * "monthly".  Clari's OpenAPI document has one code for both limits.
  */
 static ClariLimit
 limit_of_code(const char *code)
@@ -381,7 +401,7 @@ limit_of_code(const char *code)
 	return limit_of_words(code);
 }
 
-/* Has the refusal a code?  A number is no code, but the HTTP status once more. */
+/* Has the refusal a code?  A number is not one; it repeats the HTTP status. */
 static bool
 is_coded(const ClariReply *reply)
 {
@@ -395,14 +415,14 @@ ask_limits(ClariJob *job, int64_t now)
 	return CLARI_ACTION_LIMITS;
 }
 
-/* Which limit the refusal of a POST by 400 speaks of. */
+/* Returns the limit because of which a POST was refused with 400. */
 static ClariLimit
 limit_of_refusal(const ClariReply *reply)
 {
 	return is_coded(reply) ? limit_of_code(reply->code) : limit_of_words(reply->message);
 }
 
-/* The answer about the limits did not come, or says nothing: the refusal itself has to do. */
+/* The request for the limits failed, or its answer does not contain them.  Decides by the refusal of the POST alone. */
 static ClariJobAction
 limits_unknown(ClariJob *job, int64_t now)
 {
@@ -435,20 +455,20 @@ limits_reported(ClariJob *job, const ClariReply *limits, int64_t now)
 		return limits_unknown(job, now);
 	if (job->blocked)
 	{
-		/* There is room now, which was waited for. */
+		/* Others have finished meanwhile. */
 		enter(job, CLARI_JOB_NEW, now);
 		return CLARI_ACTION_NONE;
 	}
-	/* There is room already.  Where the refusal may have meant something else, that does not go on for ever. */
+	/* There is room already.  The wait is unlimited only if the refusal certainly was about such a limit. */
 	if (job->limit == CLARI_LIMIT_CONCURRENT || job->limit == CLARI_LIMIT_EITHER)
 		return wait_for_room(job, CLARI_JOB_NEW, now);
 	if (job->retries == 0)
 		return post_again(job, now);
-	clari_job_error_add_tries(job); /* the refusal's words meant no limit */
+	clari_job_error_add_tries(job); /* the refusal was not about a limit after all */
 	return fail(job);
 }
 
-/* The steps of BLOCKED and ASKING keep the POST's error in job->error, since it is the POST that was refused. */
+/* In BLOCKED and ASKING, job->error remains the error of the POST that was refused. */
 static ClariJobAction
 step_blocked(ClariJob *job, const ClariJobEvent *event, int64_t now)
 {
@@ -492,7 +512,7 @@ start_download(ClariJob *job)
 	return CLARI_ACTION_DOWNLOAD;
 }
 
-/* Downloads the job's own results from now on, not what a link leads to. */
+/* Downloads the job's own results from now on, instead of following a link. */
 static ClariJobAction
 download_without_link(ClariJob *job)
 {
@@ -502,14 +522,14 @@ download_without_link(ClariJob *job)
 	return start_download(job);
 }
 
-/* The call under way was not answered. */
+/* The call was not answered. */
 static ClariJobAction
 call_broken(ClariJob *job, const ClariJobEvent *event, int64_t now)
 {
 	bool unknown = job->state == CLARI_JOB_POSTING && !event->never_sent;
 
 	if (job->state == CLARI_JOB_DOWNLOADING && job->download_url[0] != '\0' && event->elsewhere && event->status == 0)
-		return download_without_link(job); /* the link's host cannot be reached */
+		return download_without_link(job); /* the host of the link cannot be reached */
 	clari_job_error_broken(job, event->error);
 	if (unknown)
 		raise_doubt(job, is_success(event) ? CLARI_DOUBT_SPENT : CLARI_DOUBT_OPEN);
@@ -520,7 +540,10 @@ call_broken(ClariJob *job, const ClariJobEvent *event, int64_t now)
 	return outcome_unknown(job, -1, now);
 }
 
-/* Cancels the older job, which nobody can take up beside a newer one: that frees its place and its quota. */
+/*
+ * Cancels the job that this one replaces.  It cannot be taken up any more, and
+ * canceling frees its place and its quota.
+ */
 static ClariJobAction
 cancel_replaced(ClariJob *job, int64_t now)
 {
@@ -534,7 +557,10 @@ has_code(const ClariReply *reply, const char *code)
 	return strcmp(reply->code, code) == 0;
 }
 
-/* Exports without crm_total and crm_closed, which not all accounts can export (so Clari's OpenAPI document says). */
+/*
+ * Sends the POST again without crm_total and crm_closed, which not all
+ * accounts can export according to Clari's OpenAPI document.
+ */
 static ClariJobAction
 post_without_crm(ClariJob *job, int64_t now)
 {
@@ -548,7 +574,7 @@ post_without_crm(ClariJob *job, int64_t now)
 	return CLARI_ACTION_NONE;
 }
 
-/* What 400 and 404 mean for a POST; the codes that tell are those of Clari's OpenAPI document. */
+/* Handles a POST refused with a 4xx status that is permanent.  The codes are those of Clari's OpenAPI document. */
 static ClariJobAction
 post_refused(ClariJob *job, int status, const ClariReply *reply, int64_t now)
 {
@@ -559,20 +585,23 @@ post_refused(ClariJob *job, int status, const ClariReply *reply, int64_t now)
 	else if (status == 400 && (job->limit = limit_of_refusal(reply)) != CLARI_LIMIT_NONE)
 	{
 		job->blocked = false;
-		/* The older job takes a place that the newer one needs, and cannot get otherwise. */
+		/* The older job may use the place that the new one needs. */
 		return job->replaced_id[0] != '\0' ? cancel_replaced(job, now) : ask_limits(job, now);
 	}
 	return fail(job);
 }
 
-/* Does the status say nothing of the request, so that it may be tried again? */
+/* Is the status one that may pass, so that the call can be repeated? */
 static bool
 is_passing(int status)
 {
 	return status >= 500 || status == 408 || status == 421 || status == 425 || status == 429;
 }
 
-/* Does the status say that Clari does not know a job or file?  Its document has 400 and 403, others 404. */
+/*
+ * Does the status mean that Clari does not know the job or file? 400 and 403
+ * are in Clari's document, 404 in other sources.
+ */
 static bool
 says_unknown(int status)
 {
@@ -580,10 +609,9 @@ says_unknown(int status)
 }
 
 /*
- * Clari does not know the job, or does not have its file.  Shortly after the
- * job was accepted that passes, and Clari's code SWW ("something went wrong")
- * may mean no more than its words: so it is believed only when it was said
- * several times.
+ * Clari does not know the job, or does not have its file.  Shortly after a job
+ * was accepted, this passes; and Clari's code SWW ("something went wrong") may
+ * mean any failure.  It is therefore believed only after several times.
  */
 static ClariJobAction
 job_lost(ClariJob *job, const ClariJobEvent *event, int64_t now)
@@ -602,7 +630,7 @@ job_lost(ClariJob *job, const ClariJobEvent *event, int64_t now)
 	return fail_for_good(job);
 }
 
-/* What takes no job was refused, and that will not pass. */
+/* A request that creates no job was refused permanently. */
 static ClariJobAction
 read_refused(ClariJob *job, int status, const ClariReply *reply)
 {
@@ -615,7 +643,7 @@ read_refused(ClariJob *job, int status, const ClariReply *reply)
 	return fail(job);
 }
 
-/* The POST, poll or download under way was answered, but not with 2xx. */
+/* The POST, poll or download was answered with a status other than 2xx. */
 static ClariJobAction
 call_refused(ClariJob *job, const ClariJobEvent *event, const ClariReply *reply, int64_t now)
 {
@@ -638,9 +666,9 @@ call_refused(ClariJob *job, const ClariJobEvent *event, const ClariReply *reply,
 	return fail(job);
 }
 
-/* ---- what a poll says ---- */
+/* ---- answers to polls ---- */
 
-/* The job is done at Clari.  A truncated file is not what was asked for, unless the table allows it. */
+/* The job is done at Clari.  A truncated file is an error unless the table allows it. */
 static ClariJobAction
 job_finished(ClariJob *job, const ClariReply *reply)
 {
@@ -657,7 +685,7 @@ job_finished(ClariJob *job, const ClariReply *reply)
 	return start_download(job);
 }
 
-/* Learns from a job object whose account it is; one that is not certainly of this job is not believed. */
+/* Notes the user, organization and currency that a job object shows, if it certainly is that of our job. */
 static void
 learn_account(ClariJob *job, const ClariReply *reply)
 {
@@ -668,7 +696,7 @@ learn_account(ClariJob *job, const ClariReply *reply)
 	memcpy(job->currency, reply->currency, sizeof(job->currency));
 }
 
-/* A job object tells how the export stands. */
+/* Handles a job object, which shows the state of the export. */
 static ClariJobAction
 job_reported(ClariJob *job, const ClariReply *reply, int64_t now)
 {
@@ -698,7 +726,7 @@ job_reported(ClariJob *job, const ClariReply *reply, int64_t now)
 
 /* ---- calls and their answers ---- */
 
-/* Makes the call of a waiting state (UNSURE, WAITING, READY) once its time has come. */
+/* In a waiting state (UNSURE, WAITING, READY), enters state and returns action if it is time for that. */
 static ClariJobAction
 call_when_due(ClariJob *job, const ClariJobEvent *event, int64_t now, ClariJobState state, ClariJobAction action)
 {
@@ -712,7 +740,7 @@ call_when_due(ClariJob *job, const ClariJobEvent *event, int64_t now, ClariJobSt
 	return action;
 }
 
-/* What to do in POSTING and POLLING about anything but an answer of success. */
+/* Handles all events in POSTING and POLLING other than an answer of 2xx. */
 static ClariJobAction
 call_failed(ClariJob *job, const ClariJobEvent *event, int64_t now)
 {
@@ -749,22 +777,22 @@ cancel_at_clari(ClariJob *job, int64_t now)
 	return CLARI_ACTION_CANCEL;
 }
 
-/* Somebody cancels the export, in whichever state it is. */
+/* Cancels the export, whatever its state. */
 static ClariJobAction
 cancel(ClariJob *job, const ClariJobEvent *event, int64_t now)
 {
 	if (job->state == CLARI_JOB_DONE || job->state == CLARI_JOB_FAILED || job->canceled.code != CLARI_ERROR_NONE)
-		return CLARI_ACTION_NONE; /* it is too late; or not the first, who is the one that is named */
+		return CLARI_ACTION_NONE; /* it is over, or was canceled before; the error names who was first */
 	clari_job_error_canceled(job, event->error, &job->canceled);
 	if (job->state == CLARI_JOB_POSTING)
-		return CLARI_ACTION_NONE; /* the POST's answer names the job that is to be canceled */
+		return CLARI_ACTION_NONE; /* the answer to the POST contains the id of the job that is to be canceled */
 	if (job->state == CLARI_JOB_WAITING || job->state == CLARI_JOB_POLLING ||
 		(job->state == CLARI_JOB_REPLACING && job->job_id[0] != '\0'))
 		return cancel_at_clari(job, now);
 	return fail_canceled(job);
 }
 
-/* The export was canceled while its POST was under way: is there a job to be canceled? */
+/* The export was canceled while its POST was in progress.  Cancels the job as soon as it is known that there is one. */
 static ClariJobAction
 canceled_while_posting(ClariJob *job, const ClariJobEvent *event, int64_t now)
 {
@@ -794,7 +822,7 @@ canceled_while_posting(ClariJob *job, const ClariJobEvent *event, int64_t now)
 	}
 }
 
-/* ---- before the job has its id ---- */
+/* ---- states before the job has its id ---- */
 
 static ClariJobAction
 send_post(ClariJob *job, int64_t now)
@@ -818,7 +846,7 @@ step_new(ClariJob *job, const ClariJobEvent *event, int64_t now)
 	return CLARI_ACTION_LIST;
 }
 
-/* Whatever comes of the list before the POST, the POST comes next. */
+/* The list before the POST was read or not; in either case the POST follows. */
 static ClariJobAction
 step_listing(ClariJob *job, const ClariJobEvent *event, int64_t now)
 {
@@ -862,14 +890,14 @@ step_unsure(ClariJob *job, const ClariJobEvent *event, int64_t now)
 	ClariJobAction action;
 
 	if (event->kind == CLARI_EVENT_TICK && !is_late(job, now) && !job->adoptable)
-		return post_again(job, now); /* it was an earlier life's POST, and no list could tell its job */
+		return post_again(job, now); /* the POST was an earlier process's, and its job cannot be recognized in a list */
 	action = call_when_due(job, event, now, CLARI_JOB_LOOKING, CLARI_ACTION_LIST);
 	if (action == CLARI_ACTION_LIST)
 		job->looks++;
 	return action;
 }
 
-/* The list after the POST was read. */
+/* Decides by the verdict on the list after the POST. */
 static ClariJobAction
 list_read(ClariJob *job, const ClariJobEvent *event, int64_t now)
 {
@@ -887,7 +915,7 @@ list_read(ClariJob *job, const ClariJobEvent *event, int64_t now)
 	return CLARI_ACTION_NONE;
 }
 
-/* The POST's error stays in job->error meanwhile, since it is the POST that failed. */
+/* In LOOKING, job->error remains the error of the POST. */
 static ClariJobAction
 step_looking(ClariJob *job, const ClariJobEvent *event, int64_t now)
 {
@@ -906,9 +934,9 @@ step_looking(ClariJob *job, const ClariJobEvent *event, int64_t now)
 	}
 }
 
-/* ---- once it has ---- */
+/* ---- states after the job has its id ---- */
 
-/* Whatever comes of canceling the older job, the newer one goes on; or is POSTed, if a limit had refused it. */
+/* Goes on whether the older job was canceled or not: polls the new job, or sends its POST if a limit had refused it. */
 static ClariJobAction
 step_replacing(ClariJob *job, const ClariJobEvent *event, int64_t now)
 {
@@ -930,7 +958,7 @@ step_waiting(ClariJob *job, const ClariJobEvent *event, int64_t now)
 	ClariJobAction action = call_when_due(job, event, now, CLARI_JOB_POLLING, CLARI_ACTION_POLL);
 
 	if (action == CLARI_ACTION_POLL && job->replaced_id[0] != '\0')
-		return cancel_replaced(job, now); /* canceling it has failed before */
+		return cancel_replaced(job, now); /* the older job could not be canceled before */
 	if (action == CLARI_ACTION_POLL)
 		job->polls++;
 	return action;
@@ -946,7 +974,10 @@ step_polling(ClariJob *job, const ClariJobEvent *event, int64_t now)
 	if (!reply->is_json || reply->status == CLARI_STATUS_ABSENT ||
 		(reply->job_id[0] != '\0' && strcmp(reply->job_id, job->job_id) != 0))
 	{
-		/* Something between us and Clari answered, or Clari is not well, or means another job: that may pass. */
+		/*
+		 * The answer may be from something between us and Clari, or about
+		 * another job, or Clari may have a problem.  All of these may pass.
+		 */
 		clari_job_error_no_state(job, event->status, reply);
 		return retry(job, event->retry_after, now);
 	}
@@ -961,9 +992,9 @@ step_ready(ClariJob *job, const ClariJobEvent *event, int64_t now)
 }
 
 /*
- * The host of the file refuses a link that Clari gave, such as one that has expired:
- * that says nothing about the key or the job.  Clari has another one: the next poll
- * tells it, or the results redirect to it.
+ * The host of the file refused a link that Clari gave, for example because it
+ * has expired.  That says nothing about the API key or the job.  Clari can
+ * give another link, by the next poll or by a redirect from the results.
  */
 static ClariJobAction
 link_refused(ClariJob *job, const ClariJobEvent *event, int64_t now)
@@ -980,7 +1011,7 @@ link_refused(ClariJob *job, const ClariJobEvent *event, int64_t now)
 	return fail(job);
 }
 
-/* The download was answered with an HTTP status that is not 2xx. */
+/* The download was answered with a status other than 2xx. */
 static ClariJobAction
 download_refused(ClariJob *job, const ClariJobEvent *event, int64_t now)
 {
@@ -989,7 +1020,7 @@ download_refused(ClariJob *job, const ClariJobEvent *event, int64_t now)
 	return call_refused(job, event, reply_of(event), now);
 }
 
-/* The file is bad, or was broken off. */
+/* The file is bad or incomplete, or could not be stored. */
 static ClariJobAction
 file_refused(ClariJob *job, const ClariJobEvent *event, int64_t now)
 {
@@ -1000,7 +1031,10 @@ file_refused(ClariJob *job, const ClariJobEvent *event, int64_t now)
 		case CLARI_ERROR_TIMEOUT:
 		case CLARI_ERROR_DATA:
 		case CLARI_ERROR_REPLY:
-			/* A transfer can be damaged, also by what stands between us and Clari; the job is paid for. */
+			/*
+			 * The transfer may have been damaged on the way.  The job is still
+			 * there, so another download costs no quota.
+			 */
 			return retry(job, -1, now);
 		case CLARI_ERROR_IO:
 			if (job->io_failed)
@@ -1033,7 +1067,7 @@ step_downloading(ClariJob *job, const ClariJobEvent *event, int64_t now)
 	}
 }
 
-/* Does Clari not know the job that is to be canceled?  That is as good as if it were canceled. */
+/* Does Clari not know the job that is to be canceled?  Then there is nothing left to cancel. */
 static bool
 is_gone(const ClariJobEvent *event)
 {
@@ -1043,7 +1077,7 @@ is_gone(const ClariJobEvent *event)
 
 /*
  * Does the answer to the PATCH say that the job is canceled?  Clari's document
- * has a flag and the job object; other sources show the job object alone.
+ * shows a flag and the job object; other sources show only the job object.
  */
 static bool
 is_canceled(const ClariReply *reply)
@@ -1092,7 +1126,7 @@ clari_job_begin(ClariJob *job, const ClariRequest *request, const ClariTransport
 	job->poll_interval = transport->poll_interval;
 	job->max_poll_interval = transport->max_poll_interval;
 	job->started_at = now;
-	job->jitter = jitter != 0 ? jitter : 1; /* xorshift never leaves 0 */
+	job->jitter = jitter != 0 ? jitter : 1; /* xorshift would stay at 0 */
 	enter(job, clari_job_is_read(job) ? CLARI_JOB_READY : CLARI_JOB_NEW, now);
 }
 
@@ -1100,7 +1134,7 @@ void
 clari_job_resume(ClariJob *job, const char *job_id, int64_t now)
 {
 	if (job_id[0] == '\0' || strlen(job_id) >= sizeof(job->job_id))
-		return; /* Clari gives no such id */
+		return; /* Clari makes no such id */
 	accepted(job, job_id, now);
 	job->origin = CLARI_ORIGIN_RESUMED;
 	enter(job, CLARI_JOB_WAITING, now);
@@ -1111,8 +1145,7 @@ clari_job_begin_unsure(ClariJob *job, int64_t now)
 {
 	clari_job_error_earlier(job);
 	raise_doubt(job, CLARI_DOUBT_OPEN);
-	job->list_before =
-		CLARI_LIST_BEFORE_KNOWN; /* the list before that POST; another one would contain the job that it made */
+	job->list_before = CLARI_LIST_BEFORE_KNOWN; /* of the list before that POST; one read now would contain its job */
 	enter(job, CLARI_JOB_UNSURE, now);
 }
 
@@ -1133,7 +1166,7 @@ clari_job_step(ClariJob *job, const ClariJobEvent *event, int64_t now)
 		[CLARI_JOB_READY] = step_ready,
 		[CLARI_JOB_DOWNLOADING] = step_downloading,
 		[CLARI_JOB_CANCELING] = step_canceling,
-		[CLARI_JOB_FAILED] = NULL, /* like DONE: nothing can happen any more */
+		[CLARI_JOB_FAILED] = NULL, /* like DONE: no event matters any more */
 	};
 
 	if (event->kind == CLARI_EVENT_CANCEL)

@@ -2,8 +2,9 @@
  * record.c
  *		The bytes of a job's record: see record.h.
  *
- * Runs in workers, and in whichever process loads the cache's files; takes no
- * locks, allocates nothing, never raises: postgres.h is here for CRC-32C.
+ * Runs in workers, and in the process that loads the cache's files.  Takes no
+ * locks, allocates nothing, never raises.  postgres.h is included only for
+ * CRC-32C.
  */
 #include "compat.h"
 
@@ -16,12 +17,12 @@
 
 #define MAGIC_SIZE 8
 
-/* What stands in the file; of known only the first nknown ids. */
+/* The layout of the file.  Of known, only the first nknown ids are written. */
 typedef struct Packed
 {
 	char magic[MAGIC_SIZE];
 	uint32_t length; /* of the whole record, in bytes */
-	uint32_t crc;    /* CRC-32C of all that follows; every byte before it has a fixed value */
+	uint32_t crc;    /* CRC-32C of all that follows; the bytes before it are checked by their fixed values */
 	ClariKey key;
 	ClariKey account;
 	char base_url[CLARI_URL_SIZE];
@@ -105,7 +106,7 @@ corrupt(ClariError *error, const char *what)
 	return false;
 }
 
-/* Does the text end, and are the bytes behind its end zero? */
+/* Has the text a NUL, and only zero bytes after it? */
 static bool
 is_text(const char *text, size_t size)
 {

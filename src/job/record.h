@@ -1,12 +1,13 @@
 /*
  * record.h
- *		What is known, across crashes, of the job that an export's POST made.
+ *		What is remembered across crashes of the job that an export's POST
+ *		has made.
  *
- * Quota is money: a job that was paid for is found again after a crash.  What
- * that takes is a record of about a kilobyte; store.h keeps it as a file.
+ * Jobs use quota, so a job must be found again after a crash.  A record of
+ * about a kilobyte suffices for that; room store keeps it in a file.
  *
- * Layout of its bytes (host byte order, every part 8-aligned, none undefined,
- * so that equal records have equal bytes):
+ * Its bytes are in host byte order; every part is 8-aligned, and no byte is
+ * undefined, so that equal records have equal bytes:
  *
  *		magic | length | CRC-32C | the fields | the ids of the known jobs
  *
@@ -31,35 +32,35 @@ typedef struct ClariRecord
 	ClariKey account; /* clari_request_account() */
 	char base_url[CLARI_URL_SIZE];
 	char forecast[CLARI_NAME_SIZE];
-	char period[CLARI_PERIOD_TEXT_SIZE];   /* requested; empty: the current quarter */
-	char expected[CLARI_PERIOD_TEXT_SIZE]; /* the quarter to look for in Clari's list of jobs; empty: none */
-	char job_id[CLARI_ID_SIZE];            /* empty: the POST was about to be sent, its outcome is not known */
-	char user_id[CLARI_ID_SIZE];           /* whose job it is, as Clari names the user; empty: not known */
-	char currency[CLARI_CURRENCY_SIZE];    /* the account's own, as Clari lists it; empty: not known */
+	char period[CLARI_PERIOD_TEXT_SIZE];   /* as requested; empty: the current quarter */
+	char expected[CLARI_PERIOD_TEXT_SIZE]; /* the quarter to look for in Clari's list of jobs; empty if not known */
+	char job_id[CLARI_ID_SIZE];            /* empty: a POST was about to be sent, and its outcome is not known */
+	char user_id[CLARI_ID_SIZE];           /* the job's user, as Clari names it; empty if not known */
+	char currency[CLARI_CURRENCY_SIZE];    /* the account's own, as Clari lists it; empty if not known */
 	int64_t posted_at;                     /* µs from 2000-01-01 UTC */
-	uint32_t attempts;                     /* decodings of its file that began and did not end in an orderly way */
-	bool without_crm;     /* its POST left crm_total and crm_closed out, since Clari had refused them */
-	bool renewed;         /* it was made since Clari had lost, or forbidden, another one */
-	bool ended;           /* the job has come into the cache before, or failed */
-	ClariKnownJobs known; /* while job_id is empty: what was listed before the POST */
+	uint32_t attempts;                     /* how often decoding its file began and did not end in an orderly way */
+	bool without_crm;     /* the POST did not request crm_total and crm_closed, because Clari had refused them */
+	bool renewed;         /* it was started because Clari had lost, or refused access to, an earlier job */
+	bool ended;           /* the job has been published, or its file was bad */
+	ClariKnownJobs known; /* while job_id is empty: the jobs that were listed before the POST */
 } ClariRecord;
 
 #define CLARI_RECORD_MIN_SIZE 1032 /* without known jobs */
 #define CLARI_RECORD_MAX_SIZE (CLARI_RECORD_MIN_SIZE + 8 * CLARI_KNOWN_MAX)
 
-/* How many bytes the record takes. */
+/* The size of the encoded record in bytes. */
 extern size_t clari_record_length(const ClariRecord *record);
 
 /*
- * Writes the record to bytes, where CLARI_RECORD_MAX_SIZE have room, and returns
- * how many it took.  known.count must be in range.
+ * Encodes the record into bytes, which must have room for
+ * CLARI_RECORD_MAX_SIZE, and returns the size.  known.count must be in range.
  */
 extern size_t clari_record_encode(const ClariRecord *record, char *bytes);
 
 /*
- * Reads what clari_record_encode() wrote; the bytes need no alignment.  False
- * with CLARI_ERROR_CORRUPT, and *record undefined, unless magic, length and
- * checksum hold, every text ends, and known.count is in range.
+ * Decodes a record; the bytes need not be aligned.  Returns false with
+ * CLARI_ERROR_CORRUPT, and *record undefined, if magic, length or checksum are
+ * wrong, a text has no end, or known.count is out of range.
  */
 extern bool clari_record_decode(const char *bytes, size_t length, ClariRecord *record, ClariError *error);
 

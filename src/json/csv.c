@@ -1,11 +1,12 @@
 /*
  * csv.c
- *		The bytes of a CSV file, cut into lines and cells: see internal.h.
+ *		Splits the bytes of a CSV file into lines and cells: see internal.h.
  *
- * RFC 4180: cells between commas, or in quotes, which are doubled inside and may
- * hold line ends; lines end with LF or CRLF.  The whole state is in ClariCsv, so
- * that bytes may be cut anywhere.  A line's bytes are copied only where it
- * straddles two chunks, and a cell only where it holds doubled quotes.
+ * RFC 4180: cells are separated by commas.  A cell in quotes may contain line
+ * ends, and quotes, which are doubled.  Lines end with LF or CRLF.  The whole
+ * state is in ClariCsv, so the bytes may be pushed in pieces of any size.  A
+ * line is copied only if it begins in an earlier piece, and a cell only if it
+ * contains doubled quotes.
  *
  * Pure: malloc only.
  */
@@ -16,12 +17,12 @@
 
 enum
 {
-	AT_FILE, /* a byte order mark may come */
+	AT_FILE, /* a byte order mark may follow */
 	AT_LINE,
 	AT_CELL,
 	IN_CELL,
 	IN_QUOTES,
-	AFTER_QUOTE, /* one more makes one; else the cell ends here */
+	AFTER_QUOTE, /* another quote would be one of the cell; otherwise the cell ends here */
 	AFTER_CR
 };
 
@@ -49,14 +50,14 @@ clari_csv_feed(ClariCsv *csv, const char *bytes, size_t length)
 	csv->end = bytes + length;
 }
 
-/* The first byte not read, counted from the file's first. */
+/* The offset in the file of the first byte that was not read. */
 static uint64_t
 offset_of_next(const ClariCsv *csv)
 {
 	return csv->base + (uint64_t) (csv->next - csv->chunk);
 }
 
-/* Stops reading at byte; problem is a noun phrase for the error's detail. */
+/* Stops reading at byte.  problem is a noun phrase for the error's detail. */
 static const char *
 broken(ClariCsv *csv, const char *byte, const char *problem)
 {
@@ -66,7 +67,7 @@ broken(ClariCsv *csv, const char *byte, const char *problem)
 
 /* ------- the line's bytes ------- */
 
-/* The byte's place in its line. */
+/* The offset of byte in its line. */
 static uint32_t
 place_of(const ClariCsv *csv, const char *byte)
 {
@@ -94,7 +95,7 @@ begin_cell(ClariCsv *csv, const char *byte)
 	return byte + (*byte == '"' ? 1 : 0);
 }
 
-/* The comma or line end at byte ends the cell, whose bytes end before at. */
+/* Ends the cell, whose bytes end before at, because of the comma or line end at byte. */
 static const char *
 end_cell(ClariCsv *csv, const char *byte, uint32_t at, ClariFrame *frame)
 {
@@ -179,7 +180,7 @@ scan_bom(ClariCsv *csv, const char *byte)
 	return byte;
 }
 
-/* Reads until there is a line to hand out, or the bytes are used up. */
+/* Reads to the end of a line, or of the bytes that were fed. */
 static ClariFrame
 scan(ClariCsv *csv)
 {
@@ -218,11 +219,11 @@ scan(ClariCsv *csv)
 	return csv->problem == NULL ? frame : CLARI_FRAME_BROKEN;
 }
 
-/* ------- a line that is complete ------- */
+/* ------- complete lines ------- */
 
 #define EVERY_BYTE(byte) (UINT64_C(0x0101010101010101) * (byte))
 
-/* How many bytes the character takes that begins here; 0: none does (Unicode, table 3-7). */
+/* Returns the length of the UTF-8 character at "at" (Unicode, table 3-7), or 0 if it is not valid. */
 static size_t
 character_length(const unsigned char *at, size_t left)
 {
@@ -241,7 +242,7 @@ character_length(const unsigned char *at, size_t left)
 	return length;
 }
 
-/* The first byte that is a NUL, or not of a character; NULL: there is none. */
+/* Returns the first byte that is NUL or not part of valid UTF-8, or NULL if there is none. */
 static const char *
 find_invalid(const char *text, size_t length)
 {
@@ -254,7 +255,10 @@ find_invalid(const char *text, size_t length)
 			uint64_t word;
 
 			memcpy(&word, text + at, sizeof(word));
-			/* no byte has its top bit, and none is 0: of ASCII bytes only a 0 borrows */
+			/*
+			 * true if no byte has its top bit set, and none is 0; of ASCII
+			 * bytes, the subtraction borrows only from a 0
+			 */
 			if (((word | (word - EVERY_BYTE(1))) & EVERY_BYTE(0x80)) != 0)
 				break;
 			at += sizeof(word);
@@ -269,7 +273,7 @@ find_invalid(const char *text, size_t length)
 	return NULL;
 }
 
-/* A cell's text, with one quote for two; to is moved behind it. */
+/* Copies a cell's text to *to, with one quote for each two, and moves *to behind the copy. */
 static ClariText
 undouble(const char *from, const char *end, char **to)
 {
@@ -278,13 +282,13 @@ undouble(const char *from, const char *end, char **to)
 	for (; from < end; from++)
 	{
 		*(*to)++ = *from;
-		from += *from == '"'; /* the second is passed over */
+		from += *from == '"'; /* skip the second quote */
 	}
 	text.length = (uint32_t) (*to - text.data);
 	return text;
 }
 
-/* Sets cells up; text is the line's, and length in bytes. */
+/* Sets cells for the line whose text and length in bytes are given. */
 static ClariFrame
 set_cells(ClariCsv *csv, const char *text, size_t length)
 {
@@ -338,7 +342,7 @@ finish_line(ClariCsv *csv)
 	return set_cells(csv, text, length);
 }
 
-/* A line without a byte, as files may end with. */
+/* Is the line empty, as the last one of a file may be? */
 static bool
 is_empty(const ClariCsv *csv)
 {
@@ -353,13 +357,13 @@ clari_csv_next(ClariCsv *csv)
 	do
 	{
 		frame = scan(csv);
-		/* Whatever stopped it, so that the error does not depend on the cuts. */
+		/* Checked whether the line has ended or not, so that the error does not depend on the pieces. */
 		if (csv->state != AT_FILE && offset_of_next(csv) - csv->begun > CLARI_MAX_ELEMENT_SIZE)
 			return CLARI_FRAME_TOO_LARGE;
 		if (frame == CLARI_FRAME_ELEMENT)
 			frame = finish_line(csv);
 	} while (frame == CLARI_FRAME_ELEMENT && is_empty(csv));
-	/* The line may go on in the next chunk. */
+	/* The line continues in the next piece. */
 	if (frame == CLARI_FRAME_MORE && csv->state != AT_LINE && csv->state != AT_FILE)
 	{
 		if (!clari_buffer_append(&csv->buffer, csv->run, (size_t) (csv->end - csv->run)))
@@ -380,7 +384,10 @@ clari_csv_end(ClariCsv *csv)
 	}
 	if (csv->state == AT_FILE || csv->state == AT_LINE)
 		return CLARI_FRAME_MORE;
-	/* As if the line ended; should that be an empty cell behind a comma, it is none of these bytes. */
+	/*
+	 * Pretend that a line end follows.  If the last cell is empty, it has no
+	 * bytes, so nothing points to that line end.
+	 */
 	clari_csv_feed(csv, "\n", 1);
 	return clari_csv_next(csv);
 }

@@ -1,15 +1,16 @@
 /*
  * document.c
- *		JSON, the export file: see json.h (the replies are in reply.c).
+ *		The export file, as JSON or CSV: see json.h. (Replies are in
+ *		reply.c.)
  *
- * Runs in the worker, in unit tests and in fuzzers; raises nothing, takes no
- * lock.  What comes tells which shape it is of: an object of lists, a list of
- * lines, or CSV (csv.c); lines are gathered by line.c.  Of JSON, framing.c checks
- * the file's bytes and cuts them into elements; what is written plainly is read
- * by plain.c.  Here json-c reads all else, one element at a time, and its members
- * become values by the attributes of their list.  Values point into json-c's
- * object: nothing is copied but the text of integers, and what is written as
- * JSON again.
+ * Runs in the worker, in unit tests and in fuzzers.  Raises nothing, takes no
+ * lock.  The bytes themselves show the shape of the document: an object of
+ * lists, a list of lines, or CSV (csv.c).  Lines are collected by line.c.  For
+ * JSON, framing.c checks the bytes and splits them into elements.  plain.c
+ * reads elements in the usual notation.  json-c reads the others here, one at a
+ * time, and their members become values according to the attributes of their
+ * list.  Values point into json-c's object; only the text of integers, and
+ * values that are written as JSON again, are copied.
  */
 #include "json/json.h"
 
@@ -21,23 +22,26 @@
 
 #include "json/internal.h"
 
-#define MAX_MEMBERS 256 /* the document's object has no more */
-#define REMEMBERED 64   /* of so many members of an item it is remembered which attribute they are */
-#define PLACE_SIZE 128  /* bytes of a text that says where in the file */
-#define WHAT_SIZE 384   /* bytes of a text that says what is wrong there */
+#define MAX_MEMBERS 256 /* of the document's object */
+#define REMEMBERED 64   /* for this many members of an item, the matching attribute is remembered */
+#define PLACE_SIZE 128  /* bytes of a text that says where in the file an error is */
+#define WHAT_SIZE 384   /* bytes of a text that says what the error is */
 
-/* Not JSON_TOKENER_STRICT: the framing is strict, and json-c 0.18's refuses bytes from 0x80 on (its issue 892). */
+/*
+ * Not JSON_TOKENER_STRICT: the framing is strict already, and in json-c 0.18
+ * that flag refuses all bytes from 0x80 on (its issue 892).
+ */
 #define TOKENER_FLAGS JSON_TOKENER_VALIDATE_UTF8
 
-#define HEAD_SIZE 128 /* so many bytes are waited for, to tell what a file is that does not begin as it should */
+#define HEAD_SIZE 128 /* this many bytes are awaited before an error says what the file is instead */
 
-/* Which attribute an item's member is. */
+/* The attribute that an item's member matches. */
 typedef struct Match
 {
-	const char *key; /* the attribute's key or alias, or NULL: not known yet */
+	const char *key; /* the attribute's key or alias; NULL if not known yet */
 	size_t length;   /* of its first part: "currency" of "currency.code" */
 	int attribute;
-	bool descends; /* there are more parts: the value is an object of attributes */
+	bool descends; /* the key has more parts, so the value is an object of attributes */
 } Match;
 
 struct ClariDocument
@@ -48,35 +52,35 @@ struct ClariDocument
 	ClariFraming framing;
 	ClariCsv csv;
 	bool is_csv;
-	bool is_open;                       /* the last line has no end */
-	bool may_be_cut;                    /* clari_document_may_be_cut() said so */
-	bool line_end_is_enough;            /* and this */
-	int columns[CLARI_CSV_COLUMNS];     /* of CSV: CLARI_LINE_… or CLARI_COLUMN_…, by place */
-	ClariText names[CLARI_CSV_COLUMNS]; /* of columns that nobody knows; malloc'd, or NULL */
-	int ncolumns;                       /* 0: the header is yet to come */
+	bool is_open;                       /* the last line does not end with a line end */
+	bool may_be_cut;                    /* the argument of clari_document_may_be_cut() … */
+	bool line_end_is_enough;            /* … and that one */
+	int columns[CLARI_CSV_COLUMNS];     /* of CSV, by place: CLARI_LINE_… or CLARI_COLUMN_… */
+	ClariText names[CLARI_CSV_COLUMNS]; /* names of unknown columns, malloc'd; others are NULL */
+	int ncolumns;                       /* 0: the header was not read yet */
 	ClariLines *lines;                  /* of CSV, or of a list of lines */
-	bool is_of_cells;                   /* a list of lines has their cells one behind the other */
+	bool is_of_cells;                   /* the list of lines contains their cells, one after the other */
 	uint64_t bytes;
 	json_tokener *tokener;
-	json_object *keys;             /* of the document's object so far: a set */
-	int list;                      /* the list being read, or CLARI_NO_LIST */
-	bool has_needed;               /* the list that it must have */
-	uint64_t entries;              /* items of the list that it must have */
-	unsigned char head[HEAD_SIZE]; /* the file's first bytes, as many as have come */
-	size_t head_length;            /* how many these are */
-	bool is_foreign;               /* it does not begin as it should, and fails when its head is there */
+	json_object *keys;             /* set of the keys of the document's object so far */
+	int list;                      /* the list that is being read, or CLARI_NO_LIST */
+	bool has_needed;               /* the list that the document must have was found */
+	uint64_t entries;              /* number of items of that list */
+	unsigned char head[HEAD_SIZE]; /* the first bytes of the file */
+	size_t head_length;            /* how many of them were received */
+	bool is_foreign;               /* the file begins wrongly, and will fail once head is complete, unless it is CSV */
 	ClariValue values[CLARI_MAX_ATTRIBUTES];
 	char integers[CLARI_MAX_ATTRIBUTES][CLARI_INTEGER_SIZE];
-	char *texts; /* the item's values that are written as JSON again, one behind the other; malloc'd, reused */
+	char *texts; /* the current item's values that are written as JSON again, one after the other; malloc'd, reused */
 	size_t texts_used;
-	size_t texts_size; /* once there are any, at least the item's length, and they are never longer */
-	Match matches[CLARI_LIST_COUNT][REMEMBERED]; /* those of the n-th member of the last item */
+	size_t texts_size; /* if any is needed, at least the item's length, which suffices for all of them */
+	Match matches[CLARI_LIST_COUNT][REMEMBERED]; /* of the n-th member of the last item */
 	ClariPlain plain;
 	bool failed;
 	ClariError error;
 };
 
-/* The list that a document of the endpoint must have. */
+/* Returns the list that a document of the endpoint must have. */
 static ClariList
 needed_list(ClariEndpoint endpoint)
 {
@@ -93,7 +97,7 @@ needed_list(ClariEndpoint endpoint)
 
 /* ------- errors of the document ------- */
 
-/* Gives the error to whoever pushes bytes.  What is not of a file is not called one. */
+/* Returns the error to the caller who pushes bytes.  If the document is not an export file, replaces these words. */
 static void
 give_error(const ClariDocument *document, ClariError *error)
 {
@@ -105,7 +109,7 @@ give_error(const ClariDocument *document, ClariError *error)
 				 document->error.message + sizeof(file) - 1);
 }
 
-/* "item 3 of list …, byte 17", as far as it is known, for a detail's end. */
+/* Writes where the error is as far as known, as in "in item 3 of list …, at byte 17 of the file". */
 static void
 describe_place(const ClariDocument *document, uint64_t offset, bool in_item, char *place)
 {
@@ -126,7 +130,7 @@ describe_place(const ClariDocument *document, uint64_t offset, bool in_item, cha
 		snprintf(place, PLACE_SIZE, "after item %llu%s, at byte %llu of the file", items, list, byte);
 }
 
-/* Fails at the byte where the framing stands; what is a noun phrase. */
+/* Fails with an error at the next byte of the framing.  what is a noun phrase. */
 static bool
 fail_here(ClariDocument *document, ClariErrorCode code, const char *message, const char *what)
 {
@@ -139,7 +143,7 @@ fail_here(ClariDocument *document, ClariErrorCode code, const char *message, con
 	return false;
 }
 
-/* Fails because of the key or item just read, and names where it begins. */
+/* Fails with an error about the key or item just read, at its beginning. */
 static bool fail_item(ClariDocument *document, const char *message, const char *format, ...) CLARI_PRINTF(3, 4);
 
 static bool
@@ -166,9 +170,9 @@ fail_memory(ClariDocument *document)
 	return clari_error_out_of_memory(&document->error);
 }
 
-/* ------- a file that is something else ------- */
+/* ------- files that are not Clari's ------- */
 
-/* Did the framing break at the very beginning, or at a NUL behind the first brace? */
+/* Did the framing fail at the very beginning, or at a NUL after the first brace? */
 static bool
 begins_wrong(const ClariDocument *document)
 {
@@ -178,7 +182,7 @@ begins_wrong(const ClariDocument *document)
 		   (clari_framing_offset(framing) == 1 && document->head[1] == '\0');
 }
 
-/* Fails, and says with what the file begins. */
+/* Fails with an error that shows how the file begins. */
 static bool
 fail_foreign(ClariDocument *document)
 {
@@ -194,7 +198,7 @@ matches(const Match *match, const char *key)
 	return match->key != NULL && strncmp(match->key, key, match->length) == 0 && key[match->length] == '\0';
 }
 
-/* Is key the attribute's key or alias text, or the first of its parts? */
+/* Does key begin with the attribute's key or alias text, or with its first part?  Then sets *match. */
 static bool
 try_match(Match *match, const char *text, int attribute, const char *key)
 {
@@ -249,7 +253,7 @@ fail_type(ClariDocument *document, const char *key, ClariType type, json_object 
 					 type == CLARI_NUMERIC ? "a number" : "a string");
 }
 
-/* Makes room for all texts of the item, before the first is written, so that they stay where they are. */
+/* Reserves enough room for all texts of the item before the first is written, because values point to them. */
 static bool
 reserve_texts(ClariDocument *document)
 {
@@ -293,7 +297,7 @@ set_string(ClariValue *value, json_object *object)
 	value->length = (uint32_t) json_object_get_string_len(object);
 }
 
-/* Sets a value of a type that is not the attribute's. */
+/* Sets a value whose JSON type is not that of the attribute. */
 static bool
 set_other(ClariDocument *document, const ClariAttribute *attribute, const char *key, json_object *object,
 		  ClariValue *value)
@@ -325,7 +329,7 @@ set_double(ClariDocument *document, const ClariAttribute *attribute, const char 
 	return true;
 }
 
-/* Sets a number, for an attribute that can be one; space is of CLARI_INTEGER_SIZE. */
+/* Sets a number, for an attribute that may be one.  space is of CLARI_INTEGER_SIZE. */
 static bool
 set_number(ClariDocument *document, const ClariAttribute *attribute, const char *key, json_object *object,
 		   ClariValue *value, char *space)
@@ -338,7 +342,10 @@ set_number(ClariDocument *document, const ClariAttribute *attribute, const char 
 	return true;
 }
 
-/* Reads what came as key, and is not null. space is of CLARI_INTEGER_SIZE, and the value may point there. */
+/*
+ * Sets the value of an attribute from the member key, which is not null.  space
+ * is of CLARI_INTEGER_SIZE, and the value may point there.
+ */
 static bool
 read_value(ClariDocument *document, const ClariAttribute *attribute, const char *key, json_object *object,
 		   ClariValue *value, char *space)
@@ -374,7 +381,10 @@ read_value(ClariDocument *document, const ClariAttribute *attribute, const char 
 	return set_other(document, attribute, key, object, value);
 }
 
-/* Sets the value of an attribute that came as key. null counts as absent, and the same value again as once. */
+/*
+ * Sets the value of the attribute from the member key.  null means absent; the
+ * same value may come twice, under key and alias.
+ */
 static bool
 set_value(ClariDocument *document, int position, const char *key, json_object *object)
 {
@@ -394,7 +404,7 @@ set_value(ClariDocument *document, int position, const char *key, json_object *o
 }
 
 /*
- * Sets the attributes whose keys have dots, by the member with their first
+ * Sets attributes whose keys have dots.  object is the member of their first
  * part: an object of the other parts, or the value of an alias without dots.
  */
 static bool
@@ -454,7 +464,10 @@ set_values(ClariDocument *document, json_object *item)
 
 /* ------- the document ------- */
 
-/* How many members all objects in the value have; json-c has dropped duplicates. */
+/*
+ * Counts the members of all objects in the value.  json-c has removed
+ * duplicates, so that this shows whether there were any.
+ */
 static uint64_t
 count_members(json_object *object)
 {
@@ -472,7 +485,7 @@ count_members(json_object *object)
 	return count;
 }
 
-/* Has json-c read what the framing has just handed out, as an object; NULL when it fails. */
+/* Has json-c parse the text of the framing's last key or element.  Returns NULL after failing. */
 static json_object *
 parse_text(ClariDocument *document)
 {
@@ -489,12 +502,12 @@ parse_text(ClariDocument *document)
 	if (object != NULL)
 		json_object_put(object);
 
-	/* The framing has let it through, so json-c is short of memory, or stricter than we know. */
+	/* The framing has accepted it, so either json-c has no memory, or it is stricter than the framing. */
 	fail_item(document, CLARI_NOT_VALID_JSON, "A value that json-c refuses (%s)", json_tokener_error_desc(result));
 	return NULL;
 }
 
-/* What lines.c or the sink has not taken, at the place of the line. */
+/* Fails with the error of line.c or the sink, to which the place of the line is added. */
 static bool
 fail_line(ClariDocument *document, uint64_t offset)
 {
@@ -506,7 +519,7 @@ fail_line(ClariDocument *document, uint64_t offset)
 	return false;
 }
 
-/* Puts a member of a line into it; the integers' room of its column is the cell's, if it is one. */
+/* Adds a member to the current line.  An integer's text is stored in document->integers. */
 static bool
 put_member(ClariDocument *document, int column, const ClariText *name, json_object *object)
 {
@@ -546,7 +559,7 @@ put_member(ClariDocument *document, int column, const ClariText *name, json_obje
 	return clari_lines_put(document->lines, column, name, &cell) || fail_memory(document);
 }
 
-/* An element of a document that is a list: a line as an object, or else a cell. */
+/* Takes an element of a document that is a list: an object, which is a line, or a string, which is a cell. */
 static bool
 take_row(ClariDocument *document, json_object *item)
 {
@@ -580,7 +593,7 @@ take_row(ClariDocument *document, json_object *item)
 	return clari_lines_take(document->lines, &document->error) || fail_line(document, document->framing.begun);
 }
 
-/* A job may be wrapped, as {"job": {…}}. */
+/* A job may be wrapped as {"job": {…}}. */
 static json_object *
 unwrapped(const ClariDocument *document, json_object *item)
 {
@@ -592,7 +605,7 @@ unwrapped(const ClariDocument *document, json_object *item)
 	return item;
 }
 
-/* Gives the item's values to the sink. */
+/* Passes the item's values to the sink. */
 static bool
 give_item(ClariDocument *document)
 {
@@ -627,7 +640,7 @@ take_item(ClariDocument *document, json_object *item)
 	return set_values(document, unwrapped(document, item)) && give_item(document);
 }
 
-/* Has plain.c read the element, if it is an item that is plain, and of a file. */
+/* Has plain.c read the element, if it is an item of a file in the usual notation. */
 static bool
 is_plain(ClariDocument *document)
 {
@@ -656,7 +669,7 @@ take_element(ClariDocument *document)
 	return taken;
 }
 
-/* The list that the top-level member is, or CLARI_NO_LIST. */
+/* Returns the list that the top-level member of this key is, or CLARI_NO_LIST. */
 static int
 list_of_key(const ClariDocument *document, const char *key)
 {
@@ -671,7 +684,7 @@ list_of_key(const ClariDocument *document, const char *key)
 	return CLARI_NO_LIST;
 }
 
-/* Remembers the top-level key and tells the framing whether a list follows. */
+/* Remembers the top-level key, and tells the framing what must follow. */
 static bool
 take_key(ClariDocument *document)
 {
@@ -685,7 +698,7 @@ take_key(ClariDocument *document)
 	key = json_object_get_string(object);
 	document->list = list_of_key(document, key);
 	document->has_needed |= document->list == needed;
-	/* A file whose entries are null is not one without entries: else money could vanish. */
+	/* If entries are null, this must be an error: it could mean that all of them are missing. */
 	if (document->list == CLARI_LIMITS)
 		clari_framing_expect_item(&document->framing);
 	else
@@ -714,7 +727,7 @@ clari_document_open(ClariEndpoint endpoint, ClariItemSink sink, void *arg)
 	document->arg = arg;
 	clari_framing_open(&document->framing);
 	clari_csv_open(&document->csv);
-	/* A file may be a list of lines, and the list of jobs is one, without a key; others have that as a member. */
+	/* A file may be a list of lines, and the list of jobs may be the document.  The limits are always in an object. */
 	document->framing.may_be_array = endpoint != CLARI_ENDPOINT_LIMITS;
 	document->list = endpoint == CLARI_ENDPOINT_JOBS ? (int) CLARI_JOBS : CLARI_NO_LIST;
 	document->tokener = json_tokener_new_ex(CLARI_ELEMENT_DEPTH + 2);
@@ -728,7 +741,7 @@ clari_document_open(ClariEndpoint endpoint, ClariItemSink sink, void *arg)
 	return document;
 }
 
-/* Handles what was fed; false once the document has failed. */
+/* Handles the bytes that were fed to the framing.  Returns false once the document has failed. */
 static bool
 take_frames(ClariDocument *document)
 {
@@ -761,7 +774,10 @@ take_frames(ClariDocument *document)
 
 /* ------- CSV ------- */
 
-/* Notes which columns there are.  All must be there: without one, what it tells apart would be taken for the same. */
+/*
+ * Finds out which column is where.  All columns must exist: without one of
+ * them, entries that differ only in it would seem to be the same.
+ */
 static bool
 take_header(ClariDocument *document)
 {
@@ -815,7 +831,10 @@ take_line(ClariDocument *document)
 	return clari_lines_take(document->lines, &document->error) || fail_line(document, 0);
 }
 
-/* Handles what was fed, or at the end what is left; false once the document has failed. */
+/*
+ * Handles the bytes that were fed, and with at_end also an unfinished last
+ * line.  Returns false once the document has failed.
+ */
 static bool
 take_lines(ClariDocument *document, bool at_end)
 {
@@ -843,7 +862,10 @@ take_lines(ClariDocument *document, bool at_end)
 	}
 }
 
-/* The head of a file that is not JSON is there, and what follows it: CSV is read from its beginning. */
+/*
+ * Handles a file that is not JSON, once its head is complete.  If it is CSV,
+ * reads it from its beginning; rest follows the head.
+ */
 static void
 take_foreign(ClariDocument *document, const char *rest, size_t length)
 {
@@ -866,7 +888,10 @@ take_foreign(ClariDocument *document, const char *rest, size_t length)
 	take_lines(document, false);
 }
 
-/* CSV that reads well has lost lines if it was cut behind one, or digits if it was cut in its last amount. */
+/*
+ * Fails because CSV may have been cut.  If it was cut after a line, lines are
+ * missing; if in its last amount, digits are.
+ */
 static void
 fail_cut(ClariDocument *document)
 {
@@ -883,7 +908,7 @@ fail_cut(ClariDocument *document)
 	clari_error_hint(&document->error, "Whatever answers in Clari's place, such as a proxy, must send one of them.");
 }
 
-/* What is not complete when the bytes end, if they are of lines. */
+/* Handles what is unfinished when the bytes end, for a document of lines. */
 static void
 finish_lines(ClariDocument *document)
 {
@@ -917,7 +942,7 @@ clari_document_push(ClariDocument *document, const char *bytes, size_t length, C
 			clari_framing_feed(&document->framing, bytes, length);
 			take_frames(document);
 		}
-		/* This waits until all of the head is there, so that the error does not depend on the cuts. */
+		/* Waits until the head is complete, so that the error does not depend on how the bytes were divided. */
 		if (document->is_foreign && !document->is_csv && document->head_length == HEAD_SIZE)
 			take_foreign(document, bytes + more, length - more);
 	}
@@ -957,7 +982,7 @@ clari_document_finish(ClariDocument *document, ClariError *error)
 		clari_error_detail(&document->error, "It ends %s.", place);
 	}
 	else if (!document->failed && document->framing.is_array && document->endpoint != CLARI_ENDPOINT_JOBS)
-		fail_foreign(document); /* an empty list does not tell what it is a list of */
+		fail_foreign(document); /* an empty list does not show what it is a list of */
 	else if (!document->failed && !document->has_needed && !document->framing.is_array)
 	{
 		document->failed = true;

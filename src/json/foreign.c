@@ -1,18 +1,18 @@
 /*
  * foreign.c
- *		What a file is that does not begin as one of Clari's, told by its first bytes:
+ *		Recognizes, by its first bytes, a file that is not one of Clari's:
  *		see internal.h.
  *
- * Runs in the worker, in unit tests and in fuzzers; raises nothing, takes no lock,
- * allocates nothing.
+ * Runs in the worker, in unit tests and in fuzzers.  Raises nothing, takes no
+ * lock, allocates nothing.
  */
 #include "json/internal.h"
 
 #include <stdio.h>
 
-#define SHOWN 60 /* so many bytes are shown in a message */
+#define SHOWN 60 /* bytes of the file that a message shows */
 
-/* What a file is by its first bytes, if these are not those of a text in UTF-8; NULL: nothing that we know. */
+/* Says what kind of file begins with these bytes, or returns NULL if it may be UTF-8 text or is unknown. */
 static const char *
 name_of_bytes(const unsigned char *head, size_t length)
 {
@@ -36,7 +36,7 @@ name_of_bytes(const unsigned char *head, size_t length)
 			return known[i].name;
 	if (length < 4)
 		return NULL;
-	/* It may be ASCII in wider units, without a mark before it. */
+	/* It may be ASCII in UTF-16 or UTF-32, without a byte order mark. */
 	for (size_t i = 0; i < 4; i++)
 		nuls += head[i] == '\0';
 	if (nuls == 3 && (head[0] != '\0' || head[3] != '\0'))
@@ -44,7 +44,7 @@ name_of_bytes(const unsigned char *head, size_t length)
 	return nuls == 2 && (head[0] == '\0') == (head[2] == '\0') ? "UTF-16 does" : NULL;
 }
 
-/* Are there two commas, as in a line of CSV? */
+/* Has the text two commas, like a line of CSV? */
 static bool
 is_line_of_csv(const char *text)
 {
@@ -53,7 +53,7 @@ is_line_of_csv(const char *text)
 	return comma != NULL && strchr(comma + 1, ',') != NULL;
 }
 
-/* What a text in UTF-8 is that begins so; NULL: nothing that we know. */
+/* Says what a UTF-8 file is that begins with this text; NULL if unknown. */
 static const char *
 name_of_text(const char *text)
 {
@@ -64,10 +64,7 @@ name_of_text(const char *text)
 	return is_line_of_csv(text) ? "CSV does" : NULL;
 }
 
-/*
- * Copies the first line of the head's text, if it begins as one, as far as it is
- * shown; false if it does not.
- */
+/* Copies the part of the first line that a message shows.  Returns false if the head does not begin with ASCII text. */
 static bool
 read_text(const unsigned char *head, size_t length, char text[SHOWN + sizeof("â€¦")])
 {
@@ -84,7 +81,7 @@ read_text(const unsigned char *head, size_t length, char text[SHOWN + sizeof("â€
 	return true;
 }
 
-/* Is the text a header of other columns than Clari's, or divided otherwise? */
+/* Is the text the header of another CSV file than Clari's, or one with other separators? */
 static bool
 is_other_csv(const char *text)
 {

@@ -1,13 +1,14 @@
 /*
  * framing.c
- *		The bytes of an export file, cut into its elements: see internal.h.
+ *		Splits the bytes of an export file into elements: see internal.h.
  *
- * A pushdown automaton whose whole state is in ClariFraming, so that bytes may
- * be cut anywhere: inside an escape, a UTF-8 character, a number.  Each scan_…
- * function takes the first unread byte and returns the next, having read as
- * much as its state allows up to framing->stop; long runs of plain characters
- * in strings, most of a file, are passed eight at a time.  Bytes of an element
- * are not copied unless it straddles two chunks.
+ * This is a pushdown automaton, whose whole state is in ClariFraming, so the
+ * bytes may be pushed in pieces of any size, cut even inside an escape, a
+ * UTF-8 character or a number.  Each scan_… function takes the first unread
+ * byte and returns the next unread one, after having read as much as its state
+ * allows, up to framing->stop.  Long runs of plain characters in strings,
+ * which are most of a file, are skipped eight bytes at a time.  An element is
+ * copied only if it begins in an earlier piece.
  */
 #include "json/internal.h"
 
@@ -24,17 +25,17 @@ enum
 	AT_VALUE,
 	AFTER_VALUE,
 	AT_END,    /* after the document's object */
-	IN_STRING, /* those from here on are inside a token */
+	IN_STRING, /* the states from here on are inside a token */
 	IN_ESCAPE,
 	IN_HEX,
-	AT_LOW_BACKSLASH, /* the escape of a low surrogate is due */
+	AT_LOW_BACKSLASH, /* the escape of a low surrogate must follow */
 	AT_LOW_U,
 	IN_UTF8,
 	IN_LITERAL,
 	IN_NUMBER
 };
 
-/* A number's grammar: the state that follows for each class of byte. */
+/* The grammar of numbers: the next state for each class of byte. */
 enum
 {
 	NUMBER_BAD,
@@ -83,7 +84,7 @@ static const uint8_t number_next[][CLASS_COUNT] = {
 
 #define EVERY_BYTE(byte) (UINT64_C(0x0101010101010101) * (byte))
 
-/* Stops reading at byte; problem is a noun phrase for the error's detail. */
+/* Stops reading at byte.  problem is a noun phrase for the error's detail. */
 static const char *
 broken(ClariFraming *framing, const char *byte, const char *problem)
 {
@@ -93,7 +94,10 @@ broken(ClariFraming *framing, const char *byte, const char *problem)
 
 /* ------- gathering ------- */
 
-/* Sets where reading pauses: at the limit, wherever the cuts are, so that errors do not depend on them. */
+/*
+ * Sets where reading pauses: at the end of the piece, or at the limit of what
+ * is gathered, so that errors do not depend on how the bytes were divided.
+ */
 static void
 set_stop(ClariFraming *framing)
 {
@@ -117,7 +121,7 @@ begin_gathering(ClariFraming *framing, const char *from, size_t limit)
 	set_stop(framing);
 }
 
-/* Leaves what was gathered up to framing->next in text. */
+/* Sets text to what was gathered, up to framing->next.  Returns false if out of memory. */
 static bool
 end_gathering(ClariFraming *framing)
 {
@@ -139,16 +143,17 @@ end_gathering(ClariFraming *framing)
 /* ------- inside tokens ------- */
 
 /*
- * The first byte from byte on that is not a plain character of a string: a
- * quote, a backslash, a control character, or not ASCII.
+ * Returns the first byte that is not a plain character of a string: a quote, a
+ * backslash, a control character, or a byte that is not ASCII.
  */
 static inline const char *
 skip_plain(const char *byte, const char *stop)
 {
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 	/*
-	 * The top bit of each special byte is set in found.  A borrow may set
-	 * others, but only above a true one, and it is the lowest that is taken.
+	 * The top bit of each special byte is set in found.  A borrow may set that
+	 * of other bytes too, but only above a special one, and only the lowest is
+	 * used.
 	 */
 	while (stop - byte >= 8)
 	{
@@ -174,7 +179,7 @@ skip_plain(const char *byte, const char *stop)
 	return byte;
 }
 
-/* A character's first byte from 0x80 on tells how many follow, and the bounds of the second (Unicode, table 3-7). */
+/* The first byte of a character tells how many follow, and the bounds of the second (Unicode, table 3-7). */
 static const char *
 begin_utf8(ClariFraming *framing, const char *byte)
 {
@@ -245,7 +250,7 @@ hex_digit(char byte)
 	return -1;
 }
 
-/* Reads one digit of \uXXXX.  After the fourth: is it a character that text can hold? */
+/* Reads one digit of \uXXXX.  After the fourth, checks that text can contain the character. */
 static const char *
 scan_hex(ClariFraming *framing, const char *byte)
 {
@@ -267,7 +272,7 @@ scan_hex(ClariFraming *framing, const char *byte)
 	return byte + 1;
 }
 
-/* Reads the byte after a backslash, or those that must follow a high surrogate. */
+/* Reads the byte after a backslash, or the escape that must follow a high surrogate. */
 static const char *
 scan_escape(ClariFraming *framing, const char *byte)
 {
@@ -303,7 +308,7 @@ scan_literal(ClariFraming *framing, const char *byte)
 	return byte;
 }
 
-/* Reads up to the byte after the number, which is the first that shows its end. */
+/* Reads up to the byte after the number, since only that shows where it ends. */
 static const char *
 scan_number(ClariFraming *framing, const char *byte, ClariFrame *frame)
 {
@@ -373,7 +378,7 @@ begin_literal(ClariFraming *framing, const char *byte, const char *rest)
 	return byte + 1;
 }
 
-/* An item in place of a list is read as if the list were around it. */
+/* An object in place of a list is read as if it were the only element of an array. */
 static const char *
 begin_item(ClariFraming *framing, const char *byte)
 {
@@ -439,7 +444,7 @@ begin_key(ClariFraming *framing, const char *byte)
 	return byte + 1;
 }
 
-/* A list in place of the object is read as if it were the one member of an object without end. */
+/* A document that is an array is read as if it were the value of an object's only member; that object has no end. */
 static const char *
 begin_array(ClariFraming *framing, const char *byte)
 {
@@ -448,7 +453,7 @@ begin_array(ClariFraming *framing, const char *byte)
 	return open_level(framing, byte);
 }
 
-/* A byte order mark is tolerated in front of everything, then the object must open. */
+/* Skips a byte order mark; then the document must begin. */
 static const char *
 begin_document(ClariFraming *framing, const char *byte)
 {
@@ -505,9 +510,9 @@ scan_structure(ClariFraming *framing, const char *byte, ClariFrame *frame)
 	}
 }
 
-/* ------- the face ------- */
+/* ------- the interface ------- */
 
-/* Reads until there is something to hand out, or the bytes are used up. */
+/* Reads until there is a key or element to hand out, or all bytes are used up. */
 static ClariFrame
 scan(ClariFraming *framing)
 {

@@ -1,12 +1,14 @@
 /*
  * json.h
- *		JSON and CSV: the export file, and other bodies that become rows, pushed in as
- *		bytes; Clari's small replies; the bodies we send.  The only room that knows json-c.
+ *		JSON and CSV: export files and other bodies that become rows, pushed
+ *		in as bytes; Clari's small replies; the bodies that we send. The
+ *		only room that knows json-c.
  *
- * Pure: malloc only, no clock, no HTTP, no PostgreSQL.  json-c is lenient where
- * money must not be, so the framing refuses what it lets through: NaN and
- * Infinity, duplicate keys, NUL, lone surrogates, invalid UTF-8, integers it
- * would clamp.  One array element is in memory at a time.
+ * Pure: malloc only, no clock, no HTTP, no PostgreSQL.  json-c is more lenient
+ * than is safe for amounts of money.  The framing therefore refuses what
+ * json-c would accept: NaN and Infinity, duplicate keys, NUL, lone surrogates,
+ * invalid UTF-8, and integers that json-c would clamp.  Of a list, only one
+ * element is in memory at a time.
  */
 #ifndef CLARI_JSON_H
 #define CLARI_JSON_H
@@ -21,20 +23,26 @@
 #include "clari/request.h"
 
 /*
- * Takes one item of a list: values has clari_lists[list].nattributes elements,
- * by attribute position, each NULL or of the kind that the attribute's type
- * asks for: TEXT and DATE a STRING, NUMERIC a NUMBER, BOOL a BOOL, TIMESTAMP a
- * NUMBER that is an integer of at most 18 digits, and so INTEGER, which an array
- * is as well: by how many elements it has.  What came as another type
- * than that is an error for ids and NUMERICs, which the rows are made of; a TEXT
- * is then the value's JSON: compact, nothing escaped that need not be, numbers
- * as they were written; and a BOOL, DATE, TIMESTAMP or INTEGER is UNEXPECTED.  An id may
- * be an integer too.  An attribute that comes under its key and its alias has
- * the same value under both, or one is null.  An entry of a file of lines is of
- * list CLARI_LINES, and values has CLARI_LINE_COUNT elements: keys STRINGs, days
- * as "YYYY-MM-DD", the field never NULL; then NUMBERs and a BOOL.  It may come in
- * several pieces, of which each has some of its values.  False with the error filled stops
- * the document; where its detail is empty, the item's place becomes the detail.
+ * Takes one item of a list.  values has clari_lists[list].nattributes elements,
+ * by position of the attribute.  Each is NULL or of the kind for the
+ * attribute's type: STRING for TEXT and DATE, NUMBER for NUMERIC, BOOL for
+ * BOOL, a NUMBER that is an integer of at most 18 digits for TIMESTAMP and
+ * INTEGER.  For an INTEGER, an array in the file becomes the number of its
+ * elements.  An id may be an integer in the file.
+ *
+ * A value of another type in the file is an error for ids and NUMERICs, which
+ * are essential.  For a TEXT, the value is then its compact JSON, with no
+ * unneeded escapes and with numbers as written; for a BOOL, DATE, TIMESTAMP or
+ * INTEGER it is UNEXPECTED.  If an attribute occurs under both its key and its
+ * alias, the values are equal or one is null.
+ *
+ * An entry of a file of lines is of list CLARI_LINES, with CLARI_LINE_COUNT
+ * elements: its keys are STRINGs, days as "YYYY-MM-DD", and the field is never
+ * NULL; the values are NUMBERs and a BOOL.  Such an entry may be passed in
+ * several pieces, each with some of the values.
+ *
+ * Returning false with *error set ends the document.  If the error has no
+ * detail, the place of the item becomes its detail.
  */
 typedef bool (*ClariItemSink)(void *arg, ClariList list, const ClariValue *values, ClariError *error);
 
@@ -43,75 +51,79 @@ typedef struct ClariDocument ClariDocument;
 #define CLARI_MAX_ELEMENT_SIZE (1024 * 1024)
 
 /*
- * A document that is about to arrive, from the endpoint: an export file; the
- * limits, whose member "jobs" is the one item of CLARI_LIMITS; or the jobs, a list
- * of CLARI_JOBS, as the document itself or its member "jobs", each flat or under
- * "job".  NULL when memory is out.  Belongs to the caller until
- * clari_document_close().
+ * Prepares to read a document from the endpoint: an export file; or the
+ * limits, whose member "jobs" is the only item of CLARI_LIMITS; or the jobs,
+ * which are the list CLARI_JOBS, either as the document itself or as its
+ * member "jobs", each directly or in a member "job".  Returns NULL if out of
+ * memory.  The caller must call clari_document_close().
  */
 extern ClariDocument *clari_document_open(ClariEndpoint endpoint, ClariItemSink sink, void *arg);
 
 /*
- * Pushes the next bytes, cut anywhere; calls the sink for each item that they
- * complete.  False with the error filled (CLARI_ERROR_DATA and what is wrong,
- * whose detail names list, item number and byte position; CLARI_ERROR_LIMIT for
- * an element over CLARI_MAX_ELEMENT_SIZE; or the sink's own error).  The error
- * does not depend on the cuts: of a file that is something else than JSON the
- * first bytes are waited for, for the detail to show them and name what they are
- * of.  After a false every further call is false with the same error.
+ * Pushes the next bytes, in pieces of any size, and calls the sink for each
+ * item that they complete.  Returns false with CLARI_ERROR_DATA, whose detail
+ * names list, item number and byte position; with CLARI_ERROR_LIMIT for an
+ * element over CLARI_MAX_ELEMENT_SIZE; or with the sink's error.  The error
+ * does not depend on how the bytes are divided: for a file that is not JSON,
+ * it is returned once there are enough bytes to show its beginning.  After a
+ * failure every further call returns the same error.
  */
 extern bool clari_document_push(ClariDocument *document, const char *bytes, size_t length, ClariError *error);
 
 /*
- * Says that bytes may be missing at the end.  JSON shows its own, but CSV could end
- * behind any line: it will not be complete.  If a line's end is_enough, which a cut
- * would hardly leave as the last byte, it will be with one.
+ * Says that bytes may be missing at the end.  JSON shows its end, but CSV may
+ * have been cut after any line, so clari_document_finish() will return an
+ * error for it.  With is_enough, CSV counts as complete if it ends with a line
+ * end, because bytes lost from the end of compressed data hardly leave one
+ * there.
  */
 extern void clari_document_may_be_cut(ClariDocument *document, bool is_enough);
 
 /*
- * Says that all bytes were pushed.  False if the document is not complete, or had no
- * list "entries" (or "jobs") where it is an object.  A document is what it begins as: an
- * object, a list of lines (or jobs), or CSV.
+ * Says that all bytes were pushed.  Returns false with *error set if the
+ * document is incomplete, or is an object without the list that it must have,
+ * such as "entries".  The first bytes decide whether a document is an object,
+ * a list of lines (or jobs), or CSV.
  */
 extern bool clari_document_finish(ClariDocument *document, ClariError *error);
 
-/* How many items have come of its entries, or of the one list that it has. */
+/* The number of items so far of the list that the document must have. */
 extern uint64_t clari_document_entries(const ClariDocument *document);
 extern uint64_t clari_document_bytes(const ClariDocument *document);
 extern void clari_document_close(ClariDocument *document);
 
 /*
- * Reads a small reply of whichever kind: the job accepted ({"jobId"},
- * {"job":{"id"}}), a job's state (flat or under "job"), limits, and errors in
- * the shapes that Clari's OpenAPI document shows, the first of a list of them.  A
- * body that is neither a JSON object nor a list of errors gives is_json = false.
- * A byte order mark before it is passed over, as before a list of jobs and an
- * export file.  first_line has tags and control characters removed.  Never
- * fails.  The secret, which the sender may repeat in escapes, becomes asterisks.
- * Texts are valid UTF-8 on one line, cut at a character where they do
- * not fit; an id or a link that does not fit, or holds a NUL, is left empty: cut
- * it would be another one.
+ * Parses a small reply: an accepted job ({"jobId"} or {"job":{"id"}}), the
+ * state of a job (directly or in "job"), limits, or errors in the forms of
+ * Clari's OpenAPI document, of which the first is used.  For a body that is
+ * neither a JSON object nor a list of errors, is_json is false.  A byte order
+ * mark is skipped, as in all documents.  first_line is without tags and control
+ * characters.  Never fails.  The secret, which the sender may repeat even in
+ * escapes, is replaced by asterisks.  Texts are valid UTF-8 on one line,
+ * truncated at a character if they are too long.  An id or a link that is too
+ * long, or contains a NUL, is left empty, because if truncated it would be
+ * another one.
  */
 extern void clari_json_read_reply(const char *body, size_t length, const char *secret, ClariReply *reply);
 
-/* Takes one job of a list; false: no more of them. */
+/* Takes one job of a list.  Returns false if it wants no more of them. */
 typedef bool (*ClariListedJobSink)(void *arg, const ClariListedJob *job);
 
 /*
- * Reads the answer to GET /export/jobs: an array of job objects, flat or each
- * under "job", or an object with such an array as "jobs" and nothing else (a
- * further member may say that there are more pages).  False, and the sink is
- * not called, for anything else, also where one element alone is no object, has
- * no usable id, or has a user or currency that cannot be kept as it is: a list
- * that is not understood completely proves nothing.  True when the sink has been
- * given all jobs, in the list's order, or stopped.
+ * Parses the answer to GET /export/jobs: an array of job objects, directly or
+ * each in a member "job"; or an object whose only member "jobs" is such an
+ * array (any other member could mean that there are more pages).  For anything
+ * else returns false without calling the sink, even if only one element is not
+ * an object, has no valid id, or has a user or currency that cannot be stored
+ * unchanged, because only a list that is understood completely can prove
+ * anything.  Returns true after the sink was given all jobs in the order of
+ * the list, or has stopped.
  */
 extern bool clari_json_read_jobs(const char *body, size_t length, ClariListedJobSink sink, void *arg);
 
 /*
- * The body of POST /export/forecast/{id}.  malloc'd, NUL-terminated, the
- * caller's; NULL when memory is out.
+ * Returns the body of POST /export/forecast/{id}, malloc'd and NUL-terminated,
+ * which belongs to the caller; or NULL if out of memory.
  */
 extern char *clari_json_export_body(const ClariRequest *request, ClariSchedule schedule);
 

@@ -1,11 +1,13 @@
 /*
  * line.c
- *		The lines of a CSV export, and the same as JSON objects: see internal.h.
+ *		The lines of a CSV export, or of a list of JSON objects that are
+ *		such lines: see internal.h.
  *
- * A line has one of an entry's data types.  Those of one entry usually follow
- * each other, and are gathered; where they do not, the entry goes on in pieces,
- * which the rowset's writer joins.  Values are formatted for people: what is not
- * sure to be one number is an error that shows it.
+ * A line has the value of one data type of an entry.  The lines of an entry
+ * usually follow each other, and are gathered.  If they do not, the entry is
+ * passed on in pieces, which the rowset's writer joins.  Values are formatted
+ * for people.  A value that might be read as different numbers is an error,
+ * whose message shows it.
  *
  * Pure: malloc only.
  */
@@ -17,7 +19,7 @@
 
 #include "clari/calendar.h"
 
-#define SHOWN 100 /* bytes of a text that cannot be read */
+#define SHOWN 100 /* bytes shown of a text that cannot be read */
 #define DAY_SIZE 10
 
 struct ClariLines
@@ -26,31 +28,31 @@ struct ClariLines
 	void *arg;
 	uint64_t entries;
 
-	/* the line that is being put together: cells are the caller's */
+	/* the current line; the cells belong to the caller */
 	ClariText cells[CLARI_COLUMN_COUNT];
-	bool is_number; /* its value is JSON's, as it is */
-	char *others;   /* of columns that nobody knows; malloc'd, reused */
+	bool is_number; /* its value is a JSON number, not formatted */
+	char *others;   /* its unknown columns; malloc'd, reused */
 	size_t others_used;
 	size_t others_size;
 
-	/* a list of nothing but cells */
-	int order[CLARI_KNOWN_COLUMNS]; /* which column each of a line's cells is of */
-	int norder;                     /* how many of these the header has told so far */
-	char *row;                      /* cells of the line, one behind the other; malloc'd, reused */
+	/* a list that consists of cells only */
+	int order[CLARI_KNOWN_COLUMNS]; /* the column of each cell of a line */
+	int norder;                     /* how many of these have been read from the header */
+	char *row;                      /* the line's cells, one after the other; malloc'd, reused */
 	size_t row_used;
 	size_t row_size;
-	size_t ends[CLARI_KNOWN_COLUMNS]; /* of each cell, in row */
+	size_t ends[CLARI_KNOWN_COLUMNS]; /* where each cell ends in row */
 	int ncells;
 
 	/* the entry that is being gathered */
 	bool has_entry;
-	char *texts; /* its cells, then its numbers; malloc'd, reused */
+	char *texts; /* its keys, then its numbers; malloc'd, reused */
 	size_t texts_used;
 	size_t texts_size;
 	uint32_t key_lengths[CLARI_LINE_KEYS];
 	char days[2][DAY_SIZE];
 	ClariValue values[CLARI_LINE_COUNT];
-	size_t numbers[CLARI_LINE_COUNT]; /* where in texts they are, which may move */
+	size_t numbers[CLARI_LINE_COUNT]; /* offsets in texts, which may be reallocated */
 };
 
 /* ------- names ------- */
@@ -76,7 +78,7 @@ static const Name columns[] = {
 	{"Data Value", CLARI_COLUMN_DATA_VALUE},
 };
 
-/* The first two are Clari's own words; the others are made of the names of the types, as those are. */
+/* The first two are Clari's names; the others are derived from the names of the types in the same way. */
 static const Name data_types[] = {
 	{"Forecast Value", CLARI_LINE_FORECAST_VALUE},
 	{"Forecast Updated", CLARI_LINE_IS_UPDATED},
@@ -109,7 +111,7 @@ lower(char byte)
 	return byte >= 'A' && byte <= 'Z' ? (char) (byte - 'A' + 'a') : byte;
 }
 
-/* Are they the same, whatever their case, spaces and underscores? */
+/* Are the names equal, regardless of case, spaces and underscores? */
 static bool
 same_name(const char *name, const ClariText *text)
 {
@@ -127,7 +129,7 @@ same_name(const char *name, const ClariText *text)
 	return skip_blanks(at, end) == end;
 }
 
-/* The position that the name has, or -1. */
+/* Returns the position of the name, or -1. */
 static int
 find_name(const Name *names, size_t count, const ClariText *text)
 {
@@ -156,7 +158,10 @@ clari_lines_column_name(int column)
 
 /* ------- values ------- */
 
-/* How many bytes the sign of a currency takes at the text's beginning: $, ¢, £, ¤, ¥, or one of Unicode's block; 0: it is none. */
+/*
+ * Returns the length in bytes of the currency sign at "at" ($, ¢, £, ¤, ¥, or
+ * one of Unicode's block of them), or 0 if there is none.
+ */
 static size_t
 sign_length(const unsigned char *at, const unsigned char *end)
 {
@@ -184,9 +189,9 @@ copy_digits(const char *at, const char *end, char **to)
 }
 
 /*
- * Digits, perhaps with commas in groups of exactly three, perhaps with a point and
- * digits behind it.  A point before exactly three digits, where it could be what
- * others write for a comma ("1.234"), is not sure to be one.
+ * Copies a number of digits, which may have commas between groups of exactly
+ * three, and a point with digits after it.  Refuses a point before exactly
+ * three digits if it could be a separator of thousands ("1.234").
  */
 static bool
 copy_number(const char *at, const char *end, char **to)
@@ -217,7 +222,11 @@ copy_number(const char *at, const char *end, char **to)
 	return stop == end && stop > fraction && !(unsure && stop - fraction == 3);
 }
 
-/* Of what people are shown as an amount: the number's text, in space of as many bytes, and its length; 0: it is none. */
+/*
+ * Reads an amount formatted for people.  Writes the number's text to number,
+ * which must have room for length bytes, and returns its length, or 0 if the
+ * text is not an amount.
+ */
 static size_t
 read_amount(const char *text, size_t length, char *number)
 {
@@ -237,7 +246,7 @@ read_amount(const char *text, size_t length, char *number)
 	at += negative;
 	sign = sign_length((const unsigned char *) at, (const unsigned char *) end);
 	at += sign;
-	/* "$-5" is as good as "-$5" */
+	/* "$-5" means the same as "-$5" */
 	if (sign > 0 && !in_parentheses && !negative && at < end && *at == '-')
 	{
 		negative = true;
@@ -248,7 +257,7 @@ read_amount(const char *text, size_t length, char *number)
 	return at < end && copy_number(at, end, &to) ? (size_t) (to - number) : 0;
 }
 
-/* The same of a day, MM/DD/YYYY, as YYYY-MM-DD; false: it is none. */
+/* Reads a day written MM/DD/YYYY or YYYY-MM-DD, and writes it as YYYY-MM-DD.  Returns false if it is not a day. */
 static bool
 read_day(const char *text, size_t length, char day[DAY_SIZE])
 {
@@ -293,7 +302,7 @@ is_no(const ClariText *text)
 
 /* ------- errors ------- */
 
-/* As many of the text's bytes as are shown, and whole characters. */
+/* Returns how many of the text's bytes to show in a message, without cutting a character. */
 static int
 shown(const ClariText *text)
 {
@@ -378,7 +387,7 @@ reserve(char **buffer, size_t *size, size_t needed)
 	return true;
 }
 
-/* Gives the entry to the sink. */
+/* Passes the gathered entry to the sink. */
 static bool
 give_entry(ClariLines *lines, ClariError *error)
 {
@@ -409,7 +418,7 @@ give_entry(ClariLines *lines, ClariError *error)
 	return lines->sink(lines->arg, CLARI_LINES, lines->values, error);
 }
 
-/* Is the line of the entry that is being gathered? */
+/* Does the current line belong to the entry that is being gathered? */
 static bool
 same_entry(const ClariLines *lines)
 {
@@ -428,7 +437,7 @@ same_entry(const ClariLines *lines)
 	return true;
 }
 
-/* The line begins an entry. */
+/* Begins an entry with the current line. */
 static bool
 begin_entry(ClariLines *lines, ClariError *error)
 {
@@ -476,7 +485,7 @@ clari_lines_is_number(ClariLines *lines)
 	lines->is_number = true;
 }
 
-/* Columns that nobody knows tell entries apart as well: each is kept with its name. */
+/* Unknown columns distinguish entries too, so each is kept with its name. */
 static bool
 put_other(ClariLines *lines, const ClariText *text)
 {
@@ -510,7 +519,7 @@ set_number(ClariLines *lines, int position, ClariError *error)
 	char *number;
 	size_t length;
 
-	/* a number is never longer than what it is read from, but for the minus of "(5)", which is shorter again */
+	/* A number is not longer than its text: what "(5)" gains by its minus, it loses by its parentheses. */
 	if (!reserve(&lines->texts, &lines->texts_size, lines->texts_used + cell->length))
 		return clari_error_out_of_memory(error);
 	number = lines->texts + lines->texts_used;
@@ -585,7 +594,7 @@ take_column(ClariLines *lines, const ClariText *name, ClariError *error)
 	return false;
 }
 
-/* The cells that are there make a line. */
+/* Takes the cells collected so far as a line. */
 static bool
 take_row(ClariLines *lines, ClariError *error)
 {
@@ -602,14 +611,14 @@ take_row(ClariLines *lines, ClariError *error)
 	return clari_lines_take(lines, error);
 }
 
-/* Is the line complete but for its value, which is the last? */
+/* Has the line all cells but that of its value, which is the last column? */
 static bool
 lacks_value(const ClariLines *lines)
 {
 	return lines->ncells == CLARI_KNOWN_COLUMNS - 1 && lines->order[lines->ncells] == CLARI_COLUMN_DATA_VALUE;
 }
 
-/* Can the cell be a value of the data type of the line that lacks its own?  False with the error NONE: it cannot. */
+/* Can the cell be a value of the data type of the current line?  If not, returns false with CLARI_ERROR_NONE. */
 static bool
 is_value(ClariLines *lines, const ClariText *cell, ClariError *error)
 {
@@ -635,9 +644,10 @@ is_value(ClariLines *lines, const ClariText *cell, ClariError *error)
 }
 
 /*
- * A line without a value may lack the cell: in Clari's own example one does, with a
- * whole line behind it.  Should it not be a line that begins with the cell, its
- * days are no days, and its data type is none: that is an error.
+ * The cell of the value may be missing if the line has no value; Clari's own
+ * example contains such a line, followed by a complete one.  If the cell does
+ * not begin the next line after all, its days or its data type will turn out
+ * to be invalid, which is an error.
  */
 bool
 clari_lines_take_cell(ClariLines *lines, const ClariText *cell, ClariError *error)

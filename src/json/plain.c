@@ -1,35 +1,35 @@
 /*
  * plain.c
- *		Items that are written plainly, read without json-c: see internal.h.
+ *		Reads items in the usual notation, without json-c: see internal.h.
  *
- * Nearly all items of a large file are objects of texts, numbers, truths and
- * nulls, under keys that other items have had; json-c would allocate and free
- * each member of them.  The framing has checked the grammar, so that here every
- * token has its end, and every escape is one.  Whatever is not as plain is left
- * to json-c, the errors too.
+ * Nearly all items of a large file are objects of strings, numbers, Boolean values
+ * and nulls, with the same keys as other items.  json-c would allocate and free
+ * memory for each of their members.  The framing has checked the grammar, so
+ * every token is complete, and every escape is valid.  Everything else is left
+ * to json-c, including errors.
  *
- * Runs in the worker, in unit tests and in fuzzers; raises nothing, takes no
+ * Runs in the worker, in unit tests and in fuzzers.  Raises nothing, takes no
  * lock, allocates nothing.
  */
 #include "json/internal.h"
 
 #include <string.h>
 
-/* What a key stands for that is no single attribute's. */
+/* Values of ClariPlainKey.attribute for keys that are not those of one attribute. */
 #define UNKNOWN (-1)
-#define OF_PARTS (-2) /* it is the first part of such a key as "currency.code" */
+#define OF_PARTS (-2) /* the first part of a key such as "currency.code" */
 
-/* Where an item is being read. */
+/* The position in an item that is being read. */
 typedef struct Reader
 {
 	const char *next;
 	const char *end;
-	char *space; /* where the next text goes that has escapes; NULL: there are none */
+	char *space; /* where to write the next string with escapes; NULL if there is none in the item */
 } Reader;
 
 /* ------- keys ------- */
 
-/* The attribute of that key or alias, of keys first, as json-c's members are looked up. */
+/* Returns the attribute with that key, or else that alias, in the same order as document.c does. */
 static int
 find_attribute(const ClariListInfo *list, const char *key, size_t length)
 {
@@ -67,8 +67,9 @@ add_key(ClariPlain *plain, ClariList list, const char *text, size_t left)
 }
 
 /*
- * Reads a key, behind its first quote; NULL: there are too many, or it is too
- * long.  guess is the one that it may well be: items have theirs in one order.
+ * Reads a key, whose first quote has been read.  Returns NULL if there are too
+ * many keys, or it cannot be remembered.  guess is the key to try first,
+ * because items usually have their keys in the same order.
  */
 static const ClariPlainKey *
 read_key(ClariPlain *plain, ClariList list, Reader *reader, int guess)
@@ -99,7 +100,7 @@ skip_space(Reader *reader)
 		reader->next++;
 }
 
-/* The byte that the next token begins with; NUL: there is none. */
+/* Returns the first byte of the next token, or NUL at the end. */
 static char
 peek(Reader *reader)
 {
@@ -129,7 +130,10 @@ put_character(char *to, uint32_t code)
 	return to;
 }
 
-/* Reads what follows a backslash into *to, which is moved on; a character is never longer than its escape. */
+/*
+ * Reads what follows a backslash, and writes the character to *to, which is
+ * advanced.  The character is never longer than its escape.
+ */
 static void
 read_escape(Reader *reader, char **to)
 {
@@ -146,7 +150,7 @@ read_escape(Reader *reader, char **to)
 	}
 	code = read_hex(reader->next);
 	reader->next += 4;
-	if (code >= 0xD800 && code < 0xE000) /* the other half of the pair is behind it */
+	if (code >= 0xD800 && code < 0xE000) /* the second half of the pair follows */
 	{
 		code = 0x10000 + ((code - 0xD800) << 10) + (read_hex(reader->next + 2) - 0xDC00);
 		reader->next += 6;
@@ -154,7 +158,7 @@ read_escape(Reader *reader, char **to)
 	*to = put_character(*to, code);
 }
 
-/* Reads a string that has escapes, behind its first quote, into the space. */
+/* Reads a string with escapes, whose first quote has been read, into reader->space. */
 static bool
 read_escaped(Reader *reader, ClariValue *value)
 {
@@ -200,8 +204,9 @@ is_of_number(char byte)
 }
 
 /*
- * Reads a number as it is written, but for what json-c writes otherwise: "-0", and
- * an integer behind which the framing has put "e0".
+ * Reads a number as it is written, except in two cases in which json-c gives
+ * another text: "-0" becomes "0", and the "e0" that the framing has appended
+ * to a long integer is removed.
  */
 static bool
 read_number(Reader *reader, ClariValue *value, bool *is_integer)
@@ -231,7 +236,7 @@ read_number(Reader *reader, ClariValue *value, bool *is_integer)
 	return digits > 0;
 }
 
-/* Reads a value; false: it is none that is plain. */
+/* Reads a value.  Returns false if json-c must read it. */
 static bool
 read_value(Reader *reader, ClariValue *value, bool *is_integer)
 {
@@ -255,7 +260,7 @@ read_value(Reader *reader, ClariValue *value, bool *is_integer)
 	}
 }
 
-/* Is the value of the kind that comes as the attribute's? */
+/* Is the value of the kind that the attribute's type requires? */
 static bool
 is_of_type(const ClariValue *value, ClariType type, bool is_integer)
 {
@@ -270,14 +275,17 @@ is_of_type(const ClariValue *value, ClariType type, bool is_integer)
 			return value->kind == CLARI_VALUE_BOOL;
 		case CLARI_TIMESTAMP:
 			return is_integer;
-		case CLARI_INTEGER: /* no file has any */
+		case CLARI_INTEGER: /* not in export files */
 		case CLARI_BITS:
 			break;
 	}
 	return false;
 }
 
-/* Reads a member's value into its attribute's; false: it is not plain, or the attribute has one already. */
+/*
+ * Reads a member's value, and stores it as that of its attribute.  Returns
+ * false if json-c must read it, or if the attribute already has a value.
+ */
 static bool
 read_member(Reader *reader, const ClariAttribute *attributes, int attribute, ClariValue *values)
 {
@@ -315,7 +323,7 @@ clari_plain_read(ClariPlain *plain, ClariList list, const ClariFraming *framing,
 	{
 		const ClariPlainKey *key;
 
-		reader.next++; /* the brace or a comma */
+		reader.next++; /* skip the brace or comma */
 		if (peek(&reader) != '"')
 			return false;
 		reader.next++;

@@ -1,12 +1,12 @@
 /*
  * reply.c
- *		JSON, the small bodies: what Clari answers to a request, its list of
- *		jobs, and what an export's POST says: see json.h.
+ *		JSON in small bodies: Clari's answers, its list of jobs, and the
+ *		body of an export's POST: see json.h.
  *
- * Runs in the worker, in unit tests and in fuzzers; raises nothing, takes no
- * lock.  A reply is read leniently, since it may be an error page from whatever
- * stands between us and Clari; what it says reaches logs and users, so texts
- * come out as valid UTF-8 on one line.
+ * Runs in the worker, in unit tests and in fuzzers.  Raises nothing, takes no
+ * lock.  Replies are parsed leniently, because a reply may be an error page of
+ * a server between us and Clari.  Their texts get into logs and messages, so
+ * they are converted to valid UTF-8 on one line.
  */
 #include "json/json.h"
 
@@ -21,17 +21,17 @@
 
 /* ------- texts ------- */
 
-/* A text being written into a field of a reply: white space folded, the rest as it should be. */
+/* A field of a reply into which a text is being written.  Sequences of white space become one space. */
 typedef struct Line
 {
 	char *field;
 	size_t size;
 	size_t used;
-	bool space; /* a space is due before the next character */
+	bool space; /* a space must be written before the next character */
 	bool full;
 } Line;
 
-/* The length of the UTF-8 character at bytes (Unicode, table 3-7), 0 if it is none. */
+/* Returns the length of the UTF-8 character at bytes (Unicode, table 3-7), or 0 if it is not valid. */
 static size_t
 character_length(const unsigned char *bytes, size_t left)
 {
@@ -52,7 +52,7 @@ character_length(const unsigned char *bytes, size_t left)
 	return length;
 }
 
-/* Appends the character at bytes and returns its length. */
+/* Appends the character at bytes.  Returns its length in bytes. */
 static size_t
 put_character(Line *line, const unsigned char *bytes, size_t left)
 {
@@ -66,7 +66,7 @@ put_character(Line *line, const unsigned char *bytes, size_t left)
 		line->space = true;
 		return 1;
 	}
-	/* Control characters, those of C1 among them, are dropped. */
+	/* Control characters are dropped, including those of C1. */
 	if (*bytes < ' ' || *bytes == 0x7F || (length == 2 && bytes[0] == 0xC2 && bytes[1] < 0xA0))
 		return put;
 	if (line->full || line->used + space + put >= line->size)
@@ -91,7 +91,10 @@ begins_tag(const char *bytes, size_t left)
 	return next == '/' || next == '!' || next == '?' || ((next | 0x20) >= 'a' && (next | 0x20) <= 'z');
 }
 
-/* The length of the tag that the '<' at bytes begins; 0: none.  A script or style counts with its contents. */
+/*
+ * Returns the length of the tag that begins with the '<' at bytes, or 0 if it
+ * is not a tag.  Includes the contents of a script or style.
+ */
 static size_t
 tag_length(const char *bytes, size_t left)
 {
@@ -116,7 +119,7 @@ tag_length(const char *bytes, size_t left)
 	return end == NULL ? left : (size_t) (end - bytes) + 1;
 }
 
-/* The first line with any text in it. */
+/* Reads the first line that contains any text. */
 static void
 read_first_line(const char *body, size_t length, char *field, size_t size)
 {
@@ -136,7 +139,10 @@ read_first_line(const char *body, size_t length, char *field, size_t size)
 
 /* ------- members ------- */
 
-/* The first of the keys, up to NULL, that the object has with a value of the type. */
+/*
+ * Returns the first of the object's members that have one of the keys and the
+ * type.  The list of keys ends with NULL.
+ */
 static json_object *
 get_member(json_object *object, json_type type, const char *const *keys)
 {
@@ -150,7 +156,7 @@ get_member(json_object *object, json_type type, const char *const *keys)
 
 #define GET(object, type, ...) get_member(object, type, (const char *const[]){__VA_ARGS__, NULL})
 
-/* Reads a text for people, which is cut where it does not fit.  If it is absent, the field stays as it is. */
+/* Reads a text for people, which is truncated if it is too long.  If the member is absent, the field is not changed. */
 static void
 read_text(json_object *member, char *field, size_t size)
 {
@@ -169,7 +175,7 @@ read_text(json_object *member, char *field, size_t size)
 		at += put_character(&line, (const unsigned char *) text + at, length - at);
 }
 
-/* json-c lets overlong forms pass, which PostgreSQL does not. */
+/* json-c accepts overlong forms, which PostgreSQL does not. */
 static bool
 is_utf8(const char *text, size_t length)
 {
@@ -181,7 +187,7 @@ is_utf8(const char *text, size_t length)
 	return step > 0;
 }
 
-/* Reads a text for machines, an id or a link, of whichever characters: cut or altered it would be another one. */
+/* Reads a text for machines, such as an id or a link, which must not be truncated or altered. */
 static void
 read_word(json_object *member, char *field, size_t size)
 {
@@ -204,7 +210,10 @@ read_integer(json_object *object, const char *key, int64_t absent)
 	return member == NULL ? absent : json_object_get_int64(member);
 }
 
-/* Reads a number of the limits; -1: none.  What is left may be below 0 where a limit was lowered, and is 0 then. */
+/*
+ * Reads one of the limits, or -1 if it is absent.  The remaining number may be
+ * negative after a limit was lowered; it becomes 0.
+ */
 static int64_t
 read_count(json_object *object, const char *key)
 {
@@ -214,7 +223,10 @@ read_count(json_object *object, const char *key)
 	return member != NULL && count < 0 ? 0 : count;
 }
 
-/* Reads a flag.  Whatever is not plainly false counts as true: better a needless error than silent loss. */
+/*
+ * Reads a flag of truncation.  Anything but false counts as true, because an
+ * unneeded error is better than unnoticed loss.
+ */
 static bool
 read_flag(json_object *object, const char *key)
 {
@@ -226,7 +238,7 @@ read_flag(json_object *object, const char *key)
 		   strncasecmp(json_object_get_string(member), "false", strlen("false")) != 0;
 }
 
-/* The member that is a string or an integer: some ids and codes come as integers. */
+/* Returns the member if it is a string or an integer.  Some ids and codes are integers. */
 static json_object *
 get_string_or_integer(json_object *object, const char *key)
 {
@@ -315,14 +327,14 @@ read_limits(json_object *object, ClariReply *reply)
 	reply->available_monthly = read_count(object, "availableMonthlyQuota");
 }
 
-/* The length of a byte order mark that the body begins with; RFC 8259 lets whoever reads JSON ignore one there. */
+/* Returns the length of a byte order mark at the beginning of the body.  RFC 8259 allows parsers to ignore it. */
 static size_t
 mark_length(const char *body, size_t length)
 {
 	return length >= 3 && memcmp(body, "\xEF\xBB\xBF", 3) == 0 ? 3 : 0;
 }
 
-/* The body as one JSON value, the caller's; NULL if it is none, or null. */
+/* Parses the body as one JSON value, which belongs to the caller.  Returns NULL if it is not valid, or null. */
 static json_object *
 parse_body(const char *body, size_t length)
 {
@@ -336,7 +348,7 @@ parse_body(const char *body, size_t length)
 	length -= mark;
 	while (length > 0 && clari_is_space((unsigned char) body[length - 1]))
 		length--;
-	/* Not JSON_TOKENER_STRICT, which in json-c 0.18 refuses every byte from 0x80 on (its issue 892). */
+	/* Not JSON_TOKENER_STRICT: in json-c 0.18 that flag refuses all bytes from 0x80 on (its issue 892). */
 	json_tokener_set_flags(tokener, JSON_TOKENER_VALIDATE_UTF8);
 	if (length > 0 && length < INT_MAX)
 		value = json_tokener_parse_ex(tokener, body, (int) length);
@@ -370,12 +382,15 @@ read_object(json_object *object, ClariReply *reply)
 	read_errors(GET(object, json_type_array, "errors"), reply);
 }
 
-/* Wipes the secret in all texts of the value, before they are cut, as a cut could leave a part of it. */
+/*
+ * Overwrites the secret in all texts of the value.  This must come before they
+ * are truncated, which could leave a part of it.
+ */
 static void
 wipe_secret(json_object *value, const char *secret)
 {
 	if (json_object_is_type(value, json_type_string))
-		/* this is the object's own memory, and nobody else's */
+		/* this memory belongs to the object only */
 		clari_wipe_text((char *) json_object_get_string(value), (size_t) json_object_get_string_len(value), secret);
 	else if (json_object_is_type(value, json_type_array))
 		for (size_t i = 0; i < json_object_array_length(value); i++)
@@ -407,8 +422,9 @@ clari_json_read_reply(const char *body, size_t length, const char *secret, Clari
 /* ------- the list of jobs ------- */
 
 /*
- * Reads a word that decides what a job is taken for.  Absent, null and empty
- * are the same; false for anything that is there and cannot be kept as it is.
+ * Reads a word that decides how a job is recognized.  Absent, null and empty
+ * count as the same.  Returns false if there is anything else that cannot be
+ * stored unchanged.
  */
 static bool
 read_listed_word(json_object *object, const char *key, char *field, size_t size)
@@ -418,7 +434,7 @@ read_listed_word(json_object *object, const char *key, char *field, size_t size)
 	field[0] = '\0';
 	if (!json_object_object_get_ex(object, key, &member) || member == NULL)
 		return true;
-	/* The entries of an export have their currency as {"code", "symbol"}, so a job may as well. */
+	/* An export's entries have their currency as {"code", "symbol"}, so jobs may have it too. */
 	if (json_object_is_type(member, json_type_object))
 		member = GET(member, json_type_string, "code");
 	if (!json_object_is_type(member, json_type_string) && !json_object_is_type(member, json_type_int))
@@ -428,7 +444,7 @@ read_listed_word(json_object *object, const char *key, char *field, size_t size)
 		   (json_object_is_type(member, json_type_string) && json_object_get_string_len(member) == 0);
 }
 
-/* Reads a file's name, which is compared, and never shown: as it is, blanks and all, or not at all. */
+/* Reads the name of a file, which is compared but never shown: unchanged, including spaces, or not at all. */
 static void
 read_file_name(json_object *object, char *field, size_t size)
 {
@@ -462,7 +478,7 @@ read_listed_job(json_object *element, ClariListedJob *job)
 		   read_listed_word(object, "currency", job->currency, sizeof(job->currency));
 }
 
-/* The array in the value, NULL if it is no list of jobs. */
+/* Returns the array of jobs in the value, or NULL if it is not a list of jobs. */
 static json_object *
 get_list(json_object *value)
 {
@@ -494,7 +510,7 @@ clari_json_read_jobs(const char *body, size_t length, ClariListedJobSink sink, v
 
 /* ------- the body of an export's POST ------- */
 
-/* Adds the value to the object, whose it becomes; false when memory is out. */
+/* Adds the value to the object, which then owns it.  Returns false if out of memory. */
 static bool
 add(json_object *object, const char *key, json_object *value)
 {

@@ -1,10 +1,10 @@
 /*
  * value.c
- *		Single values of json-c's: their text, that text as JSON again, and whether two
- *		of them are the same number: see internal.h.
+ *		Single values of json-c: their text, that text as JSON, and whether
+ *		two values are equal: see internal.h.
  *
- * Runs in the worker, in unit tests and in fuzzers; raises nothing, takes no lock,
- * allocates nothing of its own.
+ * Runs in the worker, in unit tests and in fuzzers.  Raises nothing, takes no
+ * lock, allocates nothing itself.
  */
 #include "json/internal.h"
 
@@ -16,7 +16,7 @@ clari_first_member(json_object *object)
 	return json_object_get_object(object)->head;
 }
 
-/* Not by snprintf, which takes longer than json-c needs for the member. */
+/* Not done by snprintf(), which would take longer than json-c does for the whole member. */
 void
 clari_value_set_integer(ClariValue *value, char *space, int64_t number)
 {
@@ -39,7 +39,7 @@ clari_value_text_of_double(json_object *object, size_t *length, bool *is_integer
 	const char *text = json_object_get_userdata(object);
 	size_t digits;
 
-	if (text == NULL) /* a json-c that keeps it elsewhere */
+	if (text == NULL) /* a version of json-c that stores the text elsewhere */
 		text = json_object_to_json_string(object);
 	if (text == NULL)
 		return NULL;
@@ -51,18 +51,18 @@ clari_value_text_of_double(json_object *object, size_t *length, bool *is_integer
 	return text;
 }
 
-/* ------- the same number, written otherwise ------- */
+/* ------- comparing numbers ------- */
 
-/* The digits of a number from the first that is not 0 on. */
+/* The digits of a number, beginning with the first that is not 0. */
 typedef struct Digits
 {
-	const char *next; /* "." is passed over */
+	const char *next; /* a "." is skipped */
 	const char *end;
-	int64_t exponent; /* the number is 0.digits times ten to the power of this */
+	int64_t exponent; /* the number is 0.digits * 10 ^ exponent */
 	bool negative;
 } Digits;
 
-/* The exponent behind a mantissa; false: one that is too long to be compared. */
+/* Reads the exponent that follows a mantissa.  Returns false if it is too large to be compared. */
 static bool
 read_exponent(const char *text, const char *end, int64_t *exponent)
 {
@@ -81,7 +81,7 @@ read_exponent(const char *text, const char *end, int64_t *exponent)
 	return true;
 }
 
-/* Begins to read a number's digits; false: its exponent is too long. */
+/* Begins to read the digits of a number.  Returns false if its exponent is too large. */
 static bool
 begin_digits(const ClariValue *value, Digits *digits)
 {
@@ -135,12 +135,12 @@ clari_value_is_same(const ClariValue *a, const ClariValue *b)
 	return a->kind == CLARI_VALUE_NUMBER && b->kind == CLARI_VALUE_NUMBER && same_number(a, b);
 }
 
-/* ------- values as JSON again ------- */
+/* ------- writing values as JSON ------- */
 
 /*
- * Values are written as JSON by functions of our own. json-c's would leave
- * something out in silence when memory is short; these need none, as the texts
- * are never longer than what they were read from.
+ * These functions write values as JSON.  Those of json-c would silently omit
+ * something if memory is short.  These need no memory, because the text is
+ * never longer than the one it was read from.
  */
 
 static char *

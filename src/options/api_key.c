@@ -1,10 +1,11 @@
 /*
  * api_key.c
- *		The API key of a user mapping: see clari_options_authenticate() in options.h.
+ *		Finds the API key of a user mapping: see
+ *		clari_options_authenticate() in options.h.
  *
- * Runs in sessions, whenever a scan or a function needs the key: it is in no plan.
- * Reads the catalog through the syscache and, for api_key_file, one file.  No
- * message shows the key.
+ * Runs in sessions, whenever a scan or a function needs the key, which no plan
+ * contains.  Reads the catalog through the syscache and, for api_key_file, one
+ * file.  No message shows the key.
  */
 #include "postgres.h"
 
@@ -27,7 +28,10 @@
 #include "clari/digest.h"
 #include "options/internal.h"
 
-/* Reads the mapping of the user, or that of PUBLIC, and then userid is InvalidOid; false: there is neither. */
+/*
+ * Reads the options of the user's mapping or, if there is none, of that of
+ * PUBLIC, and sets *userid to InvalidOid.  Returns false if there is neither.
+ */
 static bool
 read_mapping(Oid *userid, Oid serverid, List **options)
 {
@@ -50,15 +54,15 @@ read_mapping(Oid *userid, Oid serverid, List **options)
 }
 
 /*
- * Reads the first line of the file, without the white space at its end.  That
- * the mapping may name the file was decided when a privileged user set the
- * option; nobody else can have changed it since (see check_privilege() in
- * options.c).
+ * Reads the key from the first line of the file, without trailing white space.
+ * Only a privileged user can have set or changed option "api_key_file" (see
+ * check_privilege() in options.c), so it is not checked again whether the
+ * mapping may name this file.
  */
 static bool
 read_key_file(const char *path, char *key, int elevel)
 {
-	char buffer[CLARI_API_KEY_SIZE + 2] = ""; /* there is room for a line end as well */
+	char buffer[CLARI_API_KEY_SIZE + 2] = ""; /* with room for CRLF, or for one byte too many */
 	size_t length = 0;
 	ssize_t count = -1;
 	struct stat status;
@@ -85,7 +89,7 @@ read_key_file(const char *path, char *key, int elevel)
 	if (count < 0)
 		return false;
 
-	/* A NUL would end the line unseen.  A space in its place makes the line none that a key could be. */
+	/* A NUL would end the string, and hide the rest of the line.  It becomes a space, which no API key may contain. */
 	for (size_t i = 0; i < length && buffer[i] != '\n'; i++)
 		if (buffer[i] == '\0')
 			buffer[i] = ' ';

@@ -2,7 +2,7 @@
  * columns.c
  *		What the columns of a foreign table mean: see columns.h.
  *
- * Runs in sessions, while planning and when a scan begins.
+ * Runs in sessions, during planning and when a scan begins.
  */
 #include "postgres.h"
 
@@ -14,7 +14,7 @@
 #include "lib/stringinfo.h"
 #include "utils/lsyscache.h"
 
-/* "owner_name, owner_email, …": what a table of this object can have. */
+/* Returns the columns that a table of this object can have, as in "owner_name, owner_email, …", for a hint. */
 static char *
 column_names(ClariObject object)
 {
@@ -115,7 +115,7 @@ clari_columns_type(ClariType type)
 bool
 clari_columns_same_type(ClariType type, Form_pg_attribute attribute)
 {
-	/* A type modifier may round, cut or refuse a value, which the input function does. */
+	/* A type modifier may require that values are rounded, truncated or refused, which only the input function does. */
 	if (attribute->atttypmod != -1)
 		return false;
 	return attribute->atttypid == clari_columns_type(type) || (type == CLARI_TEXT && attribute->atttypid == VARCHAROID);

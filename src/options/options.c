@@ -1,13 +1,15 @@
 /*
  * options.c
- *		The options of servers, user mappings, tables and columns: see options.h.
+ *		The options of servers, user mappings, tables and columns: see
+ *		options.h.
  *
- * One table says of each option where it may stand, how its text becomes a
- * value, what it is when not given, and where the value goes in ClariOptions.
- * The validator and the merge both walk that table.
+ * One table says of each option where it may be set, how its text becomes a
+ * value, what its default is, and where the value is stored in ClariOptions.
+ * The validator and the merge both read that table.
  *
- * Runs in sessions.  Reads catalogs through the syscache; takes no locks; never
- * a file, never the network, never a plan.
+ * Runs in sessions.  Reads catalogs through the syscache, and
+ * pg_foreign_server by a scan (check_host()); never uses a file, the network
+ * or a plan.
  */
 #include "postgres.h"
 
@@ -43,7 +45,7 @@
 #define AT_TABLES (CLARI_AT_TABLE | CLARI_AT_IMPORT)
 #define AT_ACCOUNTS (CLARI_AT_ACCOUNT | CLARI_AT_ACCOUNT_IMPORT)
 
-/* What stands for a missing "cache_ttl" where the table shows what the account has. */
+/* The default of "cache_ttl" for tables of the account. */
 #define ACCOUNT_TTL "10s"
 
 /* clang-format off */
@@ -82,7 +84,7 @@ static const ClariOption option_table[] = {
 	{"quota_field", AT_TABLES, clari_option_set_string, .offset = FIELD(quota_field), .max = CLARI_NAME_SIZE},
 	{"allow_truncated", AT_TABLES, clari_option_set_bool, .offset = FIELD(transport.allow_truncated), .preset = "false"},
 
-	/* Behind it there must be room for the longest of clari_object_names. */
+	/* Leaves room for the longest of clari_object_names. */
 	{"table_prefix", CLARI_AT_IMPORT | CLARI_AT_ACCOUNT_IMPORT, clari_option_set_prefix, .max = NAMEDATALEN - 12},
 	{"key", CLARI_AT_COLUMN, clari_option_set_key, .offset = 0},
 	{"api_key", CLARI_AT_MAPPING, clari_option_set_secret, .offset = FIELD(transport.api_key), .max = CLARI_API_KEY_SIZE, .secret = true},
@@ -90,7 +92,7 @@ static const ClariOption option_table[] = {
 };
 /* clang-format on */
 
-/* The texts of one object's options, in option_table's order; NULL where not given. */
+/* The texts of one object's options, in option_table's order; NULL if not set. */
 typedef struct OptionTexts
 {
 	const char *text[lengthof(option_table)];
@@ -111,7 +113,7 @@ text_of(const OptionTexts *texts, const char *name)
 	return texts->text[find_option(name)];
 }
 
-/* The text of one option in a catalog's list, palloc'd; NULL where not given. */
+/* Returns the text of the named option in a catalog's list, palloc'd, or NULL if it is not set. */
 static char *
 find_text(List *options, const char *name)
 {
@@ -127,7 +129,7 @@ find_text(List *options, const char *name)
 	return NULL;
 }
 
-/* Does a table with these options show what the account has?  An object that there is not is refused elsewhere. */
+/* Is a table with these options one of the account?  An invalid object is refused elsewhere. */
 static bool
 is_of_account(List *options)
 {
@@ -139,7 +141,10 @@ is_of_account(List *options)
 	return false;
 }
 
-/* Is it our wrapper, whatever its name?  Its handler's symbol tells; to ask the handler would load its library. */
+/*
+ * Is this our foreign-data wrapper, whatever its name?  Decided by the symbol
+ * of the handler, because calling the handler would load its library.
+ */
 static bool
 is_clari_wrapper(Oid fdwid)
 {
@@ -192,12 +197,12 @@ refuse_name(const char *name, int place)
 }
 
 /*
- * The validator cannot tell an option that is being set from one that was there
- * before: it gets the object's whole new list.  As with postgres_fdw's
- * password_required, whoever may not set the option may therefore not alter an
- * object on which it is set either, except by dropping it.  That is as it must
- * be: else the owner of a server could aim base_url elsewhere under an
- * allow_http that a superuser meant for another address.
+ * The validator gets the object's complete new list, so it cannot tell an
+ * option that is being set from one that was set before.  Therefore, as with
+ * postgres_fdw's password_required, a user who may not set the option may not
+ * alter an object that has it either; only drop it.  This is needed anyway:
+ * otherwise the owner of a server could change base_url while keeping an
+ * allow_http that a superuser has set for another address.
  */
 static void
 check_privilege(const ClariOption *option)
@@ -218,7 +223,10 @@ check_privilege(const ClariOption *option)
 
 /* ---- The validator ----------------------------------------------------- */
 
-/* Adds the list's options to texts; those already there are replaced. */
+/*
+ * Stores the list's options in texts, replacing those that are set there.
+ * Raises an error for an option that may not be set at this place.
+ */
 static void
 collect(OptionTexts *texts, List *options, int place)
 {
@@ -262,7 +270,7 @@ refuse_of_forecast_api(const char *other, const char *why)
 			 errmsg("option \"endpoint\" 'forecast' and %s are mutually exclusive", other), errdetail("%s", why)));
 }
 
-/* The Forecast API has the latest week alone, and JSON. */
+/* Clari's Forecast API has only the latest week, and only JSON. */
 static void
 check_forecast_api(const OptionTexts *texts)
 {
@@ -284,7 +292,7 @@ check_forecast_api(const OptionTexts *texts)
 		refuse_of_forecast_api("\"format\" 'csv'", "Clari's Forecast API answers only in JSON.");
 }
 
-/* Checks what depends on two options of the same object. */
+/* Checks options of the same object that depend on each other. */
 static void
 check_together(const OptionTexts *texts)
 {
@@ -301,7 +309,7 @@ check_together(const OptionTexts *texts)
 						errmsg("options \"api_key\" and \"api_key_file\" are mutually exclusive")));
 }
 
-/* Does the user own a server of this base_url already? */
+/* Does the user own a server with this base_url already? */
 static bool
 owns_server_of(const char *url)
 {
@@ -326,11 +334,12 @@ owns_server_of(const char *url)
 }
 
 /*
- * Checks to which host base_url leads.  Whoever aims a server at a host makes
- * the worker talk to it, from where the database stands, and reads in an error
- * how it answers.  What a superuser has aimed stays, and its owner may alter
- * the rest: the validator is not told which server the list is of, but it is
- * enough that its owner has one of that address.
+ * Checks that the user may set base_url to this host.  A user who can set it
+ * to any host can make the worker send requests from the database's network,
+ * and see the answers in error messages.  If a superuser has set base_url, the
+ * server's owner may still alter its other options.  The validator is not told
+ * which server it is called for; it suffices that the user owns one with the
+ * same base_url.
  */
 static void
 check_host(const char *url)
@@ -360,7 +369,7 @@ check_poll_intervals(const OptionTexts *texts)
 							"a duration no shorter than the option \"poll_interval\"", NULL);
 }
 
-/* The options as given to an object, without those of others that it inherits. */
+/* Validates the options of one object, without those that it inherits from others. */
 static void
 validate(List *options, int place)
 {
@@ -381,7 +390,7 @@ validate(List *options, int place)
 void
 clari_options_validate(List *options, Oid catalog)
 {
-	int place = 0; /* the foreign-data wrapper has none */
+	int place = 0; /* a foreign-data wrapper has no options */
 
 	if (catalog == ForeignServerRelationId)
 		place = CLARI_AT_SERVER;
@@ -396,7 +405,7 @@ clari_options_validate(List *options, Oid catalog)
 
 /* ---- The merge --------------------------------------------------------- */
 
-/* Makes the options those of an object of the account: nothing else of the request matters for it. */
+/* Changes the options to those of an object of the account, for which no other member of the request matters. */
 static void
 describe_account(ClariOptions *options, ClariObject object)
 {
@@ -423,7 +432,7 @@ clari_options_of_account(const ClariOptions *options, ClariObject object)
 	return result;
 }
 
-/* Fills in everything but relid and serverid; texts gets the presets. */
+/* Fills in all members but relid and serverid.  Stores the defaults in texts. */
 static void
 merge(ClariOptions *result, OptionTexts *texts)
 {
@@ -439,7 +448,10 @@ merge(ClariOptions *result, OptionTexts *texts)
 		if (texts->text[i] != NULL && option->offset != 0)
 			option->set(option, texts->text[i], (char *) result + option->offset);
 	}
-	/* The validator may have been away (ALTER … NO VALIDATOR), and the key is at stake: checked again. */
+	/*
+	 * Checked again, because the validator may have been removed (ALTER … NO
+	 * VALIDATOR), and the API key could be sent in clear text.
+	 */
 	check_together(texts);
 	result->periods = pstrdup(text_of(texts, "periods"));
 	if (clari_object_is_of_account(result->object))
@@ -447,7 +459,7 @@ merge(ClariOptions *result, OptionTexts *texts)
 	if (result->forecast_name == NULL)
 		result->forecast_name = pstrdup(result->request.forecast);
 
-	/* Where one of the two was set, it rules over the default of the other. */
+	/* If only one of the two is set, the default of the other gives way. */
 	if (transport->poll_interval > transport->max_poll_interval)
 	{
 		if (max_poll_given)
@@ -457,7 +469,7 @@ merge(ClariOptions *result, OptionTexts *texts)
 	}
 }
 
-/* Collects the options of a table of the account.  How old exports may be, which is what a server's options say, is not for it. */
+/* Collects the options of a table of the account.  The server's options on the age of exports do not apply to it. */
 static void
 collect_of_account(OptionTexts *texts, List *options, int place)
 {
@@ -491,7 +503,7 @@ clari_options_get(Oid relid)
 	if (is_of_account(table->options))
 		collect_of_account(&texts, table->options, CLARI_AT_ACCOUNT);
 	else
-		collect(&texts, table->options, CLARI_AT_TABLE); /* the table wins */
+		collect(&texts, table->options, CLARI_AT_TABLE); /* the table's option overrides the server's */
 	if (!is_of_account(table->options) && text_of(&texts, "forecast") == NULL)
 		ereport(ERROR, (errcode(ERRCODE_FDW_OPTION_NAME_NOT_FOUND),
 						errmsg("foreign table \"%s\" lacks the option \"forecast\"", name),
@@ -523,7 +535,7 @@ clari_options_check_import(Oid serverid, bool of_account, List *table_options)
 					 errmsg("option \"%s\" cannot be given to IMPORT FOREIGN SCHEMA", given->defname),
 					 errdetail("IMPORT FOREIGN SCHEMA sets it: the remote schema is the forecast, and each object "
 							   "becomes a table.")));
-		/* Unlike the options of CREATE, these were not checked for doubles. */
+		/* Unlike for CREATE, PostgreSQL has not checked these for duplicates. */
 		if (list_member(seen, makeString(given->defname)))
 			ereport(ERROR, (errcode(ERRCODE_DUPLICATE_OBJECT),
 							errmsg("option \"%s\" provided more than once", given->defname)));

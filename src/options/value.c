@@ -1,10 +1,10 @@
 /*
  * value.c
- *		From the text of an option to its value: see internal.h.
+ *		Converts the text of an option to its value: see internal.h.
  *
- * Runs in sessions, in the validator and again whenever a table's options are
- * merged, so that what was accepted is what is used.  Allocates in the current
- * context; takes no locks; touches no catalog, no file, no network.
+ * Runs in sessions: in the validator, and again whenever a table's options are
+ * merged, so both see the same value.  Allocates in the current context; takes
+ * no locks; uses no catalog, file or network.
  */
 #include "postgres.h"
 
@@ -68,7 +68,7 @@ clari_option_set_int(const ClariOption *option, const char *text, void *target)
 		*(int32 *) target = value;
 }
 
-/* Durations become microseconds, as parse_int() would round 400ms to nothing. */
+/* parse_int() is not used because it would round 400ms to 0 s. */
 void
 clari_option_set_duration(const ClariOption *option, const char *text, void *target)
 {
@@ -93,9 +93,9 @@ has_control_character(const char *text)
 }
 
 /*
- * The text in UTF-8, whatever the database's encoding, since it is sent to
- * Clari or compared with its files. "." and ".." would vanish from a URL's
- * path.
+ * Checks the text and returns it in UTF-8, whatever the database's encoding,
+ * because it is sent to Clari or compared with Clari's files.  "." and ".."
+ * are refused, because they would vanish from a URL's path.
  */
 static const char *
 checked_text(const ClariOption *option, const char *text)
@@ -170,7 +170,7 @@ clari_option_set_secret(const ClariOption *option, const char *text, void *targe
 		strlcpy(target, text, option->max);
 }
 
-/* The key must be known to some object; whether it is known to the table's own is told at first use. */
+/* The key must be one that some object has.  Whether the table's own object has it is checked at first use. */
 void
 clari_option_set_key(const ClariOption *option, const char *text, void *target pg_attribute_unused())
 {
@@ -260,7 +260,7 @@ clari_option_set_currency(const ClariOption *option, const char *text, void *tar
 		strcpy(target, text);
 }
 
-/* The bit of the type called name[0..length), or 0. */
+/* Returns the bit of the type whose name is name[0..length), or 0. */
 static uint32
 type_bit(const char *name, size_t length)
 {
@@ -306,7 +306,10 @@ clari_option_set_periods(const ClariOption *option, const char *text, void *targ
 
 	if (!clari_extent_parse(text, &extent, &error))
 	{
-		/* The detail says what is wrong with which part; unless a character of it may have been cut. */
+		/*
+		 * The detail says which part is wrong, and why.  It is omitted if the
+		 * message may have been cut within a character.
+		 */
 		error.message[0] = pg_toupper((unsigned char) error.message[0]);
 		ereport(ERROR, (errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
 						errmsg("invalid value for option \"%s\": \"%s\"", option->name, text),
@@ -322,7 +325,7 @@ clari_option_set_periods(const ClariOption *option, const char *text, void *targ
 #define DIGITS "0123456789"
 #define LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
-/* Is text[0..length) a host or host:port?  The host, unbracketed, goes to host. */
+/* Is text[0..length) a host or host:port?  Copies the host, without brackets, to host. */
 static bool
 parse_authority(const char *text, size_t length, char host[HOST_SIZE])
 {
@@ -349,7 +352,10 @@ parse_authority(const char *text, size_t length, char host[HOST_SIZE])
 	return end == text + length;
 }
 
-/* Told by its spelling: a name that merely resolves to the loopback may resolve elsewhere tomorrow. */
+/*
+ * Decided by the spelling only, because a name that resolves to a loopback
+ * address now may resolve to another one later.
+ */
 static bool
 is_loopback(const char *host)
 {
@@ -363,7 +369,7 @@ is_loopback(const char *host)
 	return pg_strcasecmp(host, "localhost") == 0;
 }
 
-/* The part behind "://", or NULL when the scheme is neither http nor https. */
+/* Returns the part after "://", or NULL if the scheme is neither http nor https. */
 static const char *
 skip_scheme(const char *text, bool *plain)
 {
@@ -387,7 +393,7 @@ clari_option_set_base_url(const ClariOption *option, const char *text, void *tar
 		length--;
 	if (authority == NULL || !parse_authority(authority, authority_length, host) || length >= (size_t) option->max ||
 		path[strspn(path, DIGITS LETTERS "/-._~%!$&'()*+,;=:@")] != '\0')
-		/* A user name may come with a password, a query with a key. */
+		/* With a user name there may be a password, and a query may contain a key; then the value is not shown. */
 		clari_option_refuse(
 			option, strpbrk(text, "@?") == NULL ? text : NULL,
 			psprintf("an address such as https://api.clari.com/v4, of at most %d bytes, without user name, query and "
@@ -399,7 +405,7 @@ clari_option_set_base_url(const ClariOption *option, const char *text, void *tar
 		char *url = target;
 
 		strlcpy(url, text, length + 1);
-		/* Scheme and host are part of the identity, and mean the same in upper and lower case. */
+		/* The scheme and the host are parts of the identity, and are the same in upper and lower case. */
 		for (char *c = url; c < url + Min(length, (size_t) (path - text)); c++)
 			*c = pg_ascii_tolower((unsigned char) *c);
 	}
@@ -415,7 +421,7 @@ clari_option_set_proxy(const ClariOption *option, const char *text, void *target
 	for (int i = 0; i < (int) lengthof(schemes) && authority == text; i++)
 		if (pg_strncasecmp(text, schemes[i], strlen(schemes[i])) == 0)
 			authority = text + strlen(schemes[i]);
-	/* There may be no user name and password, as everybody can read pg_foreign_server. */
+	/* A user name and a password are refused, because pg_foreign_server can be read by everybody. */
 	if (!parse_authority(authority, strcspn(authority, "/"), host) || strlen(text) >= (size_t) option->max ||
 		authority[strcspn(authority, "/") + strspn(authority + strcspn(authority, "/"), "/")] != '\0')
 		clari_option_refuse(

@@ -1,33 +1,35 @@
 /*
  * answer.c
- *		Which quarter a file with ids is of: see internal.h.
+ *		Finds out which quarter a file with ids is of: see internal.h.
  *
- * Clari answers what it does not know with the current quarter, and a file may have
- * months or years instead of the quarter.  So the question is whether anything in
- * it is of the quarter that was asked for: by id, by type and label, by days.
+ * If Clari does not know the requested period, it answers with the current
+ * quarter.  A file may also contain months or years instead of the quarter.
+ * Therefore a file is accepted if any of its periods is of the requested
+ * quarter, according to its id, its type and label, or its days.
  *
- * Runs in the worker, in unit tests and fuzzers; allocates nothing, never raises.
+ * Runs in the worker, in unit tests and fuzzers; allocates nothing, never
+ * raises.
  */
 #include "rowset/internal.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#define LISTED 5 /* so many periods are shown in an error */
+#define LISTED 5 /* how many periods an error shows */
 
 typedef struct Question
 {
 	const ClariFilePeriod *periods;
 	size_t count;
-	bool has_entries;      /* some period has; then those without are of no account for months and years */
+	bool has_entries;      /* some period has entries; then months and years without entries are ignored */
 	const char *requested; /* empty: the current quarter */
-	ClariPeriod wanted;    /* the same, or CLARI_PERIOD_NONE */
+	ClariPeriod wanted;    /* the same, or CLARI_PERIOD_NONE if none was requested */
 	const ClariCalendar *calendar;
 } Question;
 
 /* ------- errors ------- */
 
-/* Lists what the file has, since that is what a person can make something of. */
+/* Fails with an error that lists the periods of the file, because these help the user to understand it. */
 static bool
 not_told(const Question *question, ClariError *error)
 {
@@ -77,7 +79,10 @@ both(const Question *question, ClariPeriod one, ClariPeriod other, ClariError *e
 
 /* ------- one period ------- */
 
-/* A day that is sure to be in the period; false: its days are not known. */
+/*
+ * Returns a day in the middle of the period, which is certainly in the
+ * quarter.  Returns false if the period's days are not known.
+ */
 static bool
 middle_day(const ClariFilePeriod *period, int32_t *day)
 {
@@ -87,7 +92,10 @@ middle_day(const ClariFilePeriod *period, int32_t *day)
 	return true;
 }
 
-/* The quarter that a period of that type is, by its id, its label, or its days; or CLARI_PERIOD_NONE. */
+/*
+ * Returns the quarter that the period is, by its id, label or days, or
+ * CLARI_PERIOD_NONE if it is not a quarter or not known which.
+ */
 static ClariPeriod
 quarter_itself(const Question *question, const ClariFilePeriod *period)
 {
@@ -103,7 +111,10 @@ quarter_itself(const Question *question, const ClariFilePeriod *period)
 	return CLARI_PERIOD_NONE;
 }
 
-/* The quarter that a month's number means, if months are numbered as quarters are. */
+/*
+ * Returns the quarter of a month by its number, assuming that months are
+ * numbered by the fiscal year, as quarters are.
+ */
 static ClariPeriod
 quarter_by_number(const ClariFilePeriod *period)
 {
@@ -120,7 +131,11 @@ typedef enum Verdict
 	IS_UNSURE
 } Verdict;
 
-/* Is the month or year of the quarter asked for?  A number that does not say so may be one of another way to count. */
+/*
+ * Is the month or year one of the requested quarter?  By its days, if these
+ * are known.  Otherwise its number may say yes; but if it does not, months may
+ * be numbered in another way.
+ */
 static Verdict
 is_of_wanted(const Question *question, const ClariFilePeriod *period)
 {
@@ -150,9 +165,11 @@ counts(const Question *question, const ClariFilePeriod *period)
 /* ------- the file ------- */
 
 /*
- * The quarter of the file by its periods of that type, those with entries or those
- * without: what was asked for, if that is among them.  CLARI_PERIOD_NONE: there are
- * none.  False: there are several, and one must be told.
+ * Finds the quarter of the file among its periods that are quarters and,
+ * depending on with_entries, have entries or have none.  The requested quarter
+ * is preferred.  Sets *answered to CLARI_PERIOD_NONE if there is no such
+ * period.  Returns false with *error set if there are several and the file
+ * must be of one.
  */
 static bool
 by_quarters(const Question *question, bool with_entries, ClariPeriod *answered, ClariError *error)
@@ -174,7 +191,10 @@ by_quarters(const Question *question, bool with_entries, ClariPeriod *answered, 
 	return true;
 }
 
-/* Is any month or year of the quarter asked for, or surely none? */
+/*
+ * Is any month or year one of the requested quarter, or is certainly none?
+ * Sets *another to another quarter that one of them is of.
+ */
 static Verdict
 by_others(const Question *question, ClariPeriod *another)
 {
@@ -201,8 +221,9 @@ by_others(const Question *question, ClariPeriod *another)
 }
 
 /*
- * The current quarter by its months.  They tell it by their days; or else by their
- * numbers, if all three are there and are those of one quarter.
+ * Finds the current quarter by its months: by their days or, if these are not
+ * known, by their numbers, provided that there are three of them and all mean
+ * the same quarter.
  */
 static bool
 current_by_months(const Question *question, ClariPeriod *answered, ClariError *error)
@@ -265,7 +286,10 @@ find_answer(const Question *question, ClariPeriod *answered, ClariError *error)
 
 /* ------- the quarter's days ------- */
 
-/* Do three months, one behind the other, make the quarter? */
+/*
+ * Sets the quarter's days to those of its months.  Returns false unless there
+ * are exactly three, without gap or overlap.
+ */
 static bool
 days_of_months(const Question *question, ClariQuarter *quarter)
 {
@@ -289,7 +313,7 @@ days_of_months(const Question *question, ClariQuarter *quarter)
 	return months == CLARI_MONTHS_OF_QUARTER && days == quarter->last - (int64_t) quarter->first + 1;
 }
 
-/* As the file says of the quarter itself; or else as they are known, or follow from its months. */
+/* Sets the days of the quarter: as listed in the file, as known from the calendar, or as those of its months. */
 static void
 find_days(const Question *question, ClariPeriod answered, ClariRowsetMeta *meta)
 {

@@ -1,13 +1,14 @@
 /*
  * check.c
- *		The reader of rowsets: see rowset.h.
+ *		Checks and reads rowsets: see rowset.h.
  *
- * Three checks, from the outside in: trailer, index, chunk; and one that makes
- * them all.  Each believes nothing that an earlier one has not shown, so that
- * bytes from a damaged disk are an error and never an access outside of them.
+ * There are three checks, from the outside to the inside, of the trailer, the
+ * index and a chunk, and one check of everything.  None relies on anything
+ * that was not checked before, so damaged bytes cause an error and never an
+ * access outside of them.
  *
  * Runs in every backend and in the worker; takes no locks, allocates nothing,
- * never raises: postgres.h is here for varlena headers and CRC-32C.
+ * never raises.  postgres.h is included for varlena headers and CRC-32C.
  */
 #include "compat.h"
 
@@ -22,7 +23,7 @@
 
 #define ALL_FLAGS (CLARI_ROWSET_FLAT | CLARI_ROWSET_WRONG_PERIOD | CLARI_ROWSET_GIVEN_FLAGS)
 
-/* PostgreSQL's ranges (datatype/timestamp.h), in the units of chunks: days, and µs. */
+/* The ranges of PostgreSQL (datatype/timestamp.h) in the units of chunks: days, and µs. */
 #define MIN_DATE (-2451545)
 #define END_DATE INT64_C(2145031949)
 #define MIN_TIME INT64_C(-211813488000000000)
@@ -71,7 +72,7 @@ align8(uint64_t length)
 	return (length + 7) & ~UINT64_C(7);
 }
 
-/* Where in its chunk a dictionary's offsets begin. */
+/* The offset in its chunk at which a dictionary's offsets begin. */
 static uint64_t
 codes_length(uint32_t nrows)
 {
@@ -121,7 +122,7 @@ clari_rowset_check_trailer(const ClariRowsetTrailer *trailer, uint64_t total_len
 		return corrupt(error, "The trailer's checksum does not match.");
 	if (trailer->total_length != total_length)
 		return corrupt(error, "The length is not that of the trailer.");
-	/* index_length is below 2^42 and cannot overflow; the subtractions come in an order that cannot either */
+	/* index_length is below 2^42, so it cannot overflow; nor can the subtractions, in this order */
 	if (total_length < MAGIC_SIZE + sizeof(*trailer) || total_length - MAGIC_SIZE - sizeof(*trailer) < index_length ||
 		trailer->index_offset % 8 != 0 || trailer->index_offset != total_length - sizeof(*trailer) - index_length ||
 		trailer->unused != 0)
@@ -131,7 +132,7 @@ clari_rowset_check_trailer(const ClariRowsetTrailer *trailer, uint64_t total_len
 
 /* ------- index ------- */
 
-/* May an attribute's chunk, or the runs', be encoded so? */
+/* May the chunk, of an attribute or of the runs, have this encoding? */
 static bool
 is_legal(const ClariGroupIndex *group, int position, uint32_t encoding)
 {
@@ -151,7 +152,7 @@ is_legal(const ClariGroupIndex *group, int position, uint32_t encoding)
 	return encoding == CLARI_ENCODING_FIXED || encoding == CLARI_ENCODING_UNEXPECTED;
 }
 
-/* Is the chunk encoded legally, and just long enough or longer than its fixed part? */
+/* Has the chunk a valid encoding, and a length that this encoding can have? */
 static bool
 check_shape(const ClariGroupIndex *group, int position, ClariError *error)
 {
@@ -192,7 +193,7 @@ check_shape(const ClariGroupIndex *group, int position, ClariError *error)
 	return fits || corrupt(error, "A chunk's length does not fit its rows.");
 }
 
-/* A group's counts, and its chunks one behind the other. */
+/* Checks a group's counts, and that its chunks follow each other without gaps. */
 static bool
 check_group(const ClariGroupIndex *group, ClariError *error)
 {
@@ -251,9 +252,9 @@ clari_rowset_check_index(const ClariRowsetTrailer *trailer, const ClariGroupInde
 /* ------- chunks ------- */
 
 /*
- * Is there, at an offset not before first, a plain varlena that ends within the
- * chunk?  This and the loops that call it run for each value of a file that is
- * read, hence they have no branches that are not needed.
+ * Is there a plain varlena at the offset, which is at least first and ends
+ * within the chunk?  This and the loops that call it run for each value that
+ * is read from a file, so they contain as few branches as possible.
  */
 static inline bool
 check_varlena(const char *bytes, uint32_t length, uint64_t first, uint32_t offset)
@@ -289,7 +290,7 @@ check_plain(const ClariChunk *chunk, uint32_t length)
 	return true;
 }
 
-/* Are all values such as the type's functions can take? */
+/* Are all values valid for the type? */
 static bool
 check_fixed(const ClariChunk *chunk, ClariType type)
 {
@@ -311,7 +312,7 @@ check_fixed(const ClariChunk *chunk, ClariType type)
 	return true;
 }
 
-/* Do the runs' first rows ascend from row 0? */
+/* Do the first rows of the runs ascend, beginning with row 0? */
 static bool
 check_runs(const ClariChunk *chunk, uint32_t nruns)
 {
@@ -374,7 +375,7 @@ set_up(const ClariGroupIndex *group, int position, const void *bytes, ClariChunk
 	}
 }
 
-/* Checks what clari_chunk_open() checks with verify. */
+/* Does the checks of clari_chunk_open() with verify. */
 static bool
 check_chunk(const ClariGroupIndex *group, int position, const void *bytes, ClariChunk *chunk, ClariError *error)
 {
@@ -394,9 +395,9 @@ clari_chunk_open(const ClariGroupIndex *group, int position, const void *bytes, 
 	return true;
 }
 
-/* ------- all of it ------- */
+/* ------- complete rowsets ------- */
 
-/* The chunks of a checked group, and the padding behind each. */
+/* Checks the chunks of a checked group, and that the padding after each is zero. */
 static bool
 check_chunks(const ClariGroupIndex *group, const char *bytes, ClariError *error)
 {

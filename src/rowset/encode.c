@@ -1,14 +1,15 @@
 /*
  * encode.c
- *		Rows into column chunks: see internal.h.
+ *		Encodes rows as column chunks: see internal.h.
  *
- * Each text or numeric column keeps its distinct values as ready-made varlenas
- * in a heap, and a code per row; so every encoding but FIXED is a matter of
- * what is written before the heap.  Numbers are told apart by their text, so
- * that the encoder sees each text once.
+ * For each text or numeric column, a heap contains its distinct values as
+ * varlenas, and each row has a code.  The encodings other than FIXED then
+ * differ only in what is written before the heap.  Numbers are distinguished
+ * by their text, so the numeric encoder is called once for each distinct text.
  *
- * Runs in the worker; takes no locks; never calls palloc or raises: postgres.h
- * is here for varlena headers and CRC-32C.  Writes no byte that was not set.
+ * Runs in the worker; takes no locks; never calls palloc or raises.  postgres.h
+ * is included for varlena headers and CRC-32C.  Never writes a byte that was
+ * not set.
  */
 #include "compat.h"
 
@@ -23,9 +24,9 @@
 #define FIRST_ROWS 256
 #define FIRST_BUCKETS 128
 #define MAX_DICTIONARY 65535
-#define SHOWN 60         /* so many bytes of an id are shown in a sentence */
-#define HASHED_VALUES 64 /* a chunk with fewer values has no hashes: its values are looked at as quickly */
-#define JUDGE_ROWS 1024  /* from so many rows on, a column whose values mostly differ is no longer hashed */
+#define SHOWN 60         /* how many bytes of an id a message shows */
+#define HASHED_VALUES 64 /* a chunk with fewer values has no hashes, because it is as fast to compare its values */
+#define JUDGE_ROWS 1024  /* after this many rows, a column most of whose values are distinct is no longer hashed */
 
 typedef struct Buffer
 {
@@ -36,8 +37,8 @@ typedef struct Buffer
 
 typedef struct Value
 {
-	uint32_t offset;     /* of the varlena in the heap */
-	uint32_t key;        /* where the bytes are that tell it from others: in heap (text) or texts (numeric) */
+	uint32_t offset;     /* of the varlena in heap */
+	uint32_t key;        /* where the bytes begin that identify the value: in heap (text) or texts (numeric) */
 	uint32_t key_length; /* in bytes */
 } Value;
 
@@ -50,16 +51,16 @@ typedef struct Bucket
 typedef struct Column
 {
 	ClariType type;
-	uint32_t *codes;  /* for each row 0, which is NULL, or k for the k-th value */
-	int64_t *fixed;   /* for types of fixed width: the value of each row */
-	bool unexpected;  /* a row has what is no value: the heap has a sentence that says so, and nothing else */
+	uint32_t *codes;  /* for each row the number of its value from 1, or 0 for NULL */
+	int64_t *fixed;   /* for types of fixed width: the row's value */
+	bool unexpected;  /* some row has a value of another type; heap then contains only a sentence that says so */
 	uint32_t nfilled; /* rows that are not NULL */
 	Value *values;
 	uint32_t nvalues;
 	uint32_t values_capacity;
 	Buffer heap;
-	Buffer texts;  /* of a numeric column: the numbers' texts */
-	uint32_t last; /* code of the last value that was not NULL */
+	Buffer texts;  /* of a numeric column: the texts of the numbers */
+	uint32_t last; /* the code of the last value that was not NULL */
 	bool hashing;
 	Bucket *buckets;
 	uint32_t nbuckets; /* a power of two, or 0 */
@@ -75,8 +76,8 @@ struct ClariGroup
 	uint32_t row_capacity;
 	uint32_t *runs; /* of entries: the first row of each run */
 	uint32_t nruns;
-	size_t length; /* the group will not have more bytes */
-	char *scratch; /* of row_capacity offsets */
+	size_t length; /* upper bound of the group's size in bytes */
+	char *scratch; /* room for row_capacity offsets */
 };
 
 /* ------- bytes ------- */
@@ -128,7 +129,7 @@ clari_sink_put(ClariSink *sink, const void *bytes, size_t length, ClariError *er
 	return true;
 }
 
-/* ------- life ------- */
+/* ------- opening and closing ------- */
 
 ClariGroup *
 clari_group_open(ClariSink *sink, ClariList list)
@@ -169,7 +170,7 @@ clari_group_close(ClariGroup *group)
 	free(group);
 }
 
-/* Makes ready for the next group, and frees heaps that have grown for one wide group. */
+/* Prepares for the next group.  Frees heaps that one large group has made large. */
 static void
 reset_group(ClariGroup *group)
 {
@@ -204,7 +205,7 @@ is_fixed(const Column *column)
 	return column->type != CLARI_TEXT && column->type != CLARI_NUMERIC;
 }
 
-/* Reallocates the array that a pointer variable (array is its address) points to. */
+/* Reallocates an array.  The argument array is the address of the pointer to it. */
 static bool
 grow_array(void *array, size_t count, size_t width)
 {
@@ -266,7 +267,7 @@ is_value(const Column *column, uint32_t code, const ClariCell *cell)
 	return value->key_length == cell->length && memcmp(keys + value->key, cell->bytes, cell->length) == 0;
 }
 
-/* The bucket where the value is, or where it belongs. */
+/* Returns the bucket of the value, or the free one to which it belongs. */
 static Bucket *
 find_bucket(const Column *column, const ClariCell *cell, uint32_t hash)
 {
@@ -278,7 +279,7 @@ find_bucket(const Column *column, const ClariCell *cell, uint32_t hash)
 	return &column->buckets[at];
 }
 
-/* Keeps the table at most half full. */
+/* Keeps the hash table at most half full. */
 static bool
 grow_buckets(Column *column, ClariError *error)
 {
@@ -306,7 +307,10 @@ grow_buckets(Column *column, ClariError *error)
 	return true;
 }
 
-/* Adds a varlena of size bytes, 4-aligned and padded with zeros; given are its bytes from "from" on. */
+/*
+ * Appends a varlena of size bytes to the heap, 4-aligned and padded with
+ * zeros.  bytes are those of the varlena from offset "from" on.
+ */
 static bool
 append_varlena(Column *column, const void *bytes, size_t from, size_t size, ClariError *error)
 {
@@ -340,7 +344,7 @@ append_numeric(ClariSink *sink, Column *column, const ClariCell *cell, ClariErro
 	return append_varlena(column, datum, 0, size, error);
 }
 
-/* Adds a value that the column does not have, or is no longer looked for. */
+/* Adds a value that the column does not contain, or in which it is no longer searched for. */
 static bool
 append_value(ClariSink *sink, Column *column, const ClariCell *cell, ClariError *error)
 {
@@ -369,7 +373,7 @@ append_value(ClariSink *sink, Column *column, const ClariCell *cell, ClariError 
 	return true;
 }
 
-/* The code of a text or numeric that is not NULL. */
+/* Sets column->last to the code of a text or numeric that is not NULL, adding the value if needed. */
 static bool
 find_code(ClariSink *sink, Column *column, const ClariCell *cell, ClariError *error)
 {
@@ -403,7 +407,7 @@ find_code(ClariSink *sink, Column *column, const ClariCell *cell, ClariError *er
 
 /* ------- rows ------- */
 
-/* What values of the type are called where what came is not one. */
+/* The words for a value of the type, in the message about one of another type. */
 static const char *
 name_of_type(ClariType type)
 {
@@ -420,7 +424,7 @@ name_of_type(ClariType type)
 	}
 }
 
-/* Keeps, in place of a value, the sentence that says what the item has that is no value of the column. */
+/* Stores a sentence that shows the value of another type, and which item has it, in place of the column's values. */
 static bool
 put_unexpected(ClariGroup *group, Column *column, const ClariCell *cells, const ClariCell *note, ClariError *error)
 {
@@ -446,7 +450,7 @@ put_unexpected(ClariGroup *group, Column *column, const ClariCell *cells, const 
 	return append_varlena(column, text, VARHDRSZ, VARHDRSZ + used, error);
 }
 
-/* Puts the row's value, or that it is none, for a column of fixed width. */
+/* Stores the row's value of a column of fixed width, or that it is of another type. */
 static bool
 put_fixed(ClariGroup *group, Column *column, const ClariCell *cells, const ClariCell *cell, ClariError *error)
 {
@@ -503,7 +507,7 @@ clari_group_put_row(ClariGroup *group, const ClariCell *cells, bool begins_run, 
 		group->length += sizeof(uint32_t);
 	}
 	group->nrows++;
-	/* Padding of the chunks comes on top, and hashes of two bytes a value. */
+	/* The padding of the chunks is not included in group->length, nor are the hashes, of two bytes for each value. */
 	if (group->length + 8 * CLARI_CHUNK_COUNT + group->nrows * 2 * CLARI_HASHED_ATTRIBUTES > CLARI_GROUP_MAX_BYTES)
 	{
 		clari_error_set(error, CLARI_ERROR_LIMIT, "the entries of one user and time frame take more than %d MB",
@@ -517,7 +521,7 @@ clari_group_put_row(ClariGroup *group, const ClariCell *cells, bool begins_run, 
 
 /* ------- chunks ------- */
 
-/* Appends bytes to the chunk, whose checksum and length grow. */
+/* Appends bytes to the chunk, and updates its checksum and length. */
 static bool
 put_bytes(ClariGroup *group, ClariChunkIndex *chunk, const void *bytes, size_t length, ClariError *error)
 {
@@ -547,7 +551,7 @@ put_dictionary(ClariGroup *group, const Column *column, ClariChunkIndex *chunk, 
 		codes[row] = (uint16_t) column->codes[row];
 	if (!put_bytes(group, chunk, codes, head, error))
 		return false;
-	/* There are at most half as many values as rows, so that the scratch has room. */
+	/* There are at most half as many values as rows, so scratch is large enough. */
 	for (uint32_t i = 0; i < column->nvalues; i++)
 		((uint32_t *) group->scratch)[i] = base + column->values[i].offset;
 	chunk->ndistinct = column->nvalues;
@@ -568,7 +572,7 @@ put_plain(ClariGroup *group, const Column *column, ClariChunkIndex *chunk, Clari
 		   put_bytes(group, chunk, column->heap.data, column->heap.used, error);
 }
 
-/* Writes the hashes of a text column: its values are the heap's varlenas. */
+/* Writes the hashes of a text column's values, which are the varlenas in heap. */
 static bool
 put_hashes(ClariGroup *group, const Column *column, ClariChunkIndex *chunk, ClariError *error)
 {
@@ -594,7 +598,7 @@ choose_encoding(const ClariGroup *group, const Column *column)
 		return CLARI_ENCODING_FIXED;
 	if (column->nvalues == 1 && column->nfilled == group->nrows)
 		return CLARI_ENCODING_CONSTANT;
-	/* The heap is the same in both encodings. */
+	/* The heap is the same for both encodings. */
 	if (column->nvalues <= MAX_DICTIONARY &&
 		((group->nrows * 2 + 3) & ~UINT32_C(3)) + column->nvalues * 4 < group->nrows * 4)
 		return CLARI_ENCODING_DICTIONARY;
@@ -622,7 +626,7 @@ put_encoded(ClariGroup *group, const Column *column, ClariChunkIndex *chunk, Cla
 	}
 }
 
-/* The column that a chunk is of, or NULL for the runs. */
+/* Returns the column of a chunk, or NULL for the chunk of the runs. */
 static const Column *
 chunk_column(const ClariGroup *group, int position)
 {
@@ -689,7 +693,7 @@ clari_group_flush(ClariGroup *group, ClariError *error)
 
 	if (group->nrows == 0)
 		return true;
-	/* This puts no byte; but before the first group it writes the magic. */
+	/* Writes no bytes of its own, but the magic if this is the first group. */
 	if (!grow_index(sink, error) || !clari_sink_put(sink, NULL, 0, error))
 		return false;
 	index = &sink->groups[sink->ngroups];

@@ -1,10 +1,9 @@
 /*
  * internal.h
- *		How a rowset is written: items, the sorter that orders them, and the
- *		groups of rows that they become.
+ *		How a rowset is written: items, the sorter, and the groups of rows.
  *
- * For the files of room rowset alone.  Pure: malloc, the caller's callbacks, and
- * read, write and close on the descriptor that open_spill gives.
+ * For the files of room rowset only.  Pure: malloc, the caller's callbacks,
+ * and read, write and close on the descriptor returned by open_spill.
  */
 #ifndef CLARI_ROWSET_INTERNAL_H
 #define CLARI_ROWSET_INTERNAL_H
@@ -16,10 +15,11 @@
 /* ------- items (item.c) ------- */
 
 /*
- * A value: a text's bytes, a number's text, or (bool, date, timestamptz) an
- * int64_t in any alignment.  Where what came is no value of such a type, words
- * that say so are in its place, which are more bytes.  With bytes NULL it is a
- * NULL.
+ * A value: the bytes of a text, the text of a number, or (bool, date,
+ * timestamptz) an int64_t of any alignment.  If the file has a value of
+ * another type instead of the last, the cell contains a text that describes
+ * it, a note, which is longer than an int64_t.  NULL is represented by bytes
+ * being NULL.
  */
 typedef struct ClariCell
 {
@@ -27,9 +27,9 @@ typedef struct ClariCell
 	uint32_t length;
 } ClariCell;
 
-#define CLARI_NOTE_SIZE 96 /* bytes of such words */
+#define CLARI_NOTE_SIZE 96 /* maximum size of such a note in bytes */
 
-/* An item's cells; those of fixed width point into fixed or notes, texts into the item's source. */
+/* The cells of an item.  Those of fixed width point into fixed or notes; texts point into the source of the item. */
 typedef struct ClariItem
 {
 	ClariCell cells[CLARI_MAX_ATTRIBUTES];
@@ -37,59 +37,60 @@ typedef struct ClariItem
 	char notes[CLARI_MAX_ATTRIBUTES][CLARI_NOTE_SIZE];
 } ClariItem;
 
-/* As many of a text's bytes as are whole characters within most bytes. */
+/* Returns the largest number of bytes up to most that does not cut a character of the text. */
 extern int clari_item_clip(const char *text, size_t length, size_t most);
 
 /*
- * Converts what json gave.  False with CLARI_ERROR_DATA, naming the key and the
- * value, when a value is not what its attribute must be: nothing is rounded,
- * cut or guessed.
+ * Converts values from room json to cells.  Returns false with
+ * CLARI_ERROR_DATA, naming the key and the value, if a value is not valid for
+ * its attribute; nothing is rounded, truncated or guessed.
  */
 extern bool clari_item_read(ClariItem *item, ClariList list, const ClariValue *values, ClariError *error);
 
-/* Are there words in place of the value?  The cell is of a type of fixed width, and not NULL. */
+/* Does the cell contain a note instead of a value?  It must be of a type of fixed width, and not NULL. */
 static inline bool
 clari_cell_is_note(const ClariCell *cell)
 {
 	return cell->length > sizeof(int64_t);
 }
 
-/* The cell's value; it must not be NULL or such words. */
+/* Returns the cell's value.  The cell must not be NULL or contain a note. */
 extern int64_t clari_cell_fixed(const ClariCell *cell);
 extern bool clari_cell_equal(const ClariCell *a, const ClariCell *b);
 
-/* Compares as memcmp does, the shorter first; neither is NULL. */
+/* Compares like memcmp(), with a prefix being less.  Neither may be NULL. */
 extern int clari_cell_compare(const ClariCell *a, const ClariCell *b);
 
-/* A packed item's head: its size with the head, and a bit per cell that is not NULL. */
+/* The head of a packed item: its size including the head, and one bit for each cell that is not NULL. */
 #define CLARI_ITEM_HEAD (2 * sizeof(uint32_t))
 
 extern size_t clari_item_size(const ClariCell *cells, int ncells);
 extern void clari_item_pack(const ClariCell *cells, int ncells, size_t size, char *packed);
 
 /*
- * The first ncells cells of a packed item of size bytes; they point into it.  False
- * when the bytes are no packed item.
+ * Unpacks the first ncells cells of a packed item of size bytes.  The cells
+ * point into packed.  Returns false if the bytes are not a packed item.
  */
 extern bool clari_item_unpack(const char *packed, size_t size, int ncells, ClariCell *cells);
 
 /* ------- which quarter a file with ids is of (answer.c) ------- */
 
-/* A period that entries are of, or that list timePeriods has. */
+/* A period that entries have, or that is in list timePeriods. */
 typedef struct ClariFilePeriod
 {
 	ClariCell id;
 	ClariPeriodType type;
-	ClariPeriodName name; /* by its id, or else its label */
+	ClariPeriodName name; /* from its id or else its label */
 	int32_t first;        /* days from 2000-01-01, or CLARI_DATE_NONE */
 	int32_t last;
 	bool has_entries;
 } ClariFilePeriod;
 
 /*
- * Of meta, sets answered, its days, CLARI_ROWSET_WRONG_PERIOD if nothing is of what
- * was requested, and the numbering of months and years.  False with
- * CLARI_ERROR_DATA where the periods do not tell, or tell of several quarters.
+ * Sets these members of meta: answered, the days of that quarter, the
+ * numbering of months and years, and the flag CLARI_ROWSET_WRONG_PERIOD if
+ * nothing is of the requested quarter.  Returns false with CLARI_ERROR_DATA if
+ * the periods do not show the quarter, or show several.
  */
 extern bool clari_answer_find(const ClariFilePeriod *periods, size_t count, const char *requested,
 							  const ClariCalendar *calendar, ClariRowsetMeta *meta, ClariError *error);
@@ -99,22 +100,23 @@ extern bool clari_answer_find(const ClariFilePeriod *periods, size_t count, cons
 typedef struct ClariSorter ClariSorter;
 
 /*
- * A sorter of a list's items by their first nkeys attributes (1 to 3), bytewise,
- * items of equal keys in order of arrival.  memory bounds its buffers; an item
- * larger than that still passes.  NULL when memory is out.  The caller's until
- * clari_sorter_close(), which takes NULL.
+ * Opens a sorter of the list's items by their first nkeys attributes (1 to 3),
+ * bytewise.  Items with equal keys keep their order.  memory limits its buffers
+ * in bytes; a larger item is possible nevertheless.  Returns NULL if out of
+ * memory.  The caller must call clari_sorter_close(), which accepts NULL.
  */
 extern ClariSorter *clari_sorter_open(const ClariRowsetOutput *output, ClariList list, int nkeys, size_t memory);
 
-/* Takes a copy of an item, whose keys are not NULL.  False: out of memory, or CLARI_ERROR_IO. */
+/* Adds a copy of an item.  Its keys must not be NULL.  Returns false if out of memory or with CLARI_ERROR_IO. */
 extern bool clari_sorter_add(ClariSorter *sorter, const ClariCell *cells, ClariError *error);
 
-/* Ends adding.  False: out of memory, or CLARI_ERROR_IO. */
+/* To be called after the last item was added.  Returns false if out of memory or with CLARI_ERROR_IO. */
 extern bool clari_sorter_sort(ClariSorter *sorter, ClariError *error);
 
 /*
- * The next item, packed, of *size bytes, valid until the next call; NULL in
- * *packed after the last.  False: out of memory, or CLARI_ERROR_IO.
+ * Returns the next item, packed, in *packed and its size in *size, valid until
+ * the next call.  *packed is NULL after the last item.  Returns false if out of
+ * memory or with CLARI_ERROR_IO.
  */
 extern bool clari_sorter_next(ClariSorter *sorter, const char **packed, size_t *size, ClariError *error);
 
@@ -125,13 +127,13 @@ extern void clari_sorter_close(ClariSorter *sorter);
 
 #define CLARI_SINK_BUFFER (64 * 1024)
 
-/* Where the groups of one rowset go, and what is known of those that went. */
+/* Where the groups of a rowset are written to, and the index of those written so far. */
 typedef struct ClariSink
 {
 	const ClariRowsetOutput *output;
 	ClariNumericEncoder encode;
 	void *encode_arg;
-	uint64_t position; /* bytes put so far, buffered ones included */
+	uint64_t position; /* number of bytes written, including buffered ones */
 	ClariGroupIndex *groups;
 	uint32_t ngroups;
 	uint32_t groups_capacity;
@@ -140,28 +142,32 @@ typedef struct ClariSink
 	char buffer[CLARI_SINK_BUFFER];
 } ClariSink;
 
-/* Appends bytes; the very first go behind the magic.  False with the output's error. */
+/* Appends bytes, after the magic if these are the first.  Returns false with the error of the output. */
 extern bool clari_sink_put(ClariSink *sink, const void *bytes, size_t length, ClariError *error);
 extern bool clari_sink_flush(ClariSink *sink, ClariError *error);
 
 typedef struct ClariGroup ClariGroup;
 
-/* A builder of a list's groups.  NULL when memory is out.  The caller's until clari_group_close(). */
+/* Opens a builder of groups of the list.  Returns NULL if out of memory.  The caller must call clari_group_close(). */
 extern ClariGroup *clari_group_open(ClariSink *sink, ClariList list);
 
 /*
- * Takes a row's cells, one per attribute; begins_run says that the row is not
- * of the run of the row before, so that a full group may be closed first.
- * False: the encoder's or the output's error, out of memory, or
- * CLARI_ERROR_LIMIT for a run that no group can hold.
+ * Adds a row, with one cell for each attribute.  begins_run says that the row
+ * belongs to another run than the row before, so that a full group may be
+ * closed before it.  Returns false with the error of the encoder or the
+ * output, if out of memory, or with CLARI_ERROR_LIMIT for a run that is too
+ * large for a group.
  */
 extern bool clari_group_put_row(ClariGroup *group, const ClariCell *cells, bool begins_run, ClariError *error);
 
-/* Writes the rows that there are, if any, as a group.  False with the errors of clari_group_put_row(). */
+/*
+ * Writes the rows added so far as a group, if there are any.  Returns false
+ * with the errors of clari_group_put_row().
+ */
 extern bool clari_group_flush(ClariGroup *group, ClariError *error);
 extern void clari_group_close(ClariGroup *group);
 
-/* The name of a type of period, as the rows have it. */
+/* The name of a type of period, as it is stored in rows. */
 static inline ClariCell
 clari_cell_of_type(ClariPeriodType type)
 {
@@ -174,29 +180,35 @@ clari_cell_of_type(ClariPeriodType type)
 
 typedef struct ClariLineWriter ClariLineWriter;
 
-/* As clari_rowset_writer_open() and …_set_calendar() say.  NULL when memory is out.  The caller's until close, which takes NULL. */
+/*
+ * See clari_rowset_writer_open() and clari_rowset_writer_set_calendar().
+ * Returns NULL if out of memory.  The caller must call
+ * clari_line_writer_close(), which accepts NULL.
+ */
 extern ClariLineWriter *clari_line_writer_open(const ClariRowsetOutput *output, const char *requested,
 											   const ClariCalendar *calendar, size_t memory);
 
 /*
- * Takes an entry, or some of its values: values by CLARI_LINE_…, of which the
- * field is not NULL, days are days and numbers are numbers.  False: the fiscal
- * calendar, which tells the quarter, is not known; CLARI_ERROR_LIMIT for too many
- * fields; as clari_sorter_add().
+ * Adds an entry, or some of its values.  values are in the order of
+ * CLARI_LINE_…; the field must not be NULL, and days and numbers must be
+ * valid.  Returns false if the fiscal calendar is not known, without which the
+ * quarter cannot be found; with CLARI_ERROR_LIMIT for too many fields; or with
+ * the errors of clari_sorter_add().
  */
 extern bool clari_line_writer_add(ClariLineWriter *writer, const ClariValue *values, ClariError *error);
 
 /*
- * Which quarter the lines are of, after the last: of meta, sets answered, its days
- * and CLARI_ROWSET_WRONG_PERIOD if nothing is of what was requested.  False with
- * CLARI_ERROR_DATA where the lines do not tell.
+ * Finds the quarter that the lines are of; to be called after the last line.
+ * Sets these members of meta: answered, the days of that quarter, and the flag
+ * CLARI_ROWSET_WRONG_PERIOD if no line is of the requested quarter.  Returns
+ * false with CLARI_ERROR_DATA if the lines do not show the quarter.
  */
 extern bool clari_line_writer_answer(const ClariLineWriter *writer, ClariRowsetMeta *meta, ClariError *error);
 
 /*
- * Writes the rows, and counts in meta the owners and how their periods are numbered.
- * False with CLARI_ERROR_DATA for an entry that has a value twice, and not the same;
- * as the sorter and groups.
+ * Writes the rows, and sets owners and numbering in meta.  Returns false with
+ * CLARI_ERROR_DATA for an entry that has two different values of one type, or
+ * with the errors of the sorter and the groups.
  */
 extern bool clari_line_writer_write(ClariLineWriter *writer, ClariSink *sink, ClariRowsetMeta *meta, ClariError *error);
 extern void clari_line_writer_close(ClariLineWriter *writer);

@@ -1,9 +1,9 @@
 /*
  * item.c
- *		Items as cells, and packed: see internal.h.
+ *		Items as cells, and packed items: see internal.h.
  *
- * Runs wherever the rowset writer runs; takes no locks, allocates nothing.
- * Never passes an amount through a binary float: numbers stay text.
+ * Runs wherever the rowset writer runs; takes no locks, allocates nothing.  An
+ * amount is never converted to a binary float; numbers remain text.
  */
 #include "rowset/internal.h"
 
@@ -12,10 +12,10 @@
 
 #include "clari/calendar.h"
 
-#define SHOWN 60         /* so many bytes are shown of what is not what its attribute must be */
-#define LONG_LENGTH 0xFF /* this length byte in a packed item says that four bytes with the length follow */
+#define SHOWN 60         /* how many bytes of an invalid value a message shows */
+#define LONG_LENGTH 0xFF /* as the length byte in a packed item: a length of four bytes follows */
 
-#define EPOCH_MS INT64_C(946684800000) /* 2000-01-01 counted from 1970-01-01 */
+#define EPOCH_MS INT64_C(946684800000) /* 2000-01-01 in ms from 1970-01-01 */
 /* PostgreSQL's MIN_TIMESTAMP and END_TIMESTAMP (datatype/timestamp.h), in ms */
 #define MIN_TIMESTAMP_MS INT64_C(-211813488000000)
 #define END_TIMESTAMP_MS INT64_C(9223371331200000)
@@ -36,7 +36,7 @@ reject(ClariError *error, const ClariAttribute *attribute, const ClariValue *val
 	return false;
 }
 
-/* Reads an integer of at most 18 digits, a minus included. */
+/* Reads an integer of at most 18 digits, which may have a minus. */
 static bool
 read_integer(const char *text, size_t length, int64_t *result)
 {
@@ -79,8 +79,9 @@ skip_digits(const char *text, size_t length, size_t i)
 }
 
 /*
- * Is a string a plain decimal?  Some serializers quote amounts; what numeric_in
- * takes beyond that ("NaN", white space) is not an amount.
+ * Is a string a plain decimal number?  Some serializers write amounts as
+ * strings.  Other texts that numeric_in() accepts ("NaN", white space) are not
+ * amounts.
  */
 static bool
 is_decimal(const char *text, size_t length)
@@ -114,7 +115,7 @@ read_bool(const ClariValue *value, int64_t *result)
 	return true;
 }
 
-/* Reads a text or a number: its bytes as they are. */
+/* Reads a text or a number, whose bytes are not changed. */
 static bool
 read_bytes(const ClariAttribute *attribute, const ClariValue *value, ClariCell *cell, ClariError *error)
 {
@@ -138,7 +139,7 @@ clari_item_clip(const char *text, size_t length, size_t most)
 	return (int) most;
 }
 
-/* What a value is called whose JSON begins with this character. */
+/* Returns the words for a JSON value that begins with this character. */
 static const char *
 kind_of_json(char first)
 {
@@ -158,7 +159,7 @@ kind_of_json(char first)
 	}
 }
 
-/* Notes, in words of more bytes than a value has, what came that a column of fixed width cannot hold. */
+/* Makes a note of a value of another type, for a column of fixed width.  The note is longer than a value. */
 static void
 note_unexpected(const ClariValue *value, char *note, ClariCell *cell)
 {

@@ -1,11 +1,13 @@
 /*
  * line.c
- *		Entries of a CSV file, which has no ids, into rows: see internal.h.
+ *		Converts the entries of a CSV file, which has no ids, to rows: see
+ *		internal.h.
  *
- * An entry's key is all that is not a value, and the values of one entry may come
- * in several pieces, wherever they are in the file.  So the pieces are sorted by
- * user, then by week and field: what is of one entry lies together and is joined,
- * and what is of one user and week is a run, as in any other file.
+ * The key of an entry consists of all columns but the data type and value.
+ * The values of one entry may come in several pieces from anywhere in the
+ * file.  The pieces are therefore sorted by user, then by week and field.
+ * After that the pieces of an entry are neighbors and are joined, and the
+ * entries of a user and week are a run, as in other files.
  *
  * Runs in the worker, in unit tests and fuzzers; takes no locks; never raises.
  */
@@ -16,17 +18,17 @@
 
 #include "base/text.h"
 
-/* What a forecast has of fields is a handful; each line looks its own up. */
+/* A forecast has few fields, so a linear search finds the field of each line. */
 #define MAX_FIELDS 1000
 
-#define REMEMBERED 16 /* bytes of a day or a week's number */
+#define REMEMBERED 16 /* more bytes than a day or the number of a week has */
 
-/* The parts of the two keys that items are sorted by; they are divided by NULs, which no text holds. */
+/* The numbers of parts of the two sort keys.  The parts are separated by NULs, which no text contains. */
 #define USER_PARTS (CLARI_LINE_PARENT_ROLE + 1)
 #define FRAME_PARTS (CLARI_LINE_KEYS - USER_PARTS)
-#define PART(position) ((position) -USER_PARTS) /* of the second key */
+#define PART(position) ((position) -USER_PARTS) /* in the second key */
 
-/* Which attribute of an entry a line's value is. */
+/* The attribute of an entry for each value of a line. */
 static const int value_attributes[CLARI_LINE_VALUES] = {
 	[CLARI_LINE_FORECAST_VALUE - CLARI_LINE_KEYS] = CLARI_ENTRY_FORECAST_VALUE,
 	[CLARI_LINE_QUOTA_VALUE - CLARI_LINE_KEYS] = CLARI_ENTRY_QUOTA_VALUE,
@@ -40,11 +42,11 @@ typedef struct LineField
 {
 	char *name;
 	uint32_t length;
-	uint64_t carries_forecast; /* by bits 1 << ClariPeriodType, what its entries have shown */
+	uint64_t carries_forecast; /* bits 1 << ClariPeriodType: types of the periods of entries that have such a value */
 	uint64_t carries_quota;
 } LineField;
 
-/* An item that the sorter gave, and whose bytes would go with the next. */
+/* A copy of an item from the sorter, whose bytes are valid only until the next one. */
 typedef struct KeptItem
 {
 	char *packed;
@@ -55,29 +57,29 @@ typedef struct KeptItem
 struct ClariLineWriter
 {
 	ClariSorter *sorter;
-	char *keys; /* of the line that is being added; malloc'd, reused */
+	char *keys; /* of the current line; malloc'd, reused */
 	size_t keys_used;
 	size_t keys_size;
-	LineField *fields; /* in the file's order; room for MAX_FIELDS */
+	LineField *fields; /* in the order of the file; room for MAX_FIELDS */
 	int nfields;
 	int last_field;
 
-	/* which quarter it is */
+	/* which quarter the file is of */
 	char requested[CLARI_PERIOD_TEXT_SIZE];
 	ClariCalendar calendar;
-	ClariQuarter wanted; /* the quarter that was requested, if there is one and it is known */
-	bool is_known;       /* wanted is, or what the current quarter may be */
-	bool has_wanted;     /* a line is of it */
-	ClariQuarter other;  /* the last that a line was of beside it */
+	ClariQuarter wanted; /* the days of the requested quarter, if one was requested and they are known */
+	bool is_known;       /* wanted is known; or none was requested, and some quarters are known */
+	bool has_wanted;     /* a line is of the wanted quarter */
+	ClariQuarter other;  /* the quarter of the last line that was of another one */
 	bool has_other;
-	ClariPeriod another;           /* and the one before, or CLARI_PERIOD_NONE */
-	char last_days[3][REMEMBERED]; /* of the last line: most have the same */
+	ClariPeriod another;           /* another one before, or CLARI_PERIOD_NONE */
+	char last_days[3][REMEMBERED]; /* of the last line; most lines have the same as the line before */
 
-	/* what is being written */
+	/* writing */
 	KeptItem kept; /* the entry that is being joined */
 	KeptItem spare;
 	bool has_kept;
-	KeptItem before; /* the last that was written: where a run begins */
+	KeptItem before; /* the last entry written, to see where a run begins */
 	bool has_before;
 	uint64_t owners[CLARI_PERIOD_TYPES];
 	ClariGroup *entry_rows;
@@ -127,7 +129,7 @@ clari_line_writer_close(ClariLineWriter *writer)
 
 /* ------- which quarter a line is of ------- */
 
-/* A week's number, or -1. */
+/* Returns the number of a week, or -1. */
 static int
 read_week(const ClariValue *week)
 {
@@ -145,11 +147,12 @@ read_week(const ClariValue *week)
 }
 
 /*
- * Weeks do not keep to the days of quarters and months.  A first week may begin
- * before its period, and week 0 is the day before it (as in Clari's example, 30
- * June of July); any other may end behind its period.  So one day of each is sure
- * to be in it.  Without a number both days must be in the same quarter, as first
- * and last then are.  False: the line does not tell.
+ * Finds a day that is certainly in the quarter, and returns it as *first and
+ * *last.  Weeks may extend beyond quarters and months.  The first week of a
+ * period may begin before it, and week 0 is the day before it (in Clari's
+ * example, June 30 before July).  Any other week may end after its period.
+ * Without a number, the start day and the end day are returned, which must
+ * then be in the same quarter.  Returns false if the line has no days.
  */
 static bool
 find_days(const ClariValue *values, int32_t *first, int32_t *last)
@@ -168,7 +171,7 @@ find_days(const ClariValue *values, int32_t *first, int32_t *last)
 	return true;
 }
 
-/* Are the days those of the last line?  They are remembered, unless they are longer than days are. */
+/* Are the days the same as those of the last line?  Remembers them, unless they are longer than any day. */
 static bool
 same_days(ClariLineWriter *writer, const ClariValue *values)
 {
@@ -200,7 +203,7 @@ is_within(const ClariQuarter *quarter, int32_t first, int32_t last)
 	return quarter->first <= first && last <= quarter->last;
 }
 
-/* Notes which quarter the line is of.  False: the calendar, which it takes, is not known. */
+/* Notes which quarter the line is of.  Returns false if the fiscal calendar, which is needed for this, is not known. */
 static bool
 note_quarter(ClariLineWriter *writer, const ClariValue *values, ClariError *error)
 {
@@ -216,7 +219,7 @@ note_quarter(ClariLineWriter *writer, const ClariValue *values, ClariError *erro
 	if (asked && is_within(&writer->wanted, first, last))
 		writer->has_wanted = true;
 	else if (writer->has_other && is_within(&writer->other, first, last))
-		return true; /* as most lines do, and it is found faster than in the calendar */
+		return true; /* most lines end here: this is faster than a search of the calendar */
 	else if (clari_calendar_find(&writer->calendar, first, &quarter) && last <= quarter.last)
 	{
 		if (writer->has_other && writer->other.period != quarter.period)
@@ -267,7 +270,7 @@ clari_line_writer_answer(const ClariLineWriter *writer, ClariRowsetMeta *meta, C
 
 /* ------- adding ------- */
 
-/* The line's field, which is noted if it is new; NULL with the error filled. */
+/* Returns the line's field, which is added if it is new; or NULL with *error set. */
 static LineField *
 find_field(ClariLineWriter *writer, const ClariValue *name, ClariError *error)
 {
@@ -303,7 +306,10 @@ find_field(ClariLineWriter *writer, const ClariValue *name, ClariError *error)
 	return field;
 }
 
-/* What Timeframe calls the period tells its type.  Where there is nothing it is the quarter, which was asked for. */
+/*
+ * Returns the type of the period by what column Timeframe calls it.  If the
+ * column is empty, the period is the quarter that was requested.
+ */
 static ClariPeriodType
 type_of_timeframe(const char *text, uint32_t length)
 {
@@ -333,7 +339,7 @@ note_field(ClariLineWriter *writer, const ClariValue *values, ClariError *error)
 	return true;
 }
 
-/* Writes the key's parts one behind the other, with a NUL between two. */
+/* Appends the parts of a sort key, separated by NULs, to writer->keys. */
 static void
 put_parts(ClariLineWriter *writer, const ClariValue *values, int nparts, ClariCell *key)
 {
@@ -424,7 +430,7 @@ reserve_item(KeptItem *item, size_t size, ClariError *error)
 	return true;
 }
 
-/* Packs the cells anew, which may point into other kept items. */
+/* Makes a copy of the cells.  They must not point into the same kept item. */
 static bool
 keep_cells(KeptItem *item, const ClariCell *cells, ClariError *error)
 {
@@ -436,7 +442,7 @@ keep_cells(KeptItem *item, const ClariCell *cells, ClariError *error)
 	return clari_item_unpack(item->packed, size, CLARI_ENTRY_COUNT, item->cells) || damaged(error);
 }
 
-/* The key's parts; an empty one is a NULL.  False: they are not so many. */
+/* Splits a key into its parts; an empty part becomes a NULL.  Returns false if there are fewer parts. */
 static bool
 split_key(const ClariCell *key, int nparts, ClariCell *parts)
 {
@@ -467,7 +473,7 @@ given_twice(const ClariCell *user, const ClariCell *field, int attribute, ClariE
 	return false;
 }
 
-/* Adds the values of another piece of the same entry. */
+/* Adds the values of another piece of the entry that is being joined. */
 static bool
 join_values(ClariLineWriter *writer, const ClariCell *cells, ClariError *error)
 {
@@ -500,7 +506,10 @@ join_values(ClariLineWriter *writer, const ClariCell *cells, ClariError *error)
 
 /* ------- writing ------- */
 
-/* How much of the second key is of the week: all but the field, its last part. */
+/*
+ * Returns the length of the part of the second key that identifies the week:
+ * all parts but the last, which is the field.
+ */
 static uint32_t
 frame_length(const ClariCell *key)
 {
@@ -546,7 +555,7 @@ set_day(ClariCell *cell, const ClariCell *part, int64_t *day, ClariError *error)
 	return true;
 }
 
-/* Writes the entry that was being joined, and its user if it is the first of it. */
+/* Writes the entry that was being joined, after its user if this is the user's first entry. */
 static bool
 write_kept(ClariLineWriter *writer, ClariError *error)
 {
@@ -627,7 +636,7 @@ write_fields(const ClariLineWriter *writer, ClariSink *sink, ClariError *error)
 	return done;
 }
 
-/* Labels tell no numbers: whoever looks for a month must look everywhere. */
+/* Labels contain no numbers of months and years, so for any number of them this export must be read. */
 static void
 count_owners(const ClariLineWriter *writer, ClariRowsetMeta *meta)
 {

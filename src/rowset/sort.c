@@ -2,10 +2,10 @@
  * sort.c
  *		External merge sort of items: see internal.h.
  *
- * Packed items fill one block; when it is full they are sorted and written as a run
- * to the spill file, a descriptor without a name.  At the end the runs are
- * merged, in several passes when there are more than the memory has buffers
- * for.  If everything fits in the block there is no file at all.
+ * Packed items are collected in one block.  When it is full, they are sorted
+ * and written as a run to the spill file, a file without a name.  At the end
+ * the runs are merged, in several passes if the memory does not suffice for a
+ * buffer for each run.  If all items fit into the block, there is no file.
  *
  * Runs in the worker; takes no locks; never calls palloc or raises.
  */
@@ -17,21 +17,21 @@
 #include <unistd.h>
 
 #define FIRST_BLOCK (64 * 1024)
-#define MAX_MEMORY ((size_t) 1 << 30) /* offsets within the block are 32 bits wide */
+#define MAX_MEMORY ((size_t) 1 << 30) /* offsets in the block have 32 bits */
 #define WRITE_BUFFER (64 * 1024)
-#define MAX_READ_BUFFER (64 * 1024) /* bytes, for each run in a merge … */
+#define MAX_READ_BUFFER (64 * 1024) /* bytes, for each run that is merged … */
 #define MIN_READ_BUFFER (8 * 1024)
 #define MAX_COMMON 64
 #define MAX_KEYS 3
 
-/* A packed item in the block, with eight bytes of its first key: those behind what all keys have in common. */
+/* A packed item in the block, with the eight bytes of its first key that follow the beginning common to all keys. */
 typedef struct SortItem
 {
 	uint64_t prefix;
 	uint32_t offset;
 } SortItem;
 
-/* What sorting needs per packed item besides its bytes: a SortItem, and half of one for merging. */
+/* The memory that a packed item needs for sorting: a SortItem, and half of one for merging. */
 #define ITEM_COST (sizeof(SortItem) + sizeof(SortItem) / 2)
 
 typedef struct SortRun
@@ -42,14 +42,14 @@ typedef struct SortRun
 
 typedef struct RunReader
 {
-	uint64_t offset; /* what is to be read next */
+	uint64_t offset; /* in the spill file, of the bytes to read next */
 	uint64_t end;
 	char *buffer;
 	size_t capacity;
 	size_t filled;
-	size_t at; /* of the packed item in the buffer */
+	size_t at; /* of the packed item in buffer */
 	uint32_t size;
-	uint32_t number; /* of the run: of equal keys, that of the earlier run comes first */
+	uint32_t number; /* of the run: among equal keys, that of the run with the lower number is first */
 	uint64_t prefix;
 	ClariCell keys[MAX_KEYS];
 } RunReader;
@@ -61,16 +61,16 @@ struct ClariSorter
 	int nkeys;
 	size_t memory;
 
-	/* What all first keys begin with; their prefixes start behind it. */
+	/* The beginning that all first keys have in common; the prefixes follow it. */
 	char common[MAX_COMMON];
 	uint32_t ncommon;
-	uint32_t largest; /* packed item, in bytes */
+	uint32_t largest; /* size in bytes of the largest packed item */
 
 	char *block;
 	size_t capacity;
 	size_t used;
-	uint32_t count;  /* packed items in the block */
-	SortItem *items; /* lie behind the packed items, once these are sorted */
+	uint32_t count;  /* number of packed items in the block */
+	SortItem *items; /* after the packed items, once the block is sorted */
 	uint32_t next;
 
 	int spill; /* descriptor, or -1 */
@@ -81,12 +81,12 @@ struct ClariSorter
 	size_t nruns;
 	size_t runs_capacity;
 
-	/* These are of the merge: a heap of readers, least first. */
+	/* For merging: a heap of readers, with the least item at its top. */
 	RunReader *readers;
 	size_t nreaders;
 	RunReader **heap;
 	size_t nheap;
-	bool begun; /* the heap's top has been returned and must move on */
+	bool begun; /* the top's item has been returned, so the reader must advance */
 };
 
 ClariSorter *
@@ -133,7 +133,10 @@ clari_sorter_close(ClariSorter *sorter)
 
 /* ------- order ------- */
 
-/* The prefix of a key: its bytes behind the common ones, so that most comparisons are of integers. */
+/*
+ * Returns the prefix of a key: the bytes after the common beginning as an
+ * integer, so that most comparisons are of integers.
+ */
 static uint64_t
 key_prefix(const ClariSorter *sorter, const ClariCell *key)
 {
@@ -159,7 +162,7 @@ compare_keys(const ClariCell *a, const ClariCell *b, int nkeys)
 	return order;
 }
 
-/* Reads a packed item's size and keys; false when they are not those of one. */
+/* Reads the size and keys of a packed item.  Returns false if the bytes are not a packed item. */
 static bool
 read_keys(const ClariSorter *sorter, const char *packed, uint32_t size, ClariCell *keys)
 {
@@ -193,7 +196,10 @@ item_before(const ClariSorter *sorter, const SortItem *a, const SortItem *b)
 	return compare_keys(a_keys, b_keys, sorter->nkeys) < 0;
 }
 
-/* A stable merge sort that is linear on what is in order already; temp has room for count / 2. */
+/*
+ * Sorts the items by a stable merge sort, which is linear if they are in order
+ * already.  temp has room for count / 2 items.
+ */
 static void
 sort_items(const ClariSorter *sorter, SortItem *items, SortItem *temp, size_t count)
 {
@@ -231,7 +237,7 @@ items_offset(size_t used)
 	return (used + sizeof(uint64_t) - 1) & ~(sizeof(uint64_t) - 1);
 }
 
-/* Sorts the block's items: lays their SortItems out behind them. */
+/* Sorts the items in the block: creates their SortItems after them, and sorts these. */
 static void
 sort_block(ClariSorter *sorter)
 {
@@ -296,7 +302,7 @@ write_packed(ClariSorter *sorter, const char *packed, size_t size, ClariError *e
 	return true;
 }
 
-/* Opens the spill file at the first need, and makes room for one run more. */
+/* Prepares to write a run: opens the spill file if it is the first, and makes room for it in the array. */
 static bool
 begin_run(ClariSorter *sorter, ClariError *error)
 {
@@ -346,7 +352,7 @@ spill_block(ClariSorter *sorter, ClariError *error)
 
 /* ------- adding ------- */
 
-/* Makes room for a packed item in the block, by growing it or else by spilling what it holds. */
+/* Makes room for a packed item in the block, by enlarging the block or else by spilling its items. */
 static bool
 make_room(ClariSorter *sorter, size_t size, ClariError *error)
 {
@@ -412,7 +418,7 @@ damaged(ClariError *error)
 	return false;
 }
 
-/* Has the reader's buffer hold at least needed bytes from "at" on. */
+/* Ensures that the reader's buffer contains at least needed bytes from reader->at on. */
 static bool
 fill_reader(ClariSorter *sorter, RunReader *reader, size_t needed, ClariError *error)
 {
@@ -451,7 +457,7 @@ fill_reader(ClariSorter *sorter, RunReader *reader, size_t needed, ClariError *e
 	return true;
 }
 
-/* Moves on to the run's next item; size 0 past the last. */
+/* Advances to the run's next item; its size is 0 after the last. */
 static bool
 advance_reader(ClariSorter *sorter, RunReader *reader, ClariError *error)
 {
@@ -483,7 +489,7 @@ reader_before(const ClariSorter *sorter, const RunReader *a, const RunReader *b)
 	return order != 0 ? order < 0 : a->number < b->number;
 }
 
-/* Puts the reader at heap position "at" where it belongs below. */
+/* Restores the heap's order after the reader at position "at" has advanced. */
 static void
 sift_down(ClariSorter *sorter, size_t at)
 {
@@ -537,7 +543,7 @@ begin_merge(ClariSorter *sorter, size_t first, size_t nruns, ClariError *error)
 	return true;
 }
 
-/* The merge's next item, or NULL after the last. */
+/* Returns the next item of the merge, or NULL after the last. */
 static bool
 next_merged(ClariSorter *sorter, const char **packed, size_t *size, ClariError *error)
 {
@@ -559,7 +565,7 @@ next_merged(ClariSorter *sorter, const char **packed, size_t *size, ClariError *
 	return true;
 }
 
-/* Merges some neighboring runs into one, which takes the place of the first. */
+/* Merges neighboring runs into one. */
 static bool
 merge_runs(ClariSorter *sorter, size_t first, size_t nruns, SortRun *merged, ClariError *error)
 {
@@ -585,7 +591,7 @@ merge_runs(ClariSorter *sorter, size_t first, size_t nruns, SortRun *merged, Cla
 	return true;
 }
 
-/* Merges until the memory has a buffer for every run that is left. */
+/* Merges runs until the memory suffices for a buffer for each remaining run. */
 static bool
 reduce_runs(ClariSorter *sorter, ClariError *error)
 {

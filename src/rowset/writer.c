@@ -1,13 +1,14 @@
 /*
  * writer.c
- *		Items into a rowset: see rowset.h.
+ *		Writes items as a rowset: see rowset.h.
  *
- * Items come list by list in any order.  The small lists stay in memory; users
- * and the entries of a v4 file go through sorters and are joined at the end, in
- * one pass over both; a flat file's entries become rows as they come, and so does what the account has.
+ * Items come list by list, in any order.  The small lists are kept in memory.
+ * Users, and the entries of a v4 file, are sorted and finally joined in one
+ * pass over both.  The entries of a flat file, and the items of the account,
+ * become rows immediately.
  *
  * Runs in the worker, in unit tests and fuzzers; takes no locks; never raises,
- * because json-c's frames are below it.
+ * because a longjmp would leave json-c and libcurl in the middle of their work.
  */
 #include "compat.h"
 
@@ -21,39 +22,39 @@
 
 #define SMALL_LISTS_LIMIT ((size_t) 8 * 1024 * 1024)
 
-#define SMALL_CELLS CLARI_TIME_PERIOD_COUNT /* the most attributes of a small list */
+#define SMALL_CELLS CLARI_TIME_PERIOD_COUNT /* the largest number of attributes of a small list */
 
 typedef struct SmallItem
 {
 	ClariCell cells[SMALL_CELLS]; /* point into packed */
 	char *packed;
-	uint64_t carries_forecast; /* of fields, by bits 1 << ClariPeriodType: what their entries have shown */
+	uint64_t carries_forecast; /* of fields: types of the periods of their entries, as bits 1 << ClariPeriodType */
 	uint64_t carries_quota;
-	bool repeated; /* it is the same as an earlier item */
+	bool repeated; /* it equals an earlier item */
 } SmallItem;
 
-/* A list that is all zero is empty. */
+/* All zero means empty. */
 typedef struct SmallList
 {
-	SmallItem *items; /* in the file's order */
+	SmallItem *items; /* in the order of the file */
 	size_t count;
 	size_t capacity;
-	size_t bytes;       /* that the items take */
+	size_t bytes;       /* size of the packed items */
 	SmallItem **sorted; /* the distinct items, by id */
 	size_t nsorted;
-	SmallItem *last; /* the one that was found last */
+	SmallItem *last; /* result of the last search */
 } SmallList;
 
-/* What entries have of periods is a handful; each entry looks its own up. */
+/* Entries are of few different periods, so a linear search finds the one of each entry. */
 #define MAX_PERIODS 1000
 
-/* The periods that entries are of.  One that is all zero has none. */
+/* The periods of the entries.  All zero means none. */
 typedef struct EntryPeriods
 {
 	ClariFilePeriod *items; /* their ids are malloc'd */
 	size_t count;
 	size_t capacity;
-	size_t last; /* the one that was found last */
+	size_t last; /* result of the last search */
 } EntryPeriods;
 
 typedef enum FileShape
@@ -68,28 +69,28 @@ struct ClariRowsetWriter
 	char requested[CLARI_PERIOD_TEXT_SIZE];
 	size_t sort_memory;
 	FileShape shape;
-	char entry_period[CLARI_PERIOD_TEXT_SIZE]; /* the quarter that entries are of; empty before the first of one */
-	bool wrong_period;                         /* it is another one than requested */
+	char entry_period[CLARI_PERIOD_TEXT_SIZE]; /* the quarter of the entries; empty before the first that shows it */
+	bool wrong_period;                         /* it is not the requested one */
 	EntryPeriods periods;
 	ClariItem item;
 	SmallList small[CLARI_LIST_COUNT]; /* of fields, timePeriods and timeFrames */
 	ClariSorter *entries;              /* of a v4 file */
-	ClariLineWriter *lines;            /* of a file that has no ids; then nothing else is in it */
+	ClariLineWriter *lines;            /* of a file without ids; then there are no other lists */
 	ClariCalendar calendar;
 	ClariSorter *users;
 	ClariGroup *entry_rows;
 	ClariGroup *user_rows;
-	ClariGroup *account_rows; /* the limits, or the jobs; then nothing else is in it */
+	ClariGroup *account_rows; /* the limits, or the jobs; then there are no other lists */
 
-	/* These say where the join is among the users. */
+	/* The state of the join. */
 	const char *pending_user; /* the sorter's next user, or NULL */
 	size_t pending_size;
-	char *user; /* the user that entries are compared with */
+	char *user; /* packed copy of the user that entries are compared with */
 	size_t user_capacity;
 	ClariCell user_cells[CLARI_USER_COUNT];
 	bool have_user;
 
-	size_t run_period; /* that of the entry before, among the periods */
+	size_t run_period; /* index in periods of the period of the last entry */
 	uint64_t owners[CLARI_PERIOD_TYPES];
 
 	ClariRowsetOutput output;
@@ -98,7 +99,7 @@ struct ClariRowsetWriter
 
 /* ------- lists that stay in memory whole: fields, time periods, time frames ------- */
 
-/* Keeps a copy of an item, whose first cell is its id and not NULL.  False: out of memory. */
+/* Adds a copy of an item, whose first cell is its id and not NULL.  Returns false if out of memory. */
 static bool
 add_small(SmallList *small, ClariList list, const ClariCell *cells, ClariError *error)
 {
@@ -138,7 +139,7 @@ free_small(SmallList *small)
 	memset(small, 0, sizeof(*small));
 }
 
-/* The error of two different items of one id, for any list; returns false. */
+/* Fails because two different items have the same id. */
 static bool
 same_id(ClariList list, const ClariCell *id, ClariError *error)
 {
@@ -148,7 +149,7 @@ same_id(ClariList list, const ClariCell *id, ClariError *error)
 	return false;
 }
 
-/* Orders by id, and items of one id as they stand in the file. */
+/* Orders by id, and items with the same id as in the file. */
 static int
 compare_small(const void *a, const void *b)
 {
@@ -160,8 +161,9 @@ compare_small(const void *a, const void *b)
 }
 
 /*
- * Ends adding.  False: out of memory, or CLARI_ERROR_DATA for two different
- * items of one id; the same item twice counts once.
+ * Sorts the items by id; to be called after the last was added.  Equal items
+ * count as one.  Returns false if out of memory, or with CLARI_ERROR_DATA for
+ * two different items with the same id.
  */
 static bool
 index_small(SmallList *small, ClariList list, ClariError *error)
@@ -192,7 +194,7 @@ index_small(SmallList *small, ClariList list, ClariError *error)
 	return true;
 }
 
-/* The item of an id, or NULL; found quickly when it is the one that was found last. */
+/* Returns the item with the id, or NULL.  Fast if the last search had the same result. */
 static SmallItem *
 find_small(SmallList *small, const ClariCell *id)
 {
@@ -216,7 +218,7 @@ find_small(SmallList *small, const ClariCell *id)
 	return NULL;
 }
 
-/* ------- life ------- */
+/* ------- opening and closing ------- */
 
 ClariRowsetWriter *
 clari_rowset_writer_open(const ClariRowsetOutput *output, ClariNumericEncoder encode, void *encode_arg,
@@ -290,13 +292,13 @@ several_periods(const char *first, const ClariCell *other, ClariError *error)
 	return false;
 }
 
-/* The period's place among those of entries; their number if it is not there yet. */
+/* Returns the index of the period, or their count if it is not among them. */
 static size_t
 find_entry_period(EntryPeriods *periods, const ClariCell *id)
 {
 	for (size_t i = 0; i <= periods->count; i++)
 	{
-		/* the last one that was found comes first */
+		/* try the result of the last search first */
 		size_t at = i == 0 ? periods->last : i - 1;
 
 		if (at < periods->count && clari_cell_equal(&periods->items[at].id, id))
@@ -337,8 +339,9 @@ add_entry_period(EntryPeriods *periods, const ClariCell *id, ClariError *error)
 }
 
 /*
- * A flat file has no list that tells the days of its periods, and its rows are
- * written as they come.  So numbers alone tell the quarter, where they can.
+ * Finds the quarter of a period by its number only, because no list of a flat
+ * file contains the days of periods, and its rows are written before all
+ * periods are known.
  */
 static bool
 flat_quarter(const ClariRowsetWriter *writer, const ClariFilePeriod *period, ClariPeriod *quarter, ClariError *error)
@@ -360,7 +363,10 @@ flat_quarter(const ClariRowsetWriter *writer, const ClariFilePeriod *period, Cla
 	return true;
 }
 
-/* Entries are of one quarter, besides months and years; the first of them decides whether the rows are kept. */
+/*
+ * All entries, except those of months and years, must be of the same quarter.
+ * The first decides whether the rows are kept.
+ */
 static bool
 check_entry_period(ClariRowsetWriter *writer, const ClariCell *id, ClariError *error)
 {
@@ -374,7 +380,7 @@ check_entry_period(ClariRowsetWriter *writer, const ClariCell *id, ClariError *e
 	if (!add_entry_period(periods, id, error))
 		return false;
 	period = &periods->items[periods->last];
-	/* Of a v4 file, list timePeriods tells the rest, which may be yet to come. */
+	/* In a v4 file, list timePeriods describes other periods; it may come later. */
 	if (writer->shape == SHAPE_V4 && period->name.type != CLARI_QUARTERS)
 		return true;
 	if (!flat_quarter(writer, period, &quarter, error))
@@ -387,7 +393,7 @@ check_entry_period(ClariRowsetWriter *writer, const ClariCell *id, ClariError *e
 	return true;
 }
 
-/* The first entry decides on the file's shape; the others must be of the same. */
+/* The first entry determines the shape of the file.  All others must have the same. */
 static bool
 check_shape(ClariRowsetWriter *writer, const ClariCell *cells, ClariError *error)
 {
@@ -403,7 +409,7 @@ check_shape(ClariRowsetWriter *writer, const ClariCell *cells, ClariError *error
 	return false;
 }
 
-/* The item becomes a row as it is. */
+/* Writes an entry of a flat file as a row. */
 static bool
 add_flat_row(ClariRowsetWriter *writer, ClariError *error)
 {
@@ -467,7 +473,7 @@ add_user(ClariRowsetWriter *writer, const ClariCell *cells, ClariError *error)
 	return writer->users != NULL ? clari_sorter_add(writer->users, cells, error) : clari_error_out_of_memory(error);
 }
 
-/* Clari leaves lists of jobs out where they are empty: what counts them is 0 then. */
+/* Clari omits empty lists of a job, so the numbers of their elements are 0. */
 static void
 count_absent(ClariCell *cells)
 {
@@ -518,7 +524,7 @@ clari_rowset_writer_add(void *arg, ClariList list, const ClariValue *values, Cla
 		return add_entry(writer, cells, error);
 	if (list >= CLARI_FILE_LISTS)
 		return add_account_row(writer, list, error);
-	/* In every other list the id comes first. */
+	/* In all other lists, the id is the first attribute. */
 	if (cells[0].bytes == NULL)
 		return lacks_key(list, clari_lists[list].attributes[0].key, error);
 	if (list == CLARI_USERS)
@@ -567,7 +573,7 @@ damaged(ClariError *error)
 	return clari_error_set(error, CLARI_ERROR_IO, "a temporary file does not hold what was written to it");
 }
 
-/* Makes the sorter's pending user the current one. */
+/* Makes the next user of the sorter, writer->pending_user, the current one. */
 static bool
 take_user(ClariRowsetWriter *writer, ClariError *error)
 {
@@ -585,7 +591,7 @@ take_user(ClariRowsetWriter *writer, ClariError *error)
 		   damaged(error);
 }
 
-/* Moves on to the next user and writes its row; repeated users are passed over. */
+/* Advances to the next user and writes its row.  Skips repeated users. */
 static bool
 next_user(ClariRowsetWriter *writer, ClariError *error)
 {
@@ -635,7 +641,7 @@ end_users(ClariRowsetWriter *writer, ClariError *error)
 	return writer->user_rows == NULL || clari_group_flush(writer->user_rows, error);
 }
 
-/* Finds the items that an entry refers to: the cells that joined attributes are taken from, by list. */
+/* Finds the items to which an entry refers, and returns their cells by list in from. */
 static bool
 find_joined(ClariRowsetWriter *writer, const ClariCell *cells, ClariPeriodType type, const ClariCell **from,
 			ClariError *error)
@@ -666,7 +672,7 @@ find_joined(ClariRowsetWriter *writer, const ClariCell *cells, ClariPeriodType t
 	return true;
 }
 
-/* An entry becomes a row: what the item lacks comes from the items it refers to. */
+/* Writes an entry of a v4 file as a row.  Attributes that it lacks are taken from the items to which it refers. */
 static bool
 join_entry(ClariRowsetWriter *writer, const char *packed, size_t size, ClariError *error)
 {
@@ -683,7 +689,7 @@ join_entry(ClariRowsetWriter *writer, const char *packed, size_t size, ClariErro
 	if (period == writer->periods.count)
 		return damaged(error);
 	type = writer->periods.items[period].type;
-	/* What was found last is the user and frame of the entry before. */
+	/* The results of the last searches are the user and the frame of the last entry. */
 	begins_run = period != writer->run_period || writer->small[CLARI_TIME_FRAMES].last == NULL || !writer->have_user ||
 				 !clari_cell_equal(&writer->user_cells[0], &cells[CLARI_ENTRY_USER_ID]) ||
 				 !clari_cell_equal(&writer->small[CLARI_TIME_FRAMES].last->cells[0], &cells[CLARI_ENTRY_TIME_FRAME_ID]);
@@ -729,8 +735,8 @@ read_day(const ClariCell *cell)
 }
 
 /*
- * What the list says of a period.  An id that we can read tells its type, as it did
- * when the first entry was of it; else the list's word for it does, or the label.
+ * Describes a period by its item in the list.  Its type is that of its id if
+ * that can be parsed; otherwise, that of the item's type or else its label.
  */
 static void
 describe_period(const SmallItem *item, ClariFilePeriod *period)
@@ -754,7 +760,10 @@ describe_period(const SmallItem *item, ClariFilePeriod *period)
 	period->last = read_day(&item->cells[CLARI_TIME_PERIOD_END_DATE]);
 }
 
-/* The periods of the list, and behind them those of entries, which must be in the list if there is one. */
+/*
+ * Describes all periods: those of entries, and then the others of the list.
+ * Entries' periods must be in the list if there is one.
+ */
 static bool
 describe_periods(ClariRowsetWriter *writer, ClariFilePeriod *periods, size_t *count, ClariError *error)
 {
@@ -787,8 +796,8 @@ describe_periods(ClariRowsetWriter *writer, ClariFilePeriod *periods, size_t *co
 }
 
 /*
- * Which quarter the file answers with, and its days.  The entries decide;
- * list timePeriods may have others beside theirs.
+ * Finds the quarter that the file is of, and its days.  Periods with entries
+ * decide before others of list timePeriods.
  */
 static bool
 find_answered(ClariRowsetWriter *writer, ClariRowsetMeta *meta, ClariError *error)
@@ -836,14 +845,14 @@ write_rows(ClariRowsetWriter *writer, ClariRowsetMeta *meta, ClariError *error)
 	return true;
 }
 
-/* Writes index and trailer.  The trailer's bytes are all set, also behind the ends of its texts. */
+/* Writes the index and the trailer.  All bytes of the trailer are set, including those after the ends of its texts. */
 static bool
 write_tail(ClariSink *sink, const ClariRowsetMeta *meta, ClariError *error)
 {
 	size_t index_length = sink->ngroups * sizeof(ClariGroupIndex);
 	ClariRowsetTrailer trailer;
 
-	/* If there is no group, this writes the magic. */
+	/* Writes the magic if there is no group. */
 	if (!clari_sink_put(sink, NULL, 0, error))
 		return false;
 	memset(&trailer, 0, sizeof(trailer));

@@ -1,8 +1,9 @@
 /*
  * internal.h
- *		Names, temporary files and errors: for the store's own files only.
+ *		Names, temporary files and errors, for the files of room store only.
  *
- * As in all of the store, nothing raises; path arguments have MAXPGPATH bytes.
+ * As in the whole room, nothing here raises an error.  Arguments "path" point
+ * to MAXPGPATH bytes.
  */
 #ifndef CLARI_STORE_INTERNAL_H
 #define CLARI_STORE_INTERNAL_H
@@ -15,42 +16,43 @@
 
 /* ------- names ------- */
 
-/* Both are false, with errno, when the path is too long. */
+/* Make the path of a rowset or record.  Both return false with errno if it is too long. */
 extern bool clari_store_rowset_path(const ClariKey *key, uint64 generation, char *path);
 extern bool clari_store_record_path(const ClariKey *key, char *path);
 
-/* What a name in the directory is of; false for one that the two above do not give. */
+/* Parses the name of a file in the directory.  Returns false unless it is such as the two functions above make. */
 extern bool clari_store_parse_name(const char *name, bool *is_record, ClariKey *key, uint64 *generation);
 
 /* ------- temporary files ------- */
 
-/* A new file, locked against sweeps, by a temporary name that is left in path.  -1 with errno. */
+/* Creates a file of a temporary name, which is stored in path, and locks it against sweeps.  Returns -1 with errno. */
 extern int clari_store_create_temporary(char *path);
 
-/* A new file, as above, but without a name. -1 with errno; the name that was tried is left in path. */
+/* Creates a file without a name.  Returns -1 with errno; path contains the name that was tried. */
 extern int clari_store_create_nameless(char *path);
 
-/* Writes all of it.  False with CLARI_ERROR_IO; path is for the message. */
+/* Writes all bytes.  Returns false with CLARI_ERROR_IO.  path is only for the message. */
 extern bool clari_store_write(int fd, const char *path, const void *bytes, size_t length, ClariError *error);
 
 /*
- * Gives the temporary file its name, after its bytes are on disk if durable.
- * False with CLARI_ERROR_IO, and the file removed.  The descriptor is gone.
+ * Renames the temporary file to path, after syncing its bytes if durable.
+ * Returns false with CLARI_ERROR_IO, after removing the file.  Closes the
+ * descriptor in any case.
  */
 extern bool clari_store_install(int fd, const char *temporary, const char *path, bool durable, ClariError *error);
 
-/* Makes the names beside path durable.  False with errno. */
+/* Makes the names in the path's directory durable.  Returns false with errno. */
 extern bool clari_store_sync_directory(const char *path);
 
-/* Closes and removes a temporary file that is not needed. */
+/* Closes and removes a temporary file. */
 extern void clari_store_discard(int fd, const char *temporary);
 
-/* ------- the rest ------- */
+/* ------- removing, and errors ------- */
 
-/* Removes a file.  False with errno if it is still there. */
+/* Removes a file.  Returns false with errno if it still exists. */
 extern bool clari_store_unlink(const char *path);
 
-/* "could not … the rowset cache", by errno, which is left as it was.  Returns false. */
+/* Sets the error "could not … the rowset cache" from errno, which is preserved.  Returns false. */
 extern bool clari_store_io_error(ClariError *error, const char *what, const char *path);
 
 /* Adds the path to the error's detail. */

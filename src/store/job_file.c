@@ -1,11 +1,12 @@
 /*
  * job_file.c
- *		The store's records of running jobs, and the walk through all that it has:
+ *		The store's records of jobs, and the walk through all of its files:
  *		see store.h.
  *
- * Workers write and remove records.  The walk is for whoever loads the cache at
- * its first use after a start; sessions and workers alike.  No locks but the one
- * on a temporary file, and what keeps all those apart: store.c.
+ * Workers write and remove records.  The process that loads the cache at its
+ * first use after a start, a session or a worker, walks through the files.
+ * The only lock is that on a temporary file; store.c explains how processes
+ * are kept apart.
  */
 #include "store/internal.h"
 
@@ -18,7 +19,7 @@
 struct ClariStoreWalk
 {
 	DIR *dir;
-	char directory[MAXPGPATH]; /* a copy, since the directory may change during the walk */
+	char directory[MAXPGPATH]; /* a copy, since the setting may change during the walk */
 };
 
 /* ------- records ------- */
@@ -47,7 +48,10 @@ clari_store_put_record(const ClariRecord *record, bool durable, ClariError *erro
 	return !durable || clari_store_sync_directory(path) || clari_store_io_error(error, "sync the directory of", path);
 }
 
-/* Reads the key's record from a file of size bytes.  False with CLARI_ERROR_CORRUPT or CLARI_ERROR_IO. */
+/*
+ * Reads the record of the key from a file of the given size in bytes.  Returns
+ * false with CLARI_ERROR_CORRUPT or CLARI_ERROR_IO.
+ */
 static bool
 read_record(int fd, uint64 size, const ClariKey *key, ClariRecord *record, ClariError *error)
 {
@@ -136,7 +140,7 @@ clari_store_walk_begin(ClariError *error)
 	return NULL;
 }
 
-/* Reads a rowset's trailer and nothing else: the rest is checked by whoever reads it. */
+/* Reads only the rowset's trailer.  The rest is checked when the rowset is read. */
 static bool
 read_rowset(int fd, ClariStoreFound *found)
 {
@@ -161,7 +165,7 @@ read_rowset(int fd, ClariStoreFound *found)
 	return true;
 }
 
-/* Fills in what the named file holds; false if it is not there any more. */
+/* Reads the file of that name.  Returns false if it does not exist any more. */
 static bool
 read_found(const char *path, ClariStoreFound *found)
 {

@@ -1,9 +1,9 @@
 /*
  * rowset_file.c
- *		The store's rowsets: written, read and removed: see store.h.
+ *		Writes, reads and removes rowsets: see store.h.
  *
- * Workers write; sessions and workers read; either removes.  No locks but the
- * one on a temporary file, and what keeps all those apart: store.c.
+ * Workers write; sessions and workers read and remove.  The only lock is that
+ * on a temporary file; store.c explains how processes are kept apart.
  */
 #include "store/internal.h"
 
@@ -16,15 +16,15 @@
 
 struct ClariStoreFile
 {
-	int fd;                    /* -1: there is no disk for it */
-	char temporary[MAXPGPATH]; /* a copy, since the directory may change meanwhile */
-	char path[MAXPGPATH];      /* the name that it will have; a copy for the same reason */
-	char *buffer;              /* WRITE_BUFFER bytes, of which the first buffered are not written yet */
+	int fd;                    /* -1: the disk is not used */
+	char temporary[MAXPGPATH]; /* a copy, since the setting may change meanwhile */
+	char path[MAXPGPATH];      /* the final name; a copy for the same reason */
+	char *buffer;              /* WRITE_BUFFER bytes, of which the first "buffered" bytes are still to be written */
 	size_t buffered;
-	ClariError error; /* why there will be no file */
+	ClariError error; /* why the file cannot be completed */
 	uint64 length;
-	size_t memory_limit; /* 0 once it was passed */
-	char *memory;        /* all bytes so far, or NULL: none, or more than memory_limit */
+	size_t memory_limit; /* 0 once it was exceeded */
+	char *memory;        /* all bytes so far; NULL if there are none, or more than memory_limit */
 	size_t memory_size;
 };
 
@@ -81,7 +81,7 @@ no_disk(ClariError *error)
 	return false;
 }
 
-/* Frees what is in memory: from here on the bytes are on disk or nowhere. */
+/* Frees the bytes in memory, which are from now on only on disk. */
 static void
 forget(ClariStoreFile *file)
 {
@@ -90,7 +90,10 @@ forget(ClariStoreFile *file)
 	file->memory_limit = 0;
 }
 
-/* Keeps the bytes in memory as well.  Want of memory is no more than the limit reached, if the disk has the bytes. */
+/*
+ * Keeps the bytes in memory as well, up to memory_limit.  If memory runs out,
+ * the bytes on disk suffice, unless there is no disk.
+ */
 static void
 remember(ClariStoreFile *file, const void *bytes, size_t length)
 {
@@ -120,7 +123,7 @@ remember(ClariStoreFile *file, const void *bytes, size_t length)
 	memcpy(file->memory + file->length, bytes, length);
 }
 
-/* Writes the buffer to the file.  A failure is for good, as the file then has no beginning of the rowset any more. */
+/* Writes the buffer to the file.  A failure is final, because the bytes of the buffer are lost. */
 static bool
 flush(ClariStoreFile *file)
 {
@@ -202,7 +205,7 @@ clari_store_commit(ClariStoreFile *file, ClariError *error)
 	}
 	if (file->fd >= 0)
 		done = clari_store_install(file->fd, file->temporary, file->path, true, error);
-	/* Its name need not be durable: the rowset is there to be read, and a crash that loses it costs an export. */
+	/* The rename need not be durable: if a crash undoes it, that costs only an export.  So a failure is ignored. */
 	if (file->fd >= 0 && done)
 		(void) clari_store_sync_directory(file->path);
 	free_file(file);

@@ -3,39 +3,37 @@
  *		The directory of the store, its names and its temporary files: see store.h.
  *
  * Many processes share the directory: sessions and workers of all databases,
- * binary versions of this library side by side, even servers.  Nobody asks
- * anybody; what keeps them apart:
+ * different binary versions of this library, even several servers.  They do not
+ * communicate.  The following rules keep them apart:
  *
- * - Only rename() makes a rowset or a record visible, after all of it was
- *   written and synced.  So readers need no lock; a descriptor keeps what it was
- *   opened on.  What is read is checked: its name, its version and its checksum
- *   must be right, or it counts for nothing.
- * - Rowsets are removed by the cache, which knows what it needs
- *   (clari_store_remove()); records by the cache, and by the worker whose export
- *   they are of (clari_store_remove_record()), and here when they turn out to be
- *   damaged.
- * - Temporary files are removed by whoever wrote them, and after a crash by
- *   clari_store_sweep(), which any process may call at any time.  The lock
- *   between the two is flock() on the temporary file.  Its writer takes the lock
- *   when it has made the file, and holds it until the file has its final name.
- *   The lock goes with the descriptor, so a crash lets go of it at once.  A
- *   sweep removes exactly the files whose lock it can take, and holds the lock
- *   while it does.
- * - Between making and locking the file a sweep may come first.  Then the writer
- *   cannot have the lock, or has it on a file that its name does not lead to any
- *   more, and takes another name.  A sweep looks too whether the name still
- *   leads to what it has locked: the writer may have renamed the file in between.
- *   With the lock held that can change no more.
- * - Where the file system has no locks, a sweep takes files that nobody has
- *   written to for a day.  Should it be wrong, the writer's rename fails, and
- *   costs an export.
+ * - A rowset or a record becomes visible only by rename(), after it was written
+ *   and synced completely.  Readers therefore need no lock, and a descriptor
+ *   keeps the file that it was opened on.  What is read is used only if its
+ *   name, version and checksum are right.
+ * - Rowsets are removed by the cache, which knows which it needs
+ *   (clari_store_remove()).  Records are removed by the cache, by the worker that
+ *   makes the export (clari_store_remove_record()), and here if they are damaged.
+ * - Temporary files are removed by the process that wrote them and, after a crash,
+ *   by clari_store_sweep(), which any process may call at any time.  They are
+ *   kept apart by flock() on the temporary file.  The writer takes the lock when
+ *   it has created the file, and holds it until the file has its final name.  The
+ *   lock belongs to the descriptor, so a crash releases it at once.  A sweep
+ *   removes only files whose lock it can take, and holds the lock meanwhile.
+ * - A sweep may come between the creation of a file and its locking.  The writer
+ *   then fails to get the lock, or gets it on a file to which the name does not
+ *   lead any more, and tries another name.  A sweep also checks that the name
+ *   still leads to the file it has locked, because the writer may have renamed
+ *   the file in between.  While the lock is held, this cannot change any more.
+ * - If the file system has no locks, a sweep removes files that have not been
+ *   written to for a day.  If one of them was in use after all, the writer's
+ *   rename fails, which costs an export.
  *
- * No PostgreSQL lock is taken, and none may be held: all of this waits for disks.
- *
- * Nothing is raised, and nothing but what a sweep leaves is reported (a report can
- * raise): so descriptors are plain ones rather than fd.c's, whose owners are
- * transactions and whose limits raise.  No file is removed whose name this would
- * not have given.
+ * This file takes no PostgreSQL lock, and none may be held when it is called,
+ * since all functions wait for the disk.  It raises no errors.  Nothing is
+ * reported but files that a sweep could not remove, because a report can raise.
+ * Plain descriptors are used instead of fd.c's, which belong to transactions and
+ * raise when a limit is reached.  A file with a name that the store would not
+ * give is never removed.
  */
 #include "store/internal.h"
 
@@ -59,9 +57,9 @@
 #define GENERATION_DIGITS 16
 #define HEX_DIGITS "0123456789abcdef"
 #define NAME_ATTEMPTS                                                                                                  \
-	100 /* tries to find a free name, as a process that had our id may have left files, and a sweep may come first */
+	100 /* names to try: a process that had our id may have left files, and a sweep may remove ours before we lock it */
 #define UNLOCKED_AGE                                                                                                   \
-	(24 * 60 * 60) /* seconds: where there are no locks, a file that nobody wrote to for so long is a leftover */
+	(24 * 60 * 60) /* seconds: without locks, a file not written to for this long counts as left over */
 
 static char current_directory[MAXPGPATH] = DEFAULT_DIRECTORY;
 
@@ -72,7 +70,7 @@ clari_store_set_directory(const char *directory)
 {
 	if (directory == NULL || directory[0] == '\0')
 		directory = DEFAULT_DIRECTORY;
-	/* A path that is cut leaves no room for names, and so is never used. */
+	/* If the path is truncated, there is no room for file names, so it is never used. */
 	strlcpy(current_directory, directory, sizeof(current_directory));
 	canonicalize_path(current_directory);
 }
@@ -105,14 +103,14 @@ clari_store_sync_directory(const char *path)
 	saved = errno;
 	(void) close(fd);
 	errno = saved;
-	/* Some systems cannot sync directories, and need not; fsync_fname() takes these errors for success, too. */
+	/* Some systems cannot sync directories, and need not.  fsync_fname() takes these errors for success, too. */
 	return result == 0 || saved == EBADF || saved == EINVAL;
 }
 
 /*
- * Opens a path in the directory that must not exist, or the directory itself;
- * makes the directory when it is not there, as it may have been deleted under a
- * running server.
+ * Opens the directory, or creates a file in it that must not exist yet.  If
+ * the directory is missing, which may have been deleted under a running
+ * server, creates it first.
  */
 static int
 open_in_directory(const char *path, int flags)
@@ -123,7 +121,7 @@ open_in_directory(const char *path, int flags)
 		return fd;
 	if (MakePGDirectory(current_directory) == 0)
 		(void) clari_store_sync_directory(
-			current_directory); /* if that fails, a crash loses the directory, and it is made again */
+			current_directory); /* if this fails, a crash can lose the directory, which is then created again */
 	else if (errno != EEXIST)
 		return -1;
 	return BasicOpenFilePerm(path, flags | O_RDWR | O_CLOEXEC | PG_BINARY, pg_file_create_mode);
@@ -170,7 +168,7 @@ clari_store_record_path(const ClariKey *key, char *path)
 	return fits(snprintf(path, MAXPGPATH, "%s/%s%s", current_directory, digits, RECORD_SUFFIX));
 }
 
-/* A name that nobody has used yet.  False with errno when the path is too long. */
+/* Makes a name that has not been used yet.  Returns false with errno if the path is too long. */
 static bool
 temporary_path(char *path)
 {
@@ -205,7 +203,7 @@ clari_store_parse_name(const char *name, bool *is_record, ClariKey *key, uint64 
 	return strcmp(name, ROWSET_SUFFIX) == 0;
 }
 
-/* Is the name one that temporary_path() gives? */
+/* Is the name such as temporary_path() makes? */
 static bool
 is_temporary(const char *name)
 {
@@ -248,7 +246,7 @@ clari_store_add_path(ClariError *error, const char *path)
 
 /* ------- temporary files ------- */
 
-/* Takes the file's lock, if nobody has it.  False with errno; EWOULDBLOCK: somebody has. */
+/* Locks the file without waiting.  Returns false with errno; EWOULDBLOCK means that another process has locked it. */
 static bool
 lock_file(int fd)
 {
@@ -260,7 +258,10 @@ lock_file(int fd)
 	return result == 0;
 }
 
-/* Does the path lead to the open file?  NFS renames what is unlinked while open, so its link count does not tell. */
+/*
+ * Does the path lead to the open file?  The link count would not tell, since
+ * NFS renames an open file instead of unlinking it.
+ */
 static bool
 leads_to(const char *path, int fd)
 {
@@ -287,7 +288,7 @@ clari_store_create_temporary(char *path)
 			continue;
 		if (lock_file(fd) ? leads_to(path, fd) : errno != EWOULDBLOCK)
 			return fd;
-		(void) close(fd); /* a sweep came first */
+		(void) close(fd); /* a sweep has removed the file */
 		errno = EAGAIN;
 	}
 	return -1;
@@ -304,10 +305,10 @@ clari_store_create_nameless(char *path)
 	if (fd >= 0)
 		return fd;
 #endif
-	/* Not every file system can do this; any other cause will come up again here. */
+	/* Not every file system supports O_TMPFILE.  Any other failure occurs here again. */
 	fd = clari_store_create_temporary(path);
 	if (fd >= 0)
-		(void) unlink(path); /* if this fails, the file is left to a sweep */
+		(void) unlink(path); /* if this fails, a sweep removes the file */
 	return fd;
 }
 
@@ -330,14 +331,14 @@ clari_store_write(int fd, const char *path, const void *bytes, size_t length, Cl
 		else if (written == 0 || errno != EINTR)
 		{
 			if (errno == 0)
-				errno = ENOSPC; /* PostgreSQL, too, assumes this of a write that stops short */
+				errno = ENOSPC; /* PostgreSQL, too, takes a short write for a full disk */
 			return clari_store_io_error(error, "write to", path);
 		}
 	}
 	return true;
 }
 
-/* Does what durable_rename() does, but leaves the cause in the error, and the directory to the caller. */
+/* Like durable_rename(), but returns the cause in the error, and leaves syncing the directory to the caller. */
 bool
 clari_store_install(int fd, const char *temporary, const char *path, bool durable, ClariError *error)
 {
@@ -349,7 +350,7 @@ clari_store_install(int fd, const char *temporary, const char *path, bool durabl
 		done = clari_store_io_error(error, "rename a file of", temporary);
 	if (!done)
 		(void) unlink(temporary);
-	(void) close(fd); /* not earlier: without the lock the temporary name belongs to a sweep */
+	(void) close(fd); /* must not be closed earlier: without its lock, a sweep may remove the file */
 	return done;
 }
 
@@ -368,7 +369,7 @@ clari_store_unlink(const char *path)
 	return unlink(path) == 0 || errno == ENOENT;
 }
 
-/* Is the open file a leftover?  Then nobody writes it any more, and nobody will while we have it open. */
+/* Is the open file left over by a process that has died?  If it is, we hold its lock now if there are locks. */
 static bool
 is_leftover(int fd)
 {
@@ -381,17 +382,20 @@ is_leftover(int fd)
 	return errno != EWOULDBLOCK && time(NULL) - status.st_mtime > UNLOCKED_AGE;
 }
 
-/* False with errno if there is a leftover that cannot be removed. */
+/* Removes the file if it is a leftover.  Returns false with errno if that fails. */
 static bool
 sweep_file(const char *path)
 {
-	/* Opened for writing, since NFS locks exclusively for writers only; and never waits, whatever it is. */
+	/*
+	 * Opened for writing, because NFS requires that for an exclusive lock.
+	 * O_NONBLOCK prevents waiting whatever kind of file it is.
+	 */
 	int fd = BasicOpenFile(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | PG_BINARY);
 	bool done = true;
 	int saved;
 
 	if (fd < 0)
-		return errno == ENOENT || errno == ELOOP; /* a symbolic link is nobody's temporary file */
+		return errno == ENOENT || errno == ELOOP; /* a symbolic link is not a temporary file */
 	if (is_leftover(fd) && leads_to(path, fd))
 		done = unlink(path) == 0 || errno == ENOENT;
 	saved = errno;
@@ -410,7 +414,7 @@ clari_store_sweep(void)
 	int cause = 0;
 
 	if (dir == NULL)
-		return; /* the walk, which comes next, says why it cannot be read */
+		return; /* the walk that follows reports why the directory cannot be read */
 	while ((entry = readdir(dir)) != NULL)
 	{
 		if (!is_temporary(entry->d_name))

@@ -1,16 +1,18 @@
 /*
  * store.h
- *		Files: the directory of rowsets and of running jobs' records.
+ *		The directory of rowsets and of the records of jobs.
  *
- * Knows names and bytes, not columns.  A file is written whole or not at all:
- * under a temporary name, synced, renamed.  A rowset's is named by its key and
- * its generation in hex, so that removing an old version can never hit a new
- * one; a record's by its key.  Who has a file open keeps it.
+ * This room knows names and bytes, not columns.  A file is written completely
+ * or not at all: under a temporary name, synced, and renamed.  A rowset's name
+ * consists of its key and its generation in hex, so that removing an old
+ * version cannot remove a newer one.  A record's name is its key.  A file can
+ * be read as long as it is open, even if it was removed.
  *
- * Nothing here raises, takes a PostgreSQL lock, or (but for clari_store_sweep())
- * reports.  All of it but clari_store_set_directory() waits for disks, and must not
- * be called with an LWLock held.  Any process may call any of it; the protocol
- * between processes is at the top of store.c.
+ * No function raises an error, takes a PostgreSQL lock, or (except
+ * clari_store_sweep()) reports anything.  All but clari_store_set_directory()
+ * wait for the disk, and must not be called while an LWLock is held.  Any
+ * process may call any of them.  The comment at the top of store.c describes
+ * how processes are kept apart.
  */
 #ifndef CLARI_STORE_H
 #define CLARI_STORE_H
@@ -27,15 +29,18 @@
 /* ------- the directory ------- */
 
 /*
- * Where this process's files are from now on; relative to the data directory,
- * which is every server process's cwd.  Copied; NULL or empty means the default,
- * which is also what holds before the first call.  Files that are being written
- * stay where they are.
+ * Sets the directory that this process uses from now on.  The path is copied;
+ * a relative one is relative to the data directory, the working directory of
+ * all server processes.  NULL or empty means the default, which is also used
+ * before the first call.  Files that are being written stay where they are.
  */
 extern void clari_store_set_directory(const char *directory);
 extern const char *clari_store_directory(void);
 
-/* Removes the temporary files that nobody writes any more, and no others.  LOG, at its end, if some could not be removed. */
+/*
+ * Removes temporary files whose writer does not exist any more, and no others.
+ * Finally reports at level LOG if some could not be removed.
+ */
 extern void clari_store_sweep(void);
 
 /* ------- writing a rowset ------- */
@@ -43,31 +48,37 @@ extern void clari_store_sweep(void);
 typedef struct ClariStoreFile ClariStoreFile;
 
 /*
- * A file to be written for the key's version: a temporary one in the directory,
- * which is made if it is not there.  Up to memory_limit bytes are also kept in
- * memory; without on_disk, there alone, and nothing here can fail but for want
- * of memory.  NULL with CLARI_ERROR_IO or CLARI_ERROR_OUT_OF_MEMORY; malloc'd,
- * the caller's until clari_store_commit() or clari_store_abandon().
+ * Begins to write the rowset of the key's version, as a temporary file.
+ * Creates the directory if it is missing.  Up to memory_limit bytes are also
+ * kept in memory.  Without on_disk they are kept only there, and only a lack of
+ * memory can make this call fail.  Returns NULL with CLARI_ERROR_IO or
+ * CLARI_ERROR_OUT_OF_MEMORY.  The result is malloc'd and must be passed to
+ * clari_store_commit() or clari_store_abandon().
  */
 extern ClariStoreFile *
 clari_store_create(const ClariKey *key, uint64_t generation, size_t memory_limit, bool on_disk, ClariError *error);
 
 /*
- * Both fit ClariRowsetOutput, with the file as arg.  CLARI_ERROR_IO where the
- * disk fails; but as long as memory has all the bytes, appending goes on there,
- * and clari_store_commit() tells of the disk.  CLARI_ERROR_LIMIT, without a
- * detail, for a file without a disk: beyond its limit, or to be spilled.
+ * The two callbacks of ClariRowsetOutput, whose arg is the file.  They fail
+ * with CLARI_ERROR_IO if the disk fails.  As long as all bytes are in memory
+ * too, clari_store_append() succeeds nevertheless, and clari_store_commit()
+ * returns the error.  Without a disk they fail with CLARI_ERROR_LIMIT, without
+ * a detail, for bytes beyond memory_limit and for a spill file.
  */
 extern bool clari_store_append(void *file, const void *bytes, size_t length, ClariError *error);
 extern int clari_store_open_spill(void *file, ClariError *error);
 
-/* The bytes so far, or NULL if they are more than memory_limit (or none); the file's.  *length counts them in any case. */
+/*
+ * Returns the bytes so far, which belong to the file, or NULL if there are
+ * none or more than memory_limit.  Sets *length to their number in any case.
+ */
 extern const void *clari_store_bytes(const ClariStoreFile *file, size_t *length);
 
 /*
- * Gives the file its name, durably; true at once for one without a disk.  False
- * with CLARI_ERROR_IO, and no file.  The handle is gone either way, as after
- * clari_store_abandon(): take the bytes before.
+ * Gives the file its final name, durably.  Without a disk there is nothing to
+ * do, and the result is true.  Returns false with CLARI_ERROR_IO, after
+ * removing the file.  In any case frees the handle and the bytes in memory,
+ * like clari_store_abandon(), so copy these before.
  */
 extern bool clari_store_commit(ClariStoreFile *file, ClariError *error);
 extern void clari_store_abandon(ClariStoreFile *file);
@@ -75,44 +86,50 @@ extern void clari_store_abandon(ClariStoreFile *file);
 /* ------- reading and removing a rowset ------- */
 
 /*
- * Opens the version's rowset for reading.  The descriptor is the caller's, not
- * fd.c's, and survives unlinking.  -1 with errno; ENOENT: evicted.
+ * Opens the rowset of the version for reading.  The descriptor belongs to the
+ * caller, not to fd.c, and remains valid if the file is removed.  Returns -1
+ * with errno; ENOENT means that the rowset was evicted.
  */
 extern int clari_store_open(const ClariKey *key, uint64_t generation);
 
-/* Reads exactly length bytes at offset.  False with CLARI_ERROR_IO, or CLARI_ERROR_CORRUPT at the end of the file. */
+/*
+ * Reads exactly length bytes at offset.  Returns false with CLARI_ERROR_IO, or
+ * with CLARI_ERROR_CORRUPT if the file ends before.
+ */
 extern bool clari_store_read(int fd, uint64_t offset, void *bytes, size_t length, ClariError *error);
 
-/* Adds to the error's detail which file the version is in. */
+/* Adds the path of the version's file to the error's detail. */
 extern void clari_store_name_file(const ClariKey *key, uint64_t generation, ClariError *error);
 
-/* Removes the version's file.  False with errno if it is still there. */
+/* Removes the version's file.  Returns false with errno if it still exists. */
 extern bool clari_store_remove(const ClariKey *key, uint64_t generation);
 
-/* ------- records of running jobs ------- */
+/* ------- records of jobs ------- */
 
 /*
- * Writes the record in place of its key's last one.  If durable, it survives a
- * crash of the machine once this returns true; if not, only one of the server.
- * False with CLARI_ERROR_IO: the last one may still be there.
+ * Writes the record, in place of an earlier one of its key.  If durable, it
+ * survives a crash of the machine once this has returned; otherwise only a
+ * crash of the server.  Returns false with CLARI_ERROR_IO; the earlier record
+ * may then still exist.
  */
 extern bool clari_store_put_record(const ClariRecord *record, bool durable, ClariError *error);
 
 /*
- * Reads the key's record.  False with CLARI_ERROR_NONE: there is none.  With
- * CLARI_ERROR_IO it cannot be read; with CLARI_ERROR_CORRUPT it was damaged,
- * and has been removed.
+ * Reads the key's record.  Returns false with CLARI_ERROR_NONE if there is
+ * none, CLARI_ERROR_IO if it cannot be read, or CLARI_ERROR_CORRUPT if it was
+ * damaged; a damaged record is removed.
  */
 extern bool clari_store_get_record(const ClariKey *key, ClariRecord *record, ClariError *error);
 
 /*
- * Removes the key's record, unless it is of a job that was POSTed after the
- * time (µs from 2000-01-01 UTC).  False with errno if it is still there.  It is
- * not durable: after a crash of the machine it may be there again.
+ * Removes the key's record unless its job was POSTed after posted_until (µs
+ * from 2000-01-01 UTC).  Returns false with errno if it still exists.  The
+ * removal is not durable: after a crash of the machine the record may exist
+ * again.
  */
 extern bool clari_store_remove_record(const ClariKey *key, int64_t posted_until);
 
-/* ------- what there is ------- */
+/* ------- walking through all files ------- */
 
 typedef struct ClariStoreWalk ClariStoreWalk;
 
@@ -122,19 +139,20 @@ typedef struct ClariStoreFound
 	ClariKey key;
 	uint64_t generation;  /* of a rowset */
 	uint64_t bytes;       /* of the file */
-	bool good;            /* true: what it holds is below; false: error */
+	bool good;            /* true: the contents are in meta or record; false: error says why not */
 	ClariError error;     /* CLARI_ERROR_CORRUPT, or CLARI_ERROR_IO if it could not be read; names the file */
-	ClariRowsetMeta meta; /* of a rowset: its trailer holds and is its name's; nothing else was read */
+	ClariRowsetMeta meta; /* of a rowset: its trailer, which is valid and agrees with the name; the rest was not read */
 	ClariRecord record;   /* of a record */
 } ClariStoreFound;
 
 /*
- * A walk through the directory's rowsets and records, in no order; malloc'd.
- * NULL when there is no directory, or with an error code when it cannot be read.
- * Files may come and go meanwhile, and the caller may remove them.
- * clari_store_walk_next() is false after the last; it passes over files that
- * vanish and over names that the store would not give.  clari_store_walk_end()
- * takes NULL too.
+ * Walks through the rowsets and records in the directory, in no particular
+ * order.  Files may appear and disappear meanwhile, and the caller may remove
+ * them.  clari_store_walk_begin() returns a malloc'd walk, or NULL if there is
+ * no directory, or with an error code if it cannot be read.
+ * clari_store_walk_next() returns false after the last file.  It skips files
+ * that have disappeared, and names that the store would not give.
+ * clari_store_walk_end() accepts NULL.
  */
 extern ClariStoreWalk *clari_store_walk_begin(ClariError *error);
 extern bool clari_store_walk_next(ClariStoreWalk *walk, ClariStoreFound *found);

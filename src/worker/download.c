@@ -1,8 +1,10 @@
 /*
  * download.c
- *		A download on its way into the cache: see internal.h.
+ *		Writes a file of Clari's into the cache as a rowset while the file
+ *		is being received: see internal.h.
  *
- * Runs in the worker.  Takes no lock but within the cache's calls.
+ * Runs in the worker.  It takes no lock itself; the functions of the cache
+ * that it calls do.
  */
 #include "postgres.h"
 
@@ -23,7 +25,7 @@
 /* The size of the sort's buffer in bytes, which is about what an export costs in memory. */
 #define SORT_MEMORY (8 * 1024 * 1024)
 
-/* Bytes on disk are reserved in steps of this, to take the cache's lock seldom. */
+/* Disk space is reserved in steps of this many bytes, so that the cache's lock is taken seldom. */
 #define DISK_STEP (128 * 1024)
 
 struct ClariDownload
@@ -32,10 +34,10 @@ struct ClariDownload
 	ClariRowsetWriter *writer;
 	ClariStoreFile *file;
 	bool on_disk;
-	bool is_csv;                   /* as that it was asked for */
+	bool is_csv;                   /* the request asks for CSV */
 	uint64 length;                 /* bytes appended to the file */
 	uint64 reserved;               /* bytes reserved on disk */
-	int index;                     /* of the flight */
+	int index;                     /* the flight's index in the cache */
 	MemoryContext numeric_context; /* reset for each number that is encoded */
 };
 
@@ -94,9 +96,13 @@ encode_numeric(void *arg, const char *text, size_t length, const void **datum, s
 	return true;
 }
 
-/* ------- life ------- */
+/* ------- opening and closing ------- */
 
-/* Notices a shutdown, with each piece that comes in, or that goes out while a large rowset is being finished. */
+/*
+ * Fails once the worker is to shut down.  Called for each piece of the file
+ * that is received, and for each piece of the rowset that is written, so that
+ * a shutdown need not wait until a large rowset is finished.
+ */
 static bool
 keep_on(ClariError *error)
 {
@@ -112,7 +118,7 @@ reserve_disk(ClariDownload *download, size_t length, ClariError *error)
 	if (!download->on_disk || download->length + length <= download->reserved)
 		return true;
 	missing = download->length + length - download->reserved;
-	missing = Max(missing, Min(DISK_STEP, download->reserved)); /* a small rowset takes what it needs */
+	missing = Max(missing, Min(DISK_STEP, download->reserved)); /* a small rowset reserves no more than it needs */
 	if (!clari_cache_reserve_disk(download->index, missing, error))
 		return false;
 	download->reserved += missing;
@@ -138,7 +144,11 @@ open_spill(void *arg, ClariError *error)
 	return clari_store_open_spill(((ClariDownload *) arg)->file, error);
 }
 
-/* Opens file, writer and document.  Without a disk the whole shared cache may be taken, and no sort spills. */
+/*
+ * Opens the file, the writer and the document.  If the disk cannot be used,
+ * the rowset may take the whole shared cache, and the sort buffer is so large
+ * that the sort never spills.
+ */
 static bool
 open_parts(ClariDownload *download, const ClariOrder *order, ClariError *error)
 {
@@ -221,13 +231,16 @@ clari_download_entries(const ClariDownload *download)
 
 /* ------- finishing ------- */
 
-/* Gives the file its name; from then on what was reserved is the cache's, to the byte. */
+/*
+ * Gives the file its final name.  From then on the space that it takes, to the
+ * byte, belongs to the cache, and the rest of what was reserved is released.
+ */
 static bool
 keep_on_disk(ClariDownload *download, ClariError *error)
 {
 	ClariStoreFile *file = download->file;
 
-	download->file = NULL; /* clari_store_commit() takes it */
+	download->file = NULL; /* clari_store_commit() frees it in any case */
 	if (!clari_store_commit(file, error))
 		return false;
 	if (!download->on_disk)
@@ -237,7 +250,7 @@ keep_on_disk(ClariDownload *download, ClariError *error)
 	return true;
 }
 
-/* Keeps the rowset on disk and, if it is small, in memory; one of the two is enough. */
+/* Keeps the rowset on disk and, if it is small, in memory.  It suffices if one of the two succeeds. */
 static bool
 keep(ClariDownload *download, ClariProduct *product, ClariError *error)
 {
@@ -276,7 +289,7 @@ clari_download_finish(ClariDownload *download, const ClariHttpResult *result, co
 	if (!clari_document_finish(download->document, error) ||
 		!clari_rowset_writer_finish(download->writer, &product->version.meta, error))
 		return false;
-	/* What CSV calls a month has no number, and tells nothing of the ids in JSON. */
+	/* Months have no numbers in CSV, so such a file shows nothing about the numbering in JSON's ids. */
 	if (download->is_csv)
 		clari_numbering_init(&product->version.meta.numbering);
 	return keep(download, product, error);

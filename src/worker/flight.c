@@ -1,8 +1,9 @@
 /*
  * flight.c
- *		One claimed export in the worker's hands: see internal.h.
+ *		The worker's side of one claimed export: see internal.h.
  *
- * Runs in the worker.  Takes no lock but within the cache's calls.
+ * Runs in the worker.  It takes no lock itself; the functions of the cache
+ * that it calls do.
  */
 #include "postgres.h"
 
@@ -19,7 +20,7 @@
 #include "postmaster/interrupt.h"
 #include "utils/memutils.h"
 
-/* What could not be kept is logged only so often, since a full disk is full for each export. */
+/* Least time between two log entries of warn(): while the disk is full, every export would log the same. */
 #define LOG_INTERVAL 60000 /* ms */
 
 struct ClariFlight
@@ -28,31 +29,31 @@ struct ClariFlight
 	ClariHttp *http;
 	ClariJob job;
 	ClariRecord record;
-	ClariRecord older;       /* the record of the job that this one is to replace; empty: there is none */
-	ClariDoubt doubt;        /* job.doubt before the step under way */
-	uint32 killed;           /* decodings of the job's file that ended with the process, in earlier lives */
-	ClariTransfer *transfer; /* under way, or NULL */
-	ClariDownload *download; /* under way, or NULL */
-	ClariProduct product;    /* what the complete download has come to */
-	ClariError warning;      /* for those who wait: what could not be kept on disk, and why */
-	TimestampTz posted_at;   /* when this flight last POSTed */
-	TimestampTz done_at;     /* when the job was seen DONE */
-	bool of_ended_job;       /* the product is of a job that an earlier flight had brought to its end */
-	bool noted;              /* whose job it is has been noted for the account */
+	ClariRecord older;       /* record of the job that this flight replaces; all zero if there is none */
+	ClariDoubt doubt;        /* job.doubt before the current step */
+	uint32 killed;           /* how often a process has died while decoding this job's file, before this flight */
+	ClariTransfer *transfer; /* in progress, or NULL */
+	ClariDownload *download; /* in progress, or NULL */
+	ClariProduct product;    /* result of the complete download */
+	ClariError warning;      /* shown to waiting sessions: what could not be written to disk, and why */
+	TimestampTz posted_at;   /* when this flight last sent a POST */
+	TimestampTz done_at;     /* when Clari reported the job as DONE */
+	bool of_ended_job;       /* the rows are from a job that an earlier flight had already finished */
+	bool noted;              /* the user, and the currency if needed, have been stored for the account */
 	bool over;
 };
 
 static void step(ClariFlight *flight, const ClariJobEvent *event);
 
-/* ------- what is said ------- */
+/* ------- errors and warnings ------- */
 
-/* Adds facts that every failure has in common. */
+/* Adds to the detail which forecast, period and job the error is about. */
 static void
 add_place(ClariError *error, const ClariFlight *flight)
 {
 	const ClariRequest *request = &flight->order.request;
 
-	/* What is of the account is named in the message already. */
+	/* The message of a request for the account names what was requested already. */
 	if (clari_endpoint_is_of_account(request->endpoint))
 		return;
 	clari_error_add_detail(error, "Forecast \"%s\", %s%s%s%s.", request->forecast, CLARI_PERIOD_WORDS(request->period),
@@ -60,9 +61,9 @@ add_place(ClariError *error, const ClariFlight *flight)
 }
 
 /*
- * Notes that something could not be kept as it should.  The first reason
- * counts, for those who wait; the server's log has it once a minute.  An error
- * without a code is none.
+ * Remembers that something could not be stored, for the waiting sessions,
+ * which get the first such error of a flight.  The server's log gets one a
+ * minute.  An error without a code is ignored.
  */
 static void
 warn(ClariFlight *flight, const ClariError *error)
@@ -85,14 +86,15 @@ save_record(ClariFlight *flight, bool durable)
 {
 	ClariError error;
 
-	/* What takes no job has nothing to remember. */
+	/* A request that creates no job needs no record. */
 	if (!clari_job_is_read(&flight->job) && !clari_recover_save(&flight->order, &flight->record, durable, &error))
 		warn(flight, &error);
 }
 
 /*
- * Records that a POST is about to be sent.  While an earlier POST is in doubt
- * whose job may still be found, the record is as old as that POST.
+ * Records that a POST is about to be sent.  While it is in doubt whether an
+ * earlier POST made a job, the record keeps the time of that POST, so that its
+ * job can still be recognized.
  */
 static void
 record_intent(ClariFlight *flight)
@@ -112,7 +114,11 @@ record_intent(ClariFlight *flight)
 	save_record(flight, true);
 }
 
-/* Notes whom Clari takes the key for, and the account's currency: that of a job that asked for none. */
+/*
+ * Stores, for the account and in the record, the user that Clari takes the API
+ * key for, and the account's own currency, which is that of a job that
+ * requested none.
+ */
 static void
 note_account(ClariFlight *flight)
 {
@@ -130,7 +136,7 @@ note_account(ClariFlight *flight)
 	strlcpy(record->currency, facts.currency, sizeof(record->currency));
 }
 
-/* Records the job's id as soon as it is known, which may be after any step. */
+/* Stores the account's user, and records the job's id, as soon as they are known.  Any step may bring them. */
 static void
 record_job(ClariFlight *flight)
 {
@@ -140,7 +146,7 @@ record_job(ClariFlight *flight)
 	if (job->user_id[0] != '\0' && !flight->noted)
 	{
 		note_account(flight);
-		/* A later answer may tell the currency. */
+		/* If the currency is still missing, a later answer may contain it. */
 		flight->noted = job->currency[0] != '\0' || flight->order.request.currency[0] != '\0';
 	}
 	if (job->job_id[0] == '\0' || strcmp(job->job_id, record->job_id) == 0)
@@ -153,7 +159,10 @@ record_job(ClariFlight *flight)
 	clari_cache_count(job->origin == CLARI_ORIGIN_ADOPTED ? CLARI_COUNT_TAKEN_UP : CLARI_COUNT_EXPORTS, 1);
 }
 
-/* Records that decoding begins: should that kill the process, whoever comes next knows. */
+/*
+ * Records that decoding begins.  If the process dies meanwhile, the next
+ * flight sees that this attempt has not ended.
+ */
 static void
 record_attempt(ClariFlight *flight)
 {
@@ -163,7 +172,7 @@ record_attempt(ClariFlight *flight)
 	save_record(flight, true);
 }
 
-/* Nothing has come of our job: its record goes, or that of the older job, which it was to replace, comes back. */
+/* Our job is of no use: removes its record, or puts back the record of the older job that ours was to replace. */
 static void
 restore_record(ClariFlight *flight)
 {
@@ -181,7 +190,7 @@ restore_record(ClariFlight *flight)
 	save_record(flight, true);
 }
 
-/* Records that we are done with the job, in an orderly way. */
+/* Records that the flight has ended in an orderly way, and whether its job may be taken up again. */
 static void
 record_end(ClariFlight *flight, bool published)
 {
@@ -194,7 +203,7 @@ record_end(ClariFlight *flight, bool published)
 		clari_recover_remove(&flight->order);
 		return;
 	}
-	/* A bad file stays bad; but a file that could not be fetched, or kept, may be had yet. */
+	/* A bad file remains bad, but a file that could not be downloaded or stored may be had at the next attempt. */
 	record->ended = published || flight->job.error.code == CLARI_ERROR_DATA;
 	record->attempts = published ? 0 : flight->killed;
 	record->renewed &= !published;
@@ -219,7 +228,7 @@ fill_meta(const ClariFlight *flight, ClariRowsetMeta *meta)
 	strlcpy(meta->requested, order->request.period, sizeof(meta->requested));
 	strlcpy(meta->job_id, job->job_id, sizeof(meta->job_id));
 	meta->posted_at = flight->record.posted_at;
-	/* It is only for those who waited before, and not for a later life of the server. */
+	/* An invalidated export is only for the sessions that wait for it.  After a restart it must not count as fresh. */
 	if (clari_cache_is_invalidated(order->index, meta->posted_at))
 		meta->posted_at = 0;
 	meta->cache_ttl = order->cache_ttl;
@@ -236,7 +245,7 @@ fill_meta(const ClariFlight *flight, ClariRowsetMeta *meta)
 		meta->flags |= CLARI_ROWSET_WITHOUT_CRM;
 }
 
-/* ------- telling ------- */
+/* ------- progress ------- */
 
 void
 clari_flight_tell(const ClariFlight *flight)
@@ -259,7 +268,7 @@ clari_flight_tell(const ClariFlight *flight)
 	clari_cache_progress(flight->order.index, &progress);
 }
 
-/* Why the event changed the job's state, in UTF-8, for the server's log. */
+/* Describes in UTF-8, for the server's log, why the event changed the job's state. */
 static const char *
 reason(const ClariJobEvent *event)
 {
@@ -363,7 +372,11 @@ not_answered(ClariFlight *flight, const ClariHttpResult *result)
 	step(flight, &event);
 }
 
-/* Reads a small reply.  What stands between us and Clari may send our own key back, and what it says is shown. */
+/*
+ * Parses a small reply.  A proxy or another server between us and Clari may
+ * echo our API key, and users see what the reply says, so the key is
+ * overwritten first.
+ */
 static void
 read_reply(const ClariFlight *flight, const ClariHttpResult *result, ClariReply *reply)
 {
@@ -373,7 +386,8 @@ read_reply(const ClariFlight *flight, const ClariHttpResult *result, ClariReply 
 	memcpy(body, result->body, result->length);
 	body[result->length] = '\0';
 	clari_wipe_text(body, result->length, key);
-	clari_json_read_reply(body, result->length, key, reply); /* the key may have been written in escapes there */
+	clari_json_read_reply(body, result->length, key,
+						  reply); /* overwrites the key again where it is written in escapes */
 	pfree(body);
 }
 
@@ -408,13 +422,13 @@ call(ClariFlight *flight, ClariHttpRequest *request, ClariHttpSink sink, ClariHt
 
 	request->base_url = flight->order.request.base_url;
 	request->transport = &flight->order.transport;
-	/* Starts a transfer.  The key goes in with the transport; the flight is the argument of sink and done. */
+	/* The transport contains the API key; the flight is the argument of both callbacks. */
 	flight->transfer = clari_http_start(flight->http, request, sink, done, flight, &result.error);
 	if (flight->transfer == NULL)
 		not_answered(flight, &result);
 }
 
-/* A segment of a URL's path, palloc'd. */
+/* Escapes one segment of a URL's path.  The result is palloc'd. */
 static char *
 escaped(const char *segment)
 {
@@ -434,7 +448,10 @@ job_url(const ClariFlight *flight, const char *job_id, const char *rest)
 	return psprintf("%s/export/jobs/%s%s", flight->order.request.base_url, escaped(job_id), rest);
 }
 
-/* ClariHttpDone of a list of jobs: it is kept in mind before the POST, and judged after it. */
+/*
+ * ClariHttpDone of a list of jobs.  The list before the POST is stored in the
+ * record, the one after it is searched for our job.
+ */
 static void
 listed(void *arg, const ClariHttpResult *result)
 {
@@ -488,7 +505,7 @@ post(ClariFlight *flight)
 	request.url = psprintf("%s/export/forecast/%s", wanted.base_url, escaped(wanted.forecast));
 	request.body = body;
 	record_intent(flight);
-	clari_flight_tell(flight);              /* who asks for newer rows from now on may not join this flight */
+	clari_flight_tell(flight);              /* requests for newer rows that come later must not join this flight */
 	call(flight, &request, NULL, answered); /* the body is copied */
 	free(body);
 }
@@ -530,7 +547,10 @@ sink(void *arg, const char *bytes, size_t length, ClariError *error)
 	return clari_download_sink(((ClariFlight *) arg)->download, bytes, length, error);
 }
 
-/* Says that the rowset was too large for shared memory, but would not have been for the disk. */
+/*
+ * Explains that the rowset is too large for shared memory, and that the disk,
+ * for which it is not too large, cannot be used.
+ */
 static void
 blame_disk(const ClariFlight *flight, const ClariError *error, ClariError *blamed)
 {
@@ -581,7 +601,7 @@ downloaded(void *arg, const ClariHttpResult *result)
 	fill_meta(flight, &meta);
 	if (result->sink_refused || !clari_download_finish(flight->download, result, &meta, &flight->product, &error))
 	{
-		if (!ShutdownRequestPending) /* in a shutdown the next worker takes the job up */
+		if (!ShutdownRequestPending) /* at shutdown the job is left to the next worker */
 			refuse_download(flight, &error);
 		return;
 	}
@@ -597,7 +617,7 @@ add_parameter(StringInfo url, const char *name, const char *value)
 		appendStringInfo(url, "%c%s=%s", strchr(url->data, '?') == NULL ? '?' : '&', name, escaped(value));
 }
 
-/* The Forecast API takes in its query what an export's POST has in its body. */
+/* The URL of a GET from the Forecast API, whose query contains what the body of an export's POST contains. */
 static const char *
 forecast_url(const ClariRequest *request)
 {
@@ -614,7 +634,11 @@ forecast_url(const ClariRequest *request)
 	return url.data;
 }
 
-/* The one GET that takes no job: what it brings is as old as this, and whoever asks for newer rows may not join it. */
+/*
+ * The URL of a request that creates no job.  Its rows are as old as this
+ * request, which is therefore announced as POSTed now: requests for newer rows
+ * that come later must not join this flight.
+ */
 static const char *
 read_url(ClariFlight *flight)
 {
@@ -628,12 +652,12 @@ read_url(ClariFlight *flight)
 					request->endpoint == CLARI_ENDPOINT_LIMITS ? "admin/limits" : "export/jobs");
 }
 
-/* Sets the URL of the file. */
+/* Sets the URL of the file, and which hosts the download may lead to. */
 static void
 find_file(const ClariFlight *flight, ClariHttpRequest *request)
 {
 	request->foreign_redirects = true;
-	/* CSV does not show where it was cut, nor does libcurl where its compressed bytes were. */
+	/* A cut CSV file looks complete, and libcurl does not notice where compressed data was cut. */
 	request->plain = flight->order.request.format == CLARI_FORMAT_CSV;
 	request->foreign = flight->job.download_url[0] != '\0';
 	request->url = request->foreign ? flight->job.download_url : job_url(flight, flight->job.job_id, "/results");
@@ -660,7 +684,7 @@ download(ClariFlight *flight)
 	call(flight, &request, sink, downloaded);
 }
 
-/* ------- carrying out ------- */
+/* ------- steps ------- */
 
 static void
 carry_out(ClariFlight *flight, ClariJobAction action)
@@ -713,7 +737,7 @@ step(ClariFlight *flight, const ClariJobEvent *event)
 	record_job(flight);
 	if (flight->job.without_crm && !without_crm)
 		clari_cache_note_crm_refused(&flight->order.account, flight->order.request.forecast);
-	/* An event can overtake the call under way, which is then broken off. */
+	/* An event, such as a time-out, can precede the answer to a call in progress, which is then canceled. */
 	if (action != CLARI_ACTION_NONE)
 		abandon_calls(flight);
 	if (action != CLARI_ACTION_PUBLISH && action != CLARI_ACTION_FAIL)
@@ -722,9 +746,12 @@ step(ClariFlight *flight, const ClariJobEvent *event)
 	carry_out(flight, action);
 }
 
-/* ------- life ------- */
+/* ------- beginning and ending ------- */
 
-/* CSV that would be of no use is not paid for: without the fiscal calendar nobody can tell its quarter. */
+/*
+ * A CSV file shows its days but not its quarter.  Without the fiscal calendar
+ * it would be of no use, so it is not exported, which would use quota.
+ */
 static bool
 can_tell_quarter(const ClariOrder *order, ClariError *error)
 {
@@ -826,7 +853,7 @@ clari_flight_cancel(ClariFlight *flight, const ClariError *error)
 		step(flight, &event);
 }
 
-/* Gives back the memory of a product that was not published. */
+/* Frees the segment of a product that was not published. */
 static void
 discard_product(ClariFlight *flight)
 {

@@ -1,8 +1,10 @@
 /*
  * recover.c
- *		What a worker knows of an export's job beyond its own life: see internal.h.
+ *		What outlives a worker: the record of an export's job, and Clari's
+ *		list of jobs: see internal.h.
  *
- * Runs in the worker; takes the cache's lock only within the cache's calls.
+ * Runs in the worker.  It takes no lock itself; the functions of the cache
+ * that it calls do.
  */
 #include "postgres.h"
 
@@ -17,9 +19,9 @@
 /* ------- the record ------- */
 
 /*
- * The quarter that Clari's list will show for the job.  For an export without a
- * period: the current one, if an earlier answer told it and it is not over yet,
- * in any time zone.
+ * Fills in the quarter that Clari's list will show for the job.  An export
+ * without a period is of the current quarter.  That is known if an earlier
+ * answer named it and it has not yet ended in any time zone.
  */
 static void
 fill_expected(const ClariOrder *order, ClariRecord *record)
@@ -50,7 +52,7 @@ init_record(const ClariOrder *order, ClariRecord *record)
 	fill_expected(order, record);
 }
 
-/* Fills the record from the last rowset's job, where no disk could keep a record of it. */
+/* Fills the record from the metadata of the last rowset, for a job whose record could not be written to disk. */
 static void
 fill_from_rowset(const ClariOrder *order, ClariRecord *record)
 {
@@ -61,9 +63,9 @@ fill_from_rowset(const ClariOrder *order, ClariRecord *record)
 }
 
 /*
- * Is the record's job young enough for the order?  One that has come into the
- * cache before, or failed, must be as fresh as a rowset; any other may still be
- * running.
+ * Is the record's job young enough to be taken up for the order?  A job that
+ * has been published before, or has failed, must be as fresh as a rowset must
+ * be.  Any other may still be running, and may be older.
  */
 static bool
 is_young_enough(const ClariOrder *order, const ClariRecord *record)
@@ -75,9 +77,10 @@ is_young_enough(const ClariOrder *order, const ClariRecord *record)
 }
 
 /*
- * Fills in the older job: the one that nobody can take up any more once there
- * is a newer one, since there is one record.  It may still be running, unless
- * it has come into the cache or is old.
+ * Fills in the job that a new one replaces.  There is only one record for each
+ * export, so the older job cannot be taken up once there is a newer one.  It
+ * may still be running at Clari unless it was published, decoding of its file
+ * has begun, or it is more than a day old.
  */
 static void
 fill_older(const ClariOrder *order, const ClariRecord *record, ClariRecord *older)
@@ -86,14 +89,15 @@ fill_older(const ClariOrder *order, const ClariRecord *record, ClariRecord *olde
 
 	if (!record->ended && record->attempts == 0 && record->posted_at > day_ago)
 		*older = *record;
-	/* After an invalidation there is no record; but the cache knows which job the last flight has left. */
+	/* After an invalidation there is no record, but the cache knows which job the last flight left running. */
 	if (older->job_id[0] == '\0')
 		strlcpy(older->job_id, order->left_job, sizeof(older->job_id));
 }
 
 /*
- * Reads the key's record, or makes a new one; the job of the last rowset counts
- * if it is newer, as the disk may not have been able to take its record.
+ * Reads the key's record, or makes a new one if there is none.  If the last
+ * rowset is of a newer job than the record, that job is taken instead, because
+ * its record may have failed to be written.
  */
 static void
 read_record(const ClariOrder *order, ClariRecord *record)
@@ -180,19 +184,19 @@ clari_recover_note_list(const ClariOrder *order, ClariRecord *record, const char
 	pfree(adoption);
 }
 
-/* What the other records say about jobs. */
+/* What the records of all exports say about jobs. */
 typedef struct Survey
 {
 	const ClariOrder *order;
 	bool contested;
-	ClariAccountFacts facts; /* what other records of our account tell of it; or empty */
+	ClariAccountFacts facts; /* of our account, according to its records; or empty */
 	char (*claimed)[CLARI_ID_SIZE];
 	int nclaimed;
 } Survey;
 
 #define MAX_CLAIMED 1024 /* as many as the cache has entries */
 
-/* Another export may have been POSTed so long (µs) before ours, and yet its job be listed after our first list. */
+/* If another export was POSTed at most this long (µs) before ours, its job may be missing from our first list. */
 #define CONTEST_MARGIN (10 * SECS_PER_MINUTE * USECS_PER_SEC)
 
 static void
@@ -218,7 +222,7 @@ survey_one(Survey *survey, const ClariRecord *mine, const ClariRecord *other)
 		survey->contested = true;
 }
 
-/* Looks through all records; false: they cannot be read. */
+/* Reads all records.  Returns false if the directory cannot be read. */
 static bool
 survey_records(Survey *survey, const ClariRecord *mine)
 {
@@ -262,7 +266,7 @@ clari_recover_judge_list(const ClariOrder *order, const ClariRecord *record, con
 	if (!survey_records(&survey, record))
 		return CLARI_VERDICT_UNCLEAR;
 	clari_cache_account(&order->account, &facts);
-	/* The cache may not have them: it keeps those of a bounded number of accounts. */
+	/* The cache stores this for a limited number of accounts only, so it may lack ours. */
 	sought.user_id = facts.user_id[0] != '\0' ? facts.user_id : survey.facts.user_id;
 	sought.currency = facts.currency[0] != '\0' ? facts.currency : survey.facts.currency;
 	sought.contested = survey.contested || clari_cache_is_contested(order->index);

@@ -1,11 +1,13 @@
 /*
  * worker.c
- *		The process that makes exports: a loop that drives any number of flights.
+ *		The main loop of the background worker, which drives any number of
+ *		flights.
  *
- * Started by sessions (cache/launch.c), gone when idle.  Each turn claims what is
- * queued, passes cancellations on, ticks what is due, and waits for the latch and
- * the sockets.  It talks to no session, and never touches a database, a plan or
- * a tuple.
+ * Sessions start the worker (cache/launch.c); it exits when it is idle.  Each
+ * turn of the loop claims queued flights, passes on cancellations, ticks the
+ * flights that are due, and waits for the latch and the sockets.  The worker
+ * does not talk to sessions directly, and never uses a database, a plan or a
+ * tuple.
  */
 #include "postgres.h"
 
@@ -30,7 +32,10 @@
 #include "utils/guc.h"
 #include "utils/memutils.h"
 
-/* A turn of the loop lasts at most so many ms, to claim what was not next before, and to tell of progress. */
+/*
+ * Longest turn of the loop in ms.  At least this often, flights that were not
+ * claimed before are considered again, and progress is shown.
+ */
 #define LONGEST_TURN 1000
 #define PROGRESS_INTERVAL 100 /* ms */
 
@@ -40,14 +45,14 @@ typedef struct Claimed
 	ClariFlight *flight;
 } Claimed;
 
-static int idle_timeout = 60 * 1000; /* setting, ms */
+static int idle_timeout = 60 * 1000; /* GUC, in ms */
 static ClariHttp *http = NULL;
 static dlist_head flights = DLIST_STATIC_INIT(flights);
 static MemoryContext turn_context = NULL;
 
-/* ------- telling ------- */
+/* ------- progress ------- */
 
-/* Shows in pg_stat_activity what is exported; a list of many is cut there. */
+/* Shows the current exports in pg_stat_activity, which truncates a long list. */
 static void
 tell_activity(void)
 {
@@ -77,7 +82,7 @@ tell_all_progress(void)
 	dlist_foreach(iter, &flights) clari_flight_tell(dlist_container(Claimed, node, iter.cur)->flight);
 }
 
-/* before_shmem_exit callback: no download leaves a file behind. */
+/* before_shmem_exit callback.  Closes all downloads, so that no file is left behind. */
 static void
 quit_flights(int code pg_attribute_unused(), Datum arg pg_attribute_unused())
 {
@@ -201,8 +206,9 @@ clari_fdw_worker_main(Datum seat)
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
 	/*
-	 * Nobody's query is run here: pg_cancel_backend(), which would end the
-	 * worker in the midst of anything, has no effect.
+	 * The worker runs no query that could be canceled, so pg_cancel_backend()
+	 * must have no effect.  It would otherwise end the worker in the middle of
+	 * its work.
 	 */
 	pqsignal(SIGINT, PG_SIG_IGN);
 	BackgroundWorkerUnblockSignals();

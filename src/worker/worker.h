@@ -7,14 +7,14 @@
 
 #include "compat.h"
 
-/* _PG_init's part: defines the setting. */
+/* Defines clari_fdw.worker_idle_timeout.  Called by _PG_init(). */
 extern void clari_worker_init(void);
 
 /*
- * The process's entry point; argument: the worker seat that a session has
- * reserved.  Connects to no database, so it blocks no DROP DATABASE, holds no
- * snapshot, and runs on a standby; is gone when it was idle for
- * clari_fdw.worker_idle_timeout.
+ * Entry point of the process.  The argument is the number of the seat that a
+ * session has reserved.  The worker connects to no database, so it does not
+ * block DROP DATABASE, holds no snapshot, and runs on a standby too.  It exits
+ * after having been idle for clari_fdw.worker_idle_timeout.
  */
 extern PGDLLEXPORT void clari_fdw_worker_main(Datum seat);
 
