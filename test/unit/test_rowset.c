@@ -1896,8 +1896,9 @@ test_account_rows(void)
 
 	limits.values[CLARI_LIMITS_MONTHLY_QUOTA] = number("1000");
 	limits.values[CLARI_LIMITS_AVAILABLE_MONTHLY] = number("-3");
-	ok(make(&made, "", PLENTY, &limits, 1) && made.meta.rows[CLARI_LIMITS] == 1 && clari_rowset_owners(&made.meta) == 0 &&
-		   made.meta.answered[0] == '\0' && made.meta.period_end == CLARI_DATE_NONE && made.meta.flags == 0,
+	ok(make(&made, "", PLENTY, &limits, 1) && made.meta.rows[CLARI_LIMITS] == 1 &&
+		   clari_rowset_owners(&made.meta) == 0 && made.meta.answered[0] == '\0' &&
+		   made.meta.period_end == CLARI_DATE_NONE && made.meta.flags == 0,
 	   "the limits are one row, of no quarter");
 	rows = print_made(&made, CLARI_LIMITS);
 	is(rows, "jobs||1000|0|0||-3\n", "lists that Clari leaves out are empty; what is not there is NULL");
