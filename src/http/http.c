@@ -443,7 +443,7 @@ void
 clari_http_wait(ClariHttp *http, long timeout_ms, uint32_t wait_event_info)
 {
 	WaitEvent events[READY_EVENTS];
-	bool looked; /* were the events of all sockets returned? */
+	bool looked; /* were all sockets examined? */
 	int count;
 
 	if (http->dirty)

@@ -58,7 +58,7 @@ extern void clari_job_error_ended(ClariJob *job, const ClariReply *reply);
 /* The download failed.  error is the caller's; if there is none, a general one is used. */
 extern void clari_job_error_file(ClariJob *job, const ClariError *error);
 
-/* An earlier process sent a POST whose outcome is unknown, and nothing else has happened yet. */
+/* An earlier flight sent a POST whose outcome is unknown, and nothing else has happened yet. */
 extern void clari_job_error_earlier(ClariJob *job);
 
 /*

@@ -21,7 +21,7 @@
 #define CANCEL_PATIENCE 10000 /* ms for the PATCH that cancels the job */
 #define REPLACE_PATIENCE 5000 /* ms for the PATCH that cancels the replaced job */
 #define REPLACE_TRIES 3       /* how often that PATCH is sent */
-#define LOSS_PATIENCE 3       /* after this many denials that a job exists, Clari is believed */
+#define LOSS_PATIENCE 3       /* how often Clari may deny that a job exists before it is believed */
 #define LINK_PATIENCE 2       /* how many links to a file on another host may be refused */
 #define RETRY_DELAY 500       /* ms, doubled by each retry of the step */
 #define RETRY_LIMIT 30000     /* ms */
@@ -200,7 +200,7 @@ step_succeeded(ClariJob *job)
 	memset(&job->error, 0, sizeof(job->error));
 }
 
-/* Notes the id of the job at Clari.  From now on export_timeout is counted from now. */
+/* Notes the id of the job at Clari.  export_timeout is counted from now on. */
 static void
 accepted(ClariJob *job, const char *job_id, int64_t now)
 {
@@ -322,7 +322,7 @@ post_again(ClariJob *job, int64_t now)
 		return fail(job); /* the first POST was counted, and so would be another one */
 	if (!job->posted)
 	{
-		/* Only an earlier process has sent a POST, so all retries are left. */
+		/* Only an earlier flight has sent a POST, so all retries are left. */
 		enter(job, CLARI_JOB_NEW, now);
 		return CLARI_ACTION_NONE;
 	}
@@ -459,7 +459,7 @@ limits_reported(ClariJob *job, const ClariReply *limits, int64_t now)
 		enter(job, CLARI_JOB_NEW, now);
 		return CLARI_ACTION_NONE;
 	}
-	/* There is room already.  The wait is unlimited only if the refusal certainly was about such a limit. */
+	/* There is room already.  Attempts are unlimited only if the refusal may have been about concurrent exports. */
 	if (job->limit == CLARI_LIMIT_CONCURRENT || job->limit == CLARI_LIMIT_EITHER)
 		return wait_for_room(job, CLARI_JOB_NEW, now);
 	if (job->retries == 0)
@@ -574,7 +574,7 @@ post_without_crm(ClariJob *job, int64_t now)
 	return CLARI_ACTION_NONE;
 }
 
-/* Handles a POST refused with a 4xx status that is permanent.  The codes are those of Clari's OpenAPI document. */
+/* Handles a POST refused permanently, but not by 401 or 403.  The codes are those of Clari's OpenAPI document. */
 static ClariJobAction
 post_refused(ClariJob *job, int status, const ClariReply *reply, int64_t now)
 {
@@ -890,7 +890,7 @@ step_unsure(ClariJob *job, const ClariJobEvent *event, int64_t now)
 	ClariJobAction action;
 
 	if (event->kind == CLARI_EVENT_TICK && !is_late(job, now) && !job->adoptable)
-		return post_again(job, now); /* the POST was an earlier process's, and its job cannot be recognized in a list */
+		return post_again(job, now); /* the POST was an earlier flight's, and its job cannot be recognized in a list */
 	action = call_when_due(job, event, now, CLARI_JOB_LOOKING, CLARI_ACTION_LIST);
 	if (action == CLARI_ACTION_LIST)
 		job->looks++;

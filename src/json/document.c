@@ -53,8 +53,8 @@ struct ClariDocument
 	ClariCsv csv;
 	bool is_csv;
 	bool is_open;                       /* the last line does not end with a line end */
-	bool may_be_cut;                    /* the argument of clari_document_may_be_cut() … */
-	bool line_end_is_enough;            /* … and that one */
+	bool may_be_cut;                    /* clari_document_may_be_cut() was called … */
+	bool line_end_is_enough;            /* … with this argument */
 	int columns[CLARI_CSV_COLUMNS];     /* of CSV, by place: CLARI_LINE_… or CLARI_COLUMN_… */
 	ClariText names[CLARI_CSV_COLUMNS]; /* names of unknown columns, malloc'd; others are NULL */
 	int ncolumns;                       /* 0: the header was not read yet */

@@ -28,7 +28,7 @@ typedef struct SmallItem
 {
 	ClariCell cells[SMALL_CELLS]; /* point into packed */
 	char *packed;
-	uint64_t carries_forecast; /* of fields: types of the periods of their entries, as bits 1 << ClariPeriodType */
+	uint64_t carries_forecast; /* of fields: in which types of period (bits 1 << ClariPeriodType) entries have it */
 	uint64_t carries_quota;
 	bool repeated; /* it equals an earlier item */
 } SmallItem;
