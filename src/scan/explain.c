@@ -1,9 +1,8 @@
 /*
  * explain.c
- *		What EXPLAIN shows of a scan: what it reads and how it tests; what the
- *		cache holds, or with ANALYZE, what was read from where.
- *
- * Runs in sessions.  Never asks Clari, never shows a secret.
+ *		What EXPLAIN shows of a scan: what it reads, its conditions, and what is
+ *		cached; with ANALYZE, from where it has read.
+ * Runs in sessions.  It never uses the network, and never shows a secret.
  */
 #include "postgres.h"
 
@@ -24,7 +23,10 @@
 #include "commands/explain_state.h"
 #endif
 
-/* Texts, as a list where the format has lists.  An empty one is left out, unless it has a word for it in the text format. */
+/*
+ * Shows texts as a list, in formats that have lists.  An empty list is omitted
+ * unless empty is given, the word for it in the text format.
+ */
 static void
 show_list(const char *label, List *texts, const char *empty, ExplainState *es)
 {
@@ -36,7 +38,7 @@ show_list(const char *label, List *texts, const char *empty, ExplainState *es)
 
 /* ------- conditions ------- */
 
-/* Plans whose rows the plan reads, in a list of its own. */
+/* The plans whose rows the plan reads, in a new list. */
 static List *
 child_plans(const Plan *plan)
 {
@@ -57,7 +59,7 @@ child_plans(const Plan *plan)
 	return children;
 }
 
-/* Whether the scan is the plan or below it; then the plans in between are appended, the nearest to the scan first. */
+/* Returns whether scan is the plan itself or below it.  If so, appends the plans from the scan's parent up to plan. */
 static bool
 find_ancestors(Plan *plan, const Plan *scan, List **ancestors)
 {
@@ -76,7 +78,7 @@ find_ancestors(Plan *plan, const Plan *scan, List **ancestors)
 	return false;
 }
 
-/* The plans above the scan, which give the names of its parameters: the callback is not told of them. */
+/* The plans above the scan.  They are needed to show its parameters, and are not passed to the callback. */
 static List *
 scan_ancestors(const Plan *scan, const PlannedStmt *statement)
 {
@@ -115,21 +117,22 @@ show_conditions(ForeignScanState *node, ExplainState *es)
 	show_condition("Dictionary Cond", list_copy_tail(plan->fdw_exprs, npruning), node, es);
 }
 
-/* ------- what the cache holds ------- */
+/* ------- what is cached ------- */
 
-/* What the cache has of the periods: lists of texts. */
+/* The periods by their state in the cache; lists of texts. */
 typedef struct Lists
 {
 	List *cached;
-	List *stale; /* cached, but too old for the table: the scan exports them anew */
+	List *stale; /* cached, but too old for the table, so that the scan exports them again */
 	List *missing;
 	List *identities;
-	int exports; /* how many are stale or missing */
+	int exports; /* number of stale and missing periods */
 } Lists;
 
 /*
- * Adds the identity that the view clari_cache shows of the export whose rows are
- * read.  The current quarter may be there twice: exported by its name, and without.
+ * Adds the identity, as in the view clari_cache, of the export whose rows are
+ * read.  It tells which that is if the current quarter is cached twice, exported
+ * with its name and without.
  */
 static void
 append_identity(List **list, const char *period, const ClariKey *key)
@@ -140,14 +143,14 @@ append_identity(List **list, const char *period, const ClariKey *key)
 	*list = lappend(*list, psprintf("%s (%s)", period, identity));
 }
 
-/* What a part of the scan is called: its period; or, of the account, the object. */
+/* The name of a part of the scan: its period or, for a table of the account, the object. */
 static const char *
 part_name(const ClariOptions *options, const char *period)
 {
 	return clari_object_is_of_account(options->object) ? clari_object_names[options->object] : period;
 }
 
-/* Adds the period, as "2026_Q1 (memory, 500 entries)", to the list that it belongs to. */
+/* Adds the period, such as "2026_Q1 (memory, 500 entries)", to the list for its state. */
 static void
 describe_period(const ClariOptions *options, const char *period, bool authenticated, Lists *lists)
 {
@@ -181,7 +184,10 @@ describe_period(const ClariOptions *options, const char *period, bool authentica
 									entries == 1 ? "entry" : "entries"));
 }
 
-/* Where rows of other relations choose the periods, nobody sees the next row before the last one's export is there. */
+/*
+ * Shows that exports are made one at a time if the periods depend on rows of
+ * other relations: a row must wait for the export of the row before it.
+ */
 static void
 show_way(ForeignScanState *node, int exports, ExplainState *es)
 {
@@ -207,7 +213,7 @@ show_cached(ForeignScanState *node, const ClariPeriod *periods, int count, Expla
 	}
 	if (es->verbose)
 		show_list("Identities", lists.identities, NULL, es);
-	/* After a scan "Sources" says more than these would. */
+	/* After a scan, "Sources" is more informative. */
 	if (es->analyze)
 		return;
 	show_list("Cached", lists.cached, NULL, es);
@@ -274,7 +280,7 @@ show_reading(ForeignScanState *node, ExplainState *es)
 	ExplainPropertyInteger("Rows Skipped", NULL, (int64) use.skipped, es);
 }
 
-/* PostgreSQL names the relation of a scan, but not the one that is counted. */
+/* Shows the relation that is counted; PostgreSQL shows only relations that are scanned. */
 static void
 show_counted(Oid relid, ExplainState *es)
 {
