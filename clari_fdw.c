@@ -1,8 +1,9 @@
 /*
  * clari_fdw.c
- *		The roof: module magic, handler, validator, and what loading does.
+ *		Module magic, _PG_init(), the handler and the validator.
  *
- * Knows who does what, and how nothing works.
+ * Lists which functions implement the foreign data wrapper's callbacks, and calls
+ * each room's initialization.  It contains no logic of its own.
  */
 #include "postgres.h"
 

@@ -1,16 +1,17 @@
 /*
  * account.c
- *		What the jobs of an account have told of it: whose key it is, its
- *		organization and currency, and what Clari does not export for it; and what
- *		its exports tell of the fiscal calendar.
+ *		Facts about accounts: to whom an API key belongs, the organization and
+ *		currency, and what Clari does not export, according to the account's
+ *		jobs; and the fiscal calendar, according to its exports.
  *
- * Runs in sessions and workers.  Its memory is bounded: the oldest facts go first.
+ * Runs in sessions and workers.  Memory is bounded: the oldest facts are
+ * overwritten.
  */
 #include "postgres.h"
 
 #include "cache/internal.h"
 
-/* ------- whom Clari takes a key for ------- */
+/* ------- facts of accounts ------- */
 
 static ClariAccountShared *
 find_account_locked(const ClariKey *account)
@@ -31,7 +32,7 @@ clari_account_organization_locked(const ClariKey *account)
 	return place != NULL ? place->facts.organization : "";
 }
 
-/* Keeps what was known where the new fact is empty. */
+/* Stores a fact; if it is empty, keeps the one that is known. */
 static void
 note_fact(char *fact, const char *noted, size_t size)
 {

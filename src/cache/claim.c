@@ -1,9 +1,9 @@
 /*
  * claim.c
- *		Flights: whose turn it is, claiming, and all the ways in which one ends.
+ *		Flights: their order, claiming, and all the ways in which one ends.
  *
- * The life of a worker's seat, and what it does with flights, runs in workers;
- * sessions leave, displace and cancel flights.
+ * Workers run what concerns their seats and the flights that they claim; sessions
+ * leave, displace and cancel flights.
  */
 #include "postgres.h"
 
@@ -15,10 +15,10 @@
 #include "storage/ipc.h"
 #include "storage/proc.h"
 
-/* For so long (µs) other workers leave work to a worker that is starting. */
+/* How long (µs) other workers leave flights to a worker that is starting. */
 #define STARTING_GRACE (1 * USECS_PER_SEC)
 
-/* A flight counts as so many entries at least: its calls and its file take as long as to decode these. */
+/* A flight counts as at least this many entries: its requests and file take about as long as decoding them. */
 #define LEAST_ENTRIES 1000
 
 static int my_seat = CLARI_NO_INDEX;
@@ -35,7 +35,7 @@ static void
 end_flight_locked(ClariFlightShared *flight)
 {
 	clari_control->slots[flight->slot].flight = CLARI_NO_INDEX;
-	clari_wipe(flight, sizeof(*flight)); /* the API key was in it; a flight of zeros is unused */
+	clari_wipe(flight, sizeof(*flight)); /* it contains the API key; a flight of zeros is unused */
 	clari_workers_wake_locked();
 }
 
@@ -113,9 +113,9 @@ clari_cache_failure(const ClariKey *key, uint64 flight, ClariError *error)
 	return failed;
 }
 
-/* ------- what nobody wants ------- */
+/* ------- unwanted flights ------- */
 
-/* Does nobody want the flight?  One that has been POSTed stays all the same, since its job can be taken up. */
+/* Is the flight unwanted?  A flight that has been POSTed is kept in any case, because its job can be taken up. */
 static bool
 is_unwanted(const ClariFlightShared *flight)
 {
@@ -197,9 +197,9 @@ canceled_error(const ClariFlightShared *flight, ClariError *error)
 }
 
 /*
- * A flight that a worker has is canceled by that worker, which tells Clari.  A
- * queued one fails here: Clari does not know of it.  If it was POSTed by a
- * worker that has died, its job runs on, and the next query takes it up.
+ * A claimed flight is canceled by its worker, which tells Clari.  A queued flight
+ * fails here, because Clari does not know of it.  If it was POSTed by a worker
+ * that has exited, its job continues, and the next query takes it up.
  */
 static void
 cancel_locked(ClariFlightShared *flight, const char *role)
@@ -272,7 +272,7 @@ clari_cache_cancels(ClariCancel cancels[CLARI_CANCELS_MAX])
 
 /* ------- a worker's life ------- */
 
-/* Puts a flight of a worker that goes back into the queue; a canceled one ends. */
+/* Puts a flight of a worker that exits back into the queue.  A canceled or unwanted flight ends instead. */
 static void
 requeue_locked(ClariFlightShared *flight)
 {
@@ -291,7 +291,7 @@ requeue_locked(ClariFlightShared *flight)
 		end_flight_locked(flight);
 }
 
-/* before_shmem_exit callback: whoever claims the flights of this worker next takes their jobs up. */
+/* before_shmem_exit callback.  The worker that next claims one of this worker's flights takes up its job. */
 static void
 leave_seat(int code pg_attribute_unused(), Datum arg pg_attribute_unused())
 {
@@ -307,7 +307,7 @@ leave_seat(int code pg_attribute_unused(), Datum arg pg_attribute_unused())
 	my_seat = CLARI_NO_INDEX;
 	clari_workers_wake_locked();
 	clari_cache_unlock();
-	clari_cache_wake_sessions(); /* those that wait start another worker */
+	clari_cache_wake_sessions(); /* those that wait will start another worker */
 }
 
 bool
@@ -315,7 +315,10 @@ clari_cache_worker_begin(int seat)
 {
 	bool mine;
 
-	/* The session that asks has loaded another version of the library, with shared memory of its own. */
+	/*
+	 * The session that registered this worker has loaded another version of the
+	 * library, whose shared memory is separate.
+	 */
 	if (strcmp(MyBgworkerEntry->bgw_extra, CLARI_CACHE_LAYOUT) != 0)
 	{
 		ereport(WARNING, (errmsg("a session that runs another version of clari_fdw asked for a background worker"),
@@ -355,14 +358,15 @@ clari_cache_worker_end(void)
 	return !queued;
 }
 
-/* ------- whose turn is it? ------- */
+/* ------- the order of flights ------- */
 
 /*
- * Roles take turns: the queued flights of a role have one turn after the other,
- * beginning behind the turn that was claimed last.  So a single flight of
- * another role, queued behind many of theirs, comes next.  Each account has
- * turns of its own, since what is waited for is a place among its exports; its
- * flights know which turn was claimed last.
+ * Roles take turns.  The queued flights of a role get consecutive turns, which
+ * begin after the turn that was claimed last.  A single flight of another role,
+ * queued after many of the first role's, therefore gets the next turn.  Turns are
+ * counted for each account, because flights wait for one of the concurrent
+ * exports of their account; last_turn of each flight of the account stores the
+ * turn that was claimed last.
  */
 void
 clari_flight_take_turn_locked(ClariFlightShared *flight)
@@ -384,7 +388,7 @@ clari_flight_take_turn_locked(ClariFlightShared *flight)
 	flight->turn = Max(mine, flight->last_turn) + 1;
 }
 
-/* Notes that the flight has been claimed, and by that whose turn is over. */
+/* Records that the flight has been claimed, in the queue and in all flights of its account. */
 static void
 end_turn_locked(ClariFlightShared *flight)
 {
@@ -396,7 +400,10 @@ end_turn_locked(ClariFlightShared *flight)
 			clari_control->flights[i].last_turn = Max(clari_control->flights[i].last_turn, flight->turn);
 }
 
-/* Does flight a come before flight b?  Of the same turn, a role that did not have the last turn comes first. */
+/*
+ * Does flight a come before flight b?  If their turns are equal, a role other
+ * than that of the last claimed flight comes first.
+ */
 static bool
 is_before_locked(const ClariFlightShared *a, const ClariFlightShared *b)
 {
@@ -407,7 +414,10 @@ is_before_locked(const ClariFlightShared *a, const ClariFlightShared *b)
 	return a->generation < b->generation;
 }
 
-/* The account itself can be asked at any time: how many exports it may make is not for this. */
+/*
+ * May the flight's account have one more export under way?  Requests about the
+ * account itself are not exports, and not limited.
+ */
 static bool
 account_has_room_locked(const ClariFlightShared *flight)
 {
@@ -426,7 +436,7 @@ account_has_room_locked(const ClariFlightShared *flight)
 	return active < flight->transport.max_concurrent_exports;
 }
 
-/* The flight that is next of those whose accounts may have one more under way; NULL: there is none. */
+/* The next queued flight whose account may have one more export under way; NULL: there is none. */
 static ClariFlightShared *
 next_flight_locked(void)
 {
@@ -446,9 +456,9 @@ next_flight_locked(void)
 /* ------- claiming ------- */
 
 /*
- * How many entries of the flight are likely to be left to decode.  The export's
- * last rowset tells how many there are; of one that has had none, or has more than
- * that by now, there may be as many to come as have come.
+ * Estimates how many entries of the flight are left to decode, from the number of
+ * entries in the export's last rowset.  If there was none, or more have been
+ * decoded already, assumes that half of the file is decoded.
  */
 static int64
 entries_left_locked(const ClariFlightShared *flight)
@@ -470,7 +480,10 @@ worker_entries_left_locked(int seat)
 	return left;
 }
 
-/* Has another worker, which runs or is about to, less left to decode than this one?  Then the next flight is for that one. */
+/*
+ * Does another worker, running or starting, have less left to decode than this
+ * one?  Then the next flight is left to it.
+ */
 static bool
 another_has_less_locked(void)
 {
@@ -527,7 +540,7 @@ clari_cache_progress(int index, const ClariProgress *progress)
 	clari_cache_unlock();
 }
 
-/* ------- whose is a job? ------- */
+/* ------- which jobs are taken ------- */
 
 bool
 clari_cache_is_invalidated(int index, TimestampTz posted_at)
@@ -579,16 +592,16 @@ clari_cache_is_contested(int index)
 	return contested;
 }
 
-/* ------- whose place is it? ------- */
+/* ------- displacing flights when the queue is full ------- */
 
-/* How many flights somebody has queued: a role, or within a role an organization at Clari. */
+/* How many flights a role has queued, or a role for one organization at Clari; and the newest of them. */
 typedef struct Share
 {
 	ClariFlightShared *newest;
 	int queued;
 } Share;
 
-/* Are two flights of a role for the same organization?  Where one's is not known: are they for the same account? */
+/* Are two flights of a role for the same organization?  If an organization is not known, the accounts are compared. */
 static bool
 same_organization(const ClariFlightShared *a, const ClariFlightShared *b)
 {
@@ -604,9 +617,10 @@ same_share(const ClariFlightShared *a, const ClariFlightShared *b, bool within_r
 }
 
 /*
- * The largest share of the flights that may be displaced: of all of them, or
- * with within_role, of those of the role of *like. *mine counts the flights in
- * the share that *like belongs to.
+ * Finds the largest share of the flights that may be displaced: shares of roles,
+ * or with within_role, of the organizations for which the role of *like has
+ * flights queued.  *mine is set to the number of flights in the share to which
+ * *like belongs.
  */
 static Share
 largest_share_locked(const ClariFlightShared *like, bool within_role, int *mine)
@@ -650,7 +664,7 @@ clari_flight_displace_locked(Oid role, const ClariKey *account)
 		largest = largest_share_locked(&like, true, &mine);
 	if (largest.queued <= mine + 1)
 		return false;
-	/* Whoever waits for it looks it up again, and then waits for a place in the queue. */
+	/* Statements that wait for it look it up again, and then wait for a place in the queue. */
 	end_flight_locked(largest.newest);
 	return true;
 }

@@ -1,12 +1,13 @@
 /*
  * control.c
- *		The shared memory of the cache: how it is made and found, its lock, and the
- *		waiting for changes in it.
+ *		The cache's shared memory: how it is created and attached, its lock, and
+ *		waiting for changes.
  *
  * Runs in sessions and workers.  Everything in shared memory is read and written
- * under root->lock (an LWLock), which is never held across I/O, sleeping or
- * anything that raises.  The one exception is attach(): once in each process it
- * maps the control segment under the lock, or makes it, and may raise.
+ * under root->lock (an LWLock), which is not held during I/O, while sleeping, or
+ * while anything may raise an error.  The only exception is attach(): once in
+ * each process it creates or maps the control segment under the lock, and may
+ * raise an error.
  */
 #include "postgres.h"
 
@@ -28,7 +29,7 @@ char *clari_cache_directory = NULL;
 static ClariCacheRoot *root = NULL;
 ClariControl *clari_control = NULL;
 static bool preloaded = false;
-static uint64 directory_generation = 0; /* of the directory that the store was told */
+static uint64 directory_generation = 0; /* the one of which the store was last told */
 static shmem_request_hook_type previous_shmem_request_hook = NULL;
 
 /* ------- settings ------- */
@@ -62,7 +63,7 @@ void
 clari_cache_init(void)
 {
 	define_settings();
-	/* A library that is not preloaded takes the root, which is small, from the slack of shared memory. */
+	/* Without preloading, the root, which is small, is taken from the spare part of PostgreSQL's shared memory. */
 	if (!process_shared_preload_libraries_in_progress)
 		return;
 	preloaded = true;
@@ -75,8 +76,8 @@ clari_cache_init(void)
 static void
 init_control(ClariControl *fresh)
 {
-	memset(fresh, 0,
-		   offsetof(ClariControl, flights)); /* the rest is cleared when it is used, as a first query waits for this */
+	/* Flights and slots are cleared when they are first used: clearing all of them would delay the first query. */
+	memset(fresh, 0, offsetof(ClariControl, flights));
 	fresh->clock = fresh->next_generation = (uint64) GetCurrentTimestamp();
 	fresh->stats.since = GetCurrentTimestamp();
 	ConditionVariableInit(&fresh->changed);
@@ -85,7 +86,10 @@ init_control(ClariControl *fresh)
 	fresh->free_slot = CLARI_NO_INDEX;
 }
 
-/* For a preloaded library the control segment lies in the main one, so that a full /dev/shm cannot prevent it. */
+/*
+ * Attaches to the root.  If the library is preloaded, the control segment is part
+ * of the main one, which does not depend on the room in /dev/shm.
+ */
 static void
 attach_root(void)
 {
@@ -110,7 +114,7 @@ attach_root(void)
 	clari_control = main_control;
 }
 
-/* Calls dsm_create(), and adds a hint to its error, which mostly says that /dev/shm is full. */
+/* Calls dsm_create(), and adds a hint to its error, which usually says that /dev/shm is full. */
 static dsm_segment *
 create_segment(Size size)
 {
@@ -149,7 +153,7 @@ make_control(void)
 	return segment;
 }
 
-/* Attaches this process to the root and to the control segment, when it first needs them. */
+/* Attaches this process to the root and the control segment, when it first needs them. */
 static void
 attach(void)
 {

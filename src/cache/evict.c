@@ -1,16 +1,17 @@
 /*
  * evict.c
- *		The two tiers of the cache and their bounds: segments of shared memory,
- *		files of the store.
+ *		The cache's two tiers, segments of shared memory and files of the store,
+ *		and their bounds.
  *
- * Runs in sessions and workers.  What goes is chosen under the cache's lock and
- * released after it, since that unlinks files.  Who reads a rowset keeps it: a
- * descriptor outlives the file's name, and a segment lives until its last reader
- * lets go.  So dropping a rowset that is being read makes no room: it is left where
- * it is; or if it has to go, its segment is a ghost, whose bytes count, until its
- * last reader lets go.
+ * Runs in sessions and workers.  What to drop is chosen under the cache's lock
+ * and released after it, because releasing unlinks files.  A statement that reads
+ * a rowset can finish: an open descriptor outlives the name of its file, and a
+ * segment exists until its last reader detaches.  Dropping a segment that is
+ * being read would free no memory, so eviction leaves it in place.  If it must be
+ * dropped for another reason, it becomes a ghost, whose bytes count until the
+ * last reader detaches.
  *
- * The bounds are this process's GUCs, so a reload takes effect at the next
+ * The bounds are this process's GUCs, so that a reload takes effect at the next
  * look-up of any session.
  */
 #include "postgres.h"
@@ -25,14 +26,14 @@
 
 #include <sys/statvfs.h>
 
-/* So much of /dev/shm stays free for parallel queries: one part in SHM_SHARE, but at most SHM_ENOUGH bytes. */
+/* How much of /dev/shm is left to parallel queries: 1/SHM_SHARE of it, but at most SHM_ENOUGH bytes. */
 #define SHM_SHARE 4
 #define SHM_ENOUGH ((uint64) 64 * 1024 * 1024)
 
-/* A rowset that was read from its file so many times is put into memory again, if there is room. */
+/* A rowset that was read from its file this many times is put into shared memory again, if there is room. */
 #define POPULAR 3
 
-/* A segment that was found to be read is not evicted for so long (µs). */
+/* How long (µs) a segment that was found to have a reader is not tried again. */
 #define READ_MEMORY USECS_PER_SEC
 
 /* ------- segments ------- */
@@ -40,15 +41,15 @@
 typedef struct SegmentTask
 {
 	dsm_handle handle;
-	const void *bytes; /* what make_segment() puts into it */
+	const void *bytes; /* the contents, for make_segment() */
 	Size length;
 } SegmentTask;
 
 /*
- * Calls act, which does something with a segment.  False: it raised, as
- * dsm_create() and dsm_attach() do where there is no room; then the rowset is
- * done without in shared memory.  There is no resource owner meanwhile, so that
- * no transaction's end warns of what was begun.
+ * Calls act for a segment.  Returns false if it raised an error, as dsm_create()
+ * and dsm_attach() do when there is no room; the error is discarded, because the
+ * cache can do without the segment.  There is no resource owner during the call,
+ * so that the end of the transaction does not warn of leaked mappings.
  */
 static bool
 carried_out(void (*act)(SegmentTask *task), SegmentTask *task)
@@ -75,7 +76,7 @@ carried_out(void (*act)(SegmentTask *task), SegmentTask *task)
 	return done;
 }
 
-/* Makes a pinned segment with the bytes; the handle stays DSM_HANDLE_INVALID where there are too many segments. */
+/* Creates a pinned segment with the bytes.  The handle stays DSM_HANDLE_INVALID if there are too many segments. */
 static void
 make_segment(SegmentTask *task)
 {
@@ -89,7 +90,7 @@ make_segment(SegmentTask *task)
 	dsm_detach(segment);
 }
 
-/* Is an unpinned segment still there, since somebody reads it?  If not, the handle becomes DSM_HANDLE_INVALID. */
+/* Does an unpinned segment still exist because it has a reader?  If not, sets the handle to DSM_HANDLE_INVALID. */
 static void
 look_for_segment(SegmentTask *task)
 {
@@ -104,7 +105,7 @@ look_for_segment(SegmentTask *task)
 		task->handle = DSM_HANDLE_INVALID;
 }
 
-/* Pins a segment again; if it is not there any more, the handle becomes DSM_HANDLE_INVALID. */
+/* Pins a segment again.  If it no longer exists, sets the handle to DSM_HANDLE_INVALID. */
 static void
 pin_again(SegmentTask *task)
 {
@@ -129,7 +130,7 @@ is_read(dsm_handle handle)
 	return !carried_out(look_for_segment, &task) || task.handle != DSM_HANDLE_INVALID;
 }
 
-/* Lets a segment go that no slot has any more; as long as somebody reads it, it is a ghost. */
+/* Unpins a segment that no slot refers to any more.  If it has a reader, it becomes a ghost. */
 static void
 release_segment(const ClariSegmentShared *segment)
 {
@@ -158,7 +159,7 @@ uncount_ghost_locked(dsm_handle handle)
 		}
 }
 
-/* Stops counting the ghosts that nobody reads any more. */
+/* Stops counting the ghosts that have no reader any more. */
 static void
 uncount_ghosts(void)
 {
@@ -182,14 +183,20 @@ uncount_ghosts(void)
 
 /* ------- releasing what was dropped ------- */
 
-/* Counts so many bytes on disk as gone; fewer where they were in a directory that is not in effect any more. */
+/*
+ * Stops counting this many bytes on disk.  Fewer are counted if they were in a
+ * directory that is no longer in effect.
+ */
 static void
 uncount_locked(uint64 bytes)
 {
 	clari_control->disk_bytes -= Min(bytes, clari_control->disk_bytes);
 }
 
-/* Removes the files that were dropped.  Returns how many are still there; *cause is the errno of one of them. */
+/*
+ * Removes the files that were dropped.  Returns how many could not be removed,
+ * and sets *cause to the errno of one of them.
+ */
 static int
 remove_files(const ClariDropped *dropped, int *cause)
 {
@@ -214,7 +221,10 @@ remove_files(const ClariDropped *dropped, int *cause)
 	return left;
 }
 
-/* Tells the server's log what was dropped: files by name; segments by size, as nobody can look their names up. */
+/*
+ * Logs what was dropped: files by name, but segments by size only, because they
+ * have no name that could be looked up.
+ */
 static void
 log_dropped(const ClariDropped *dropped)
 {
@@ -241,7 +251,7 @@ clari_dropped_release(const ClariDropped *dropped)
 	int cause = 0;
 	int left;
 
-	/* Nothing may raise half-way: what is not released now would stay until the server stops. */
+	/* Nothing may be interrupted half-way: what is not released now would stay until the server stops. */
 	HOLD_INTERRUPTS();
 	left = remove_files(dropped, &cause);
 	for (int i = 0; i < dropped->nsegments; i++)
@@ -310,7 +320,7 @@ disk_limit(void)
 	return (uint64) clari_disk_cache_size * 1024;
 }
 
-/* Do so many bytes more fit into shared memory, as one segment? */
+/* Does one more segment of this many bytes fit into shared memory? */
 static bool
 fits_in_memory_locked(Size bytes)
 {
@@ -319,8 +329,9 @@ fits_in_memory_locked(Size bytes)
 }
 
 /*
- * Drops files until so many bytes more fit on disk.  What is dropped counts as
- * gone, though its file may still be there.  False: nothing is left to drop.
+ * Drops files until this many more bytes fit on disk.  Bytes in *dropped count as
+ * free, though the files still exist.  Returns false if nothing is left to drop,
+ * or *dropped is full.
  */
 static bool
 make_room_on_disk_locked(uint64 bytes, ClariDropped *dropped)
@@ -341,7 +352,7 @@ clari_evict_excess_locked(ClariDropped *dropped)
 	(void) make_room_on_disk_locked(0, dropped);
 }
 
-/* How many bytes of /dev/shm one more segment may take, so that enough stays free. */
+/* How many bytes one more segment may have so that enough of /dev/shm stays free. */
 static uint64
 shm_room(void)
 {
@@ -363,7 +374,7 @@ count_segment_locked(Size bytes)
 	clari_control->nsegments++;
 }
 
-/* Counts so many bytes of shared memory as taken, if there is room for them. */
+/* Counts this many bytes of shared memory as used; false if there is no room for them. */
 static bool
 try_to_reserve(Size bytes)
 {
@@ -377,7 +388,7 @@ try_to_reserve(Size bytes)
 	return fits;
 }
 
-/* ClariWeight: the bytes of a segment that nobody is known to read. */
+/* ClariWeight: the bytes of a segment that has no known reader. */
 static uint64
 spare_bytes(const ClariSlotShared *slot)
 {
@@ -387,14 +398,14 @@ spare_bytes(const ClariSlotShared *slot)
 	return was_read ? 0 : segment_bytes(slot);
 }
 
-/* ClariWeight: spare_bytes() of what is in a file as well, so that nothing is lost. */
+/* ClariWeight: spare_bytes() of versions that have a file as well, so that nothing is lost. */
 static uint64
 spare_copy_bytes(const ClariSlotShared *slot)
 {
 	return slot->in_file ? spare_bytes(slot) : 0;
 }
 
-/* The slot that has the version, but no segment of it; NULL: there is none, or it was invalidated since. */
+/* The slot that has this version without a segment; NULL if there is none, or if the version was invalidated. */
 static ClariSlotShared *
 find_without_segment_locked(const ClariVersion *version)
 {
@@ -407,7 +418,7 @@ find_without_segment_locked(const ClariVersion *version)
 	return slot;
 }
 
-/* Gives the slot its segment back, since somebody reads it; false: the slot has another version by now. */
+/* Returns the segment, which has a reader, to its slot; false if the slot has another version by now. */
 static bool
 put_back(const ClariVersion *version)
 {
@@ -434,7 +445,10 @@ release_memory(Size bytes)
 	clari_cache_unlock();
 }
 
-/* Takes a segment from its slot; it stays counted until it is gone.  False: no slot has one that can be tried. */
+/*
+ * Takes a segment from its slot; its bytes remain counted until it is gone.
+ * Returns false if no segment can be tried.
+ */
 static bool
 take_a_segment(ClariVersion *version)
 {
@@ -456,7 +470,7 @@ take_a_segment(ClariVersion *version)
 	return victim != NULL;
 }
 
-/* Tells the server's log what has become of the version. */
+/* Logs what has become of the version. */
 static void
 log_version(const ClariVersion *version, const char *what)
 {
@@ -465,7 +479,7 @@ log_version(const ClariVersion *version, const char *what)
 									 (uint64) version->bytes, what)));
 }
 
-/* Evicts one segment, or puts it back if somebody reads it; false: there are none left to try. */
+/* Evicts one segment, or returns it to its slot if it has a reader.  Returns false if there are none left to try. */
 static bool
 evict_a_segment(void)
 {
@@ -475,7 +489,7 @@ evict_a_segment(void)
 
 	if (!take_a_segment(&version))
 		return false;
-	HOLD_INTERRUPTS(); /* no slot has the segment now */
+	HOLD_INTERRUPTS(); /* no slot has the segment now, so an error would leak it */
 	task.handle = version.segment;
 	dsm_unpin_segment(version.segment);
 	if (!carried_out(pin_again, &task) || task.handle == DSM_HANDLE_INVALID)
@@ -493,7 +507,7 @@ evict_a_segment(void)
 	return true;
 }
 
-/* Counts so many bytes as taken; with may_drop, other segments are evicted for them.  False: there is no room. */
+/* Counts this many bytes as used; with may_drop, evicts other segments for them.  Returns false if there is no room. */
 static bool
 reserve_memory(Size bytes, bool may_drop)
 {
@@ -554,7 +568,7 @@ clari_cache_is_popular(const ClariVersion *version)
 	return popular;
 }
 
-/* Begins again to count how often the version's file is read. */
+/* Starts counting from zero how often the version's file is read. */
 static void
 reset_reads(const ClariVersion *version)
 {
@@ -576,10 +590,10 @@ clari_cache_promote(const ClariVersion *version, const void *bytes)
 
 	if (!reserve_memory(version->bytes, false))
 	{
-		reset_reads(version); /* else each reader would try again */
+		reset_reads(version); /* otherwise every reader would try again */
 		return;
 	}
-	HOLD_INTERRUPTS(); /* no slot has what is reserved now */
+	HOLD_INTERRUPTS(); /* no slot has what is reserved, so an error would leak it */
 	if (!carried_out(make_segment, &task) || task.handle == DSM_HANDLE_INVALID)
 		release_memory(version->bytes);
 	else
@@ -609,7 +623,7 @@ clari_cache_reserve_disk(int index, uint64 bytes, ClariError *error)
 		clari_dropped_init(&dropped);
 		clari_cache_lock(LW_EXCLUSIVE);
 		fits = make_room_on_disk_locked(bytes, &dropped);
-		/* Files that had to go for these bytes must be gone before the bytes are counted. */
+		/* Files that are dropped for these bytes must be removed before the bytes are counted. */
 		if (fits && dropped.nfiles == 0)
 		{
 			clari_control->disk_bytes += bytes;
@@ -632,7 +646,7 @@ clari_cache_release_disk(int index, uint64 bytes)
 	ClariFlightShared *flight = &clari_control->flights[index];
 
 	clari_cache_lock(LW_EXCLUSIVE);
-	bytes = Min(bytes, flight->disk_bytes); /* there are none, if another directory was set */
+	bytes = Min(bytes, flight->disk_bytes); /* none are left if another directory was set */
 	flight->disk_bytes -= bytes;
 	uncount_locked(bytes);
 	clari_cache_unlock();

@@ -1,7 +1,7 @@
 /*
  * invalidate.c
- *		What is cached and must not be used any more: versions that are damaged, and
- *		what somebody invalidates.
+ *		Dropping versions that must not be used any more: damaged ones, and those
+ *		that a user invalidates.
  *
  * Runs in sessions.
  */
@@ -32,9 +32,9 @@ clari_cache_drop_version(const ClariKey *key, uint64 generation)
 /* ------- invalidation ------- */
 
 /*
- * Drops what the slot has; true if that was anything.  The slot itself stays: it
- * tells that what was POSTed before now does not serve who asks from now on.
- * The record of a flight under way is left to its worker.
+ * Drops what the slot has; true if it had a rowset or a failure.  The slot itself
+ * stays, because invalidated_at keeps what was POSTed before now from serving
+ * later statements.  The record of a flight under way is left to its worker.
  */
 static bool
 invalidate_locked(ClariSlotShared *slot, ClariDropped *dropped)
@@ -52,8 +52,9 @@ invalidate_locked(ClariSlotShared *slot, ClariDropped *dropped)
 }
 
 /*
- * Removes files that no slot knows of, because the directory could not be read
- * when they should have been loaded.  Returns how many are still there.
+ * Removes files that no slot knows, because the directory could not be read when
+ * they should have been loaded.  Files of exports that were POSTed after until
+ * stay.  Returns how many could not be removed.
  */
 static int
 remove_strays(TimestampTz until)
@@ -104,7 +105,7 @@ invalidate_one(const ClariKey *key)
 	clari_dropped_init(&dropped);
 	clari_cache_lock(LW_EXCLUSIVE);
 	slot = clari_slot_find_locked(key);
-	/* An export without a slot may have files, if they could not be loaded. */
+	/* An export without a slot may have files, if the directory could not be loaded. */
 	if (slot == NULL)
 		slot = clari_slot_insert_locked(key, &dropped);
 	if (slot != NULL)
@@ -142,7 +143,7 @@ invalidate_all(TimestampTz until)
 int64
 clari_cache_invalidate(const ClariKey *key)
 {
-	TimestampTz until = GetCurrentTimestamp(); /* files that are newer are of exports that were asked for since */
+	TimestampTz until = GetCurrentTimestamp(); /* newer files belong to exports that were requested since */
 
 	clari_cache_load();
 	return key != NULL ? invalidate_one(key) : invalidate_all(until);

@@ -1,12 +1,11 @@
 /*
  * load.c
- *		What earlier lives of the server left on disk, brought into the entry
- *		table.
+ *		Loads what previous runs of the server left on disk into the entry table.
  *
  * Runs in the first session that uses the cache after a start or a crash, or
- * after another directory was set.  It holds no lock while it reads, and acts on
- * interrupts; others wait until it is done, or take over if it was interrupted.
- * What is damaged is warned about and removed.
+ * after another directory was set.  It holds no lock while it reads, and can be
+ * interrupted; other sessions wait until it is done, and one of them takes over
+ * if it is interrupted.  Damaged files are removed with a warning.
  */
 #include "postgres.h"
 
@@ -19,7 +18,7 @@
 #include "storage/ipc.h"
 #include "utils/guc.h"
 
-/* A directory that could not be read is tried again after so long (µs). */
+/* How long (µs) to wait before a directory that could not be read is tried again. */
 #define LOAD_AGAIN (10 * USECS_PER_SEC)
 
 /* ------- one file ------- */
@@ -57,7 +56,10 @@ insert_rowset_locked(ClariSlotShared *slot, const ClariStoreFound *found, ClariD
 {
 	const ClariRowsetMeta *meta = &found->meta;
 
-	/* The slot may have an older version, left by a crash, or in memory while another directory was set. */
+	/*
+	 * The slot may have an older version: from another file that a crash left, or
+	 * in memory from before another directory was set.
+	 */
 	clari_slot_drop_segment_locked(slot, dropped);
 	clari_slot_drop_file_locked(slot, dropped);
 	slot->in_file = true;
@@ -83,7 +85,7 @@ insert_record_locked(ClariSlotShared *slot, const ClariStoreFound *found)
 	clari_slot_describe_locked(slot, CLARI_ENDPOINT_EXPORT, record->base_url, record->forecast, record->period);
 }
 
-/* Is it the file of the version that is in memory, kept from before another directory was set? */
+/* Is it the file of the version in memory, which stayed there when another directory was set? */
 static bool
 is_version_in_memory(const ClariSlotShared *slot, const ClariStoreFound *found)
 {
@@ -91,7 +93,7 @@ is_version_in_memory(const ClariSlotShared *slot, const ClariStoreFound *found)
 		   slot->version.meta.generation == found->generation;
 }
 
-/* Puts what was found into the table; false: it is not wanted, and its file is to be removed. */
+/* Puts what was found into the table; false: it is not needed, and the caller removes its file. */
 static bool
 insert_locked(const ClariStoreFound *found, ClariDropped *dropped)
 {
@@ -102,7 +104,7 @@ insert_locked(const ClariStoreFound *found, ClariDropped *dropped)
 	if (slot == NULL)
 		return false;
 	if (found->is_record && slot->record_bytes > 0)
-		return true; /* it was written since the walk began */
+		return true; /* it was written after the walk began */
 	if (is_version_in_memory(slot, found))
 		slot->in_file = true;
 	else if (!found->is_record && clari_slot_has_rowset(slot) && slot->version.meta.generation >= found->generation)
@@ -117,7 +119,7 @@ insert_locked(const ClariStoreFound *found, ClariDropped *dropped)
 	return true;
 }
 
-/* Tells the server's log what was loaded. */
+/* Logs what was loaded. */
 static void
 log_loaded(const ClariStoreFound *found)
 {
@@ -133,7 +135,10 @@ static void
 load_one(const ClariStoreFound *found)
 {
 	ClariDropped dropped;
-	/* A file that cannot be read just now stays for the next start: it may hold what was paid for. */
+	/*
+	 * A file that cannot be read now stays for the next start, because it may
+	 * contain the rows of an export that used quota.
+	 */
 	bool wanted = found->error.code != CLARI_ERROR_CORRUPT;
 
 	clari_dropped_init(&dropped);
@@ -154,7 +159,7 @@ load_one(const ClariStoreFound *found)
 
 /* ------- the directory in effect ------- */
 
-/* Leaves the directory that was in effect: what was in its files is not there any more, but segments stay. */
+/* Leaves the directory that was in effect: its files are no longer available, but segments stay. */
 static void
 leave_directory_locked(void)
 {
@@ -172,9 +177,10 @@ leave_directory_locked(void)
 }
 
 /*
- * Is this process's setting of the directory to take effect?  A reload reaches
- * the processes one by one.  The setting of who reloaded last counts, so that
- * processes that are behind do not set the old one again.
+ * Should this process's setting of the directory take effect?  A reload reaches
+ * processes one after the other.  The setting of the process with the latest
+ * reload counts, so that processes that have not reloaded yet do not return to
+ * the old one.
  */
 static bool
 is_to_follow(void)
@@ -195,7 +201,7 @@ follow_directory_locked(void)
 	clari_control->load_at = 0;
 }
 
-/* Makes this process the one that loads; false: there is nothing to load, or another process does. */
+/* Makes this process the one that loads; false if there is nothing to load, or another process is loading. */
 static bool
 begin_loading_locked(void)
 {
@@ -204,16 +210,16 @@ begin_loading_locked(void)
 	if (clari_control->loading != CLARI_LOADING_NEEDED)
 		return false;
 	clari_control->loading = CLARI_LOADING_UNDER_WAY;
-	/* The store hears of a directory when the lock is taken, and this process has it already. */
+	/* clari_cache_lock() tells the store of a new directory, but this process took the lock before the change. */
 	clari_store_set_directory(clari_control->directory);
 	return true;
 }
 
-/* ------- all of them ------- */
+/* ------- loading everything ------- */
 
 typedef struct Loading
 {
-	bool mine; /* this process loads, and the others wait for it */
+	bool mine; /* this process is loading, and others wait for it */
 	ClariStoreWalk *walk;
 	ClariStoreFound found;
 	ClariError error; /* why the directory cannot be read */
@@ -226,14 +232,14 @@ end_loading(Loading *loading, ClariLoading how)
 	loading->walk = NULL;
 	clari_cache_lock(LW_EXCLUSIVE);
 	clari_control->loading = how;
-	/* Without the directory the cache begins empty, and somebody tries again later. */
+	/* If the directory cannot be read, the cache starts empty, and a later look-up tries again. */
 	if (loading->error.code != CLARI_ERROR_NONE)
 		clari_control->load_at = GetCurrentTimestamp() + LOAD_AGAIN;
 	clari_cache_unlock();
 	clari_cache_wake_sessions();
 }
 
-/* before_shmem_exit callback, and clean-up after an error: another process begins to load again. */
+/* before_shmem_exit callback, and clean-up after an error: lets another process load. */
 static void
 give_up_loading(int code pg_attribute_unused(), Datum arg)
 {
@@ -261,9 +267,10 @@ load_all(Loading *loading)
 }
 
 /*
- * Loads what there is; false: another process does, or has.  Whatever raises
- * gives the loading back, as others wait for it; and since any report can
- * raise, the last report comes after that.
+ * Loads everything.  Returns false if another process is loading or has loaded
+ * it.  If an error is raised, the clean-up lets another process load, because
+ * others are waiting.  Since any report can raise an error, the last one comes
+ * after the end of loading.
  */
 static bool
 load(void)

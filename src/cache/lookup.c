@@ -1,9 +1,10 @@
 /*
  * lookup.c
- *		The entry table as sessions ask it: what serves, what is stale, what is
- *		queued.
+ *		Looking exports up for sessions: serving fresh and stale versions, joining
+ *		flights, and queuing new ones.
  *
- * Runs in sessions.  Find-or-insert under the cache's lock is the single flight.
+ * Runs in sessions.  Because a slot is found or inserted under the cache's lock,
+ * an export is never queued twice.
  */
 #include "postgres.h"
 
@@ -21,23 +22,23 @@ free_flight_locked(void)
 	return clari_control->nflights < CLARI_MAX_FLIGHTS ? &clari_control->flights[clari_control->nflights++] : NULL;
 }
 
-/* What a look-up asks for, and what comes of it besides its answer. */
+/* The arguments of a look-up, and what comes of it besides its result. */
 typedef struct Question
 {
 	const ClariInquiry *inquiry;
 	const ClariFreshness *freshness;
-	ClariRequest current; /* the export without a period, but otherwise of the inquiry's parameters */
-	ClariKey current_key; /* the key of that */
+	ClariRequest current; /* the inquiry's request, but without a period */
+	ClariKey current_key; /* the key of current */
 	ClariKey account;
 	Oid role;
 	uint64 *flight;        /* in and out: see clari_cache_lookup() */
 	ClariVersion *version; /* out */
 	ClariError *error;     /* out */
-	bool queued;           /* an export was queued, which workers are to make */
-	ClariDropped dropped;  /* what had to go for that */
+	bool queued;           /* an export was queued, for which workers must run */
+	ClariDropped dropped;  /* what was dropped to make room */
 } Question;
 
-/* Does the caller set a limit to the age of the rows?  Then only an export that was POSTed since will do, and no other that is under way. */
+/* Does the caller limit the age of the rows?  Then a flight under way serves only if it was POSTed late enough. */
 static bool
 is_strict(const ClariFreshness *freshness)
 {
@@ -75,8 +76,8 @@ fill_flight_locked(ClariFlightShared *flight, const ClariSlotShared *slot, const
 }
 
 /*
- * Queues the request's export; in a new slot, of the inquiry's key, if there is
- * none yet.  NULL: there is no room, and nothing was dropped for it.
+ * Queues the request's export.  If slot is NULL, inserts one with the inquiry's
+ * key.  Returns NULL if there is no room; then nothing was dropped.
  */
 static ClariFlightShared *
 queue_locked(ClariSlotShared *slot, const ClariRequest *request, Question *question)
@@ -116,7 +117,7 @@ serve_locked(ClariSlotShared *slot, const Question *question, ClariLookup how)
 	return how;
 }
 
-/* May a rowset that is too old by up to window (µs) serve by RFC 5861?  Not a caller who sets his own limit. */
+/* May a rowset that is at most window (µs) too old serve by RFC 5861?  Never to a strict caller. */
 static bool
 serves_stale_locked(const ClariSlotShared *slot, const ClariFreshness *freshness, int64 window)
 {
@@ -126,9 +127,9 @@ serves_stale_locked(const ClariSlotShared *slot, const ClariFreshness *freshness
 }
 
 /*
- * May stale rows be shown in place of an error with this code?  Not of one that
- * says that the caller may not see them, or has asked for them wrongly; nor of a
- * cancellation.
+ * May stale rows be shown instead of an error with this code?  Not if it says
+ * that the caller may not see the rows, or has requested them wrongly; nor if the
+ * export was canceled.
  */
 static bool
 is_masked(ClariErrorCode code)
@@ -137,7 +138,7 @@ is_masked(ClariErrorCode code)
 		   !clari_error_is_cancel(code);
 }
 
-/* Are the slot's stale rows shown in place of its error? */
+/* May the slot's stale rows be shown instead of its error? */
 static bool
 masks_failure_locked(const ClariSlotShared *slot, const ClariFreshness *freshness)
 {
@@ -154,15 +155,15 @@ failed_locked(ClariSlotShared *slot, const Question *question)
 }
 
 /*
- * Does the rowset that a flight has brought serve one who waited for it?  Mostly
- * yes, whatever its age: its POST was sent, or its job was running, while he
- * waited.  There are three exceptions.  A flight that downloaded a job again which
- * had ended before brings rows as old as whoever queued it allows.  Rows that were
- * POSTed before an invalidation are not for a statement that began after it.  And
- * a strict caller judges these rows, too, by when they were POSTed.  Should the
- * clock have been set back meanwhile, that time says nothing, and judged by it
- * no rows would ever do: then it is enough that the flight was queued for a caller
- * who was as strict.
+ * Does the rowset that a flight has brought serve a caller that waited for it?
+ * Usually yes, whatever its age: its POST was sent, or its job was running, while
+ * the caller waited.  There are three exceptions.  If the flight downloaded a job
+ * that had already ended, the rows may be as old as the statement that queued it
+ * allowed.  Rows that were POSTed before an invalidation do not serve a statement
+ * that began after it.  And a strict caller always checks when the rows were
+ * POSTed.  If the clock was set back meanwhile, that time is meaningless, and no
+ * rows would ever pass the check; then it suffices that the flight was queued for
+ * a caller that was as strict.
  */
 static bool
 serves_waiting_locked(const ClariSlotShared *slot, const ClariFreshness *freshness)
@@ -177,7 +178,10 @@ serves_waiting_locked(const ClariSlotShared *slot, const ClariFreshness *freshne
 	return meta->posted_at > clari_slot_invalidated_at(slot) || freshness->since <= clari_slot_invalidated_at(slot);
 }
 
-/* What became of the flight that the caller waited for; ABSENT: that is not known any more, or does not serve him. */
+/*
+ * The result of the flight that the caller waited for; ABSENT if it is no longer
+ * known, or does not serve the caller.
+ */
 static ClariLookup
 waited_for_locked(ClariSlotShared *slot, const Question *question)
 {
@@ -198,22 +202,26 @@ waited_for_locked(ClariSlotShared *slot, const Question *question)
 	return CLARI_LOOKUP_ABSENT;
 }
 
-/* Did the export fail less than ten seconds ago?  What somebody broke off on purpose may be tried again. */
+/* Did the export fail less than ten seconds ago?  A canceled export does not count, and may be tried again at once. */
 static bool
 failed_just_now_locked(const ClariSlotShared *slot)
 {
 	TimestampTz now = GetCurrentTimestamp();
 
-	/* Who makes the calendar known, as the hint says, need not wait; and nobody was asked.  A failure in the future does
-	 * not count: the clock was set back. */
+	/*
+	 * CLARI_ERROR_CALENDAR does not count: no request was sent, and the user who
+	 * makes the calendar known, as the hint says, need not wait.  Nor does a
+	 * failure in the future, which means that the clock was set back.
+	 */
 	return slot->failed_flight != 0 && !clari_error_is_cancel(slot->error.code) &&
 		   slot->error.code != CLARI_ERROR_CALENDAR && slot->failed_at > now - CLARI_FAILURE_MEMORY &&
 		   slot->failed_at <= now;
 }
 
 /*
- * Will what the slot's flight brings serve the caller?  A strict one only if it
- * is not POSTed yet, or was late enough, but not in the future.
+ * Will the result of the slot's flight serve the caller?  It serves a strict
+ * caller only if its POST has not been sent yet, or was sent late enough and not
+ * in the future.
  */
 static bool
 flight_serves_locked(const ClariSlotShared *slot, const ClariFreshness *freshness)
@@ -225,7 +233,7 @@ flight_serves_locked(const ClariSlotShared *slot, const ClariFreshness *freshnes
 			posted_at <= GetCurrentTimestamp());
 }
 
-/* Joins the flight, as one who wants it until clari_cache_leave(). */
+/* Joins the flight: the caller counts as wanting it until clari_cache_leave(). */
 static ClariLookup
 join_locked(ClariFlightShared *flight, const Question *question, ClariLookup how)
 {
@@ -240,7 +248,7 @@ join_locked(ClariFlightShared *flight, const Question *question, ClariLookup how
 	return how;
 }
 
-/* Queues the export that renews what is stale; unless one is under way, or has failed a moment ago. */
+/* Queues the export that renews a stale rowset, unless one is under way or failed a moment ago. */
 static void
 renew_locked(ClariSlotShared *slot, const ClariRequest *request, Question *question)
 {
@@ -253,7 +261,7 @@ renew_locked(ClariSlotShared *slot, const ClariRequest *request, Question *quest
 		flight->kept = true;
 }
 
-/* Serves what is fresh; or what is stale, and then its export, which is the request's, is renewed. */
+/* Serves a fresh rowset; or a stale one, whose export (request) is then renewed. */
 static ClariLookup
 find_rowset_locked(ClariSlotShared *slot, const ClariRequest *request, Question *question)
 {
@@ -268,13 +276,13 @@ find_rowset_locked(ClariSlotShared *slot, const ClariRequest *request, Question 
 		(slot->failed_flight != 0 && !is_masked(slot->error.code)))
 		return CLARI_LOOKUP_ABSENT;
 	if (slot->failed_flight != 0)
-		*question->error = slot->error; /* why the export that was to renew it failed */
+		*question->error = slot->error; /* the reason why its renewal failed */
 	(void) serve_locked(slot, question, CLARI_LOOKUP_STALE);
 	renew_locked(slot, request, question);
 	return CLARI_LOOKUP_STALE;
 }
 
-/* What the export's own slot has for the caller; ABSENT: nothing. */
+/* What the export's own slot has for the caller; ABSENT if nothing. */
 static ClariLookup
 find_own_locked(ClariSlotShared *slot, Question *question)
 {
@@ -300,7 +308,7 @@ find_own_locked(ClariSlotShared *slot, Question *question)
 	return CLARI_LOOKUP_ABSENT;
 }
 
-/* A quarter that has no rowset of its own may be the current one, exported without a period; ABSENT: it is not. */
+/* If the quarter is the current one, the rowset exported without a period serves; ABSENT if it is not. */
 static ClariLookup
 find_as_current_locked(Question *question)
 {
@@ -361,7 +369,10 @@ clari_cache_lookup(const ClariInquiry *inquiry, const ClariFreshness *freshness,
 	result = answer_locked(&question);
 	clari_cache_unlock();
 	clari_dropped_release(&question.dropped);
-	/* At once, as the scan may have other rowsets to read first.  Whoever waits tries again if this fails. */
+	/*
+	 * Workers are started at once, because the scan may read other rowsets first.
+	 * A session that waits tries again if this fails.
+	 */
 	if (question.queued)
 		(void) clari_cache_start_workers(&refused);
 	return result;

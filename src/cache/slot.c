@@ -1,9 +1,9 @@
 /*
  * slot.c
- *		The slots of the table: finding, adding, what they hold and how old it may
- *		be, and which of them gives something up.
+ *		The slots of the table: finding and inserting them, the freshness of their
+ *		versions, and choosing what is dropped.
  *
- * Runs in sessions and workers, with the cache's lock held; waits for nothing, and
+ * Runs in sessions and workers, with the cache's lock held.  It never waits, and
  * touches neither files nor segments.  All times are microseconds.
  */
 #include "postgres.h"
@@ -42,7 +42,7 @@ clari_slot_describe_locked(ClariSlotShared *slot, ClariEndpoint endpoint, const 
 
 /* ------- freshness ------- */
 
-/* Is the quarter closed, which is to say had its last day passed when it was exported? */
+/* Had the last day of the quarter passed when it was exported? */
 static bool
 is_closed(const ClariRowsetMeta *meta)
 {
@@ -68,7 +68,7 @@ clari_freshness_age(const ClariRowsetMeta *meta, const ClariFreshness *freshness
 TimestampTz
 clari_slot_invalidated_at(const ClariSlotShared *slot)
 {
-	/* A time in the future tells of a clock that was set back, and would hold until the clock gets there. */
+	/* A time in the future means that the clock was set back; it would be in effect until the clock gets there. */
 	return slot->invalidated_at <= GetCurrentTimestamp() ? slot->invalidated_at : 0;
 }
 
@@ -77,7 +77,10 @@ clari_slot_is_younger(const ClariSlotShared *slot, const ClariFreshness *freshne
 {
 	TimestampTz posted_at = slot->version.meta.posted_at;
 
-	/* A POST in the future (the clock was set back) does not count: better a needless export than none. */
+	/*
+	 * A POST in the future (the clock was set back) does not count: a superfluous
+	 * export is better than rows that never expire.
+	 */
 	return clari_slot_has_rowset(slot) && posted_at > freshness->since - age &&
 		   posted_at > clari_slot_invalidated_at(slot) && posted_at <= GetCurrentTimestamp();
 }
@@ -120,12 +123,12 @@ clari_slot_drop_file_locked(ClariSlotShared *slot, ClariDropped *dropped)
 void
 clari_slot_drop_record_locked(ClariSlotShared *slot, ClariDropped *dropped)
 {
-	/* A record may be there that is not known: the directory may not have been readable when it was loaded. */
+	/* A record may exist that is not known, if the directory could not be read when it should have been loaded. */
 	note_file(dropped, &slot->key, 0, slot->record_bytes);
 	slot->record_bytes = 0;
 }
 
-/* Drops all that the slot has, and frees the slot. */
+/* Drops everything that the slot has, and frees the slot. */
 static void
 remove_slot_locked(ClariSlotShared *slot, ClariDropped *dropped)
 {
@@ -143,7 +146,7 @@ remove_slot_locked(ClariSlotShared *slot, ClariDropped *dropped)
 	clari_control->free_slot = index;
 }
 
-/* ------- choosing what goes ------- */
+/* ------- choosing what to drop ------- */
 
 typedef struct RoleWeight
 {
@@ -151,7 +154,7 @@ typedef struct RoleWeight
 	uint64 weight;
 } RoleWeight;
 
-/* The role that has most of what is weighed; false: no role has any. */
+/* Finds the role that has most of what is weighed; false if no role has any. */
 static bool
 heaviest_role_locked(ClariWeight weigh, Oid *heaviest)
 {
@@ -207,7 +210,7 @@ clari_slot_victim_locked(ClariWeight weigh)
 	return victim;
 }
 
-/* ClariWeight: 1 for slots that hold nothing of use; a failure, say. */
+/* ClariWeight: 1 for slots that have nothing of value, only a failure, for example. */
 static uint64
 is_empty(const ClariSlotShared *slot)
 {

@@ -1,8 +1,9 @@
 /*
  * view.c
- *		What the cache shows of itself: slots, flights, counters.
+ *		The contents of the views of the cache: slots, flights, counters.
  *
- * Runs in sessions; copies under the lock, so that nothing is formatted there.
+ * Runs in sessions.  It copies under the lock, so that formatting happens without
+ * it.
  */
 #include "postgres.h"
 
@@ -52,7 +53,10 @@ describe_slot(const ClariSlotShared *slot, ClariEntryInfo *info)
 		info->error = slot->error;
 }
 
-/* Is there anything to show of the slot?  Not where its rows were dropped, though its job may still have them. */
+/*
+ * Does the view show the slot?  It does not if the rows were dropped, though they
+ * can still be downloaded from the job.
+ */
 static bool
 is_shown(const ClariSlotShared *slot)
 {

@@ -1,9 +1,9 @@
 /*
  * command.c
- *		Statements of our own: see internal.h.
+ *		Executing statements that the code writes: see internal.h.
  *
- * Runs in sessions.  Parses, checks and plans a statement once, and executes that
- * very plan, so that nothing is looked up by name after the check.
+ * Runs in sessions.  It parses, checks and plans a statement once, and executes
+ * that plan, so that no name is looked up again after the check.
  */
 #include "postgres.h"
 
@@ -27,7 +27,7 @@
 
 /* ------- from text to plan ------- */
 
-/* tree_walker: every table that the statement names must be one of those that were checked. */
+/* tree_walker: raises an error if the statement names a table that was not checked. */
 static bool
 check_names(Node *node, void *context)
 {
@@ -70,7 +70,7 @@ clari_command_enter_catalog(void)
 	return level;
 }
 
-/* Plans the statement under settings that hold for that alone. */
+/* Plans the statement under settings that are in effect only meanwhile. */
 static PlannedStmt *
 make_plan(const ClariCommand *command, QueryEnvironment *environment)
 {
@@ -104,7 +104,7 @@ clari_command_time(TimestampTz time)
 	return psprintf("'%s'::timestamptz", timestamptz_to_str(time));
 }
 
-/* ------- what is handed over ------- */
+/* ------- tables that exist for the statement only ------- */
 
 static void
 add_rows(QueryEnvironment *environment, char *name, Oid relid, Tuplestorestate *rows)
@@ -139,7 +139,7 @@ make_environment(const ClariCommand *command)
 
 /* ------- execution ------- */
 
-/* DestReceiver for the rows of a query, which are few. */
+/* DestReceiver that collects the rows of a query, which are few. */
 typedef struct Receiver
 {
 	DestReceiver head;
@@ -155,7 +155,7 @@ receive_row(TupleTableSlot *slot, DestReceiver *self)
 	int level = NewGUCNestLevel();
 	char **values = palloc0(sizeof(char *) * Max(slot->tts_tupleDescriptor->natts, 1));
 
-	/* Times are written so that they can be read again, wherever they stand. */
+	/* In ISO format, times can be read again under any setting. */
 	(void) set_config_option("datestyle", "ISO", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	slot_getallattrs(slot);
 	for (int i = 0; i < slot->tts_tupleDescriptor->natts; i++)
@@ -206,7 +206,7 @@ execute(QueryDesc *description, ClariCommandResult *result)
 	ExecutorFinish(description);
 }
 
-/* ErrorContextCallback: an error's position counts in our text, which the caller has never seen. */
+/* ErrorContextCallback: removes an error's position, which refers to a text that the caller does not know. */
 static void
 hide_position(void *arg pg_attribute_unused())
 {

@@ -1,10 +1,10 @@
 /*
  * functions.c
- *		SQL-callable functions: prefetch, refresh, invalidate, cancel, and the views'
- *		rows.
+ *		SQL-callable functions: prefetch, refresh, invalidate, cancel, and the rows
+ *		of the views.
  *
- * Runs in sessions, with the caller's rights.  Nothing here knows HTTP or a
- * rowset's bytes.
+ * Runs in sessions, with the caller's rights.  Nothing here deals with HTTP or
+ * the bytes of a rowset.
  */
 #include "postgres.h"
 
@@ -44,7 +44,7 @@ periods_argument(FunctionCallInfo fcinfo)
 	return PG_ARGISNULL(1) ? NULL : PG_GETARG_ARRAYTYPE_P(1);
 }
 
-/* The selection that a function's parameters (relation regclass, periods text[]) mean. */
+/* Makes the selection from a function's parameters (relation regclass, periods text[]). */
 static ClariSelection *
 selection_of_arguments(FunctionCallInfo fcinfo)
 {
@@ -52,7 +52,7 @@ selection_of_arguments(FunctionCallInfo fcinfo)
 	return clari_selection_make(relation_argument(fcinfo), periods_argument(fcinfo));
 }
 
-/* Raises the first failure, if there is one. */
+/* Raises the error of the first export that failed, if there is one. */
 static void
 raise_failure(const ClariSelection *selection)
 {
@@ -62,9 +62,9 @@ raise_failure(const ClariSelection *selection)
 }
 
 /*
- * SQL clari_prefetch(relation, periods): queues what is not fresh, and returns
- * how many exports are queued or under way.  Of a relative extent whose current
- * quarter is not known, it queues the current quarter's export.
+ * SQL clari_prefetch(relation, periods): queues the exports that are not fresh,
+ * and returns how many are queued or under way.  If the selection depends on a
+ * current quarter that is not known, queues only the current quarter's export.
  */
 Datum
 clari_prefetch(PG_FUNCTION_ARGS)
@@ -74,13 +74,13 @@ clari_prefetch(PG_FUNCTION_ARGS)
 	ClariError error;
 	int64 flying = 0;
 
-	/* What may turn out to be outside of the extent is not exported. */
+	/* Exports that may turn out to be outside of the extent are not made. */
 	if (selection->current == CLARI_PERIOD_NONE && clari_selection_needs_current(selection))
 	{
 		selection->exports[0] = selection->learning;
 		selection->count = 1;
 	}
-	freshness.stale_while_revalidate = freshness.stale_if_error = 0; /* stale rows are what a prefetch is to renew */
+	freshness.stale_while_revalidate = freshness.stale_if_error = 0; /* a prefetch is to renew stale rows */
 	(void) clari_export_poll(selection->options, &freshness, selection->exports, selection->count);
 	for (int i = 0; i < selection->count; i++)
 		flying += selection->exports[i].state == CLARI_LOOKUP_FLYING;
@@ -91,7 +91,10 @@ clari_prefetch(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(flying);
 }
 
-/* SQL clari_refresh(relation, periods): exports anew, waits, raises the first failure; returns how many. */
+/*
+ * SQL clari_refresh(relation, periods): makes new exports, waits for them, and
+ * raises the first error.  Returns how many there are.
+ */
 Datum
 clari_refresh(PG_FUNCTION_ARGS)
 {
@@ -121,7 +124,7 @@ invalidate_selection(const ClariSelection *selection)
 		char text[CLARI_PERIOD_TEXT_SIZE];
 
 		count += clari_cache_invalidate(&selection->exports[i].key);
-		/* The current quarter may be there twice: exported with its name, and without. */
+		/* The current quarter may be cached twice: exported with its name, and without. */
 		if (selection->periods[i] != current || current == CLARI_PERIOD_NONE)
 			continue;
 		clari_period_format(current, text);
@@ -132,7 +135,10 @@ invalidate_selection(const ClariSelection *selection)
 	return count;
 }
 
-/* SQL clari_invalidate(relation, periods): forgets rowsets and remembered failures; returns how many there were. */
+/*
+ * SQL clari_invalidate(relation, periods): invalidates exports.  Returns how many
+ * rowsets or remembered failures there were.
+ */
 Datum
 clari_invalidate(PG_FUNCTION_ARGS)
 {
@@ -153,10 +159,10 @@ typedef struct Canceled
 {
 	int count;
 	uint64 *flights; /* count flights that were canceled */
-	ClariKey *keys;  /* the key of each */
+	ClariKey *keys;  /* keys of these flights */
 } Canceled;
 
-/* Warns whoever has canceled of jobs that Clari did not cancel. */
+/* Warns the user who canceled of jobs that Clari did not cancel. */
 static void
 warn_of_uncanceled(const Canceled *canceled)
 {
@@ -184,7 +190,10 @@ have_canceled_ended(void *arg)
 	return true;
 }
 
-/* Was it canceled by another name already?  The current quarter has two, and what has no period is asked for twice. */
+/*
+ * Has the flight been canceled under another name?  The current quarter has two
+ * names, and learning may be a selected export.
+ */
 static bool
 is_among(const Canceled *canceled, uint64 flight)
 {
@@ -194,7 +203,7 @@ is_among(const Canceled *canceled, uint64 flight)
 	return false;
 }
 
-/* Waits until they have ended; returns how many. */
+/* Waits until the canceled flights have ended; returns how many there are. */
 static int64
 await_canceled(Canceled *canceled)
 {
@@ -205,9 +214,9 @@ await_canceled(Canceled *canceled)
 
 /*
  * SQL clari_cancel(relation, periods): cancels the exports that are queued or
- * under way, at Clari too, and waits until they have ended; returns how many.
- * Whoever waits for them gets ERRCODE_FDW_UNABLE_TO_CREATE_EXECUTION with the
- * caller's role in it.
+ * under way, also at Clari, and waits until they have ended.  Returns how many.
+ * Sessions that wait for them get ERRCODE_FDW_UNABLE_TO_CREATE_EXECUTION, with
+ * the caller's role in the message.
  */
 Datum
 clari_cancel(PG_FUNCTION_ARGS)
@@ -217,7 +226,7 @@ clari_cancel(PG_FUNCTION_ARGS)
 	Canceled canceled = {0, palloc(sizeof(uint64) * (selection->count + 1)),
 						 palloc(sizeof(ClariKey) * (selection->count + 1))};
 
-	for (int i = 0; i <= selection->count; i++) /* the last is the one that tells the current quarter */
+	for (int i = 0; i <= selection->count; i++) /* the last element is learning */
 	{
 		uint64 flight = clari_cache_cancel(&selection->exports[i].key, role);
 
@@ -229,7 +238,7 @@ clari_cancel(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(await_canceled(&canceled));
 }
 
-/* SQL clari_cancel_export(flight): cancels what clari_exports shows so, whoever wants it; for superusers. */
+/* SQL clari_cancel_export(flight): cancels the flight with this number in clari_exports.  Only for superusers. */
 Datum
 clari_cancel_export(PG_FUNCTION_ARGS)
 {
@@ -248,7 +257,7 @@ clari_cancel_export(PG_FUNCTION_ARGS)
 
 /* ------- views ------- */
 
-/* A row under construction: values are set in the order of the columns. */
+/* A row under construction; values are added in the order of the columns. */
 typedef struct Row
 {
 	Datum values[16];
@@ -272,7 +281,7 @@ add_value(Row *row, Datum value, bool isnull)
 	row->nulls[row->count++] = isnull;
 }
 
-/* What is of the account has no period. */
+/* Adds the period; null for tables of the account, which have none. */
 static void
 add_period(Row *row, ClariEndpoint endpoint, const char *period)
 {
@@ -310,7 +319,7 @@ tier_name(const ClariEntryInfo *entry)
 	return entry->version.segment != DSM_HANDLE_INVALID ? "memory" : "disk";
 }
 
-/* SQL clari_cache_entries(): a row per entry; never a key. */
+/* SQL clari_cache_entries(): a row per entry.  No API key is shown. */
 Datum
 clari_cache_entries(PG_FUNCTION_ARGS)
 {
@@ -378,7 +387,7 @@ clari_export_flights(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
-/* SQL clari_stats_counters(): one row, a column per ClariCounter and when they began. */
+/* SQL clari_stats_counters(): one row, with a column per ClariCounter and the time when counting began. */
 Datum
 clari_stats_counters(PG_FUNCTION_ARGS)
 {
@@ -399,7 +408,7 @@ clari_stats_counters(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(description), values, nulls)));
 }
 
-/* SQL clari_stats_reset(): the counters begin anew. */
+/* SQL clari_stats_reset(): sets the counters to zero. */
 Datum
 clari_stats_reset(PG_FUNCTION_ARGS)
 {

@@ -2,12 +2,14 @@
  * history.c
  *		The history of a table of forecasts: see internal.h.
  *
- * Runs in sessions, with the rights of who calls or writes.  The tables, the function and
- * the view that it makes are ordinary ones, and need nothing of the extension to be read.
+ * Runs in sessions, with the rights of the user who calls or writes.  The tables,
+ * the function and the view that it creates are ordinary ones, and can be read
+ * without the extension.
  *
- * Who writes to the target locks that first, as any statement does, and then the history,
- * before the statement has touched a row.  So writers follow one another, no two of them
- * deadlock over it, and what is committed later has a later time.
+ * A statement that writes to the target locks first the target, as usual, and
+ * then the history, before it touches a row.  Writers therefore follow one
+ * another, they cannot deadlock over the history, and a later commit has a later
+ * time.
  */
 #include "postgres.h"
 
@@ -46,23 +48,26 @@ CLARI_FUNCTION(clari_record_history);
 #define RECORD_FUNCTION "clari_record_history"
 #define SUFFIX "_history"
 
-/* As clari_forecasts has them, so that INSERT … SELECT * works; and user_id, only where it is in the key. */
+/*
+ * The columns in the order of clari_forecasts, so that INSERT … SELECT * works;
+ * user_id is used only if it is in the key.
+ */
 static const char *const columns[] = {
 	"owner_name",        "owner_email", "forecast_amount", "quota_amount",  "crm_total", "crm_closed",
 	"adjustment_amount", "time_period", "exported_at",     "forecast_name", "user_id"};
 static const char *const amounts[] = {"forecast_amount", "quota_amount", "crm_total", "crm_closed",
 									  "adjustment_amount"};
 
-#define FORECAST 0 /* of the amounts */
+#define FORECAST 0 /* index of the forecast in amounts */
 
-/* Not "=", of which the planner expects few before it has statistics. */
+/* Not "=", for which the planner expects few rows before there are statistics. */
 #define IS_OPEN "t.valid_to >= 'infinity'"
 
 typedef struct History
 {
-	ClariMerge *rows; /* what tells rows of the target apart, and from their versions */
+	ClariMerge *rows; /* prepared for the target: its key, and how its rows differ from their versions */
 	Oid table;
-	const char *name; /* of the table, qualified and quoted */
+	const char *name; /* name of the history, qualified and quoted */
 } History;
 
 static int
@@ -71,9 +76,9 @@ column_count(const History *history)
 	return history->rows->by_user ? (int) lengthof(columns) : (int) lengthof(columns) - 1;
 }
 
-/* ------- which history ------- */
+/* ------- finding the history ------- */
 
-/* Is it the function of our triggers, whatever schema that is in? */
+/* Is it the trigger function of this extension, in whatever schema? */
 static bool
 is_record_function(Oid function)
 {
@@ -83,7 +88,10 @@ is_record_function(Oid function)
 		   getExtensionOfObject(ProcedureRelationId, function) == get_extension_oid("clari_fdw", true);
 }
 
-/* Calls of such triggers name the history, which is in the target's schema; NULL: there are none. */
+/*
+ * Returns the name of the target's history, in the same schema, from the argument
+ * of its triggers; NULL: no history is kept.
+ */
 static char *
 tracked_name(Relation target)
 {
@@ -105,7 +113,7 @@ refuse_row_security(Oid table, Oid target)
 						errhint("Write as a role to which its policies do not apply, such as its owner.")));
 }
 
-/* Locks the history, which is there and no stranger's, against all other writers. */
+/* Locks the history against all other writers, and checks that it exists and has a trusted owner. */
 static Oid
 lock_history(Oid target, const char *name)
 {
@@ -153,11 +161,11 @@ count_touched(const TriggerData *trigger)
 		   (trigger->tg_newtable != NULL ? tuplestore_tuple_count(trigger->tg_newtable) : 0);
 }
 
-/* About how many rows a page of the history has; and how many of them are read in the time that one look-up takes. */
+/* About how many rows a page of the history has; and how many rows can be read in the time of one look-up. */
 #define ROWS_OF_PAGE 64
 #define ROWS_OF_LOOK_UP 16
 
-/* Are these so few that each is to be looked up? */
+/* Did the statement touch so few rows that looking each of them up is faster than reading the history? */
 static bool
 are_few(const History *history, const TriggerData *trigger)
 {
@@ -169,7 +177,10 @@ are_few(const History *history, const TriggerData *trigger)
 		   count_touched(trigger) < (int64) pages * ROWS_OF_PAGE / ROWS_OF_LOOK_UP;
 }
 
-/* That the row t has a key which the statement has touched; of TRUNCATE nothing tells which these are. */
+/*
+ * The condition that row t has a key that the statement has touched; "true"
+ * without transition tables, as for TRUNCATE.
+ */
 static char *
 touched_condition(const History *history, const TriggerData *trigger)
 {
@@ -186,7 +197,10 @@ touched_condition(const History *history, const TriggerData *trigger)
 					history->rows->same_key);
 }
 
-/* Ends the versions that are not what the target has.  A merge never writes another exported_at alone, but people may. */
+/*
+ * Closes the versions that differ from the target's rows.  A merge never changes
+ * exported_at alone, but other statements may.
+ */
 static char *
 close_text(const History *history, const char *touched, const char *time)
 {
@@ -196,7 +210,7 @@ close_text(const History *history, const char *touched, const char *time)
 		history->name, time, touched, history->rows->target_name, history->rows->same_key, history->rows->differs);
 }
 
-/* Begins those that the target has and the history, by now, has not. */
+/* Opens versions of the target's rows that have none after close_text(). */
 static char *
 open_text(const History *history, const char *touched, const char *time)
 {
@@ -208,8 +222,9 @@ open_text(const History *history, const char *touched, const char *time)
 }
 
 /*
- * The time of a change: the clock's, but after all that the history has, also where the
- * clock has been put back; so no version is empty, and none overlaps another.
+ * Returns the time of a change: the current time, but later than all times in the
+ * history, even if the clock was set back.  No version is empty therefore, and no
+ * two versions of a key overlap.
  */
 static TimestampTz
 time_of_change(const History *history, Snapshot snapshot)
@@ -227,18 +242,25 @@ time_of_change(const History *history, Snapshot snapshot)
 }
 
 /*
- * Of several triggers that one statement fires (MERGE, INSERT … ON CONFLICT), the first
- * sets the time for all.  Any statement that begins, by its trigger before, forgets what
- * another has left, be that the one in whose triggers it runs, or one that failed.
+ * If one statement fires several triggers (MERGE, INSERT … ON CONFLICT), the
+ * first sets the time for all of them.  The BEFORE trigger of each statement
+ * resets timed_history, so that no time is left from an enclosing statement, or
+ * from one that failed.
  */
 static Oid timed_history = InvalidOid;
 static TimestampTz statement_time;
 
-/* Makes the history's open versions what the target has: of the keys that the trigger's statement touched, or of all. */
+/*
+ * Brings the open versions of the history up to date with the target: for the
+ * keys that the trigger's statement touched, or for all.
+ */
 static void
 record(const History *history, const TriggerData *trigger)
 {
-	/* Whatever the transaction's isolation: nobody else writes to the history now, and what others wrote must be there. */
+	/*
+	 * A latest snapshot at any isolation level: nobody else writes to the history
+	 * now, and what others wrote must be visible.
+	 */
 	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
 	ClariCommand command = command_of(history, trigger, snapshot);
 	char *touched = touched_condition(history, trigger);
@@ -258,7 +280,7 @@ record(const History *history, const TriggerData *trigger)
 	UnregisterSnapshot(snapshot);
 }
 
-/* The function of our triggers: it locks the history before a statement, and writes there after it. */
+/* The function of the triggers.  It locks the history before a statement, and records the changes after it. */
 Datum
 clari_record_history(PG_FUNCTION_ARGS)
 {
@@ -297,7 +319,7 @@ clari_history_check(Oid target)
 	}
 }
 
-/* ------- what is made ------- */
+/* ------- creating the objects ------- */
 
 static void
 execute(const char *text)
@@ -306,7 +328,7 @@ execute(const char *text)
 		elog(ERROR, "could not execute \"%s\"", text);
 }
 
-/* "s.owner_name AS owner_name, …"; those of the key as the target's index compares them. */
+/* "s.owner_name AS owner_name, …", with the key columns cast to what the target's index compares. */
 static char *
 column_list(const History *history)
 {
@@ -338,7 +360,7 @@ create_table(History *history, const char *schema, const char *name)
 	clari_table_check_beside(history->table, name, history->rows->target);
 }
 
-/* Filled first, and then indexed. */
+/* Creates the indexes.  The table was filled before, which is faster. */
 static void
 index_table(const History *history)
 {
@@ -353,7 +375,10 @@ index_table(const History *history)
 	execute(psprintf("CREATE INDEX ON %s (valid_to) WHERE valid_to < 'infinity'", history->name));
 }
 
-/* What a superuser replaces stays its owner's, who could replace it once more: it must be no stranger's. */
+/*
+ * Raises an error if somebody else owns the function or view.  OR REPLACE by a
+ * superuser leaves the owner unchanged, who could replace it again.
+ */
 static void
 check_owner(const History *history, Oid owner, const char *what, const char *name)
 {
@@ -382,7 +407,7 @@ function_owner(const char *name, Oid schema)
 	return owner;
 }
 
-/* A function without options that would keep it from being inlined. */
+/* Creates the function without any option that would keep it from being inlined. */
 static void
 create_as_of(const History *history, const char *function)
 {
@@ -405,7 +430,7 @@ create_as_of(const History *history, const char *function)
 					 function, types.data, list.data, history->name));
 }
 
-/* The versions s with those before them, t; and those that none follows. */
+/* Creates the view: the versions s with their predecessors t, and the versions without a successor. */
 static void
 create_changes(const History *history, const char *view)
 {
@@ -461,7 +486,10 @@ create_triggers(const History *history, Oid caller, const char *name)
 	}
 }
 
-/* Of the name without "_history", so that all three are found together, however long the target's name is. */
+/*
+ * Makes a name from that of the history without "_history", so that all three
+ * names are alike, however long the target's name is.
+ */
 static char *
 name_beside(const char *history_name, const char *suffix)
 {
@@ -473,7 +501,7 @@ name_beside(const char *history_name, const char *suffix)
 	return makeObjectName(stem, NULL, suffix);
 }
 
-/* ------- what is refused ------- */
+/* ------- checks ------- */
 
 static void
 check_target(Relation target)
@@ -495,7 +523,7 @@ check_target(Relation target)
 						errdetail("Citus does not run triggers on distributed tables.")));
 }
 
-/* Rows without a key have no versions. */
+/* Raises an error if a key column may be null, because rows without a key cannot have versions. */
 static void
 check_key(Relation target, const ClariMerge *rows)
 {
@@ -509,7 +537,7 @@ check_key(Relation target, const ClariMerge *rows)
 					 errhint("ALTER TABLE %s ALTER COLUMN %s SET NOT NULL;", rows->target_name, keys[i])));
 }
 
-/* A table of that name that is there already is taken up, if it is what clari_track_history() had made. */
+/* Checks that an existing table with the history's name was made by clari_track_history(), before it is used again. */
 static void
 check_history(const History *history)
 {
@@ -539,7 +567,7 @@ check_right(Oid table, AclMode mode)
 		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, get_rel_name(table));
 }
 
-/* The name of the history that is kept, or that clari_track_history() would make. */
+/* The name of the history that is kept, or would be created by clari_track_history(). */
 static char *
 history_name(Relation target)
 {
@@ -548,7 +576,7 @@ history_name(Relation target)
 	return name != NULL ? name : makeObjectName(RelationGetRelationName(target), NULL, &SUFFIX[1]);
 }
 
-/* Under pg_catalog alone, in which every name is found that is not qualified. */
+/* Creates or updates the history.  The caller has called clari_command_enter_catalog() and SPI_connect(). */
 static Oid
 track(Relation target, Oid caller)
 {
@@ -651,7 +679,7 @@ clari_untrack_history(PG_FUNCTION_ARGS)
 			appendStringInfo(&list, "DROP TRIGGER %s ON %s;", quote_identifier(trigger->tgname),
 							 clari_table_name(target));
 	}
-	/* Let go, as DROP TRIGGER takes a stronger one, for which two such calls would wait for each other. */
+	/* The lock is released, because DROP TRIGGER takes a stronger one, for which two such calls would deadlock. */
 	table_close(relation, AccessShareLock);
 	if (list.len == 0)
 		raise_untracked(target);
@@ -689,7 +717,7 @@ clari_prune_history(PG_FUNCTION_ARGS)
 	if (!OidIsValid(command.tables[0]))
 		raise_untracked(target);
 	check_right(command.tables[0], ACL_DELETE);
-	/* In the order of those who write to the target. */
+	/* The same order of locks as in statements that write to the target. */
 	LockRelationOid(target, RowExclusiveLock);
 	command.tables[0] = lock_history(target, name);
 	command.text = psprintf("DELETE FROM %s AS t WHERE t.valid_to <= %s", clari_table_name(command.tables[0]),

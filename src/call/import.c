@@ -2,9 +2,9 @@
  * import.c
  *		IMPORT FOREIGN SCHEMA: see import.h.
  *
- * Runs in sessions.  Makes statements and nothing else: asks neither the
- * network nor the cache, since what tables there are, and their columns, is the
- * same for every forecast, and every account.
+ * Runs in sessions.  It only makes statements, and uses neither the network nor
+ * the cache, because the tables and their columns are the same for every forecast
+ * and every account.
  */
 #include "postgres.h"
 
@@ -40,7 +40,10 @@ sql_type(ClariType type)
 	elog(ERROR, "unrecognized clari_fdw type: %d", (int) type);
 }
 
-/* Do the options ask for a row per week?  Then only the week tells an owner's rows apart. */
+/*
+ * Do the options request a row per week?  Then the table needs the columns of the
+ * week, which tell an owner's rows apart.
+ */
 static bool
 is_historical(const ImportForeignSchemaStmt *stmt)
 {
@@ -60,9 +63,9 @@ append_option(StringInfo sql, const char *name, const char *value)
 }
 
 /*
- * The statement that creates a table.  Types have their schema with them: the
- * statement is parsed under the importing user's search_path, where others may
- * have put types of the same names.
+ * Makes the statement that creates a table.  Types are qualified, because the
+ * statement is parsed under the importing user's search_path, which may contain
+ * other types with these names.
  */
 static char *
 create_statement(const char *table, ClariObject object, const ImportForeignSchemaStmt *stmt)
@@ -92,7 +95,7 @@ create_statement(const char *table, ClariObject object, const ImportForeignSchem
 	return sql.data;
 }
 
-/* Imports that nothing comes of are mostly those with a name misspelled, or without its prefix. */
+/* Warns that nothing was imported.  The usual reason is a table name that is misspelled, or lacks its prefix. */
 static void
 warn_of_nothing(bool of_account, const char *prefix, const ImportForeignSchemaStmt *stmt)
 {

@@ -9,7 +9,7 @@
 
 #include "foreign/fdwapi.h"
 
-/* FdwRoutine's ImportForeignSchema: CREATE FOREIGN TABLE statements, palloc'd. */
+/* FdwRoutine's ImportForeignSchema.  Returns CREATE FOREIGN TABLE statements, palloc'd. */
 extern List *clariImportForeignSchema(ImportForeignSchemaStmt *stmt, Oid serverOid);
 
 #endif /* CLARI_IMPORT_H */

@@ -1,8 +1,8 @@
 /*
  * internal.h
- *		What the files of room call share: whether a call fits the library, which
- *		exports it means, statements of our own, the one merge, and the table
- *		clari_syncs.
+ *		What the files of the room call share: the check that SQL objects fit the
+ *		library, selections of exports, statements that the code writes, the
+ *		MERGE of clari_merge() and clari_sync(), and the table clari_syncs.
  */
 #ifndef CLARI_CALL_INTERNAL_H
 #define CLARI_CALL_INTERNAL_H
@@ -22,29 +22,32 @@
 /*
  * ------- version.c -------
  *
- * The library's version against that of the extension's SQL objects.  A package brings
- * both, but they do not change together: objects wait for ALTER EXTENSION UPDATE in
- * each database, and a session (or, preloaded, the server) keeps the library that it
- * has loaded.  So a newer library serves older objects as they are: a C function
- * keeps its parameters and its columns, and what needs others gets another name,
- * beside it.  What does not fit is an error that says which of the two is older,
- * never a wrong read of memory.
+ * Compares the library's version with that of the extension's SQL objects.  A
+ * package brings both, but they do not change together: objects are updated by
+ * ALTER EXTENSION UPDATE in each database, and a session (or, if the library is
+ * preloaded, the server) keeps the library that it has loaded.  A newer library
+ * therefore works with older objects: a C function keeps its parameters and
+ * columns, and a change of these gets a function with a new name.  If the two do
+ * not fit, an error says which of them is older; memory is never read wrongly.
  */
 
 /*
- * Raises ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE unless the SQL function was
- * made with so many parameters.
+ * Raises ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE unless the SQL function has
+ * this number of parameters.
  */
 extern void clari_version_check_call(FunctionCallInfo fcinfo, int parameters);
 
-/* Raises the same unless the row has these types: for each column t text, b bigint, i integer, z timestamptz. */
+/*
+ * Raises the same error unless the row has these column types, a letter each: t
+ * text, b bigint, i integer, z timestamptz.
+ */
 extern void clari_version_check_row(FunctionCallInfo fcinfo, TupleDesc row, const char *types);
 
 /*
  * ------- selection.c -------
  *
- * A relation and periods, as SQL functions and clari_sync take them, as a selection of
- * exports.
+ * Translates a relation and periods, the arguments of SQL functions and
+ * clari_sync, into a selection of exports.
  */
 
 /* Exports of one foreign table, by period. */
@@ -54,167 +57,180 @@ typedef struct ClariSelection
 	ClariInterest *interest;
 	ClariExtent asked;    /* the periods argument, or the table's extent */
 	ClariPeriod current;  /* CLARI_PERIOD_NONE: not needed, or not known yet */
-	ClariExport learning; /* the export that tells it */
-	ClariExport *likely;  /* nlikely that it probably means, until that is known; NULL: not guessed yet */
+	ClariExport learning; /* the export without a period, whose answer tells the current quarter */
+	/* the nlikely exports that are probably selected, while current is not known; NULL: not determined yet */
+	ClariExport *likely;
 	int nlikely;
-	bool anew; /* if it is not known, a new export shall tell it, even if one failed a moment ago */
+	bool anew; /* if current is not known, make a new export to learn it, even if one failed a moment ago */
 	int count;
-	ClariExport *exports; /* count, ascending by period, the current quarter without one; and then learning */
-	ClariPeriod *periods; /* count; CLARI_PERIOD_NONE while only Clari knows */
+	/* count exports, ascending by period, that of the current quarter without a period; followed by learning */
+	ClariExport *exports;
+	ClariPeriod *periods; /* count; CLARI_PERIOD_NONE while current is not known */
 } ClariSelection;
 
 /*
- * Checks the caller's right to select from the relation and the user mapping,
- * and reads the periods (NULL: the table's extent; elements as option "periods"
- * takes them, within the extent).  The current quarter is taken from the cache
- * if it is there; else a relative selection holds its export alone, until
- * clari_selection_learn_current().  palloc'd in the current context.  Raises
- * ERRCODE_INSUFFICIENT_PRIVILEGE, ERRCODE_INVALID_PARAMETER_VALUE, and what
- * clari_options_get() and clari_options_authenticate() raise.
+ * Checks the caller's right to select from the relation and the user mapping, and
+ * reads the periods (in the form of option "periods", within the table's extent;
+ * NULL: all of the extent).  The current quarter is taken from the cache if it is
+ * known there.  If not, a relative selection consists only of the current
+ * quarter's export until clari_selection_learn_current().  The result is palloc'd
+ * in the current context.  Raises ERRCODE_INSUFFICIENT_PRIVILEGE,
+ * ERRCODE_INVALID_PARAMETER_VALUE, and the errors of clari_options_get() and
+ * clari_options_authenticate().
  */
 extern ClariSelection *clari_selection_make(Oid relid, ArrayType *periods);
 
-/* Does it take the current quarter to tell what the selection means, or whether the table shows that? */
+/*
+ * Must the current quarter be known to determine the selected periods, or to
+ * check that they are within the table's extent?
+ */
 extern bool clari_selection_needs_current(const ClariSelection *selection);
 
 /*
- * Waits until the current quarter is known, if the selection or the table's
- * extent needs it, at most timeout_ms (-1: no bound; false when they were
- * over), and completes the selection.  An export is made for it only if none is
- * cached that the table would take; then those that the selection is likely to
- * mean are queued beside it, as fresh as wanted (NULL: none are).  Raises the export's error, and as
- * clari_export_wait() does when the patience is over.
+ * If the selection or the table's extent needs the current quarter, waits until
+ * it is known, and completes the selection.  Returns false after timeout_ms (-1:
+ * no limit).  An export is made for this only if no cached one would serve the
+ * table; meanwhile the exports that are probably selected are queued, as fresh as
+ * wanted says (NULL: none is queued).  Raises the export's error, and that of
+ * clari_export_wait() when the patience ends.
  */
 extern bool clari_selection_learn_current(ClariSelection *selection, const ClariFreshness *wanted, long timeout_ms,
 										  ClariPatience *patience);
 
 /*
- * After waiting: has the current quarter changed, so that what was exported
- * without a period is another quarter than selected?  Then selects anew, and the
- * caller waits for what that adds.
+ * To be called after waiting: if the current quarter has changed, so that the
+ * export without a period is not of the quarter selected, selects again and
+ * returns true; the caller then waits for the exports that this adds.
  */
 extern bool clari_selection_roll_over(ClariSelection *selection);
 
 /*
  * ------- quota.c -------
  *
- * How many exports Clari's quota leaves, and what a sync does where that is too few.
+ * How many exports Clari's quota leaves, and what a sync does if they are too
+ * few.
  */
 
 typedef struct ClariQuota
 {
-	int64 left;    /* exports that may still be queued; -1: as many as are wanted, as it is not known */
-	int64 before;  /* of them, when Clari told; this and the next for messages */
+	int64 left;    /* exports that may still be queued; -1: not known, and so not limited */
+	int64 before;  /* left as Clari told it; this and monthly are for messages */
 	int64 monthly; /* exports in 30 days; -1: not known */
-	bool told;     /* the user has been told which quarters are left out */
-	bool is_short; /* there is less left than seems to be needed */
+	bool told;     /* the user has been warned which quarters are left out */
+	bool is_short; /* less is left than seems to be needed */
 } ClariQuota;
 
 /*
- * Before anything is exported: reads the limits, which are fresh to ten seconds, if the
- * selection takes a new export as far as it is known by now.  Raises
- * ERRCODE_CONFIGURATION_LIMIT_EXCEEDED where all_or_nothing takes more than there are,
- * or where there is none to learn which quarter is the current one; what
- * clari_export_wait() does when the patience is over.
+ * To be called before anything is exported.  If the selection needs a
+ * new export as far as is known by now, requests the limits from Clari, and waits
+ * at most ten seconds for them.  Raises ERRCODE_CONFIGURATION_LIMIT_EXCEEDED if
+ * all_or_nothing is set and the quota does not cover all exports, or if none is
+ * left to learn the current quarter; and the error of clari_export_wait() when
+ * the patience ends.
  */
 extern void clari_quota_begin(ClariSelection *selection, const ClariFreshness *freshness, bool all_or_nothing,
 							  ClariPatience *patience, ClariQuota *quota);
 
 /*
- * Once it is known which quarters are selected, and whenever that has changed: where
- * more exports are needed than are left, the older ones fail, and a warning names them.
+ * To be called when the selected quarters are known, and again whenever they
+ * change.  If more exports are needed than are left, those of the oldest quarters
+ * are marked as failed, and a warning names them.
  */
 extern void clari_quota_ration(ClariSelection *selection, const ClariFreshness *freshness, ClariQuota *quota);
 
 /*
  * ------- command.c -------
  *
- * Carries out a statement that we have written ourselves, on tables that are known by
- * OID, and hands over with it which versions it is to read.  Names in the text are
- * looked up in pg_catalog, but for qualified ones; and where such a name leads to
- * another table than the one that was checked, as after a schema was renamed, the
- * statement is not carried out.  Triggers run under the caller's own search_path.
+ * Executes statements that the code writes, on tables that are known by OID, and
+ * hands over to them the versions that they read.  Unqualified names in the text
+ * are looked up in pg_catalog.  If a name leads to a table other than the one
+ * that was checked, for example because a schema was renamed, the statement is
+ * not executed.  Triggers run under the caller's own search_path.
  */
 
-/* What a trigger's transition tables are called in its statements. */
+/* The names of a trigger's transition tables in its statements. */
 #define CLARI_OLD_ROWS "clari_old_rows"
 #define CLARI_NEW_ROWS "clari_new_rows"
 
 typedef struct ClariCommand
 {
 	const char *text;
-	Oid tables[3];              /* the only tables that it may name; unused ones are InvalidOid */
-	ClariHanded *handed;        /* the versions that are handed over with it; NULL: none are */
-	const TriggerData *trigger; /* whose transition tables it may name, if nothing is handed over; NULL: none */
-	Snapshot snapshot;          /* what it reads by, registered; NULL: a new one */
-	bool as_it_was;             /* it does not see what this transaction has written since the snapshot */
-	bool few;                   /* it is about so few rows that an index look-up for each may pay */
-	bool look_up;               /* they are, and the planner, who does not know that, is not to choose */
-	bool only_check;            /* it is parsed, checked and planned, and not carried out */
+	Oid tables[3];       /* the only tables that it may name; unused elements are InvalidOid */
+	ClariHanded *handed; /* versions that are handed over to it; NULL: none */
+	/* if nothing is handed over: the trigger whose transition tables it may name; NULL: none */
+	const TriggerData *trigger;
+	Snapshot snapshot; /* registered snapshot that it uses; NULL: a new one */
+	bool as_it_was;    /* it does not see what this transaction wrote after the snapshot was taken */
+	bool few;          /* it concerns so few rows that a nested loop with index look-ups may pay */
+	/* hash and merge joins are disabled: the planner does not know that the rows are few */
+	bool look_up;
+	bool only_check; /* it is parsed, checked and planned, but not executed */
 } ClariCommand;
 
 typedef struct ClariCommandResult
 {
-	int64 written;     /* how many rows INSERT, UPDATE, DELETE or MERGE has written */
+	int64 written;     /* rows that INSERT, UPDATE, DELETE or MERGE has written */
 	CommandId command; /* the cmin of these rows */
-	int64 inserted;    /* these three: of an INSERT, or of a MERGE that no other extension has planned; else 0 */
+	/* the next three are of an INSERT, or of a MERGE that no other extension has planned; else 0 */
+	int64 inserted;
 	int64 updated;
-	int64 offered; /* how many rows a MERGE had to decide on */
-	int nrows;     /* how many rows a query has returned */
-	char ***rows;  /* these rows: of each its values as text, NULL for a null */
+	int64 offered; /* source rows of a MERGE */
+	int nrows;     /* rows that a query has returned */
+	char ***rows;  /* these rows: the values of each as text, NULL for a null */
 } ClariCommandResult;
 
 /*
- * The result lives in the current context.  Raises what the statement does, with
- * neither its text nor a position in it, and
- * ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE where a name leads elsewhere.
+ * Executes the command.  The result is palloc'd in the current context.  Raises
+ * the statement's errors, without its text and without a position in it, and
+ * ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE if a name leads to an unchecked table.
  */
 extern ClariCommandResult clari_command_run(const ClariCommand *command);
 
-/* A number of the first row; 0 where it is null. */
+/* A number in the first row of the result; 0 if it is null or there is no row. */
 extern int64 clari_command_number(const ClariCommandResult *result, int column);
 
 /*
- * From here on names that are not qualified are pg_catalog's, until AtEOXact_GUC(true,
- * level) of the level that it returns, or the end of the (sub)transaction.
+ * Makes unqualified names mean pg_catalog's.  Returns a level; the setting lasts
+ * until AtEOXact_GUC(true, level) or the end of the (sub)transaction.
  */
 extern int clari_command_enter_catalog(void);
 
-/* A time as a statement has it. */
+/* A timestamp as an SQL literal, palloc'd. */
 extern char *clari_command_time(TimestampTz time);
 
 /*
  * ------- merge.c and merge_table.c -------
  *
- * The one MERGE of clari_merge() and clari_sync(): rows of forecasts into a table of
- * forecasts, and what became of them.  It runs with the caller's rights.  The caller
- * has locked the target against every other writer.
+ * The MERGE of clari_merge() and clari_sync(), which writes rows of forecasts
+ * into a target table, and counts its effects.  It runs with the caller's rights.
+ * The caller has locked the target against all other writers.
  */
 
-/* Of the rows of a source, every one is in one of these, but for the deleted, which are the target's. */
+/* The effects of a merge.  Each row of the source is counted exactly once; deleted counts rows of the target. */
 typedef struct ClariCounts
 {
 	int64 inserted;
 	int64 updated;
 	int64 unchanged;
 	int64 deleted;
-	int64 skipped; /* without a key, for another row of its key, as older than the target's, or by a trigger */
+	/* rows without a key, with a key that another row has, older than the target's, or skipped by a trigger */
+	int64 skipped;
 } ClariCounts;
 
-/* Rows of one period and forecast; texts are in the database's encoding. */
+/* The rows of one period and forecast.  Texts are in the database's encoding. */
 typedef struct ClariPart
 {
 	const char *time_period;
 	const char *forecast_name;
-	const char *newest; /* exported_at of the newest row; NULL: none is known */
-	const char *oldest; /* of the oldest; NULL: one is not known */
-	int64 rows;         /* how many rows the source has */
-	int64 usable;       /* how many of these have a key */
-	int64 keys;         /* how many different keys these have */
-	int64 before;       /* how many rows the target had before the MERGE, if it was counted */
-	int64 present;      /* how many it has after the MERGE; -1: not counted */
-	int64 written;      /* how many of these the MERGE has written, if it was counted */
-	const char *error;  /* of clari_sync: why it is bad although it was merged, or NULL */
+	const char *newest; /* exported_at of the newest row; NULL: not known */
+	const char *oldest; /* exported_at of the oldest row; NULL: not known of all rows */
+	int64 rows;         /* rows of the source */
+	int64 usable;       /* rows of the source that have a key */
+	int64 keys;         /* different keys of these rows */
+	int64 before;       /* rows of the target before the MERGE, if counted */
+	int64 present;      /* rows of the target after the MERGE; -1: not counted */
+	int64 written;      /* rows that the MERGE has written, if counted */
+	const char *error;  /* set by clari_sync if it has a complaint although the part was merged; else NULL */
 	ClariCounts counts;
 } ClariPart;
 
@@ -224,92 +240,100 @@ typedef struct ClariMerge
 	Oid source;
 	const char *target_name; /* qualified, quoted */
 	const char *source_name;
-	bool by_user;       /* the target's key has user_id in place of owner_email */
-	bool distributed;   /* the target is distributed by Citus, whose MERGE does not tell what it has written */
-	bool swallows;      /* triggers of the target may keep rows from being written */
-	bool composed;      /* the target consists of partitions or other children */
+	bool by_user; /* the target's key has user_id instead of owner_email */
+	/* the target is distributed by Citus, whose MERGE does not report what it has written */
+	bool distributed;
+	bool swallows;      /* the target has triggers that may skip rows */
+	bool composed;      /* the target has partitions or child tables */
 	int64 pages;        /* the target's size, in pages */
-	ClariHanded handed; /* the versions that are handed over for the source, if it has readers */
-	Snapshot snapshot;  /* what all statements read by; NULL: the merge has not begun */
+	ClariHanded handed; /* versions that are handed over for the source; used if it has readers */
+	Snapshot snapshot;  /* used by all statements; NULL: the merge has not begun */
 
 	/* Parts of the statements, in which t is the target and s the source. */
 	const char *from;
 	const char *usable;
-	const char *keys; /* the key's columns of s, cast to what t compares */
-	const char *hash; /* a hash of s's owner_email or user_id, the same for what the target's key takes for equal */
+	const char *keys; /* key columns of s, cast to the types that t's key compares */
+	const char *hash; /* hash of s's owner_email or user_id; equal keys have equal hashes */
 	const char *same_key;
 	const char *differs;
 	const char *columns;
 	const char *insert;
 	const char *update;
-	const char *period; /* "t.time_period = ", and below it the cast that a text needs behind that */
+	const char *period; /* "t.time_period = ", to be followed by a text with the cast period_type */
 	const char *period_type;
 	const char *name;
 	const char *name_type;
-	const char *owner_type; /* the cast of the key's third column */
+	const char *owner_type; /* cast of the key's third column */
 } ClariMerge;
 
 /*
- * The table that an argument means: the one given or, for NULL, the one of that
- * name in the search_path, if it and its schema are the caller's, or of a role that
- * he is a member of, or (the schema) a superuser's.  Raises
- * ERRCODE_INSUFFICIENT_PRIVILEGE, ERRCODE_UNDEFINED_TABLE.
+ * Returns the table that an argument gives or, if it is NULL, the table with this
+ * name in the search_path.  In the second case the table must belong to the
+ * caller or to a role of which the caller is a member, and so must its schema,
+ * which may also be a superuser's.  Raises ERRCODE_INSUFFICIENT_PRIVILEGE,
+ * ERRCODE_UNDEFINED_TABLE.
  */
 extern Oid clari_table_argument(FunctionCallInfo fcinfo, int argument, const char *name);
 
 /*
- * Locks a target, as far as the caller has the rights to write to it.  Raises
- * ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE if it has not the name that it had.
+ * Locks a target, after checking that the caller may write to it (with deletes,
+ * also that rows may be deleted).  Raises
+ * ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE if its name is no longer the given
+ * one.
  */
 extern void clari_merge_lock(Oid target, const char *name, bool deletes);
 
-/* Locks a source, which others may go on writing to.  Raises as clari_merge_lock() does. */
+/* Locks a source, to which others may still write.  Raises the same errors as clari_merge_lock(). */
 extern void clari_merge_lock_source(Oid source, const char *name);
 
 /*
- * What tells the target's rows apart, and from their newer versions, as far as that
- * needs no source.  The target is open.  Raises whatever is wrong with its columns and
- * its key.
+ * Prepares the parts of the statements that concern only the target, which the
+ * caller has opened: its key, and how its rows differ from newer ones.  Raises an
+ * error if its columns or key are not suitable.
  */
 extern ClariMerge *clari_merge_of_target(Relation target, uint32 types);
 
 /*
- * What it takes to merge the source into the target, both locked; options are
- * those of a foreign table whose columns of types that were not exported leave the
- * target's alone, or NULL.  palloc'd in the current context.  Raises whatever is
- * known to make the merge fail.
+ * Prepares a merge of the source into the target, both locked.  If the source is
+ * a foreign table, options are its options, and the target's columns of types
+ * that were not exported are left alone; otherwise options is NULL. The result is
+ * palloc'd in the current context.  Raises an error for every reason known in
+ * advance that would make the merge fail.
  */
 extern ClariMerge *clari_merge_open(Oid target, Oid source, const ClariOptions *options, bool deletes);
 
-/* What is written, and by which difference: columns of types that were not exported are not. */
+/* Sets which columns are compared and written: not those of types that were not exported. */
 extern void clari_merge_set_types(ClariMerge *merge, uint32 types);
 
-/* Has the statements planned and checked, as EXPLAIN would. */
+/* Has the statements parsed, checked and planned, as EXPLAIN does, so that their errors appear in advance. */
 extern void clari_merge_check(const ClariMerge *merge, bool deletes);
 
-/* Between these two nothing else may write to the target. */
+/* Takes and releases the snapshot of a merge.  Nothing else may write to the target in between. */
 extern void clari_merge_begin(ClariMerge *merge);
 extern void clari_merge_end(ClariMerge *merge);
 
-/* Counts the parts' rows in the source, which holds no others, or is handed none. */
+/* Sets rows, usable and keys of the parts, which must be all parts that the source has or is handed. */
 extern void clari_merge_count_source(ClariMerge *merge, ClariPart *parts, int count);
 
-/* Merges the parts, which are all that the source holds, and counts what became of each. */
+/* Merges the parts, which must be all that the source has, and sets counts of each. */
 extern void clari_merge_run(ClariMerge *merge, ClariPart *parts, int count);
 
-/* Deletes what the target has of the parts and the source has not, unless it is newer; returns how many. */
+/* Deletes the target's rows of these parts that the source does not have, unless they are newer.  Returns how many. */
 extern int64 clari_merge_delete(ClariMerge *merge, const ClariPart *parts, int count);
 
-/* How many rows clari_merge_delete() would delete; also tells in part->present how many the target has by now. */
+/* Returns how many rows clari_merge_delete() would delete.  Also sets part->present. */
 extern int64 clari_merge_count_missing(ClariMerge *merge, ClariPart *part);
 
-/* Owners of the source who share an e-mail, at most five of them, as an error's detail has them. */
+/* Lists at most five e-mail addresses that several owners in the source share, for an error's detail. */
 extern char *clari_merge_shared_emails(ClariMerge *merge);
 
 /*
- * For a target that Citus distributes: the same merge from the staging table, which
- * is locked, colocated with the target, and empty, or else that is raised; to stage
- * what the source is handed, in this process or not at all; and to empty it again.
+ * For a target that Citus distributes, rows are merged by way of a staging table.
+ * clari_merge_open_staged() prepares the merge from the staging table, which it
+ * locks; it raises an error if that is not colocated with the target, or not
+ * empty.  clari_merge_stage() copies what is handed over for the foreign table;
+ * it raises an error if another process has read the rows instead of this one.
+ * clari_merge_unstage() empties the staging table.
  */
 extern ClariMerge *clari_merge_open_staged(const ClariMerge *foreign, const ClariOptions *options, bool deletes);
 extern void clari_merge_stage(ClariMerge *foreign, const ClariMerge *merge);
@@ -317,95 +341,108 @@ extern void clari_merge_unstage(const ClariMerge *merge);
 extern void clari_merge_execute(const char *text, int expected);
 extern void clari_merge_check_colocated(Oid target, Oid staging, const char *key);
 
-/* Who owns the relation; and is such an owner the caller, or a role that he is a member of? */
+/*
+ * clari_table_owner() returns the relation's owner.  clari_role_is_own() returns
+ * whether a role is the caller, or a role that was granted to the caller.
+ */
 extern Oid clari_table_owner(Oid relid);
 extern bool clari_role_is_own(Oid owner);
 
-/* A name with its schema, quoted. */
+/* The relation's name, quoted and with its schema, palloc'd.  Raises an error if the relation has been dropped. */
 extern char *clari_table_name(Oid relid);
 
-/* Does Citus have the table? */
+/* Is the table distributed by Citus? */
 extern bool clari_table_is_distributed(Oid target);
 
 /*
- * A table of that name in the target's schema, locked or InvalidOid: raises unless it
- * is there, and no stranger's, whose triggers would run.
+ * Checks a table that belongs to the target and is in its schema; the caller has
+ * locked it, or found none (InvalidOid).  Raises an error if it does not exist,
+ * or if its owner is neither the caller, the target's owner nor a superuser,
+ * because the owner's triggers would run.
  */
 extern void clari_table_check_beside(Oid table, const char *name, Oid target);
 
 /*
  * ------- history.c -------
  *
- * The history of a target, which is a table beside it: each version that a row has
- * had, from when to when.  Triggers on the target keep it, by statement: whatever keys a
- * statement has touched, their rows in the target are compared with their open versions
- * in the history, and what differs is closed and opened anew.  So neither the order of
- * triggers nor what these write matters, and to do it for all keys is to catch up.
+ * The history of a target is a table beside it, with each version that a row has
+ * had and the time for which it was valid.  Statement-level triggers on the
+ * target maintain it: for all keys that a statement has touched, the target's
+ * rows are compared with the open versions in the history; versions that differ
+ * are closed, and new ones opened.  The order of triggers and what they write
+ * therefore does not matter, and processing all keys brings a history up to date.
  */
 
-/* If a history of the target is kept, raises what is known to make that fail for who writes to it. */
+/* If the target has a history, raises an error for every reason known in advance that would make writing to it fail. */
 extern void clari_history_check(Oid target);
 
 /*
  * ------- parts.c -------
  *
- * Which parts an export has: its quarter, or its months or its year.
+ * The parts of an export: its quarter, or its months, or its year.
  */
 
 /*
- * The parts of the open export, of the table's type, in the current context.  One
- * without any entries has its quarter, but no months.  Raises what
- * clari_reader_chunk() does.
+ * Returns the parts of the open export, of the table's period type, palloc'd in
+ * the current context; *count is set to their number.  An export without entries
+ * has its quarter, but no months and no year.  Raises the errors of
+ * clari_reader_chunk().
  */
 extern ClariPart *
 clari_parts_find(ClariReader *reader, const ClariOptions *options, const char *forecast_name, int *count);
 
-/* Which parts a quarter's export will have, by their ids, as far as that is known beforehand; returns how many. */
+/*
+ * Sets ids to the ids of the parts that a quarter's export will have, as far as
+ * they are known in advance; returns how many.
+ */
 extern int clari_parts_expected(const ClariOptions *options, ClariPeriod quarter,
 								char ids[CLARI_MONTHS_OF_QUARTER][CLARI_PERIOD_ID_SIZE]);
 
 /*
  * ------- syncs.c -------
  *
- * The table clari_syncs in a target's schema: what was synced into it, from where, and
- * when that was last found right.
+ * The table clari_syncs in a target's schema: which export of which source was
+ * merged into each part, and when the part was last confirmed to be up to date.
  */
 
 /* One of its rows. */
 typedef struct ClariSyncsRow
 {
 	ClariPart *part;
-	const char *job_id; /* of the export that was merged, empty if that takes no job; NULL: none was */
+	const char *job_id; /* of the export that was merged, empty if it has no job; NULL: none was merged */
 	TimestampTz exported_at;
-	const char *error; /* NULL: none, and the target is right */
-	bool stands_in;    /* the part is the quarter asked for, in place of months that nobody knows */
+	const char *error; /* NULL: none, and the target is up to date */
+	bool stands_in;    /* the part is the requested quarter, because its months (or year) are not known */
 } ClariSyncsRow;
 
 /*
- * What the rows of a foreign table are: server, forecast, and whatever else makes
- * them what they are; last the account, as far as it is known by now.
+ * Describes the source of a foreign table's rows: server, forecast, and all
+ * options that influence the rows; at the end the account, if it is known by now.
  */
 extern char *clari_syncs_source(const ClariOptions *options);
 
 /*
- * The table of the target's schema, made if it is not there.  Raises
- * ERRCODE_INSUFFICIENT_PRIVILEGE, also where it is a stranger's, whose triggers
- * would run.
+ * Returns clari_syncs of the target's schema, and creates it if necessary.
+ * Raises ERRCODE_INSUFFICIENT_PRIVILEGE, also if it is owned by somebody whose
+ * triggers must not run.
  */
 extern Oid clari_syncs_open(Oid target);
 
 /*
- * May rows of the source be merged as this part?  NULL: they may; else why not:
- * there are another source's. *newer: the target has had an export that is
- * newer than exported_at.
+ * May rows of the source be merged into this part?  Returns NULL if so; otherwise
+ * the reason, which is that the part's rows come from another source.  *newer is
+ * set to whether an export newer than exported_at has been merged.
  */
 extern char *clari_syncs_check(Oid syncs, Oid target, const ClariPart *part, const char *source,
 							   TimestampTz exported_at, bool *newer);
 
-/* Notes in clari_syncs what has come of a part. */
+/* Records in clari_syncs what happened to a part.  If its time_period is NULL, only checks that this is possible. */
 extern void clari_syncs_note(Oid syncs, Oid target, const char *source, const ClariSyncsRow *row);
 
-/* The months of a quarter are right: whatever failure was noted in their place is over. */
+/*
+ * Removes the failure that was recorded for a quarter while its months (or year)
+ * were not known, after they were merged.
+ */
 extern void clari_syncs_clear(Oid syncs, Oid target, const ClariPart *stand_in);
 
 #endif /* CLARI_CALL_INTERNAL_H */

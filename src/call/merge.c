@@ -1,10 +1,10 @@
 /*
  * merge.c
- *		The one MERGE of clari_merge() and clari_sync(): see internal.h.
+ *		The MERGE of clari_merge() and clari_sync(): see internal.h.
  *
- * Runs in sessions.  Writes a few statements, and has them carried out (command.c).
- * They stay within what Citus runs on colocated tables: plain equalities in ON,
- * nothing volatile, no distribution column updated.
+ * Runs in sessions.  Writes a few statements, and executes them by command.c.
+ * They are limited to what Citus supports on colocated tables: plain equalities
+ * in ON, nothing volatile, no update of the distribution column.
  */
 #include "postgres.h"
 
@@ -36,8 +36,9 @@ command_of(ClariMerge *merge, const char *text)
 }
 
 /*
- * "t.time_period = ANY (…)" and the same of the name: true of whatever meets a row
- * of the parts, so that it decides nothing, but finds a quarter by the target's index.
+ * "t.time_period = ANY (…)", and the same for the name.  It is true for every row
+ * that can match a row of the parts, and so does not change the result; but it
+ * lets the target's index find the parts.
  */
 static char *
 parts_condition(const ClariMerge *merge, const ClariPart *parts, int count)
@@ -55,7 +56,7 @@ parts_condition(const ClariMerge *merge, const ClariPart *parts, int count)
 		{
 			const char *text = column == 0 ? parts[i].time_period : parts[i].forecast_name;
 
-			/* Rows of one source mostly have one name, and each name that is listed is compared with each row. */
+			/* Rows of one source usually have one name, and each name in the list is compared with each row. */
 			if (column == 0 || i == 0 || strcmp(text, parts[i - 1].forecast_name) != 0)
 				appendStringInfo(&list, "%s%s%s", i > 0 ? ", " : "", quote_literal_cstr(text),
 								 column == 0 ? merge->period_type : merge->name_type);
@@ -65,7 +66,7 @@ parts_condition(const ClariMerge *merge, const ClariPart *parts, int count)
 	return list.data;
 }
 
-/* "s.a, s.b" of "a, b". */
+/* Turns "a, b" into "s.a, s.b". */
 static char *
 of_alias(char alias, const char *names)
 {
@@ -82,7 +83,10 @@ of_alias(char alias, const char *names)
 	return list.data;
 }
 
-/* The rows that are merged: of those with one key the newest; the rest of the order only makes the choice the same each time. */
+/*
+ * The query for the rows to merge.  If keys recur, the newest row of each key;
+ * the rest of the order makes the choice deterministic.
+ */
 static char *
 source_rows(const ClariMerge *merge, bool recur, const ClariPart *parts, int count)
 {
@@ -90,7 +94,7 @@ source_rows(const ClariMerge *merge, bool recur, const ClariPart *parts, int cou
 	StringInfoData expected;
 
 	initStringInfo(&expected);
-	/* The planner does not know what is handed over.  But it knows the quarters, and these are all that there are. */
+	/* The planner has no statistics of what is handed over, but of quarters.  The condition is true for all rows. */
 	for (int i = 0; i < count && merge->handed.readers != NULL; i++)
 		appendStringInfo(&expected, "%s%s%s", i == 0 ? " AND s.time_period = ANY (ARRAY[" : ", ",
 						 quote_literal_cstr(parts[i].time_period), i == count - 1 ? "])" : "");
@@ -102,7 +106,7 @@ source_rows(const ClariMerge *merge, bool recur, const ClariPart *parts, int cou
 					merge->keys, list, merge->from, merge->usable, merge->keys);
 }
 
-/* How many rows a page of the target has, roughly; and how many it can have at most. */
+/* About how many rows a page of the target has, and at most how many. */
 #define ROWS_OF_PAGE 50
 #define MOST_ROWS_OF_PAGE 400
 
@@ -110,10 +114,12 @@ source_rows(const ClariMerge *merge, bool recur, const ClariPart *parts, int cou
 #define IS_NOT_OLDER "(t.exported_at IS NULL OR s.exported_at >= t.exported_at)"
 
 /*
- * Where all rows are compared, only those that differ take the way into the MERGE,
- * and find their old versions by ctid: what is unchanged costs no more than the
- * join.  A full join cannot be a nested loop, however few rows the planner expects of
- * a quarter that its statistics do not know; and it takes "CASE … = 1" to be rare.
+ * The MERGE for comparing all rows: a full join finds the rows that differ, and
+ * only these reach the MERGE, which finds their old versions by ctid.  An
+ * unchanged row costs no more than the join.  A full join cannot become a nested
+ * loop, even if the planner expects few rows of a quarter that is not in its
+ * statistics; and the planner assumes that "CASE … = 1" is rarely true, which it
+ * is.
  */
 static char *
 joined_text(const ClariMerge *merge, bool recur, const ClariPart *parts, int count, bool hinted)
@@ -127,7 +133,7 @@ joined_text(const ClariMerge *merge, bool recur, const ClariPart *parts, int cou
 					merge->differs, merge->update, merge->insert, of_alias('s', merge->insert));
 }
 
-/* The plain MERGE, for few rows, and for targets of several tables, where a ctid does not tell a row. */
+/* The plain MERGE, for few rows, and for targets of several tables, in which a ctid does not identify a row. */
 static char *
 merge_text(const ClariMerge *merge, bool recur, const ClariPart *parts, int count, bool hinted)
 {
@@ -139,7 +145,7 @@ merge_text(const ClariMerge *merge, bool recur, const ClariPart *parts, int coun
 					of_alias('s', merge->insert));
 }
 
-/* What is deleted, behind "DELETE FROM" or the like. */
+/* The statement that deletes or counts the missing rows; it begins with verb, such as "DELETE". */
 static char *
 missing_text(const ClariMerge *merge, const char *verb, const ClariPart *parts, int count)
 {
@@ -175,7 +181,7 @@ clari_merge_check(const ClariMerge *merge, bool deletes)
 	clari_history_check(merge->target);
 }
 
-/* ------- what became of the rows ------- */
+/* ------- counting the effects ------- */
 
 void
 clari_merge_begin(ClariMerge *merge)
@@ -191,8 +197,9 @@ clari_merge_end(ClariMerge *merge)
 }
 
 /*
- * Counts different hashes of the source's keys: if there are as many as there are
- * rows, no key is there twice.  OFFSET keeps Citus from counting them roughly.
+ * Counts the source's rows, those that have a key, and different hashes of their
+ * keys.  If there are as many hashes as rows with a key, no key recurs.  OFFSET
+ * keeps Citus from approximating the count.
  */
 static int64
 count_keys(ClariMerge *merge, const char *hash, int64 *rows, int64 *usable)
@@ -224,7 +231,7 @@ number(const char *text)
 	return strtoll(text, NULL, 10);
 }
 
-/* As count_keys() does for one part. */
+/* Does for each part what count_keys() does for all. */
 static void
 count_keys_by_part(ClariMerge *merge, ClariPart *parts, int count)
 {
@@ -268,9 +275,11 @@ clari_merge_count_source(ClariMerge *merge, ClariPart *parts, int count)
 }
 
 /*
- * How many of the source's rows, by part, are not in the target, would be written
- * over it, or are too old for that.  Before the MERGE: what it is about to do.
- * After it: what it has left undone, but for rows that it wrote and a trigger changed.
+ * Counts the source's rows, by part, that are missing in the target, would be
+ * updated, or are too old for that.  Without written, to be called before the
+ * MERGE, these are its future effects.  With written, a condition that excludes
+ * the rows of t that the MERGE has written, these are the rows that it has
+ * skipped.
  */
 static void
 count_left(ClariMerge *merge, ClariPart *parts, int count, const char *written)
@@ -303,9 +312,9 @@ count_left(ClariMerge *merge, ClariPart *parts, int count, const char *written)
 }
 
 /*
- * Were rows refused because they are older than the target's?  If only those
- * that differ came into the MERGE, its counts tell; else some may have been if
- * the target has any that are newer.
+ * Were rows skipped because they are older than the target's?  If only differing
+ * rows reached the MERGE, its counts tell; otherwise the answer is whether the
+ * target has rows newer than the oldest of the source.
  */
 static bool
 has_refused(ClariMerge *merge, const ClariPart *parts, int count, int64 keys, const ClariCommandResult *merged)
@@ -331,7 +340,10 @@ has_refused(ClariMerge *merge, const ClariPart *parts, int count, int64 keys, co
 	return clari_command_number(&result, 0) != 0;
 }
 
-/* Counts the target's rows by part, and in *total those that are written. */
+/*
+ * Counts the target's rows by part, before the MERGE or after it; and after it,
+ * those that fulfill condition written.
+ */
 static void
 count_present(ClariMerge *merge, ClariPart *parts, int count, const char *written, bool before)
 {
@@ -365,7 +377,7 @@ count_present(ClariMerge *merge, ClariPart *parts, int count, const char *writte
 	}
 }
 
-/* Shares out among the parts what the MERGE has written, which says of all together how much that is. */
+/* Determines inserted and updated of each part from the totals of the MERGE. */
 static void
 share_out(ClariMerge *merge, ClariPart *parts, int count, const ClariCommandResult *merged, const char *written)
 {
@@ -394,11 +406,12 @@ share_out(ClariMerge *merge, ClariPart *parts, int count, const ClariCommandResu
 }
 
 /*
- * Decides how the MERGE is written and planned, by the rows that it has and the
- * pages of the target.  Few rows are looked up one by one.  Where nearly all
- * are new, or many of a quarter's are not there to be compared, a full join
- * gains nothing.  A part of the target is found by index, or in its partitions,
- * if it is no large one.
+ * Chooses the statement and planner settings by the number of rows and the pages
+ * of the target.  If the target is empty, an INSERT suffices.  Few rows are
+ * looked up one by one.  The full join pays if the source has whole quarters, or
+ * about as many rows as the target, unless nearly all rows are new.  If a small
+ * part of the target is concerned, parts_condition() finds it by index or among
+ * the partitions.
  */
 static void
 set_merge(const ClariMerge *merge, ClariCommand *command, const ClariPart *parts, int count, int64 keys, bool recur)
@@ -445,7 +458,7 @@ clari_merge_run(ClariMerge *merge, ClariPart *parts, int count)
 	result = clari_command_run(&command);
 	if (!merge->distributed)
 	{
-		/* What tells the rows that it has written from all others. */
+		/* The condition that is true for the rows that this MERGE has written. */
 		written = psprintf("t.xmin = '%u'::xid AND t.cmin = '%u'::cid", GetCurrentTransactionIdIfAny(), result.command);
 		share_out(merge, parts, count, &result, written);
 		if (merge->swallows || has_refused(merge, parts, count, keys, &result))
@@ -455,7 +468,7 @@ clari_merge_run(ClariMerge *merge, ClariPart *parts, int count)
 	{
 		ClariCounts *counts = &parts[i].counts;
 
-		/* Triggers may have done anything, but no count is below 0. */
+		/* Triggers may have done anything, but a count is never negative. */
 		counts->unchanged = Max(parts[i].keys - counts->inserted - counts->updated - counts->skipped, 0);
 		counts->skipped += parts[i].rows - parts[i].keys;
 	}
@@ -477,7 +490,10 @@ clari_merge_count_missing(ClariMerge *merge, ClariPart *part)
 
 	if (part->present < 0)
 		count_present(merge, part, 1, "false", false);
-	/* By now all of the source's keys are in the target, and nothing else is, unless a trigger saw to that. */
+	/*
+	 * Now the target has all of the source's keys, unless a trigger has prevented
+	 * that, and as many rows; so it has no others.
+	 */
 	if (!merge->swallows && part->present == part->keys)
 		return 0;
 	result = clari_command_run(&command);
@@ -502,7 +518,7 @@ clari_merge_shared_emails(ClariMerge *merge)
 	return list.data;
 }
 
-/* ------- by way of a staging table, for Citus ------- */
+/* ------- merging from a staging table, for Citus ------- */
 
 void
 clari_merge_stage(ClariMerge *foreign, const ClariMerge *merge)
@@ -528,7 +544,7 @@ clari_merge_unstage(const ClariMerge *merge)
 
 /* ------- clari_merge() ------- */
 
-/* What the source holds, by period and forecast; its rows without any in *skipped. */
+/* Finds the source's parts.  The number of rows in parts without any usable row is added to *skipped. */
 static ClariPart *
 parts_of_source(ClariMerge *merge, int *count, int64 *skipped)
 {
@@ -614,7 +630,10 @@ clari_merge(PG_FUNCTION_ARGS)
 	if (get_call_result_type(fcinfo, NULL, &description) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "clari_merge() does not return a row");
 	clari_version_check_row(fcinfo, description, "bbbbb");
-	/* Refused now, not at the first write: by then a source that is a foreign table would have been exported. */
+	/*
+	 * Checked here and not at the first write, because before that, a foreign table
+	 * as source would have been exported.
+	 */
 	if (get_rel_persistence(target) != RELPERSISTENCE_TEMP)
 		PreventCommandIfReadOnly("clari_merge()");
 	PreventCommandDuringRecovery("clari_merge()");

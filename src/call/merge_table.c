@@ -1,7 +1,8 @@
 /*
  * merge_table.c
- *		The tables of a merge: which they are, what their columns and the target's key
- *		mean for its statements, and what is known to make it fail; see internal.h.
+ *		The tables of a merge: finding and locking them, translating their columns
+ *		and the target's key into parts of statements, and checking what would
+ *		make the merge fail; see internal.h.
  *
  * Runs in sessions.  Reads catalogs and takes the locks.
  */
@@ -36,7 +37,7 @@
 #include "utils/syscache.h"
 #include "utils/typcache.h"
 
-/* A column of both tables, and which of Clari's types fills it (0: any does). */
+/* A column of both tables, and the export type that fills it (0: it does not depend on the types). */
 typedef struct Column
 {
 	const char *name;
@@ -55,14 +56,14 @@ static const Column columns[] = {
 	{"crm_closed", "numeric", CLARI_TYPE_CRM_CLOSED},
 	{"adjustment_amount", "numeric", CLARI_TYPE_ADJUSTMENT},
 	{"exported_at", "timestamptz", 0},
-	{"user_id", "text", 0}, /* only where it is part of the key, in place of owner_email */
+	{"user_id", "text", 0}, /* used only if it is in the key, instead of owner_email */
 };
 
 #define KEY_COLUMNS 3
 #define EXPORTED_AT 9
 #define USER_ID 10
 
-/* ------- which tables ------- */
+/* ------- finding and locking the tables ------- */
 
 char *
 clari_table_name(Oid relid)
@@ -70,7 +71,7 @@ clari_table_name(Oid relid)
 	const char *name = get_rel_name(relid);
 	const char *schema = name != NULL ? get_namespace_name(get_rel_namespace(relid)) : NULL;
 
-	/* A trigger of the caller's may drop what the call has locked. */
+	/* A trigger in the caller's own transaction may drop a table in spite of the lock. */
 	if (schema == NULL)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("table with OID %u was dropped during the call", relid)));
@@ -98,8 +99,9 @@ clari_table_owner(Oid relid)
 }
 
 /*
- * Membership must be granted in so many words: a superuser is a member of every
- * role, and would run the triggers of whoever puts a table into his path.
+ * Membership must have been granted: a superuser counts as a member of every
+ * role, and would run the triggers of anybody who puts a table into the
+ * superuser's path.
  */
 bool
 clari_role_is_own(Oid owner)
@@ -108,7 +110,7 @@ clari_role_is_own(Oid owner)
 		   (is_member_of_role_nosuper(GetUserId(), owner) && clari_may_set_role(GetUserId(), owner));
 }
 
-/* Finds the table by the search_path, if it is not somebody else's. */
+/* Finds the table in the search_path; raises an error if somebody else owns it or its schema. */
 static Oid
 find_own_table(const char *name)
 {
@@ -140,7 +142,7 @@ clari_table_argument(FunctionCallInfo fcinfo, int argument, const char *name)
 	return table;
 }
 
-/* Does Citus have the table?  Its catalog is in pg_catalog. */
+/* Is the table distributed by Citus?  Citus has its catalog in pg_catalog. */
 bool
 clari_table_is_distributed(Oid target)
 {
@@ -169,7 +171,7 @@ clari_table_check_beside(Oid table, const char *name, Oid target)
 							   GetUserNameFromId(GetUserId(), false), clari_table_name(target))));
 }
 
-/* Statements that Citus carries out on all of its nodes, which locks of our own would not reach. */
+/* Calls SPI_execute(), so that Citus carries it out on all nodes.  Locks that the code takes itself are local. */
 void
 clari_merge_execute(const char *text, int expected)
 {
@@ -179,7 +181,7 @@ clari_merge_execute(const char *text, int expected)
 	SPI_finish();
 }
 
-/* Raises if another table has been put in its place: whoever did that wants the other one to be taken. */
+/* Raises an error if the table no longer has this name, because another table may have been put in its place. */
 static void
 check_replaced(Oid table, const char *name)
 {
@@ -238,7 +240,7 @@ check_columns(Oid relid, bool by_user)
 
 /* ------- the target's key ------- */
 
-/* The position of the key's i-th column (the third is owner_email or user_id) in the index; -1: it has another. */
+/* The position in the index of the key's column with this name; -1 if the index does not have it. */
 static int
 position_in(Relation index, Oid target, const char *name)
 {
@@ -259,7 +261,7 @@ is_key(Relation index, Oid target, const char *owner)
 		   position_in(index, target, owner) >= 0;
 }
 
-/* Opens the unique index that is the key; that with owner_email, if there are both. */
+/* Opens the unique index that is the key.  If there are two, that with owner_email is used. */
 static Relation
 open_key(Relation target, bool *by_user)
 {
@@ -284,7 +286,7 @@ open_key(Relation target, bool *by_user)
 							clari_table_name(RelationGetRelid(target)))));
 }
 
-/* The collation's name, qualified even if it is in the search_path, as the statement is parsed under another one. */
+/* The collation's name, always qualified, because the statement is parsed under another search_path. */
 static char *
 collation_name(Oid collation)
 {
@@ -298,7 +300,10 @@ collation_name(Oid collation)
 	return quote_qualified_identifier(get_namespace_name(schema), get_collation_name(collation));
 }
 
-/* What is compared with the index's column: "::pg_catalog.text COLLATE …", of which the first is the type. */
+/*
+ * The cast for values that are compared with the index's column,
+ * "::pg_catalog.text COLLATE …"; *type is set to the type's name.
+ */
 static char *
 cast_to_key(Relation index, int position, Oid column_type, const char **type)
 {
@@ -312,7 +317,7 @@ cast_to_key(Relation index, int position, Oid column_type, const char **type)
 					OidIsValid(collation) ? collation_name(collation) : "");
 }
 
-/* Adds a column of the key: t's equality, by the operator and the collation of its unique index. */
+/* Adds a column of the key, with the equality operator and collation of its unique index. */
 static void
 add_key(ClariMerge *merge, Relation index, int i, StringInfo same, StringInfo keys, StringInfo usable)
 {
@@ -343,7 +348,10 @@ add_key(ClariMerge *merge, Relation index, int i, StringInfo same, StringInfo ke
 	}
 }
 
-/* "hash(s.owner_email)", by the type's own function and the index's collation: as many as there are rows differ. */
+/*
+ * An expression that hashes s.owner_email or s.user_id by the type's own function
+ * and the index's collation; see count_keys().
+ */
 static char *
 hash_of(Relation index, const ClariMerge *merge)
 {
@@ -363,8 +371,9 @@ hash_of(Relation index, const ClariMerge *merge)
 /* ------- the other columns ------- */
 
 /*
- * Adds a column's comparison: text by its bytes, whatever its collation;
- * anything else by the type's equality, of what the target can keep.
+ * Adds the comparison of a column.  Text is compared by its bytes, whatever its
+ * collation; other types by their equality operator, after rounding to the
+ * precision of the target's column.
  */
 static void
 add_difference(StringInfo list, Oid target, const char *name)
@@ -391,7 +400,7 @@ add_difference(StringInfo list, Oid target, const char *name)
 		appendStringInfo(list, "t.%s::text IS DISTINCT FROM s.%s::%s::text COLLATE \"C\"", name, name, cast);
 	else if (get_func_namespace(get_opcode(equal)) == PG_CATALOG_NAMESPACE)
 		appendStringInfo(list, "t.%s IS DISTINCT FROM s.%s::%s", name, name, cast);
-	else /* a difference that IS DISTINCT FROM would not find */
+	else /* IS DISTINCT FROM would not find the operator of a type outside of pg_catalog */
 	{
 		appendStringInfoString(list, "NOT ");
 		generate_operator_clause(list, psprintf("t.%s", name), type, equal, psprintf("s.%s::%s", name, cast), type);
@@ -402,7 +411,7 @@ add_difference(StringInfo list, Oid target, const char *name)
 void
 clari_merge_set_types(ClariMerge *merge, uint32 types)
 {
-	StringInfoData lists[4]; /* of s, to be inserted, to be set, that differ */
+	StringInfoData lists[4]; /* columns of s, to insert, to set, comparisons */
 
 	for (int i = 0; i < (int) lengthof(lists); i++)
 		initStringInfo(&lists[i]);
@@ -428,9 +437,9 @@ clari_merge_set_types(ClariMerge *merge, uint32 types)
 	merge->differs = lists[3].data;
 }
 
-/* ------- what is known to fail ------- */
+/* ------- what would make the merge fail ------- */
 
-/* Does the type, a domain, refuse null? */
+/* Is the type a domain that does not allow null? */
 static bool
 refuses_null(Oid type)
 {
@@ -449,7 +458,7 @@ refuses_null(Oid type)
 	return refuses;
 }
 
-/* A column that no INSERT of ours fills, since it is none of ours or of a type that is not exported, and that must not stay empty. */
+/* Raises an error if the column must not be null, has no default, and is not filled by the merge. */
 static void
 check_attribute(Relation target, Form_pg_attribute attribute, bool by_user, uint32 types)
 {
@@ -468,7 +477,10 @@ check_attribute(Relation target, Form_pg_attribute attribute, bool by_user, uint
 				 errdetail("A merge fills only the columns of forecasts, and only those of the exported types.")));
 }
 
-/* The target and its partitions: can they be written to, and will triggers interfere? */
+/*
+ * Checks that updates (and deletes) of the target and its partitions can be
+ * replicated; sets composed, pages and swallows.
+ */
 static void
 check_members(ClariMerge *merge, bool deletes)
 {
@@ -509,7 +521,7 @@ check_target(ClariMerge *merge, Relation target, uint32 types, bool deletes)
 	check_members(merge, deletes);
 }
 
-/* ------- both together ------- */
+/* ------- preparing a merge ------- */
 
 ClariMerge *
 clari_merge_of_target(Relation target, uint32 types)
@@ -547,10 +559,10 @@ clari_merge_open(Oid target, Oid source, const ClariOptions *options, bool delet
 	merge->source_name = clari_table_name(source);
 	merge->handed.relid = source;
 	check_columns(source, merge->by_user);
-	/* What is handed over are rows of the foreign table itself; nothing is known of its children. */
+	/* Only rows of the foreign table itself are handed over, not those of its children. */
 	merge->from = psprintf("%s%s AS s", only, merge->source_name);
 	if (options != NULL && options->request.include_historical)
-		/* An owner's rows differ in their week.  A file without weeks has nothing to tell them apart by. */
+		/* An owner has a row per week, of which the latest is merged.  A file without weeks has one row per owner. */
 		merge->from =
 			psprintf("%s%s AS s JOIN (SELECT w.time_period, max(w.week_start) AS week_start FROM %s%s AS w GROUP BY 1) "
 					 "AS w ON w.time_period = s.time_period AND (w.week_start = s.week_start OR w.week_start IS NULL)",
@@ -563,7 +575,7 @@ clari_merge_open(Oid target, Oid source, const ClariOptions *options, bool delet
 
 /* ------- distributed by Citus ------- */
 
-/* Whether Citus keeps the two tables' rows of one key together. */
+/* Does Citus keep the two tables' rows of one key on the same node? */
 static bool
 are_colocated(Oid target, Oid staging, const char *key)
 {
@@ -598,7 +610,7 @@ clari_merge_open_staged(const ClariMerge *foreign, const ClariOptions *options, 
 	ClariMerge *merge;
 	ClariCommand command;
 
-	staged.request.include_historical = false; /* the latest week is what is staged */
+	staged.request.include_historical = false; /* only the latest week is staged */
 	clari_merge_execute(psprintf("LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE", clari_table_name(staging)),
 						SPI_OK_UTILITY);
 	merge = clari_merge_open(foreign->target, staging, &staged, deletes);

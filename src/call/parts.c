@@ -1,8 +1,8 @@
 /*
  * parts.c
- *		Which parts an export has: see internal.h.
+ *		The parts of an export: see internal.h.
  *
- * Runs in sessions.  Reads rowsets and what the cache knows; waits for nothing.
+ * Runs in sessions.  It reads rowsets and the cache, and never waits.
  */
 #include "postgres.h"
 
@@ -35,7 +35,7 @@ add_part(Parts *parts, const char *period)
 											   .oldest = parts->exported_at};
 }
 
-/* Adds the period of an entry, if it is of the table's type and not there yet. */
+/* Adds the period of an entry, unless it has another type or was added before. */
 static void
 add_part_of_entry(Parts *parts, const char *id, const char *type)
 {
@@ -50,7 +50,7 @@ add_part_of_entry(Parts *parts, const char *id, const char *type)
 	add_part(parts, period);
 }
 
-#define MOST_SEEN 32 /* periods are few, and equal ids of a group are mostly the same bytes */
+#define MOST_SEEN 32 /* periods are few, and equal ids of a group usually share their bytes */
 
 static void
 add_parts_of_group(Parts *parts, int group)

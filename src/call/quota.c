@@ -1,10 +1,11 @@
 /*
  * quota.c
- *		What a sync may spend of Clari's quota: see internal.h.
+ *		What a sync may use of Clari's quota: see internal.h.
  *
- * Runs in a session, with the caller's rights and API key.  What is left is read as
- * foreign table "limits" reads it, but never from the cache.  Where it cannot be read,
- * nothing is refused: Clari itself refuses what is too much.
+ * Runs in a session, with the caller's rights and API key.  The limits are read
+ * as foreign table "limits" reads them, but not from the cache.  If they cannot
+ * be read, nothing is refused here: Clari itself refuses exports beyond the
+ * quota.
  */
 #include "postgres.h"
 
@@ -16,7 +17,7 @@
 #include "lib/stringinfo.h"
 #include "utils/memutils.h"
 
-/* For so long the limits are waited for: they must not cost the sync. */
+/* How long to wait for the limits.  The sync continues without them. */
 #define LIMITS_PATIENCE 10000 /* ms */
 
 #define QUOTA_HINT                                                                                                     \
@@ -25,7 +26,7 @@
 
 /* ------- what is left ------- */
 
-/* A number of the limits; -1: it is not there, or is none. */
+/* Reads a number of the limits; -1 if it is missing or not a number. */
 static int64
 read_limit(ClariReader *reader, int attribute)
 {
@@ -39,7 +40,7 @@ read_limit(ClariReader *reader, int attribute)
 			continue;
 		clari_reader_chunk(reader, i, attribute, &buffer, &chunk);
 		if (clari_chunk_fixed(&chunk, 0) != CLARI_FIXED_NULL)
-			return Max(clari_chunk_fixed(&chunk, 0), 0); /* it is below 0 where the quota was lowered */
+			return Max(clari_chunk_fixed(&chunk, 0), 0); /* it is negative after the quota was lowered */
 	}
 	return -1;
 }
@@ -62,7 +63,7 @@ read_limits(const ClariVersion *version, ClariQuota *quota)
 	MemoryContextDelete(context);
 }
 
-/* Asks for the limits anew, as what was exported a moment ago counts, and waits for them. */
+/* Requests the limits, because cached ones do not include the latest exports, and waits for them. */
 static void
 ask_limits(const ClariSelection *selection, ClariPatience *patience, ClariQuota *quota)
 {
@@ -79,17 +80,17 @@ ask_limits(const ClariSelection *selection, ClariPatience *patience, ClariQuota 
 
 /* ------- what is needed ------- */
 
-/* Does it take a new export?  Not if it is there, under way, or has failed a moment ago. */
+/* Is a new export needed?  Not if it is cached or under way, or failed a moment ago. */
 static bool
 is_needed(const ClariFreshness *freshness, ClariExport *export)
 {
-	/* What could not be opened is mostly downloaded again, from the job that it has. */
+	/* A version that could not be opened is usually downloaded again from its job. */
 	if (export->state != CLARI_LOOKUP_ABSENT || export->failed_openings > 0)
 		return false;
 	return !clari_export_find(freshness, export) && export->state == CLARI_LOOKUP_ABSENT;
 }
 
-/* The same of a quarter that is only supposed to be selected, and so is not looked up. */
+/* Is a new export needed for a quarter that is only assumed to be selected, and therefore is not looked up? */
 static bool
 is_supposed_to_be_needed(const ClariSelection *selection, const ClariFreshness *freshness, ClariPeriod period)
 {
@@ -102,8 +103,9 @@ is_supposed_to_be_needed(const ClariSelection *selection, const ClariFreshness *
 }
 
 /*
- * How many exports it takes while it is not known which quarter is the current one: one
- * to learn that, and those that there are beside it, as far as an older answer tells.
+ * How many new exports are needed while the current quarter is not known: one to
+ * learn it, and those of the other quarters, assuming that an older answer is
+ * still right.
  */
 static int
 count_supposed(const ClariSelection *selection, const ClariFreshness *freshness)
@@ -115,7 +117,7 @@ count_supposed(const ClariSelection *selection, const ClariFreshness *freshness)
 	int count;
 
 	if (!known)
-		(void) clari_period_parse("2000_Q1", &current); /* any will do to count them */
+		(void) clari_period_parse("2000_Q1", &current); /* for counting, any quarter will do */
 	count = clari_extent_expand(&selection->asked, current, periods);
 	for (int i = 0; i < count; i++)
 		if (periods[i] != current)
@@ -133,7 +135,7 @@ count_needed(ClariSelection *selection, const ClariFreshness *freshness)
 	return needed;
 }
 
-/* ------- what is done about it ------- */
+/* ------- refusing exports ------- */
 
 static const char *
 figures(const ClariQuota *quota)
@@ -177,7 +179,7 @@ clari_quota_begin(ClariSelection *selection, const ClariFreshness *freshness, bo
 	quota->left -= learns;
 }
 
-/* Makes the export one that has failed, before it is queued. */
+/* Marks the export as failed, before it is queued. */
 static void
 refuse(ClariExport *export, const ClariQuota *quota)
 {
@@ -194,7 +196,7 @@ clari_quota_ration(ClariSelection *selection, const ClariFreshness *freshness, C
 	if (quota->left < 0)
 		return;
 	initStringInfo(&refused);
-	/* Quarters ascend: those that are open are the last. */
+	/* Quarters ascend.  The latest ones, which are still open, get what is left. */
 	for (int i = selection->count - 1; i >= 0; i--)
 	{
 		char text[CLARI_PERIOD_TEXT_SIZE];

@@ -1,9 +1,9 @@
 /*
  * selection.c
- *		Which exports a call means: see internal.h.
+ *		The exports that a call selects: see internal.h.
  *
- * Runs in sessions, with the caller's rights.  Reads the cache, and waits for an
- * export only to learn which quarter is the current one.
+ * Runs in sessions, with the caller's rights.  It reads the cache, and waits for
+ * an export only to learn the current quarter.
  */
 #include "postgres.h"
 
@@ -26,7 +26,7 @@ check_select(Oid relid)
 		aclcheck_error(result, get_relkind_objtype(get_rel_relkind(relid)), get_rel_name(relid));
 }
 
-/* The elements of a text[], comma-separated: the form of option "periods". */
+/* Joins the elements of a text[] with commas, which is the form of option "periods". */
 static char *
 join_elements(ArrayType *array)
 {
@@ -47,7 +47,7 @@ join_elements(ArrayType *array)
 	return list.data;
 }
 
-/* A period that the table does not show would be exported for nobody. */
+/* Raises an error if a selected period is outside of the table's extent: nobody could see its rows. */
 static void
 check_within_extent(const ClariSelection *selection)
 {
@@ -78,8 +78,8 @@ clari_selection_needs_current(const ClariSelection *selection)
 }
 
 /*
- * The exports that the selection means, as far as they can be told by now: of a
- * relative one, while the current quarter is not known, the current quarter's.
+ * Lists the selected exports, as far as they are known.  A relative selection has
+ * only the current quarter's export while the current quarter is not known.
  */
 static void
 list_exports(ClariSelection *selection)
@@ -126,19 +126,22 @@ clari_selection_make(Oid relid, ArrayType *periods)
 	selection->periods = palloc(sizeof(ClariPeriod) * CLARI_EXTENT_MAX_PERIODS);
 	selection->current = CLARI_PERIOD_NONE;
 	selection->interest = clari_interest_make(CurrentMemoryContext);
-	clari_export_init(selection->options, "", NULL, &selection->learning); /* looked at, not waited for */
+	clari_export_init(selection->options, "", NULL, &selection->learning); /* without interest: nobody waits for it */
 	freshness = clari_export_freshness(selection->options, GetCurrentTimestamp());
 	if (clari_selection_needs_current(selection) && clari_export_find(&freshness, &selection->learning))
 		selection->current = clari_export_told_current(&selection->learning);
 	else
-		/* What is under way, or failed a moment ago, is for whoever waits: clari_refresh() may not take it. */
+		/* Forget a flight or failure that was found: clari_refresh() must not use it. */
 		clari_export_init(selection->options, "", NULL, &selection->learning);
 	selection->learning.interest = selection->interest;
 	list_exports(selection);
 	return selection;
 }
 
-/* Takes the current quarter from the export without a period, which serves for it whatever its age. */
+/*
+ * Takes the current quarter from the export without a period, which also serves
+ * as the quarter's export, whatever its age.
+ */
 static void
 take_current(ClariSelection *selection)
 {
@@ -149,10 +152,7 @@ take_current(ClariSelection *selection)
 			selection->exports[i] = selection->learning;
 }
 
-/*
- * Has what the selection is likely to mean exported, too, while Clari is asked which
- * quarter is the current one.
- */
+/* Queues the exports that are probably selected, while Clari is asked for the current quarter. */
 static void
 queue_likely(ClariSelection *selection, const ClariFreshness *wanted)
 {
@@ -175,7 +175,10 @@ queue_likely(ClariSelection *selection, const ClariFreshness *wanted)
 	(void) clari_export_poll(selection->options, wanted, selection->likely, selection->nlikely);
 }
 
-/* What was likely and is meant goes on; the rest ends if it is still queued. */
+/*
+ * Takes over the likely exports that are selected.  The others end if they are
+ * still queued and nobody else wants them.
+ */
 static void
 take_likely(ClariSelection *selection)
 {

@@ -2,10 +2,10 @@
  * sync.c
  *		CALL clari_sync(…): refresh, wait, merge.
  *
- * Runs in a session, with the caller's rights.  Outside of a transaction block
- * it commits before it waits, so that a slow export holds no snapshot and no
- * transaction ID back, and once more when the good quarters are merged; inside
- * of one it is all or nothing.
+ * Runs in a session, with the caller's rights.  Outside of a transaction block it
+ * commits before it waits, so that it holds no snapshot and no transaction ID
+ * during a slow export, and commits again after the good quarters are merged.  In
+ * a transaction block it merges all quarters or none.
  */
 #include "postgres.h"
 
@@ -31,32 +31,32 @@
 
 CLARI_FUNCTION(clari_sync);
 
-/* How often a notice tells which exports are still to come. */
+/* How often a notice tells which exports are not finished. */
 #define PROGRESS_INTERVAL 5000 /* ms */
 
-/* Argument "max_deleted" counts from so many rows of a quarter on; of fewer all may be deleted. */
+/* Argument "max_deleted" applies to parts with at least this many rows; of smaller ones all rows may be deleted. */
 #define MAX_DELETED_FROM 10
 
-/* One export. */
+/* The export of a selected quarter, and what becomes of it. */
 typedef struct Quarter
 {
-	ClariReader *reader; /* NULL: it is not to be merged */
-	const char *period;  /* how messages call it */
+	ClariReader *reader; /* NULL: it is not merged */
+	const char *period;  /* its name in messages */
 	int nparts;
-	ClariPart *parts;  /* what it has: the quarter, or its months or year */
-	bool truncated;    /* Clari has truncated the export: what is not in it is no reason to delete rows */
+	ClariPart *parts;  /* its parts: the quarter, or its months or year */
+	bool truncated;    /* Clari has truncated the export, so that a missing row is no reason to delete one */
 	bool merged;       /* its rows are in the target, and stay there if the commit succeeds */
-	bool others;       /* rows of it are another source's, which knows how it stands */
-	const char *error; /* why it is bad, or NULL */
+	bool others;       /* rows of it come from another source, whose record in clari_syncs is left alone */
+	const char *error; /* why it could not be synced, or NULL */
 } Quarter;
 
 typedef struct Sync
 {
-	MemoryContext context; /* survives the commits; goes with the call's portal */
+	MemoryContext context; /* survives the commits; deleted at the end of the call, or with its portal */
 	bool atomic;           /* it is called in a transaction block, and cannot commit */
 	Oid relation;
 	Oid target;
-	const char *target_name; /* as it was at the beginning */
+	const char *target_name; /* name at the beginning */
 	Oid syncs;
 	const char *source;
 	bool delete_missing;
@@ -64,8 +64,8 @@ typedef struct Sync
 	ClariPatience patience;
 	ClariQuota quota;
 	ClariSelection *selection;
-	ClariMerge *foreign; /* the merge from the foreign table, by which its rows are counted, too */
-	ClariMerge *merge;   /* the same one; or if Citus distributes the target, the merge from the staging table */
+	ClariMerge *foreign; /* the merge from the foreign table, which also counts its rows */
+	ClariMerge *merge;   /* the same; or the merge from the staging table, if Citus distributes the target */
 	int count;
 	Quarter *quarters; /* count of them, in the order of the selection */
 } Sync;
@@ -75,7 +75,7 @@ typedef struct Sync
 static int64
 interval_microseconds(const Interval *interval)
 {
-	/* An interval longer than all timestamps is as good as any age. */
+	/* An interval longer than the range of timestamps has no more effect than that range. */
 	double days = Min((double) interval->month * DAYS_PER_MONTH + interval->day, 100000.0 * DAYS_PER_YEAR);
 	double result =
 		Min(days * (double) USECS_PER_DAY + (double) interval->time, 100000.0 * DAYS_PER_YEAR * USECS_PER_DAY);
@@ -92,7 +92,7 @@ refuse_null(FunctionCallInfo fcinfo, int argument, const char *name)
 		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("argument \"%s\" must not be null", name)));
 }
 
-/* Checks that the relation shows forecasts; and with a row per week, the weeks. */
+/* Checks that the relation shows forecasts, and has the columns of the week if it has a row per week. */
 static void
 check_relation(Oid relation, const ClariOptions *options)
 {
@@ -110,7 +110,7 @@ check_relation(Oid relation, const ClariOptions *options)
 				 errhint("ALTER FOREIGN TABLE %s ADD COLUMN week_start date, ADD COLUMN week_end date;", name)));
 }
 
-/* Reads and checks the arguments; everything lives in the current context. */
+/* Reads and checks the arguments.  The result is palloc'd in the current context. */
 static Sync *
 begin_sync(FunctionCallInfo fcinfo)
 {
@@ -144,7 +144,7 @@ forecast_name(const Sync *sync)
 	return pg_any_to_server(name, (int) strlen(name), PG_UTF8);
 }
 
-/* The selection's i-th quarter; empty: the current one, while it is not known which that is. */
+/* The period of the i-th selected quarter, palloc'd; empty for the current quarter while it is not known. */
 static char *
 period_text(const Sync *sync, int i)
 {
@@ -161,7 +161,10 @@ is_same_text(const char *a, const char *b)
 	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
 }
 
-/* Raises if the options have changed: what was exported and judged is what they said at the beginning. */
+/*
+ * Raises an error if the options have changed since the beginning, because
+ * exports and checks were made by the old ones.
+ */
 static void
 check_options(const Sync *sync)
 {
@@ -183,7 +186,7 @@ check_options(const Sync *sync)
 				 errhint("Call clari_sync again.")));
 }
 
-/* Locks the tables, and finds out how to merge; the target first, so that two blocks follow one another. */
+/* Locks the tables and prepares the merge.  The target is locked first, so that concurrent calls follow one another. */
 static void
 open_merge(Sync *sync)
 {
@@ -199,7 +202,7 @@ open_merge(Sync *sync)
 	sync->syncs = clari_syncs_open(sync->target);
 	if (!sync->merge->distributed)
 		return;
-	/* Citus merges from a table that is distributed alike, and from no foreign table. */
+	/* Citus merges only from a table that is colocated with the target, and not from a foreign table. */
 	sync->merge = clari_merge_open_staged(sync->foreign, options, sync->delete_missing);
 }
 
@@ -221,7 +224,7 @@ check_source(Sync *sync, const char *period, const char *source)
 							clari_table_name(sync->syncs))));
 }
 
-/* Raises an error if the target has rows of another source in one of the periods, as far as these are known. */
+/* Raises an error if the target has rows of another source in one of the periods, as far as they are known. */
 static void
 check_sources(Sync *sync)
 {
@@ -237,7 +240,7 @@ check_sources(Sync *sync)
 	}
 }
 
-/* Fails before the exports are paid for, where they could not be merged. */
+/* Raises an error if the exports could not be merged, before they use quota. */
 static void
 check_beforehand(Sync *sync)
 {
@@ -246,13 +249,13 @@ check_beforehand(Sync *sync)
 
 	open_merge(sync);
 	clari_merge_check(sync->merge, sync->delete_missing);
-	clari_syncs_note(sync->syncs, sync->target, "", &row); /* for no period this is only a check */
+	clari_syncs_note(sync->syncs, sync->target, "", &row); /* without a period, this is only a check */
 	check_sources(sync);
 }
 
 /* ------- waiting ------- */
 
-/* Tells in one line which exports are still to come. */
+/* Tells in one line which exports are not finished. */
 static void
 notice_progress(const ClariExport *exports, int count, TimestampTz since)
 {
@@ -273,13 +276,13 @@ notice_progress(const ClariExport *exports, int count, TimestampTz since)
 	pfree(flights);
 }
 
-/* Waits for all of them: outside of a transaction block without a snapshot and a transaction ID. */
+/* Waits for all exports.  Outside of a transaction block, no snapshot and no transaction ID is held. */
 static void
 wait_for_exports(Sync *sync, const ClariFreshness *freshness)
 {
 	ClariSelection *selection = sync->selection;
 
-	/* Where the quota is short, nothing is exported that may not be meant. */
+	/* If the quota is short, exports that are only probably selected are not made. */
 	while (!clari_selection_learn_current(selection, sync->quota.is_short ? NULL : freshness, PROGRESS_INTERVAL,
 										  &sync->patience))
 		notice_progress(&selection->learning, 1, freshness->since);
@@ -292,9 +295,9 @@ wait_for_exports(Sync *sync, const ClariFreshness *freshness)
 	} while (clari_selection_roll_over(selection));
 }
 
-/* ------- what came of it ------- */
+/* ------- checking the exports ------- */
 
-/* Is the error none of a quarter's, so that it ends the call? */
+/* Does the error concern the whole call, and not only a quarter? */
 static bool
 ends_the_call(const ErrorData *error)
 {
@@ -302,7 +305,7 @@ ends_the_call(const ErrorData *error)
 		   error->sqlerrcode == ERRCODE_CRASH_SHUTDOWN || error->sqlerrcode == ERRCODE_OUT_OF_MEMORY;
 }
 
-/* Takes the error that was raised into the sync's context, where it stays after all is rolled back. */
+/* Copies the current error into the sync's context, which survives the rollback, and clears the error state. */
 static ErrorData *
 take_error(const Sync *sync)
 {
@@ -327,7 +330,7 @@ error_text(const ClariError *error)
 	return psprintf("%s. %s", clari_report_text(error->message), clari_report_text(error->detail));
 }
 
-/* Sets quarter->error if the export cannot be merged; the texts live as long as the sync. */
+/* Sets quarter->error if the export cannot be merged.  The texts live as long as the sync. */
 static void
 judge(const Sync *sync, const ClariExport *export, Quarter *quarter)
 {
@@ -346,7 +349,7 @@ judge(const Sync *sync, const ClariExport *export, Quarter *quarter)
 		quarter->error = psprintf("The export has no entries of type %s.", clari_period_type_names[type]);
 }
 
-/* Finds out which parts the export has.  What is damaged makes it a bad one. */
+/* Finds the export's parts.  If the file is damaged, sets quarter->error. */
 static void
 find_parts(const Sync *sync, Quarter *quarter)
 {
@@ -371,8 +374,9 @@ find_parts(const Sync *sync, Quarter *quarter)
 }
 
 /*
- * Judges the exports and opens the good ones, which nobody can take away any more.
- * False if one has been replaced or evicted by now: it is to be waited for again.
+ * Checks the exports, and opens those that can be merged, which keeps them
+ * available.  Returns false if one was replaced or evicted meanwhile; the caller
+ * then waits again.
  */
 static bool
 open_exports(Sync *sync)
@@ -401,7 +405,7 @@ open_exports(Sync *sync)
 	return complete;
 }
 
-/* Warns of the good ones what there is to warn of, and names the periods of the bad ones. */
+/* Issues the warnings of the exports that will be merged, and sets the names of the others for messages. */
 static void
 report_exports(Sync *sync)
 {
@@ -426,7 +430,7 @@ report_exports(Sync *sync)
 	}
 }
 
-/* Raises an error that lists the bad ones, if there are any. */
+/* Raises an error that lists the quarters that could not be synced, if there are any. */
 static void
 raise_failures(const Sync *sync)
 {
@@ -448,7 +452,7 @@ raise_failures(const Sync *sync)
 
 /* ------- merging ------- */
 
-/* Leaves the quarter out if a part of it is another source's, or older than what is there. */
+/* Leaves the quarter out if one of its parts has rows of another source, or of a newer export. */
 static void
 check_quarter(Sync *sync, Quarter *quarter)
 {
@@ -470,7 +474,10 @@ check_quarter(Sync *sync, Quarter *quarter)
 	}
 }
 
-/* Another quarter whose export has the part, too, and is newer, or as new and later; NULL: there is none. */
+/*
+ * Finds another quarter whose export also has the part, and is newer (or has the
+ * same time and is later in the list); NULL: none.
+ */
 static const Quarter *
 find_newer(const Sync *sync, const Quarter *quarter, const ClariPart *part)
 {
@@ -489,7 +496,10 @@ find_newer(const Sync *sync, const Quarter *quarter, const ClariPart *part)
 	return NULL;
 }
 
-/* A year is in the exports of all of its quarters, of which the newest is merged. */
+/*
+ * Leaves out exports whose parts are also in a newer one.  A year, for example,
+ * is in the exports of all of its quarters.
+ */
 static void
 leave_out_repeated(Sync *sync)
 {
@@ -522,7 +532,7 @@ leave_out_repeated(Sync *sync)
 			sync->quarters[i].reader = NULL;
 }
 
-/* Under the lock on the target: leaves out what is not to be merged. */
+/* Leaves out what must not be merged.  The lock on the target must be held. */
 static void
 check_quarters(Sync *sync)
 {
@@ -544,7 +554,7 @@ hand_over(ClariMerge *merge, Quarter **quarters, int count)
 	merge->handed.count = count;
 }
 
-/* Counts the quarter's rows, and tells of those of which only one can be merged. */
+/* Counts the quarter's rows, and warns once of those that are left out because they share a key. */
 static void
 count_rows(Sync *sync, Quarter *quarter)
 {
@@ -568,7 +578,7 @@ count_rows(Sync *sync, Quarter *quarter)
 					  errhint("Tables created by clari_create_tables(key => 'user_id') can hold all of them.")));
 }
 
-/* Deletes what Clari has no more of the part, unless that is suspiciously much. */
+/* Deletes the rows of the part that Clari no longer has, unless their share exceeds max_deleted. */
 static void
 delete_missing_of_part(Sync *sync, ClariPart *part)
 {
@@ -609,7 +619,7 @@ delete_missing(Sync *sync, Quarter *quarter)
 	}
 }
 
-/* Notes what became of the quarter's parts; or of the quarter itself, where its months are not known. */
+/* Records what became of the quarter's parts; or of the quarter itself, if its months (or year) are not known. */
 static void
 note_quarter(Sync *sync, const Quarter *quarter)
 {
@@ -635,7 +645,7 @@ note_quarter(Sync *sync, const Quarter *quarter)
 		clari_syncs_clear(sync->syncs, sync->target, &stand_in);
 }
 
-/* Merges quarters of which the same types were exported. */
+/* Merges quarters with the same exported types, in one MERGE. */
 static void
 merge_alike(Sync *sync, Quarter **quarters, int count)
 {
@@ -673,15 +683,15 @@ merge_alike(Sync *sync, Quarter **quarters, int count)
 	if (sync->merge != sync->foreign)
 		clari_merge_unstage(sync->merge);
 	clari_merge_end(sync->foreign);
-	/* What is deferred fails here, while it can be told which quarter it was. */
+	/* Deferred constraints are checked here, while it is known which quarter violates them. */
 	if (!sync->atomic)
 		AfterTriggerSetState(&immediate);
 }
 
 /*
- * Merges the quarters, whole or not at all; what raises is rolled back by the
- * caller.  Of some of them Clari may not have exported crm_total and crm_closed,
- * which stay as they are then.
+ * Merges the quarters; if this raises an error, the caller rolls all of them
+ * back.  For some quarters Clari may not have exported crm_total and crm_closed;
+ * these columns then stay as they are.
  */
 static void
 merge_quarters(Sync *sync, Quarter **quarters, int count)
@@ -704,12 +714,13 @@ merge_quarters(Sync *sync, Quarter **quarters, int count)
 	}
 }
 
-/* What is tried: with these quarters, or with what the sync has. */
+/* A function to be run in a subtransaction, with these quarters, or with all of the sync's. */
 typedef void Trial(Sync *sync, Quarter **quarters, int count);
 
 /*
- * Tries it in a subtransaction; what it has raised, or NULL.  Whatever happens between
- * its begin and its end is caught, or later work of the session would be lost with it.
+ * Calls trial in a subtransaction.  Returns the error that it raised, or NULL.
+ * Any error between the begin and the end of the subtransaction is caught;
+ * otherwise later work of the session would be rolled back with it.
  */
 static ErrorData *
 try_in_subtransaction(Sync *sync, Trial *trial, Quarter **quarters, int count)
@@ -735,7 +746,7 @@ try_in_subtransaction(Sync *sync, Trial *trial, Quarter **quarters, int count)
 	return error;
 }
 
-/* Merges them; why that failed, or NULL. */
+/* Tries to merge the quarters.  Returns the reason if that failed, or NULL. */
 static const char *
 try_to_merge(Sync *sync, Quarter **quarters, int count)
 {
@@ -755,7 +766,7 @@ try_to_merge(Sync *sync, Quarter **quarters, int count)
 	return failure_text(error);
 }
 
-/* Merges all quarters at once; if that fails, one by one, so that a bad one does not cost the others. */
+/* Merges all quarters at once.  If that fails, merges them one by one, so that only the bad ones are left out. */
 static void
 merge_all(Sync *sync)
 {
@@ -788,7 +799,7 @@ merge_all(Sync *sync)
 	}
 }
 
-/* Commits what is merged; if that fails, nothing is, and its quarters are bad. */
+/* Commits what was merged.  If that fails, its quarters get the error. */
 static void
 commit_merged(Sync *sync)
 {
@@ -846,7 +857,7 @@ notice_counts(const Sync *sync)
 							sum.deleted, sum.skipped)));
 }
 
-/* Notes in clari_syncs which quarters are bad, and why. */
+/* Trial: records in clari_syncs which quarters could not be synced, and why. */
 static void
 write_failures(Sync *sync, Quarter **quarters pg_attribute_unused(), int count pg_attribute_unused())
 {
@@ -863,7 +874,10 @@ write_failures(Sync *sync, Quarter **quarters pg_attribute_unused(), int count p
 	}
 }
 
-/* What is bad is noted in a transaction of its own; that this fails, too, must not hide why it is bad. */
+/*
+ * Records the failures in a transaction of its own.  An error of this is only a
+ * warning, so that it does not hide the failures.
+ */
 static void
 note_failures(Sync *sync)
 {
@@ -880,7 +894,7 @@ note_failures(Sync *sync)
 
 /* ------- the procedure ------- */
 
-/* All of the call, in its context. */
+/* Runs the call in its memory context. */
 static void
 run_sync(FunctionCallInfo fcinfo, MemoryContext context)
 {
@@ -922,7 +936,7 @@ clari_sync(PG_FUNCTION_ARGS)
 	MemoryContext previous = MemoryContextSwitchTo(context);
 
 	clari_version_check_call(fcinfo, 6);
-	/* Refused before anything is exported. */
+	/* Checked before anything is exported. */
 	PreventCommandIfReadOnly("CALL clari_sync()");
 	PreventCommandDuringRecovery("CALL clari_sync()");
 	PG_TRY();
@@ -931,7 +945,7 @@ clari_sync(PG_FUNCTION_ARGS)
 	}
 	PG_FINALLY();
 	{
-		/* This is done where an error is caught as well: the files that are open go with the context. */
+		/* This also runs after an error, because the open files are closed with the context. */
 		MemoryContextSwitchTo(previous);
 		MemoryContextDelete(context);
 	}

@@ -1,10 +1,10 @@
 /*
  * syncs.c
- *		The tables that clari_create_tables() makes, and what clari_sync notes in
- *		clari_syncs: see internal.h.
+ *		The tables that clari_create_tables() makes, and the records of clari_sync
+ *		in clari_syncs: see internal.h.
  *
- * Runs in sessions, with the caller's rights; its rows are written under the lock
- * on their target.
+ * Runs in sessions, with the caller's rights.  Rows of clari_syncs are written
+ * under the lock on their target.
  */
 #include "postgres.h"
 
@@ -70,7 +70,7 @@ clari_syncs_source(const ClariOptions *options)
 	return text.data;
 }
 
-/* Are the two sources the same?  Where one does not know the account, it may be that of the other. */
+/* Are the two sources the same?  If the account of one is not known, it is not compared. */
 static bool
 is_same(const char *a, const char *b)
 {
@@ -85,14 +85,20 @@ is_same(const char *a, const char *b)
 
 /* ------- the table ------- */
 
-/* Locks the schema's tables of ours: whoever makes one at the same time waits, and then finds it. */
+/*
+ * Locks the creation of tables in the schema.  A session that creates them at the
+ * same time waits, and then finds them.
+ */
 static void
 lock_schema(const char *schema)
 {
 	LockDatabaseObject(NamespaceRelationId, get_namespace_oid(schema, false), 0, ShareUpdateExclusiveLock);
 }
 
-/* Types are qualified: there may be others of the same names in the search_path. */
+/*
+ * Creates a table.  Types in the definition must be qualified: the search_path
+ * may contain others with the same names.
+ */
 static void
 create_table(const char *persistence, const char *schema, const char *name, const char *definition)
 {
@@ -128,7 +134,10 @@ clari_syncs_open(Oid target)
 		create_syncs(get_namespace_name(schema));
 		syncs = get_relname_relid("clari_syncs", schema);
 	}
-	/* So that only the call's own triggers can drop it; an event trigger may have moved it already. */
+	/*
+	 * With the lock, only triggers in this transaction can drop the table; an event
+	 * trigger may already have moved it.
+	 */
 	if (OidIsValid(syncs))
 		LockRelationOid(syncs, RowExclusiveLock);
 	clari_table_check_beside(syncs, "clari_syncs", target);
@@ -161,12 +170,12 @@ clari_syncs_check(Oid syncs, Oid target, const ClariPart *part, const char *sour
 					result.rows[0][0], source);
 }
 
-/* Writes the values of an export, or of a failure, which leaves the others as they are. */
+/* For a merged export (job_id is set), sets all columns; for a failure, only source, error and failed_at. */
 void
 clari_syncs_note(Oid syncs, Oid target, const char *source, const ClariSyncsRow *row)
 {
 	const ClariCounts *counts = &row->part->counts;
-	/* The Forecast API makes no job. */
+	/* An export of the Forecast API has no job. */
 	const char *job_id = row->job_id != NULL && row->job_id[0] != '\0' ? row->job_id : NULL;
 	char *now = clari_command_time(GetCurrentTimestamp());
 	StringInfoData text;
@@ -191,7 +200,7 @@ clari_syncs_note(Oid syncs, Oid target, const char *source, const ClariSyncsRow 
 	appendStringInfoString(&text,
 						   " ON CONFLICT (target, forecast_name, time_period) DO UPDATE SET error = excluded.error, "
 						   "failed_at = excluded.failed_at, source = ");
-	/* Who has failed to bring rows has no claim to them. */
+	/* A source that failed does not replace the source of rows that were merged. */
 	if (row->job_id == NULL)
 		appendStringInfoString(&text, "CASE WHEN c.exported_at IS NULL THEN excluded.source ELSE c.source END");
 	else
@@ -200,7 +209,7 @@ clari_syncs_note(Oid syncs, Oid target, const char *source, const ClariSyncsRow 
 				   "confirmed_at = coalesce(excluded.confirmed_at, c.confirmed_at), "
 				   "inserted = excluded.inserted, updated = excluded.updated, "
 				   "unchanged = excluded.unchanged, deleted = excluded.deleted, skipped = excluded.skipped");
-	/* The quarter's own rows may well be another source's, of which nothing has failed. */
+	/* The quarter's own row may be of another source, which has not failed. */
 	if (row->stands_in)
 		appendStringInfoString(&text, " WHERE c.exported_at IS NULL");
 	command.text = text.data;
@@ -279,7 +288,10 @@ clari_create_tables(PG_FUNCTION_ARGS)
 	lock_schema(schema);
 	create_table("", schema, "clari_forecasts",
 				 psprintf("%s, PRIMARY KEY (time_period, forecast_name, %s)", columns, key));
-	/* What is staged can be exported again: it needs no WAL; but Citus moves no shards of tables without key or WAL. */
+	/*
+	 * Staged rows can be exported again and need no WAL. But Citus does not move
+	 * shards of tables that have no key or no WAL.
+	 */
 	if (distributed)
 		create_table(
 			"", schema, "staging_clari",

@@ -1,10 +1,10 @@
 /*
  * version.c
- *		The library's version against that of the extension's SQL objects: see
- *		internal.h.
+ *		Comparing the library's version with that of the extension's SQL objects:
+ *		see internal.h.
  *
- * Runs in sessions.  Reads the catalog only where an error is certain, or the
- * version is asked for.
+ * Runs in sessions.  It reads the catalog only before raising an error, or when
+ * the version is requested.
  */
 #include "postgres.h"
 
@@ -44,7 +44,7 @@ objects_version(void)
 	tuple = systable_getnext(scan);
 	if (HeapTupleIsValid(tuple))
 	{
-		/* Not heap_getattr(): since 15.20 it is inline code that calls what an older server does not have. */
+		/* Not heap_getattr(): since 15.20 it is an inline function that calls a function older servers do not have. */
 		heap_deform_tuple(tuple, RelationGetDescr(catalog), values, nulls);
 		version = TextDatumGetCString(values[Anum_pg_extension_extversion - 1]);
 	}
@@ -53,7 +53,7 @@ objects_version(void)
 	return version;
 }
 
-/* Compares versions like "1.10": below, at or above 0 as the first is older, the same or newer. */
+/* Compares versions such as "1.10".  The result is negative, 0 or positive, as for strcmp(). */
 static int
 compare_versions(const char *a, const char *b)
 {
@@ -67,7 +67,7 @@ compare_versions(const char *a, const char *b)
 		if (a_number != b_number)
 			return a_number < b_number ? -1 : 1;
 		if ((a_end == a && *a != '\0') || (b_end == b && *b != '\0'))
-			return strcmp(a, b); /* not a number, as no release of ours is called */
+			return strcmp(a, b); /* not a number; no release has such a version */
 		a = *a_end == '.' ? a_end + 1 : a_end;
 		b = *b_end == '.' ? b_end + 1 : b_end;
 	}
@@ -132,7 +132,10 @@ clari_version_check_row(FunctionCallInfo fcinfo, TupleDesc row, const char *type
 			raise_mismatch(fcinfo);
 }
 
-/* SQL clari_check_library(version): raises if the library is older.  Install and update scripts call it first. */
+/*
+ * SQL clari_check_library(version): raises an error if the library is older.
+ * Install and update scripts call it first.
+ */
 Datum
 clari_check_library(PG_FUNCTION_ARGS)
 {
@@ -146,7 +149,10 @@ clari_check_library(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-/* SQL clari_version(): one row, the versions of the library and of the extension in this database, also if they differ. */
+/*
+ * SQL clari_version(): one row, with the versions of the library and of the
+ * extension in this database, which may differ.
+ */
 Datum
 clari_version(PG_FUNCTION_ARGS)
 {

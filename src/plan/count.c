@@ -1,11 +1,12 @@
 /*
  * count.c
- *		How many rows there are is known without reading them: count(*) of a whole
- *		table, or of some of its quarters, from what each rowset says of itself.
+ *		count(*) of a table, or of some of its quarters, from the number of rows
+ *		in each rowset's metadata, without reading the rows.
  *
- * Runs in sessions, while planning.  The scan opens the same versions as one that
- * reads the rows, and warns of the same; see scan.c.  "forecasts" is left out: only
- * reading tells whether an owner's entries make one row.
+ * Runs in sessions, while planning.  The scan opens the same versions and issues
+ * the same warnings as one that reads the rows; see scan.c.  Object "forecasts"
+ * is not supported: only reading the entries shows whether an owner's entries
+ * make one row.
  */
 #include "postgres.h"
 
@@ -32,9 +33,9 @@ enum
 	COUNT_COLUMNS   /* List of TargetEntry */
 };
 
-/* ------- what can be counted ------- */
+/* ------- when counting is possible ------- */
 
-/* Is it the same in all rows of a rowset, and never NULL, nor an error to make? */
+/* Is it a column with the same value, not NULL, in all rows of a rowset, and formed without conversion? */
 static bool
 is_of_rowset(const Var *var, const RelOptInfo *rel)
 {
@@ -65,7 +66,10 @@ counts_rows(const Aggref *aggregate, const RelOptInfo *rel)
 	return IsA(counted, Const) ? !((const Const *) counted)->constisnull : is_of_rowset((const Var *) counted, rel);
 }
 
-/* The aggregates, each once, if all of them count each row, and the expressions need nothing else of a row; else NIL. */
+/*
+ * Returns the aggregates, each once, if all of them count every row, and the
+ * expressions need nothing else of the rows; otherwise NIL.
+ */
 static List *
 collect_counts(const RelOptInfo *rel, List *expressions)
 {
@@ -81,13 +85,13 @@ collect_counts(const RelOptInfo *rel, List *expressions)
 	return counts;
 }
 
-/* A foreign table's rows, all those of some of its quarters? */
+/* Is the relation a foreign table, the only one of the query, of which whole quarters are read? */
 static bool
 is_countable(PlannerInfo *root, const RelOptInfo *rel)
 {
 	const ClariPlanInfo *info = rel->fdw_private;
 
-	/* An inheritance parent has planned nothing itself. */
+	/* The parent of an inheritance tree has no paths of its own. */
 	return rel->reloptkind == RELOPT_BASEREL && info != NULL && !planner_rt_fetch(rel->relid, root)->inh &&
 		   bms_equal(root->all_baserels, rel->relids) && info->estimate.object != CLARI_OBJECT_FORECASTS &&
 		   info->clauses.filters == NIL && info->clauses.checked == NIL;
@@ -95,7 +99,7 @@ is_countable(PlannerInfo *root, const RelOptInfo *rel)
 
 /* ------- the path ------- */
 
-/* As plan.h has them: the relation's own columns by their numbers, then the counts. */
+/* Makes the columns of the tuples (see plan.h): the relation's own columns by their numbers, then the counts. */
 static List *
 make_columns(const RelOptInfo *rel, List *counts)
 {
@@ -136,12 +140,12 @@ clariGetForeignUpperPaths(PlannerInfo *root, UpperRelationKind stage, RelOptInfo
 	counts = collect_counts(input_rel, list_concat_copy(output_rel->reltarget->exprs, having));
 	if (counts == NIL)
 		return;
-	/* It opens what a scan opens, which may have to be exported, and then reads nothing. */
+	/* The scan opens the rowsets, which may have to be exported, but reads nothing from them. */
 	startup = input_rel->cheapest_startup_path->startup_cost;
 	total = startup + output_rel->reltarget->cost.startup + output_rel->reltarget->cost.per_tuple;
 	path = clari_create_upper_path(root, output_rel, output_rel->reltarget, 1, startup, total,
 								   list_make3(input_rel, having, make_columns(input_rel, counts)));
-	/* As for a whole scan: what a worker looked up would be another version. */
+	/* As for a complete scan: a worker would look up versions of its own. */
 	path->path.parallel_safe = false;
 	add_path(output_rel, (Path *) path);
 }

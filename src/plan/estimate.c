@@ -1,9 +1,9 @@
 /*
  * estimate.c
- *		What the cache tells the planner of a foreign table: see estimate.h.
+ *		Estimates for the planner from what is cached: see estimate.h.
  *
- * Runs in sessions.  Never asks Clari, and seldom opens a rowset: what the last
- * versions have told is kept.
+ * Runs in sessions.  It never uses the network, and seldom opens a rowset,
+ * because the statistics of the latest versions are kept.
  */
 #include "postgres.h"
 
@@ -24,14 +24,14 @@
 #include "utils/rel.h"
 #include "utils/selfuncs.h"
 
-/* What is assumed of a period that the cache does not know. */
+/* Assumptions about a period that is not cached. */
 #define DEFAULT_OWNERS 500
 #define DEFAULT_ENTRIES 1000
 #define DEFAULT_OTHERS 20
 #define DEFAULT_PERIODS 4
 
 #define MOST_KEPT 64     /* versions, of about 600 bytes each */
-#define SORTED_ROWS 512U /* a session's first plan must not take long */
+#define SORTED_ROWS 512U /* limited, so that a session's first plan does not take long */
 
 static GetForeignRelSize_function our_size_function = NULL;
 static get_relation_stats_hook_type next_hook = NULL;
@@ -96,13 +96,13 @@ clari_estimate_scan(ClariEstimate *estimate, const ClariOptions *options, bool a
 	}
 }
 
-/* ------- what a rowset's dictionaries tell of its columns ------- */
+/* ------- statistics from a rowset's index and dictionaries ------- */
 
 typedef struct ColumnStatistics
 {
-	double distinct; /* how many different values there are; 0: that is not known */
-	double nulls;    /* the share of rows that are NULL, 0 to 1 */
-	int32 width;     /* bytes of a value, on average; 0: that is not known */
+	double distinct; /* number of distinct values; 0: not known */
+	double nulls;    /* fraction of rows that are NULL, 0 to 1 */
+	int32 width;     /* average size of a value in bytes; 0: not known */
 } ColumnStatistics;
 
 typedef struct RowsetStatistics
@@ -113,13 +113,14 @@ typedef struct RowsetStatistics
 	ColumnStatistics columns[CLARI_MAX_ATTRIBUTES];
 } RowsetStatistics;
 
-/* What was read is kept, since planning must not open a rowset each time. */
-static RowsetStatistics *kept = NULL; /* room for MOST_KEPT, once the first is asked for */
-static int next_kept = 0;             /* the one to be replaced next */
+/* Statistics are kept in the session, because planning must not open a rowset each time. */
+static RowsetStatistics *kept = NULL; /* MOST_KEPT elements, allocated at the first use */
+static int next_kept = 0;             /* the element that is replaced next */
 
 /*
- * Rows are sorted by user, so two groups have hardly one in common; of anything
- * else, such as fields or weeks, they have the same few values.
+ * Is the attribute one that differs from user to user?  Rows are sorted by user,
+ * so that two groups have hardly any values of such an attribute in common.  Of
+ * other attributes, such as fields or weeks, all groups have the same few values.
  */
 static bool
 is_of_user(ClariList list, int attribute)
@@ -131,7 +132,7 @@ is_of_user(ClariList list, int attribute)
 		   clari_lists[list].attributes[attribute].type == CLARI_NUMERIC;
 }
 
-/* How many hashes lie beside the attribute's chunk: one for each value that is stored; 0: none do. */
+/* The number of hashes beside the attribute's chunk, which is one for each stored value; 0 if there are none. */
 static double
 hashed_values(const ClariGroupIndex *group, int attribute)
 {
@@ -141,7 +142,7 @@ hashed_values(const ClariGroupIndex *group, int attribute)
 	return 0;
 }
 
-/* How many distinct values a chunk has, and how many bytes these take. */
+/* The number of distinct values of a chunk; *bytes is set to their total size. */
 static double
 chunk_distinct(const ClariGroupIndex *group, int attribute, double *bytes)
 {
@@ -164,7 +165,7 @@ chunk_distinct(const ClariGroupIndex *group, int attribute, double *bytes)
 	}
 }
 
-/* What the index tells of a column. */
+/* Reads the column's statistics that the index contains. */
 static void
 read_index(const ClariReader *reader, ClariList list, int attribute, ColumnStatistics *column)
 {
@@ -208,8 +209,8 @@ compare_fixed(const void *a, const void *b)
 }
 
 /*
- * How many distinct values a column of fixed width may have in all the rows:
- * there is no dictionary that tells, but the chunk's first rows do.
+ * Estimates the number of distinct values in all rows of a column of fixed width,
+ * which has no dictionary, from the first rows of a chunk.
  */
 static double
 fixed_distinct(const ClariChunk *chunk, double all_rows)
@@ -225,18 +226,18 @@ fixed_distinct(const ClariChunk *chunk, double all_rows)
 	qsort(values, count, sizeof(int64_t), compare_fixed);
 	for (uint32 i = 0; i < count; i++)
 		distinct += i == 0 || values[i] != values[i - 1];
-	/* Where nearly all of these differ, the other rows' will, too. */
+	/* If nearly all of these values differ, so will those of the other rows. */
 	return distinct > count * 0.9 ? distinct * all_rows / nrows : distinct;
 }
 
-/* The number of the middle one of the list's groups; -1: it has none. */
+/* The number of the list's group in the middle; -1 if it has none. */
 static int
 middle_group(const ClariReader *reader, ClariList list)
 {
 	int first = -1;
 	int last = -1;
 
-	/* Each list's groups lie together. */
+	/* The groups of each list are adjacent. */
 	for (int i = 0; i < reader->ngroups; i++)
 		if (reader->groups[i].list == (uint32) list)
 		{
@@ -246,7 +247,7 @@ middle_group(const ClariReader *reader, ClariList list)
 	return (first + last) / 2;
 }
 
-/* Reads from rows in the middle what the index does not tell. */
+/* Reads the statistics that the index does not contain from a group in the middle. */
 static void
 read_middle(ClariReader *reader, ClariList list, ColumnStatistics *columns)
 {
@@ -257,7 +258,7 @@ read_middle(ClariReader *reader, ClariList list, ColumnStatistics *columns)
 	{
 		ClariChunk chunk;
 
-		/* To open such a chunk raises an error, which is for queries that need the column. */
+		/* Opening such a chunk would raise an error, which is only for queries that need the column. */
 		if (reader->groups[group].chunks[i].encoding == CLARI_ENCODING_UNEXPECTED)
 			continue;
 		clari_reader_chunk(reader, group, i, &buffer, &chunk);
@@ -291,10 +292,10 @@ keep_new(const ClariVersion *version, ClariList list)
 }
 
 /*
- * The statistics of each attribute of the list in this version:
- * CLARI_MAX_ATTRIBUTES elements, which stay this module's, until it is called
- * again.  The first time in a session the rowset is opened for it.  NULL when
- * that fails; raises what clari_reader_chunk() raises.
+ * The statistics of the list's attributes in this version: CLARI_MAX_ATTRIBUTES
+ * elements, valid until the next call.  The first call for a version in a session
+ * opens the rowset.  Returns NULL if that fails; raises the errors of
+ * clari_reader_chunk().
  */
 static const ColumnStatistics *
 rowset_statistics(const ClariVersion *version, ClariList list)
@@ -328,7 +329,7 @@ rowset_statistics(const ClariVersion *version, ClariList list)
 
 /* ------- columns ------- */
 
-/* The cached rowset with the most rows, which tells best; NULL: there is none with any. */
+/* The cached rowset with the most rows, whose statistics are used; NULL if none is cached. */
 static const ClariVersion *
 largest_version(const ClariEstimate *estimate)
 {
@@ -342,8 +343,8 @@ largest_version(const ClariEstimate *estimate)
 }
 
 /*
- * The share of owners without an amount: "forecasts" shows that of one field of
- * an owner's entries, and he lacks it if none of them has it.
+ * The fraction of owners without an amount.  A row of "forecasts" shows the
+ * amount of one entry of the owner, and is NULL if no entry has it.
  */
 static double
 owners_without(const ClariVersion *version, double nulls)
@@ -353,7 +354,7 @@ owners_without(const ClariVersion *version, double nulls)
 	return Max(1 - filled / Max((double) clari_rowset_owners(&version->meta), 1), 0);
 }
 
-/* Fills in what is known of a column; false: nothing is. */
+/* Sets *statistics to what is known of a column; false if nothing is. */
 static bool
 column_statistics(const ClariEstimate *estimate, AttrNumber attnum, ColumnStatistics *statistics)
 {
@@ -409,7 +410,7 @@ clari_estimate_search(const ClariEstimate *estimate, AttrNumber attnum)
 	if (!is_hashed(estimate, attnum) || !column_statistics(estimate, attnum, &statistics))
 		return search;
 	search.hashes = statistics.distinct * rows / Max((double) largest->meta.rows[list], 1);
-	/* In each rowset the one that has the value, and those where another value has the same hash by chance. */
+	/* In each rowset, the group with the value, and those in which another value has the same hash by chance. */
 	search.groups = Min(search.groups, estimate->nversions + search.hashes / (PG_UINT16_MAX + 1));
 	return search;
 }
@@ -434,9 +435,9 @@ clari_estimate_widths(const ClariEstimate *estimate, RelOptInfo *rel)
 	}
 }
 
-/* ------- the planner's question for statistics ------- */
+/* ------- the planner's hook for statistics ------- */
 
-/* Makes a row of pg_statistic that says this and nothing else. */
+/* Makes a row of pg_statistic with these statistics only. */
 static HeapTuple
 statistic_tuple(Oid relid, AttrNumber attnum, const ColumnStatistics *statistics, double tuples)
 {
@@ -458,7 +459,7 @@ statistic_tuple(Oid relid, AttrNumber attnum, const ColumnStatistics *statistics
 	return tuple;
 }
 
-/* The estimate of a relation that is ours; NULL: there is none, or it is not ours. */
+/* The estimate of a relation of this wrapper; NULL for other relations. */
 static const ClariEstimate *
 estimate_of(const RelOptInfo *rel)
 {
@@ -467,7 +468,10 @@ estimate_of(const RelOptInfo *rel)
 	return ours ? rel->fdw_private : NULL;
 }
 
-/* Adds a child's statistics: quarters differ from table to table; owners and fields are mostly the same. */
+/*
+ * Adds the statistics of a child table to its parent's.  Children are assumed to
+ * have different quarters, but the same owners and fields.
+ */
 static void
 add_child(const ColumnStatistics *child, double child_tuples, bool of_rowset, ColumnStatistics *statistics,
 		  double *tuples)
@@ -482,8 +486,8 @@ add_child(const ColumnStatistics *child, double child_tuples, bool of_rowset, Co
 }
 
 /*
- * Fills in the statistics of a partitioned table, or of an inheritance parent,
- * whose children are all ours; false: they are not, or nothing is known.
+ * Sets the statistics of a partitioned table or inheritance parent whose children
+ * are all of this wrapper; false if they are not, or nothing is known.
  */
 static bool
 parent_statistics(PlannerInfo *root, const RelOptInfo *parent, AttrNumber attnum, ColumnStatistics *statistics,
@@ -499,7 +503,7 @@ parent_statistics(PlannerInfo *root, const RelOptInfo *parent, AttrNumber attnum
 		ColumnStatistics child;
 		Var *var;
 
-		/* A parent of inheritance is among its own children, and mostly empty. */
+		/* The parent of an inheritance tree is one of its own children, and usually empty. */
 		if (link->parent_relid != parent->relid || rel == NULL || IS_DUMMY_REL(rel) || rel->tuples <= 0)
 			continue;
 		var = list_nth(link->translated_vars, attnum - 1);
@@ -539,7 +543,7 @@ relation_statistics(PlannerInfo *root, RangeTblEntry *rte, AttrNumber attnum, Va
 		return false;
 	variable->statsTuple = statistic_tuple(rte->relid, attnum, &statistics, tuples);
 	variable->freefunc = heap_freetuple;
-	variable->acl_ok = true; /* it holds no value of the column */
+	variable->acl_ok = true; /* the statistics contain no value of the column */
 	return true;
 }
 

@@ -1,9 +1,9 @@
 /*
  * filter.c
- *		Quals on texts, tested on dictionaries: see filter.h.
+ *		Filters on dictionaries: see filter.h.
  *
- * Runs in sessions: selecting while planning, testing while a scan opens a row
- * group.
+ * Runs in sessions: clauses are selected during planning, and tested when a scan
+ * opens a row group.
  */
 #include "postgres.h"
 
@@ -24,10 +24,9 @@
 #include "utils/memutils.h"
 
 /*
- * Of a list of more values than this, the hashes are not looked up among a
- * group's: hashes have 16 bits, and a group may have thousands of values, so
- * that one of a long list is likely to be found by chance, and the look spares
- * nothing.
+ * If a column is compared with more values than this, hashes are not used.  They
+ * have 16 bits, and a group may have thousands of values, so that one of many
+ * values is likely to be found by chance, and nothing is saved.
  */
 #define MOST_HASHED 16
 
@@ -38,15 +37,16 @@ typedef enum TestKind
 	TEST_NOT_NULL
 } TestKind;
 
-/* A clause taken apart. */
+/* The parts of a clause. */
 typedef struct Clause
 {
 	TestKind kind;
 	AttrNumber attnum;
-	Expr *compared; /* what the column is compared with, a text or an array of texts; NULL for IS [NOT] NULL */
+	/* value with which the column is compared, a text or an array of texts; NULL for IS [NOT] NULL */
+	Expr *compared;
 } Clause;
 
-/* One of the texts that a column is compared with. */
+/* A text with which a column is compared. */
 typedef struct Value
 {
 	const char *bytes;
@@ -59,9 +59,9 @@ typedef struct Test
 	TestKind kind;
 	int attribute;
 	ExprState *compared;
-	Oid type; /* the type of what it is compared with, text or text[] */
+	Oid type; /* type of compared, text or text[] */
 	int nvalues;
-	Value *values; /* ascending by length, then by bytes */
+	Value *values; /* sorted by length, then by bytes */
 } Test;
 
 struct ClariFilter
@@ -69,8 +69,8 @@ struct ClariFilter
 	int ntests;
 	Test *tests;
 	MemoryContext context; /* holds the tests' values */
-	bool *passing;         /* by dictionary code, whether the value passes the test that is under way */
-	uint32 npassing;       /* how many elements passing has room for */
+	bool *passing;         /* by dictionary code: does the value pass the current test? */
+	uint32 npassing;       /* allocated elements of passing */
 };
 
 /* ------- selecting ------- */
@@ -83,7 +83,10 @@ strip_relabels(Node *node)
 	return node;
 }
 
-/* The number of the relation's column that the node is, or InvalidAttrNumber.  With relid 0 any relation will do. */
+/*
+ * The number of the relation's column that the node is, or InvalidAttrNumber.
+ * With relid 0, any relation's columns count.
+ */
 static AttrNumber
 column_number(Node *node, Index relid)
 {
@@ -104,7 +107,7 @@ take_comparison(List *args, Index relid, Clause *clause)
 	return clause->attnum != InvalidAttrNumber;
 }
 
-/* Takes a clause apart if it is = or IN on a column, or IS [NOT] NULL; false if it is anything else. */
+/* Splits a clause into its parts if it is = or IN on a column, or IS [NOT] NULL; false if it is anything else. */
 static bool
 take_apart(Node *node, Index relid, Clause *clause)
 {
@@ -132,7 +135,7 @@ take_apart(Node *node, Index relid, Clause *clause)
 	return false;
 }
 
-/* Are the texts that the clause sees in the column the very bytes of a chunk? */
+/* Are the texts of the column, as the clause sees them, the bytes stored in a chunk? */
 static bool
 is_stored_text(AttrNumber attnum, TupleDesc tupdesc, const ClariColumn *columns)
 {
@@ -156,7 +159,10 @@ is_accepted(Node *node, Index relid, TupleDesc tupdesc, const ClariColumn *colum
 		   !contain_volatile_functions((Node *) clause.compared) && !contain_subplans((Node *) clause.compared);
 }
 
-/* Stored texts are UTF-8, and in another encoding equal texts would be other bytes. */
+/*
+ * Are texts stored in the database's encoding?  They are UTF-8, and in another
+ * encoding equal texts have other bytes.
+ */
 static bool
 has_stored_encoding(void)
 {
@@ -261,7 +267,7 @@ add_array(Test *test, Datum datum)
 
 	deconstruct_array(array, ARR_ELEMTYPE(array), -1, false, TYPALIGN_INT, &elements, &nulls, &count);
 	test->values = palloc(sizeof(Value) * Max(count, 1));
-	/* With a NULL in the array, = ANY is NULL where it would be false; the row does not pass either way. */
+	/* If the array contains a NULL, = ANY is NULL instead of false; the row does not pass in either case. */
 	for (int i = 0; i < count; i++)
 		if (!nulls[i])
 			add_value(test, elements[i]);
@@ -309,7 +315,7 @@ clari_filter_needs(const ClariFilter *filter, int attribute)
 
 /* ------- testing ------- */
 
-/* Does a value pass?  NULL stands for a null; a stored text always has a four-byte header. */
+/* Does a value pass the test?  NULL stands for a null.  A stored text always has a four-byte header. */
 static inline bool
 passes(const Test *test, const char *varlena)
 {
@@ -326,7 +332,7 @@ passes(const Test *test, const char *varlena)
 	return bsearch(&value, test->values, test->nvalues, sizeof(Value), compare_values) != NULL;
 }
 
-/* Finds out which codes of the chunk's dictionary pass, code 0 being that of NULL; false if none does. */
+/* Determines which codes of the chunk's dictionary pass (code 0 is NULL); false if none does. */
 static bool
 test_dictionary(ClariFilter *filter, const Test *test, const ClariChunk *chunk)
 {
@@ -349,8 +355,8 @@ test_dictionary(ClariFilter *filter, const Test *test, const ClariChunk *chunk)
 }
 
 /*
- * Picks the rows that pass the test: of the group's nrows rows if all is true, else
- * of the nrows that are picked already.  Returns how many.
+ * Picks the rows that pass the test: from all nrows rows of the group if all is
+ * true, otherwise from the nrows rows in picked.  Returns how many pass.
  */
 static uint32
 test_rows(ClariFilter *filter, const Test *test, const ClariChunk *chunk, uint32 nrows, bool all, uint32 *picked)
@@ -381,7 +387,7 @@ has_hash(const ClariChunk *hashes, uint16 hash)
 {
 	bool found = false;
 
-	/* Mostly the hash is not there.  Then the loop runs to its end in any case, and faster without a way out. */
+	/* Usually the hash is not found, so that the loop must run to its end anyway, which is faster without a branch. */
 	for (uint32 i = 0; i < hashes->ndistinct; i++)
 		found |= hashes->codes[i] == hash;
 	return found;

@@ -1,9 +1,9 @@
 /*
  * plan.c
- *		Planning a scan: what prunes, how many rows, at what cost.
+ *		Planning a scan: which quarters it reads, how many rows, and its cost.
  *
- * Runs in sessions.  Knows the cache only by what it holds; no network, and no
- * secret goes into a plan, which is cached and printable.
+ * Runs in sessions.  It uses what is cached, but not the network.  A plan
+ * contains no secret, because it may be kept and printed.
  */
 #include "postgres.h"
 
@@ -33,33 +33,35 @@
 #include "utils/rel.h"
 
 /*
- * What it costs to export all of a scan's periods: an export takes seconds, so
- * that this outweighs any local plan, and yet it is no work of this machine's, so
- * that it must not make the planner compile (jit_above_cost is 100000).
+ * The cost of exporting all of a scan's periods.  An export takes seconds, so
+ * this must outweigh any local plan.  But it is not work of this machine, so it
+ * must stay below jit_above_cost (100000).
  */
 #define EXPORTS_COST 90000.0
 #define SCAN_STARTUP_COST 5.0
 
 /*
- * A scan for each row of another relation that reads a whole period looks that up,
- * opens it and sorts its columns anew.  That is dear enough for what is cached to be
- * read in one scan, unless that would be a very large one.
+ * A parameterized scan that reads whole periods looks them up, opens them and
+ * prepares their columns for each row of another relation.  The cost is high
+ * enough that what is cached is read in one scan instead, unless that would be a
+ * very large one.
  */
 #define RESCAN_STARTUP_COST 1000.0
 
 /*
- * One that looks a value up in the dictionaries compares hashes, many at a time,
- * and opens the few row groups that may have it: in units of PostgreSQL's, in which
- * a row of a cached scan is 0.005, as measured by test/bench/scan.sh joins.
+ * A parameterized scan that finds a value by dictionaries compares hashes, many
+ * at a time, and opens the few row groups that may have the value.  The unit is
+ * PostgreSQL's; a row of a cached scan costs 0.005.  Measured by
+ * test/bench/scan.sh joins.
  */
 #define SEARCH_STARTUP_COST 0.5
 #define SEARCH_HASH_COST 0.00001
 #define SEARCH_GROUP_COST 1.5
 #define SEARCH_CHECKED_GROUP_COST 4.0
 
-/* ------- how many rows ------- */
+/* ------- estimating rows ------- */
 
-/* Can the expression be evaluated while planning?  Stable functions are for the execution. */
+/* Can the expression be evaluated during planning?  Stable functions must be left to execution. */
 static bool
 is_known_while_planning(Node *expression)
 {
@@ -67,7 +69,11 @@ is_known_while_planning(Node *expression)
 		   clari_prune_is_safe(expression);
 }
 
-/* The quarters that are left by those of the expressions whose values are known by now; -1 when only Clari knows. */
+/*
+ * Sets periods to the quarters that satisfy those expressions whose values are
+ * known during planning, and returns how many they are; -1 if the current quarter
+ * is needed and not known.
+ */
 static int
 surviving_periods(const ClariOptions *options, List *pruning, const ClariPlanInfo *info, bool authenticated,
 				  ClariPeriod *periods)
@@ -88,7 +94,7 @@ surviving_periods(const ClariOptions *options, List *pruning, const ClariPlanInf
 	foreach (cell, pruning)
 		if (is_known_while_planning(lfirst(cell)))
 			expressions = lappend(expressions, copyObject(lfirst(cell)));
-	/* The planner's Vars carry this relation's range table index; the executor takes them as the scan tuple's. */
+	/* The Vars have the relation's range table index, but the executor takes them as those of the scan tuple. */
 	estate = CreateExecutorState();
 	count = clari_extent_expand(&options->extent, current, periods);
 	count = clari_prune_periods(clari_prune_begin(expressions, NULL, options, info->tupdesc, info->columns),
@@ -97,7 +103,10 @@ surviving_periods(const ClariOptions *options, List *pruning, const ClariPlanInf
 	return count;
 }
 
-/* The share of the quarters that a value still to come for the period will leave: one of them, whichever it is. */
+/*
+ * The fraction of the quarters that remain after conditions whose values are not
+ * known yet: they are assumed to choose one.
+ */
 static double
 unknown_selectivity(List *pruning, int count)
 {
@@ -165,19 +174,19 @@ clariGetForeignRelSize(PlannerInfo *root, RelOptInfo *baserel, Oid foreigntablei
 
 /* ------- paths ------- */
 
-/* What testing so many rows for these clauses costs, and forming those that pass the filters. */
+/* The cost of testing tested rows, and of forming and checking those formed rows that pass the filters. */
 static Cost
 tuples_cost(PlannerInfo *root, const ClariClauses *clauses, double tested, double formed)
 {
 	QualCost checks;
 
 	cost_qual_eval(&checks, clauses->checked, root);
-	/* Values are pointed at, which is cheaper than to form a heap's tuples.  A filter looks at two bytes a row. */
+	/* Values are pointed at, which is cheaper than forming a heap's tuples.  A filter reads two bytes per row. */
 	return checks.startup + tested * list_length(clauses->filters) * cpu_operator_cost / 10 +
 		   formed * (cpu_tuple_cost / 2 + checks.per_tuple);
 }
 
-/* The same of a scan that reads so many of the relation's rows. */
+/* The same for a scan that reads this number of the relation's rows. */
 static Cost
 scan_cost(PlannerInfo *root, const RelOptInfo *baserel, double tuples)
 {
@@ -194,13 +203,14 @@ exports_cost(const ClariPlanInfo *info)
 }
 
 /*
- * Adds a path for one participant's share of the rows.  Only what is cached is
- * shared: of an export that is yet to come, nobody knows the groups.
+ * Adds a partial path for a parallel scan.  Its cost is that of one participant's
+ * share.  Only cached rowsets are shared: the row groups of an export that is
+ * still to come are not known.
  */
 static void
 add_shared_path(PlannerInfo *root, RelOptInfo *baserel, int workers)
 {
-	/* As in get_parallel_divisor(): the leader also has the workers to serve. */
+	/* As in get_parallel_divisor(): the leader also serves the workers. */
 	double leader = parallel_leader_participation ? Max(1.0 - 0.3 * workers, 0) : 0;
 	double share = 1.0 / (workers + leader);
 	Cost cost = SCAN_STARTUP_COST + scan_cost(root, baserel, baserel->tuples * share);
@@ -212,7 +222,7 @@ add_shared_path(PlannerInfo *root, RelOptInfo *baserel, int workers)
 	add_partial_path(baserel, (Path *) path);
 }
 
-/* The filter that the fewest row groups must be opened for. */
+/* The search by the filter for which the fewest row groups must be opened. */
 static ClariSearch
 cheapest_search(const ClariPlanInfo *info, Index relid, List *filters)
 {
@@ -230,7 +240,10 @@ cheapest_search(const ClariPlanInfo *info, Index relid, List *filters)
 	return cheapest;
 }
 
-/* Of a scan that finds its rows by filters whose values an outer row gives; it reads that share of the periods. */
+/*
+ * The cost of a scan that finds its rows by filters with values from an outer
+ * row, and reads this share of the periods.
+ */
 static Cost
 search_cost(PlannerInfo *root, RelOptInfo *baserel, List *filters, double share)
 {
@@ -247,8 +260,9 @@ search_cost(PlannerInfo *root, RelOptInfo *baserel, List *filters, double share)
 }
 
 /*
- * Memoize tells its keys apart by their own collations.  Is one of them an outer
- * row's text by whose collation texts are equal that the clause tells apart?
+ * Memoize compares its keys by their own collations, not by that of the clause.
+ * Returns whether the clause compares an outer row's text whose own collation may
+ * call texts equal that are different for the clause.
  */
 static bool
 is_confused_by_memoize(const RestrictInfo *restrictinfo)
@@ -279,7 +293,10 @@ are_confused_by_memoize(List *restrictinfos)
 	return false;
 }
 
-/* A scan for each row of other relations, with what they say of its periods, and of values that dictionaries have. */
+/*
+ * Adds a path for a scan per row of the outer relations, whose values choose
+ * periods or are looked up in dictionaries.
+ */
 static void
 add_parameterized_path(PlannerInfo *root, RelOptInfo *baserel, Relids outer)
 {
@@ -310,7 +327,7 @@ add_parameterized_path(PlannerInfo *root, RelOptInfo *baserel, Relids outer)
 	add_path(baserel, (Path *) path);
 }
 
-/* Does what equals the member choose periods, or can it be looked up in dictionaries? */
+/* Would a clause "member = value" choose periods, or be a filter? */
 static bool
 is_useful_member(PlannerInfo *root pg_attribute_unused(), RelOptInfo *rel, EquivalenceClass *ec pg_attribute_unused(),
 				 EquivalenceMember *member, void *arg)
@@ -333,7 +350,7 @@ has_relids(List *sets, Relids relids)
 	return false;
 }
 
-/* For each set of relations whose rows a useful clause compares this one's with, a path of its own. */
+/* Adds a parameterized path for each set of relations with which a useful clause compares this one. */
 static void
 add_parameterized_paths(PlannerInfo *root, RelOptInfo *baserel)
 {
@@ -368,13 +385,16 @@ clariGetForeignPaths(PlannerInfo *root, RelOptInfo *baserel, Oid foreigntableid 
 										  startup + scan_cost(root, baserel, baserel->tuples), baserel->lateral_relids);
 	int workers;
 
-	/* A worker would look up versions of its own: only a scan that hands on the leader's may run in one. */
+	/* A worker would look up versions of its own.  Only a scan that shares the leader's versions is parallel-safe. */
 	path->path.parallel_safe = false;
 	add_path(baserel, (Path *) path);
 	add_parameterized_paths(root, baserel);
 	if (!baserel->consider_parallel || info->estimate.exports > 0 || !bms_is_empty(baserel->lateral_relids))
 		return;
-	/* The leader opens what it offers before the query's one-time filters are checked. */
+	/*
+	 * The leader opens the rowsets before the query's one-time filters are checked,
+	 * so nothing may raise an error then.
+	 */
 	if (!info->safe && root->hasPseudoConstantQuals)
 		return;
 	workers = compute_parallel_worker(baserel, baserel->pages, -1, max_parallel_workers_per_gather);
@@ -392,9 +412,9 @@ clariIsForeignScanParallelSafe(PlannerInfo *root pg_attribute_unused(), RelOptIn
 /* ------- the plan ------- */
 
 /*
- * Attribute numbers that the query or a qual refers to; all of them for a whole
- * row.  The plan's target list does not tell: where that spares a projection,
- * the planner lists every column in it ("physical" target list).
+ * The attribute numbers to which the query or a qual refers; all of them if it
+ * refers to the whole row.  The plan's target list cannot be used: to avoid a
+ * projection, the planner may list all columns in it ("physical" target list).
  */
 static List *
 needed_attributes(RelOptInfo *baserel, List *clauses)
@@ -413,10 +433,10 @@ needed_attributes(RelOptInfo *baserel, List *clauses)
 }
 
 /*
- * Is the scan a part of what a condition was written about: a partition or
- * another child, or a branch of UNION ALL?  The same where the scan is below a
- * subquery that could not be pulled up, since nothing tells whether that is a
- * branch.
+ * Is the scan only a part of the relation to which conditions refer: a partition
+ * or another child, or a branch of UNION ALL? This is also assumed for a scan
+ * below a subquery that could not be pulled up, because nothing shows whether
+ * that is a branch.
  */
 static bool
 is_child(PlannerInfo *root, RelOptInfo *baserel)
@@ -436,7 +456,7 @@ is_child(PlannerInfo *root, RelOptInfo *baserel)
 	return false;
 }
 
-/* Is it a parameter that no subquery without outer columns computes: one that an outer row gives? */
+/* Is it a parameter that an outer row sets, and not an uncorrelated subquery? */
 static bool
 is_outer_param(Node *node, PlannerInfo *root)
 {
@@ -460,7 +480,7 @@ has_outer_param(Node *node, PlannerInfo *root)
 	return is_outer_param(node, root) || expression_tree_walker(node, has_outer_param, (void *) root);
 }
 
-/* Do rows of other relations choose the periods, one row at a time? */
+/* Do the periods depend on a row of another relation? */
 static bool
 is_chosen_by_rows(PlannerInfo *root, Index relid, List *pruning)
 {
@@ -469,7 +489,7 @@ is_chosen_by_rows(PlannerInfo *root, Index relid, List *pruning)
 	return !bms_is_subset(relids, bms_make_singleton((int) relid)) || has_outer_param((Node *) pruning, root);
 }
 
-/* ForeignScan.fdw_private, of a scan of the relation: see plan.h. */
+/* Makes ForeignScan.fdw_private of a scan of the relation: see plan.h. */
 static List *
 make_private(PlannerInfo *root, RelOptInfo *rel, List *needed, List *pruning)
 {
@@ -477,7 +497,7 @@ make_private(PlannerInfo *root, RelOptInfo *rel, List *needed, List *pruning)
 					  makeInteger(is_chosen_by_rows(root, rel->relid, pruning)));
 }
 
-/* The plan of a path of count.c's, which reads nothing but how many rows there are. */
+/* Makes the plan for a path of count.c. */
 static ForeignScan *
 make_count(PlannerInfo *root, const ForeignPath *path, List *tlist, Plan *outer_plan)
 {
@@ -503,7 +523,7 @@ clariGetForeignPlan(PlannerInfo *root, RelOptInfo *baserel, Oid foreigntableid p
 	clauses = split_clauses(info, baserel->relid, scan_clauses);
 	filters = extract_actual_clauses(clauses.filters, false);
 	checked = extract_actual_clauses(clauses.checked, false);
-	/* When a row has changed under a lock, PostgreSQL checks again what the scan has decided. */
+	/* After a row has changed under a lock, PostgreSQL checks again the clauses that the scan has decided. */
 	unchecked = list_concat_copy(extract_actual_clauses(clauses.exact, false), filters);
 	return make_foreignscan(tlist, checked, baserel->relid, list_concat_copy(clauses.pruning, filters),
 							make_private(root, baserel, needed_attributes(baserel, checked), clauses.pruning), NIL,

@@ -1,6 +1,6 @@
 /*
  * prune.c
- *		Which quarters can satisfy a scan's quals: see prune.h.
+ *		Finding the quarters whose rows can satisfy a scan's quals: see prune.h.
  *
  * Runs in sessions.
  */
@@ -30,12 +30,12 @@ static bool enable_pruning = true; /* the setting clari_fdw.enable_pruning */
 struct ClariPrune
 {
 	const ClariOptions *options;
-	TupleTableSlot *slot; /* a row that has the period and the forecast's name, and otherwise NULLs */
-	List *periods;        /* the numbers of the columns that show the period */
-	List *names;          /* the numbers of the columns that show the forecast's name */
+	TupleTableSlot *slot; /* row with the period and the forecast's name, NULL in other columns */
+	List *periods;        /* attribute numbers of the columns that show the period */
+	List *names;          /* attribute numbers of the columns that show the forecast's name */
 	Datum name;           /* the forecast's name, a text */
-	ExprState *qual;      /* all expressions together; NULL: there are none */
-	List *asked;          /* an ExprState for each value that = or IN compare the period with */
+	ExprState *qual;      /* all expressions; NULL: there are none */
+	List *asked;          /* ExprStates of the values with which = or IN compares the period */
 };
 
 void
@@ -48,7 +48,7 @@ clari_prune_init(void)
 
 /* ------- selecting clauses ------- */
 
-/* Does the column show a text of up to so many bytes as it is, and compare it byte by byte? */
+/* Does the column show texts of up to longest bytes unchanged, and compare them byte by byte? */
 static bool
 shows_text(Form_pg_attribute attribute, int longest)
 {
@@ -59,7 +59,7 @@ shows_text(Form_pg_attribute attribute, int longest)
 		   clari_columns_is_bytewise(attribute->attcollation);
 }
 
-/* The numbers of the columns that show the period; and of those that show the forecast's name. */
+/* The attribute numbers of the columns that show the period. */
 static List *
 period_columns(const ClariOptions *options, TupleDesc tupdesc, const ClariColumn *columns)
 {
@@ -92,7 +92,7 @@ typedef struct SelectContext
 	bool found; /* the expression refers to one of these columns */
 } SelectContext;
 
-/* Is the type a text of some kind, or an array of them? */
+/* Is the type a string type, or an array of one? */
 static bool
 is_string(Oid type)
 {
@@ -118,12 +118,13 @@ takes_string(Oid function)
 }
 
 /*
- * Pruning calls a condition's functions for every quarter of the extent, also for
- * those of which there is no row.  Must this function be spared that?  One that is
- * not PostgreSQL's own must: it may count its calls, or raise what it likes.  Of
- * PostgreSQL's own the leakproof ones raise no error, and those that make a text,
- * a length or a truth value of a text hardly any; others, such as divisions and
- * casts, raise errors that the rows would not have raised.
+ * Must the function be called for rows only, and not for quarters?  Pruning calls
+ * a condition's functions for every quarter of the extent, even if it has no
+ * rows.  Functions that are not PostgreSQL's own may have side effects or raise
+ * errors.  Of PostgreSQL's own functions, those that are leakproof raise no
+ * error, and those that make a string, a length or a boolean from a string hardly
+ * ever do; others, such as divisions and casts, may raise errors that the rows
+ * would not have raised.
  */
 static bool
 is_for_rows_only(Oid function, void *context pg_attribute_unused())
@@ -136,7 +137,7 @@ is_for_rows_only(Oid function, void *context pg_attribute_unused())
 		   !(takes_string(function) && (result == BOOLOID || result == INT4OID || is_string(result)));
 }
 
-/* Does the value of such a node follow from its arguments and its functions, so that it suffices to look at these? */
+/* Does the value of such a node depend only on its arguments and functions, so that checking these suffices? */
 static bool
 is_transparent(Node *node)
 {
@@ -168,7 +169,7 @@ is_transparent(Node *node)
 		case T_List:
 			return true;
 		case T_SubscriptingRef:
-			/* An array's element: no subscript raises an error, one that is out of range gives NULL. */
+			/* An element of an array: no subscript raises an error, and one out of range gives NULL. */
 			return OidIsValid(get_element_type(((SubscriptingRef *) node)->refcontainertype)) &&
 				   ((SubscriptingRef *) node)->refassgnexpr == NULL;
 		default:
@@ -179,15 +180,15 @@ is_transparent(Node *node)
 typedef struct VaryContext
 {
 	Index relid;
-	bool tests; /* a CaseTestExpr stands for an expression that was looked at already */
+	bool tests; /* a CaseTestExpr stands for an expression that has been checked */
 } VaryContext;
 
 static bool varies(Node *node, VaryContext *context);
 
 /*
- * May the value differ from row to row of a node that has a CaseTestExpr in the
- * place of its argument?  These are the conditions of a CASE with an argument,
- * and the cast of an array's elements.
+ * Does varies() hold for a node in which a CaseTestExpr stands for an argument
+ * that is checked elsewhere?  Such nodes are the conditions of a CASE with an
+ * argument, and the conversion of an array's elements.
  */
 static bool
 tests_vary(Node *node, const VaryContext *context)
@@ -217,9 +218,9 @@ case_varies(CaseExpr *expression, VaryContext *context)
 }
 
 /*
- * May the expression's value differ from row to row of one scan, or can a scan
- * not compute it without a row?  A subquery that is none by itself (a SubPlan)
- * is not looked into, since it does not tell whether it is volatile.
+ * May the expression's value differ between the rows of one scan, or does it need
+ * a row for other reasons?  A correlated subquery (SubPlan) is not examined,
+ * because it does not show whether it is volatile.
  */
 static bool
 varies(Node *node, VaryContext *context)
@@ -254,7 +255,10 @@ varies(Node *node, VaryContext *context)
 	}
 }
 
-/* Does the expression depend on more of a row than its quarter and forecast's name, or must it be left to the rows? */
+/*
+ * Does the expression depend on more of a row than its quarter and the forecast's
+ * name, or must it not be evaluated without a row?
+ */
 static bool
 cannot_prune(Node *node, SelectContext *context)
 {
@@ -267,10 +271,10 @@ cannot_prune(Node *node, SelectContext *context)
 		context->found = true;
 		return ((Var *) node)->varlevelsup != 0 || !list_member_int(context->attnums, ((Var *) node)->varattno);
 	}
-	/* What the CaseTestExpr stands for is judged where it is the argument. */
+	/* The expression that the CaseTestExpr stands for is checked where it is the argument. */
 	if (IsA(node, CaseTestExpr))
 		return false;
-	/* A Param that varies is of a kind that no scan can evaluate. */
+	/* A Param that varies is of a kind that a scan cannot evaluate. */
 	return IsA(node, Param) || !is_transparent(node) || check_functions_in_node(node, is_for_rows_only, NULL) ||
 		   expression_tree_walker(node, cannot_prune, (void *) context);
 }
@@ -283,14 +287,14 @@ has_collation(Node *node, void *context)
 	return OidIsValid(exprCollation(node));
 }
 
-/* Is the collation enough to compare the expression by?  There must be one, unless its type has none. */
+/* Can the expression be compared by this collation?  It must be valid, unless the expression has no collation. */
 static bool
 compares_with(Oid collation, Node *node)
 {
 	return OidIsValid(collation) || !has_collation(node, NULL);
 }
 
-/* Do the collations of the node's arguments contradict each other, so that it has none to compare by? */
+/* Do the collations of the node's arguments conflict, so that it has no collation? */
 static bool
 is_collation_conflict(Node *node)
 {
@@ -318,9 +322,9 @@ is_collation_conflict(Node *node)
 }
 
 /*
- * Is there a collation conflict in the node or anywhere below it?  Most
- * functions raise an error when they are called without the collation that they
- * need, and only a row may bring that about.
+ * Is there a collation conflict in the node or below it?  Most functions that
+ * need a collation raise an error without one, which must happen only if there is
+ * a row.
  */
 static bool
 has_collation_conflict(Node *node, void *context)
@@ -330,7 +334,10 @@ has_collation_conflict(Node *node, void *context)
 	return is_collation_conflict(node) || expression_tree_walker(node, has_collation_conflict, context);
 }
 
-/* Can the expression be evaluated for a quarter, without a row?  Sets context->found if its value depends on which. */
+/*
+ * Can the expression be evaluated for a quarter, without a row?  Sets
+ * context->found if its value depends on the quarter or the name.
+ */
 static bool
 is_decidable(Node *node, SelectContext *context)
 {
@@ -340,7 +347,10 @@ is_decidable(Node *node, SelectContext *context)
 
 static Node *implied_by(Node *node, SelectContext *context);
 
-/* What the arms of an AND or OR imply.  Of an AND every arm that implies anything counts; of an OR all must. */
+/*
+ * The condition implied by the arms of an AND or OR. Arms of an AND that imply
+ * nothing are omitted; all arms of an OR must imply something.
+ */
 static Node *
 implied_by_arms(BoolExpr *expression, SelectContext *context)
 {
@@ -361,7 +371,7 @@ implied_by_arms(BoolExpr *expression, SelectContext *context)
 	return (Node *) makeBoolExpr(expression->boolop, implied, -1);
 }
 
-/* A condition on quarter and name alone that holds wherever the expression is true; NULL: there is none. */
+/* A condition on quarter and name alone that is true whenever the expression is; NULL if there is none. */
 static Node *
 implied_by(Node *node, SelectContext *context)
 {
@@ -425,8 +435,9 @@ clari_prune_has_params(Node *expression, bool executor_only)
 
 typedef struct Takes
 {
-	bool text; /* one is a text, or of a type that can be anything */
-	bool time; /* one is a date, a time, a timestamp or an interval; or there are none, as of now() */
+	bool text; /* an argument is a string, or of a type that can be anything */
+	/* an argument is a date, a time, a timestamp or an interval; or there are no arguments, as of now() */
+	bool time;
 } Takes;
 
 static Oid
@@ -449,10 +460,10 @@ result_of(Oid function, Takes *takes)
 }
 
 /*
- * May the call raise an error for some values of parameters?  Not an output
- * function, a comparison, now(), nor what is computed from dates (the name of a
- * field or a zone aside); but what parses a text, and what divides or
- * overflows.
+ * May the call raise an error for some values of parameters?  This is so for
+ * functions that parse a text, and for arithmetic, which may divide by zero or
+ * overflow.  It is not so for output functions, comparisons, now(), or
+ * computations with dates, unless the name of a field or zone is a parameter.
  */
 static bool
 may_fail(Oid function, void *call)
@@ -493,7 +504,7 @@ clari_prune_is_safe(Node *expression)
 
 /* ------- evaluating ------- */
 
-/* Is one side the period itself, and the other a constant or a parameter of the statement? */
+/* Is column the period itself, and value a constant or a parameter of the statement? */
 static bool
 is_asked_for(Node *column, Node *value, const ClariPrune *prune)
 {
@@ -503,7 +514,7 @@ is_asked_for(Node *column, Node *value, const ClariPrune *prune)
 		   (IsA(value, Const) || (IsA(value, Param) && ((Param *) value)->paramkind == PARAM_EXTERN));
 }
 
-/* What a condition asks the period to be equal to, if that is a constant or a parameter; else NULL. */
+/* The constant or parameter to which a condition compares the period by = or IN; NULL if there is none. */
 static Expr *
 asked_argument(Node *node, const ClariPrune *prune)
 {
@@ -520,7 +531,7 @@ asked_argument(Node *node, const ClariPrune *prune)
 		equality = ((ScalarArrayOpExpr *) node)->opno;
 		args = ((ScalarArrayOpExpr *) node)->args;
 	}
-	/* Where texts are not compared byte by byte, "2026_q1" may well be equal to a quarter. */
+	/* If texts are not compared byte by byte, "2026_q1" may be equal to a quarter. */
 	if (equality != TextEqualOperator || !clari_columns_is_bytewise(exprInputCollation(node)))
 		return NULL;
 	if (is_asked_for(linitial(args), lsecond(args), prune))
@@ -530,7 +541,7 @@ asked_argument(Node *node, const ClariPrune *prune)
 	return NULL;
 }
 
-/* Such values of each expression, and of the arms of AND and OR, ready to be evaluated. */
+/* These values of each expression, and of the arms of AND and OR, as ExprStates. */
 static List *
 asked_expressions(List *expressions, const ClariPrune *prune, PlanState *parent)
 {
@@ -550,7 +561,7 @@ asked_expressions(List *expressions, const ClariPrune *prune, PlanState *parent)
 	return asked;
 }
 
-/* The executor knows no PlaceHolderVar: in a plan its expression stands there, and while planning we put it there. */
+/* Replaces PlaceHolderVars, which the executor does not know, by their expressions.  In a plan this has been done. */
 static Node *
 without_placeholders(Node *node, void *context)
 {
@@ -612,7 +623,7 @@ show_period(ClariPrune *prune, const char *text)
 	ExecStoreVirtualTuple(slot);
 }
 
-/* Can a row of the quarter's export satisfy the conditions?  It can, as long as nobody knows which months it has. */
+/* Can a row of the quarter's export satisfy the conditions?  Yes if the ids of the quarter's months are not known. */
 static bool
 may_have_rows(ClariPrune *prune, ExprContext *econtext, ClariPeriod quarter, const ClariNumbering *numbering)
 {
@@ -660,7 +671,7 @@ clari_prune_periods(ClariPrune *prune, ExprContext *econtext, ClariPeriod *perio
 
 /* ------- notices ------- */
 
-/* Can the table show rows of the period?  It can, as long as nobody knows which months its quarters have. */
+/* Can the table show rows of the period?  Yes if the ids of the months of its quarters are not known. */
 static bool
 may_show(const ClariOptions *options, const char *asked, const ClariPeriod *extent, int count)
 {

@@ -2,8 +2,8 @@
  * analyze.c
  *		ANALYZE of a foreign table: see scan.h.
  *
- * Runs in sessions and autovacuum workers.  Reads what the cache holds of the
- * table's extent, however old, with the owner's user mapping.
+ * Runs in sessions and autovacuum workers.  It uses what is cached of the table's
+ * extent, however old, with the user mapping of the table's owner.
  */
 #include "postgres.h"
 
@@ -37,10 +37,10 @@ find_cached(Relation relation)
 }
 
 /*
- * AcquireSampleRowsFunc: counts, and samples nothing.  Everybody can read in
- * pg_stats what was sampled of a table that he may select from, whatever key is
- * his; and the planner asks for statistics of what is cached with the reader's
- * own key (estimate.c).
+ * AcquireSampleRowsFunc: counts rows, and samples none.  A sample would be
+ * visible in pg_stats to everybody who may select from the table, whatever their
+ * API keys allow.  The planner gets statistics of what is cached for the reader's
+ * own key instead (estimate.c).
  */
 static int
 count_rows(Relation relation, int elevel, HeapTuple *sample pg_attribute_unused(), int wanted pg_attribute_unused(),

@@ -1,11 +1,12 @@
 /*
  * cells.c
- *		Rows of a rowset as Datums in a slot: see internal.h.
+ *		Forming rows of a rowset as Datums in a slot: see internal.h.
  *
- * Runs in sessions.  Where the declared type is the stored one nothing is
- * copied: a text or numeric Datum is a pointer into the chunk.  Other types go
- * through the output function of the stored type and the input function of the
- * declared one; a database that is not UTF-8 gets its texts converted.
+ * Runs in sessions.  If the declared type is the stored one, nothing is copied: a
+ * text or numeric Datum is a pointer into the chunk.  For another declared type,
+ * the value passes through the output function of the stored type and the input
+ * function of the declared one.  If the database's encoding is not UTF-8, texts
+ * are converted.
  */
 #include "postgres.h"
 
@@ -26,7 +27,7 @@
 /* One needed column of the table. */
 typedef struct Cell
 {
-	int index; /* of the column in the slot, from 0 */
+	int index; /* of the column in the slot, starting at 0 */
 	const char *name;
 	ClariColumn column;
 	bool convert; /* the declared type is not the stored one */
@@ -36,38 +37,40 @@ typedef struct Cell
 	int32 typmod;
 } Cell;
 
-/* What opening a rowset makes of it. */
+/* An open rowset, and what was prepared for it. */
 typedef struct Rowset
 {
 	ClariReader *reader;
-	MemoryContext context; /* holds the rest */
-	Datum *constants;      /* by cell: the value, where it comes from no attribute, but is the same for all rows */
-	ClariPivot *pivot;     /* NULL: each row is one of the rowset's */
-	bool mixed;            /* of "forecasts": there are entries of other types of periods than the table's */
-	ClariChunk *hashes;    /* by group and hashed attribute, those that are kept; NULL: none are */
+	MemoryContext context; /* owns the following members */
+	Datum *constants;      /* by cell: the value, if it is the same for all rows and not from an attribute */
+	ClariPivot *pivot;     /* NULL: each stored row is a row of the table */
+	/* of "forecasts": there are entries of other period types than the table's, which are not shown */
+	bool mixed;
+	ClariChunk *hashes; /* by group and hashed attribute: hashes that are kept; NULL: none */
 	struct Rowset *next;
 } Rowset;
 
-/* How the rows of the open group get a column's values. */
+/* How a column gets its values from the open group. */
 typedef enum FillWay
 {
-	FILL_BY_CODE,  /* each row has the code of its value in the chunk's dictionary; code 0 is NULL */
+	FILL_BY_CODE,  /* each row has a code in the chunk's dictionary; code 0 is NULL */
 	FILL_BY_ROW,   /* each row has a value of its own, at an offset in the chunk; offset 0 is NULL */
 	FILL_FIXED,    /* each row has a number, which is the Datum */
-	FILL_CONSTANT, /* all entries have the same value; an owner who has no such entry gets NULL */
-	FILL_CONVERTED /* the value is converted, to the declared type or to the database's encoding; any chunk will do */
+	FILL_CONSTANT, /* all entries have the same value; an owner without such an entry gets NULL */
+	FILL_CONVERTED /* the value is converted to the declared type or the database's encoding; for all kinds of chunks */
 } FillWay;
 
 /*
- * A column whose values differ from row to row of the open group.  It has all that
- * the inner loop needs, copied together, so that this reads little memory per row.
+ * A column whose values differ between the rows of the open group.  Everything
+ * that the inner loop needs is copied into one place, so that it reads little
+ * memory per row.
  */
 typedef struct Filler
 {
 	FillWay way;
-	int index;         /* of the column in the slot, from 0 */
-	const int32 *rows; /* with a pivot: for each run, the row that has the value, or -1; without one NULL */
-	const char *bytes; /* this and the next three: as the chunk has them */
+	int index;         /* of the column in the slot, starting at 0 */
+	const int32 *rows; /* with a pivot, by run: the row with the value, or -1; without one NULL */
+	const char *bytes; /* this and the next three: members of the chunk */
 	const uint16 *codes;
 	const uint32 *offsets;
 	const int64 *fixed;
@@ -79,33 +82,33 @@ struct ClariCells
 	const ClariOptions *options;
 	ClariFilter *filter;
 	MemoryContext context;
-	MemoryContext row_context; /* holds the converted values of one row */
-	bool recode;               /* texts are converted, since the database's encoding is not UTF-8 */
-	bool keeps;                /* what was made of a rowset is kept for when it is opened again */
-	Size kept;                 /* bytes of the hashes that are kept */
+	MemoryContext row_context; /* owns the converted values of one row */
+	bool recode;               /* texts are converted, because the database's encoding is not UTF-8 */
+	bool keeps;                /* what was prepared for a rowset is kept until it is opened again */
+	Size kept;                 /* size of the hashes that are kept */
 	int ncells;
 	Cell *cells;
 	bool needed[CLARI_MAX_ATTRIBUTES]; /* by attribute: its chunk is needed to form rows */
 	bool shared[CLARI_MAX_ATTRIBUTES]; /* by attribute: all entries of an owner must agree on it */
 	ClariChunkBuffer buffers[CLARI_CHUNK_COUNT];
 	ClariChunk chunks[CLARI_CHUNK_COUNT];
-	Rowset *rowsets;   /* all that are kept, or the last one */
-	Rowset *rowset;    /* the open one, whose pivot and reader are at hand */
-	ClariPivot *pivot; /* NULL: each row is one of the rowset's */
+	Rowset *rowsets;   /* all that are kept, or only the last one */
+	Rowset *rowset;    /* the open one; pivot, reader and mixed are copied from it */
+	ClariPivot *pivot; /* NULL: each stored row is a row of the table */
 	ClariReader *reader;
 	ClariList list;
-	bool mixed; /* the rowset has entries of other types of periods, too, which are not shown */
+	bool mixed; /* the rowset also has entries of other period types, which are not shown */
 
-	/* These are of the open group, or of the last one that was looked at. */
+	/* The open group, or the last one that was examined. */
 	int group;
-	int end;         /* the number of the first group that is not to be read any more */
+	int end;         /* number of the first group that is not to be read */
 	uint32 position; /* of the next row, from 0 to count */
-	uint32 count;    /* how many rows it makes: with a pivot, one for each run */
-	bool picking;    /* not all of its rows are shown, but those that were picked */
-	uint32 *picked;  /* the numbers of these rows, or of the runs */
-	uint32 npicked;  /* how many the array picked has room for */
-	bool prepared;   /* what all of its rows have in common has been put into the slot */
-	bool check_runs; /* each run is checked when it becomes a row: do its entries make one? */
+	uint32 count;    /* number of rows to be formed; with a pivot, one per run */
+	bool picking;    /* only rows (or runs) in picked are shown */
+	uint32 *picked;  /* numbers of these rows or, with a pivot, of runs */
+	uint32 npicked;  /* allocated elements of picked */
+	bool prepared;   /* the slot has the values that are the same for all rows of the group */
+	bool check_runs; /* each run is checked when it becomes a row: do its entries make one row? */
 	bool converts;   /* one of the fillers is FILL_CONVERTED */
 	int nfillers;
 	Filler *fillers; /* has room for all cells */
@@ -143,7 +146,7 @@ prepare_cell(ClariCells *cells, Cell *cell, Form_pg_attribute attribute, const C
 		cells->shared[column->attribute] = true;
 }
 
-/* The attributes of the filter's conditions, too, must be the same for all of an owner's entries. */
+/* The attributes that the filter tests must be the same for all entries of an owner as well. */
 static void
 share_filtered(ClariCells *cells)
 {
@@ -180,7 +183,7 @@ clari_cells_begin(const ClariOptions *options, TupleDesc tupdesc, List *needed, 
 
 /* ------- values ------- */
 
-/* The stored text as the database's encoding has it; raises if that lacks a character. */
+/* The stored text in the database's encoding; raises an error if that lacks a character. */
 static Datum
 recode_text(const char *varlena)
 {
@@ -199,8 +202,8 @@ conversion_error_callback(void *arg)
 
 /*
  * Calls the declared type's input function with the text, in the current context.
- * With NULL for the text, which only domains care about, it raises an error or
- * does nothing.  An error names the column.
+ * NULL for the text matters only to domains; the call then raises an error or
+ * does nothing.  The context of an error names the column.
  */
 static Datum
 input_value(Cell *cell, char *text)
@@ -214,14 +217,14 @@ input_value(Cell *cell, char *text)
 	return value;
 }
 
-/* A value of the stored type as one of the declared type. */
+/* Converts a value of the stored type to the declared type. */
 static Datum
 convert_value(Cell *cell, Datum value)
 {
 	return input_value(cell, OutputFunctionCall(&cell->output, value));
 }
 
-/* The input function of a domain is called for NULL, too, since it is what checks NOT NULL. */
+/* The input function of a domain is also called for NULL, because it checks NOT NULL. */
 static void
 fill_null(Cell *cell, bool *isnull)
 {
@@ -237,7 +240,7 @@ fill_value(Cell *cell, Datum stored, Datum *value, bool *isnull)
 	*isnull = false;
 }
 
-/* Fills a cell from its chunk's row, whatever the chunk's encoding, and converts the value where that must be. */
+/* Fills a cell from a row of its chunk, which may have any encoding, and converts the value if necessary. */
 static void
 convert_row(const ClariCells *cells, Cell *cell, uint32 row, Datum *value, bool *isnull)
 {
@@ -270,9 +273,9 @@ convert_row(const ClariCells *cells, Cell *cell, uint32 row, Datum *value, bool 
 }
 
 /*
- * Fills and converts in row_context, where the value lives until the next row;
- * a row below 0 has no value.  It is not inlined, for the reason that
- * next_group() is not.
+ * Fills a cell and converts the value, in row_context, where the value is valid
+ * until the next row.  A negative row means that there is no value.  Not inlined,
+ * for the same reason as next_group().
  */
 static pg_noinline void
 fill_converted(const ClariCells *cells, Cell *cell, int32 row, Datum *value, bool *isnull)
@@ -316,7 +319,10 @@ open_pivot(ClariCells *cells, ClariReader *reader)
 
 #define MOST_LISTED 6
 
-/* Lists the periods that the entries are of, as their first rows tell: an owner has some of each. */
+/*
+ * Lists the periods of the entries, for an error's detail.  The first rows
+ * suffice, because an owner has entries of each.
+ */
 static char *
 list_periods(ClariReader *reader)
 {
@@ -349,7 +355,7 @@ list_periods(ClariReader *reader)
 	return list.data;
 }
 
-/* An export that has no period of the type would look like one without rows. */
+/* Raises an error about an export without entries of the table's type; otherwise it would seem to have no rows. */
 static void
 raise_other_types(const ClariCells *cells, ClariReader *reader)
 {
@@ -370,7 +376,10 @@ raise_other_types(const ClariCells *cells, ClariReader *reader)
 			 "Option \"period_type\" of the foreign table says which are shown; one with object 'entries' shows all.")));
 }
 
-/* Are there entries of other types of periods than the table's?  Raises an error if there are no others. */
+/*
+ * Are there entries of other period types than the table's?  Raises an error if
+ * there are no entries of the table's type.
+ */
 static bool
 has_other_types(const ClariCells *cells, ClariReader *reader)
 {
@@ -383,7 +392,7 @@ has_other_types(const ClariCells *cells, ClariReader *reader)
 	return ours < all;
 }
 
-/* One to be filled in: another one, if they are kept. */
+/* Returns an empty Rowset: a new one if they are kept, otherwise the same one again. */
 static Rowset *
 empty_rowset(ClariCells *cells)
 {
@@ -432,7 +441,7 @@ make_rowset(ClariCells *cells, ClariReader *reader)
 	return rowset;
 }
 
-/* The rowset as it was opened before, if that is kept; else NULL. */
+/* Returns the rowset if it was opened before and kept; else NULL. */
 static Rowset *
 find_rowset(const ClariCells *cells, const ClariReader *reader)
 {
@@ -476,7 +485,10 @@ open_chunk(ClariCells *cells, int position)
 	cells->use.bytes += cells->reader->groups[cells->group].chunks[position].length;
 }
 
-/* Keeps the hashes that were just read, in memory within work_mem, and returns them. */
+/*
+ * Copies the hashes that were just read, within the limit of work_mem.  Returns
+ * the copy or, beyond the limit, the original.
+ */
 static const ClariChunk *
 keep_hashes(ClariCells *cells, int index)
 {
@@ -502,7 +514,7 @@ keep_hashes(ClariCells *cells, int index)
 	return chunk;
 }
 
-/* The hashes of the index-th of clari_hashed_attributes. */
+/* Returns the hashes of clari_hashed_attributes[index], in the open group. */
 static const ClariChunk *
 open_hashes(ClariCells *cells, int index)
 {
@@ -511,13 +523,13 @@ open_hashes(ClariCells *cells, int index)
 	if (kept != NULL && kept[cells->group * CLARI_HASHED_ATTRIBUTES + index].bytes != NULL)
 		return &kept[cells->group * CLARI_HASHED_ATTRIBUTES + index];
 	open_chunk(cells, CLARI_HASHES_CHUNK + index);
-	/* What lies in memory anyway costs nothing to open again. */
+	/* Hashes that are in memory anyway cost nothing to open again. */
 	if (cells->reader->base != NULL || !cells->keeps)
 		return &cells->chunks[CLARI_HASHES_CHUNK + index];
 	return keep_hashes(cells, index);
 }
 
-/* Do the hashes that lie beside some chunks suffice to say that no row of the group passes the filter? */
+/* Do the hashes beside the chunks show that no row of the group passes the filter? */
 static bool
 is_ruled_out(ClariCells *cells, const ClariGroupIndex *group)
 {
@@ -544,7 +556,10 @@ make_room_for_picked(ClariCells *cells, uint32 nrows)
 										  : repalloc_huge(cells->picked, sizeof(uint32) * nrows);
 }
 
-/* Of the rows that were picked, or of all, picks those whose period is of the table's type; false if none is. */
+/*
+ * Picks, from the rows picked so far or from all, those whose period is of the
+ * table's type; false if there are none.
+ */
 static bool
 pick_type(ClariCells *cells, const ClariGroupIndex *group)
 {
@@ -596,7 +611,7 @@ open_columns(ClariCells *cells)
 	open_chunk(cells, CLARI_RUNS_CHUNK);
 }
 
-/* With a pivot: for each run, the row of the entry that the column shows, or -1; without one NULL. */
+/* With a pivot, an array indexed by run: the row of the entry that the column shows, or -1.  Without one NULL. */
 static const int32 *
 entry_rows(const ClariCells *cells, const Cell *cell)
 {
@@ -614,9 +629,9 @@ entry_rows(const ClariCells *cells, const Cell *cell)
 }
 
 /*
- * The row of the open group from which a row of the table gets a column: without a
- * pivot the row of that number; with one, what rows has for the run of that number,
- * where -1 says that the owner has no such entry.
+ * The stored row from which a row of the table takes a column's value.  Without a
+ * pivot it has the same number; with one, row is the number of a run, and -1
+ * means that the owner has no such entry.
  */
 static inline int32
 row_of(const int32 *rows, uint32 row)
@@ -625,8 +640,8 @@ row_of(const int32 *rows, uint32 row)
 }
 
 /*
- * How rows of the open group fill the cell; false: not at all, since all of them
- * have the same value, or none.
+ * Determines how the cell is filled for each row of the open group; false if this
+ * is not necessary, because all rows have the same value or NULL.
  */
 static bool
 choose_way(const ClariCells *cells, const Cell *cell, const ClariChunk *chunk, FillWay *way)
@@ -674,7 +689,7 @@ choose_fillers(ClariCells *cells)
 	}
 }
 
-/* With a pivot, makes runs of the rows that were picked, or of all, and finds what each run shows. */
+/* With a pivot, replaces the rows that were picked, or all, by runs, and finds the entries of each run. */
 static void
 open_runs(ClariCells *cells, const ClariGroupIndex *group)
 {
@@ -688,11 +703,11 @@ open_runs(ClariCells *cells, const ClariGroupIndex *group)
 	}
 	else
 		clari_pivot_find_entries(cells->pivot, 0, group->nruns - 1);
-	/* To look through the whole group pays only where much of it is read; a few runs are checked one by one. */
+	/* Checking the whole group pays only if much of it is read; a few runs are checked one by one. */
 	cells->check_runs = cells->count < group->nruns / 8 || !clari_pivot_all_make_rows(cells->pivot);
 }
 
-/* Opens the group, if it is of the object's list and a row of it can pass. */
+/* Opens the group if it belongs to the object's list and has a row that can pass. */
 static bool
 open_group(ClariCells *cells)
 {
@@ -720,7 +735,10 @@ open_group(ClariCells *cells)
 	return true;
 }
 
-/* Opens the next group with rows; false after the last.  Not inlined: rows need not pay for its stack. */
+/*
+ * Opens the next group that has rows; false after the last.  Not inlined, so that
+ * forming a row does not need its stack frame.
+ */
 static pg_noinline bool
 next_group(ClariCells *cells)
 {
@@ -735,7 +753,7 @@ next_group(ClariCells *cells)
 
 /* ------- rows ------- */
 
-/* Puts into the slot what is the same for all rows of the group: it stays there from row to row. */
+/* Fills in the values that are the same for all rows of the group; they stay in the slot from row to row. */
 static void
 prepare_slot(ClariCells *cells, TupleTableSlot *slot)
 {
@@ -753,7 +771,7 @@ prepare_slot(ClariCells *cells, TupleTableSlot *slot)
 	cells->prepared = true;
 }
 
-/* Fills a column from the row of the open group; below 0: the owner has no such entry. */
+/* Fills a column from a row of the open group; a negative row means that the owner has no such entry. */
 static inline void
 fill_column(const ClariCells *cells, const Filler *filler, int32 row, Datum *value, bool *isnull)
 {
@@ -781,7 +799,7 @@ fill_column(const ClariCells *cells, const Filler *filler, int32 row, Datum *val
 			int64 fixed = row < 0 ? CLARI_FIXED_NULL : filler->fixed[row];
 
 			*isnull = fixed == CLARI_FIXED_NULL;
-			*value = Int64GetDatum(fixed); /* the Datum of a date or a boolean is that of its number, too */
+			*value = Int64GetDatum(fixed); /* the Datum of a date or boolean equals that of its number */
 			break;
 		}
 		case FILL_CONSTANT:
@@ -797,7 +815,7 @@ static void
 fill_columns(ClariCells *cells, uint32 position, TupleTableSlot *slot)
 {
 	const Filler *end = cells->fillers + cells->nfillers;
-	Datum *values = slot->tts_values; /* kept at hand, as the compiler would read it from the slot for each column */
+	Datum *values = slot->tts_values; /* a local copy; the compiler would load it from the slot for each column */
 	bool *nulls = slot->tts_isnull;
 
 	if (cells->converts)
@@ -815,9 +833,9 @@ clari_cells_next(ClariCells *cells, TupleTableSlot *slot)
 		if (!next_group(cells))
 			return false;
 	/*
-	 * Whoever materialized the slot has put a copy of the row in place of what was
-	 * prepared.  Otherwise this is still there, and the values beside it are
-	 * overwritten.
+	 * If the slot was materialized, it contains a copy of the row instead of the
+	 * prepared values.  Otherwise these are still there, and only the other values
+	 * are overwritten.
 	 */
 	if (TTS_SHOULDFREE(slot))
 	{

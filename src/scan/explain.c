@@ -1,9 +1,9 @@
 /*
  * explain.c
- *		What EXPLAIN shows of a scan: what it reads and how it tests; what the
- *		cache holds, or with ANALYZE, what was read from where.
+ *		What EXPLAIN shows of a scan: what it reads, its conditions, and what is
+ *		cached; with ANALYZE, from where it has read.
  *
- * Runs in sessions.  Never asks Clari, never shows a secret.
+ * Runs in sessions.  It never uses the network, and never shows a secret.
  */
 #include "postgres.h"
 
@@ -25,7 +25,10 @@
 #include "commands/explain_state.h"
 #endif
 
-/* Texts, as a list where the format has lists.  An empty one is left out, unless it has a word for it in the text format. */
+/*
+ * Shows texts as a list, in formats that have lists.  An empty list is omitted
+ * unless empty is given, the word for it in the text format.
+ */
 static void
 show_list(const char *label, List *texts, const char *empty, ExplainState *es)
 {
@@ -37,7 +40,7 @@ show_list(const char *label, List *texts, const char *empty, ExplainState *es)
 
 /* ------- conditions ------- */
 
-/* Plans whose rows the plan reads, in a list of its own. */
+/* The plans whose rows the plan reads, in a new list. */
 static List *
 child_plans(const Plan *plan)
 {
@@ -58,7 +61,7 @@ child_plans(const Plan *plan)
 	return children;
 }
 
-/* The expressions of a plan in which a subquery stands; in the few others, such as conditions on an index, none is found. */
+/* The expressions of a plan node that may contain a subquery.  Some are left out, such as the conditions of an index scan. */
 static List *
 plan_expressions(const Plan *plan)
 {
@@ -71,12 +74,12 @@ plan_expressions(const Plan *plan)
 	return expressions;
 }
 
-/* What is looked for in a statement's plans: a scan, or the place where a subquery stands. */
+/* What find_ancestors() searches a statement's plans for: a scan, or the expression that contains a subquery. */
 typedef struct Sought
 {
 	const Plan *scan;  /* or NULL */
 	int plan_id;       /* the number of the subquery's plan, or 0 */
-	SubPlan *subquery; /* as it was found */
+	SubPlan *subquery; /* the result, if plan_id is set */
 } Sought;
 
 static bool
@@ -91,8 +94,9 @@ find_subquery(Node *node, Sought *sought)
 }
 
 /*
- * Whether what is sought is the plan, in it or below it; then a subquery, the plan
- * that it stands in, and the plans in between are appended, the nearest first.
+ * Returns whether what is sought is the plan, in one of its expressions, or below it.
+ * If so, appends the subquery, if that was sought, the plan whose expression contains
+ * it, and the plans from there up to this plan.
  */
 static bool
 find_ancestors(Plan *plan, Sought *sought, List **ancestors)
@@ -117,7 +121,10 @@ find_ancestors(Plan *plan, Sought *sought, List **ancestors)
 	return false;
 }
 
-/* The number of the subquery that it is in; 0: of none. */
+/*
+ * Looks for what is sought in the other plans of the statement.  Returns the number
+ * of the subquery that contains it, or 0.
+ */
 static int
 find_in_subqueries(const PlannedStmt *statement, Sought *sought, List **ancestors)
 {
@@ -130,9 +137,9 @@ find_in_subqueries(const PlannedStmt *statement, Sought *sought, List **ancestor
 }
 
 /*
- * The plans above the scan, which give the names of its parameters: the callback is
- * not told of them.  Above a subquery's plan come the subquery and the plans that it
- * stands in.
+ * The plans above the scan.  They are needed to show its parameters, and are not
+ * passed to the callback.  For a scan in a subquery, these are the plans above it in
+ * the subquery, the subquery's expression, and the plans above that.
  */
 static List *
 scan_ancestors(const Plan *scan, const PlannedStmt *statement)
@@ -174,21 +181,22 @@ show_conditions(ForeignScanState *node, ExplainState *es)
 	show_condition("Dictionary Cond", list_copy_tail(plan->fdw_exprs, npruning), node, es);
 }
 
-/* ------- what the cache holds ------- */
+/* ------- what is cached ------- */
 
-/* What the cache has of the periods: lists of texts. */
+/* The periods by their state in the cache; lists of texts. */
 typedef struct Lists
 {
 	List *cached;
-	List *stale; /* cached, but too old for the table: the scan exports them anew */
+	List *stale; /* cached, but too old for the table, so that the scan exports them again */
 	List *missing;
 	List *identities;
-	int exports; /* how many are stale or missing */
+	int exports; /* number of stale and missing periods */
 } Lists;
 
 /*
- * Adds the identity that the view clari_cache shows of the export whose rows are
- * read.  The current quarter may be there twice: exported by its name, and without.
+ * Adds the identity, as in the view clari_cache, of the export whose rows are
+ * read.  It tells which that is if the current quarter is cached twice, exported
+ * with its name and without.
  */
 static void
 append_identity(List **list, const char *period, const ClariKey *key)
@@ -199,14 +207,14 @@ append_identity(List **list, const char *period, const ClariKey *key)
 	*list = lappend(*list, psprintf("%s (%s)", period, identity));
 }
 
-/* What a part of the scan is called: its period; or, of the account, the object. */
+/* The name of a part of the scan: its period or, for a table of the account, the object. */
 static const char *
 part_name(const ClariOptions *options, const char *period)
 {
 	return clari_object_is_of_account(options->object) ? clari_object_names[options->object] : period;
 }
 
-/* Adds the period, as "2026_Q1 (memory, 500 entries)", to the list that it belongs to. */
+/* Adds the period, such as "2026_Q1 (memory, 500 entries)", to the list for its state. */
 static void
 describe_period(const ClariOptions *options, const char *period, bool authenticated, Lists *lists)
 {
@@ -240,7 +248,10 @@ describe_period(const ClariOptions *options, const char *period, bool authentica
 									entries == 1 ? "entry" : "entries"));
 }
 
-/* Where rows of other relations choose the periods, nobody sees the next row before the last one's export is there. */
+/*
+ * Shows that exports are made one at a time if the periods depend on rows of
+ * other relations: a row must wait for the export of the row before it.
+ */
 static void
 show_way(ForeignScanState *node, int exports, ExplainState *es)
 {
@@ -266,7 +277,7 @@ show_cached(ForeignScanState *node, const ClariPeriod *periods, int count, Expla
 	}
 	if (es->verbose)
 		show_list("Identities", lists.identities, NULL, es);
-	/* After a scan "Sources" says more than these would. */
+	/* After a scan, "Sources" is more informative. */
 	if (es->analyze)
 		return;
 	show_list("Cached", lists.cached, NULL, es);
@@ -333,7 +344,7 @@ show_reading(ForeignScanState *node, ExplainState *es)
 	ExplainPropertyInteger("Rows Skipped", NULL, (int64) use.skipped, es);
 }
 
-/* PostgreSQL names the relation of a scan, but not the one that is counted. */
+/* Shows the relation that is counted; PostgreSQL shows only relations that are scanned. */
 static void
 show_counted(Oid relid, ExplainState *es)
 {

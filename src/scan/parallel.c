@@ -1,9 +1,10 @@
 /*
  * parallel.c
- *		One scan's rowsets among participants: see internal.h.
+ *		Sharing a scan's rowsets among the participants of a parallel scan: see
+ *		internal.h.
  *
- * Runs in the leader and its workers.  The leader writes the rowsets before
- * there are others; after that only the counters change.
+ * Runs in the leader and its workers.  The leader writes the list of rowsets
+ * before there are other participants; afterwards only the counters change.
  */
 #include "postgres.h"
 
@@ -14,15 +15,15 @@
 typedef struct Offer
 {
 	ClariVersion version;
-	int first; /* the number of its first group, when the groups of all rowsets are counted through, from 0 */
+	int first; /* number of its first group, if the groups of all rowsets are numbered from 0 */
 } Offer;
 
 struct ClariParallel
 {
 	int capacity;
-	int count;             /* how many rowsets are offered */
-	int ngroups;           /* how many groups these have together */
-	pg_atomic_uint32 next; /* the number of the group that is claimed next */
+	int count;             /* number of rowsets offered */
+	int ngroups;           /* number of their groups */
+	pg_atomic_uint32 next; /* number of the group to be claimed next */
 	pg_atomic_uint64 bytes;
 	pg_atomic_uint64 skipped;
 	Offer offers[FLEXIBLE_ARRAY_MEMBER];
@@ -64,7 +65,7 @@ clari_parallel_claim(ClariParallel *parallel, int *rowset, int *group)
 {
 	uint32 claimed;
 
-	/* Participants may ask any number of times after the last group: the counter must not wrap around to 0. */
+	/* Participants may call this any number of times after the last group, so the counter must not wrap around. */
 	if (pg_atomic_read_u32(&parallel->next) >= (uint32) parallel->ngroups)
 		return false;
 	claimed = pg_atomic_fetch_add_u32(&parallel->next, 1);

@@ -14,11 +14,11 @@
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
 
-/* One of the two fields whose entries an owner's row shows. */
+/* The field of the forecast or of the quota. */
 typedef struct Field
 {
 	const char *id; /* a text Datum in the pivot's context; NULL: the file has no such field */
-	bool needed;    /* a column shows the field's amounts */
+	bool needed;    /* a needed column shows the field's amounts */
 } Field;
 
 struct ClariPivot
@@ -26,21 +26,21 @@ struct ClariPivot
 	MemoryContext context;
 	Field forecast;
 	Field quota;
-	int nshared; /* how many attributes all of an owner's entries must agree on */
+	int nshared; /* number of attributes on which all entries of an owner must agree */
 	int shared[CLARI_MAX_ATTRIBUTES];
 	const ClariRowsetMeta *meta;
 
-	/* These are of the open group. */
+	/* The open group. */
 	const ClariGroupIndex *group;
 	const ClariChunk *chunks;
-	const uint32 *begins;             /* for each run, its first row */
-	int32 *rows[CLARI_PIVOT_ENTRIES]; /* for each run, the row of that entry, or -1; unused for CLARI_PIVOT_FIRST */
+	const uint32 *begins;             /* by run: its first row */
+	int32 *rows[CLARI_PIVOT_ENTRIES]; /* by run: the row of that entry, or -1; unused for CLARI_PIVOT_FIRST */
 	bool has_several;                 /* a run has several entries of one field */
-	uint32 *list;                     /* rows that are looked for, while they are */
-	uint32 room;                      /* how many elements list and rows have room for */
+	uint32 *list;                     /* work space for lists of rows */
+	uint32 room;                      /* allocated elements of list and of each array in rows */
 };
 
-/* ------- which fields ------- */
+/* ------- choosing the fields ------- */
 
 typedef struct FieldChunks
 {
@@ -64,14 +64,14 @@ copy_varlena(const char *varlena)
 	return copy;
 }
 
-/* Stored text as a message shows it. */
+/* A stored text in the form for messages. */
 static char *
 message_text(const char *varlena)
 {
 	return clari_report_text(TextDatumGetCString(PointerGetDatum(varlena)));
 }
 
-/* Is the field in this row of the list of fields the one that we look for? */
+/* Is this row of the list of fields the field that the option names or, without an option, one with such amounts? */
 static bool
 is_candidate(const FieldChunks *fields, uint32 row, const ClariOptions *options, const char *option, int carries)
 {
@@ -81,7 +81,7 @@ is_candidate(const FieldChunks *fields, uint32 row, const ClariOptions *options,
 		   text_is(clari_chunk_varlena(&fields->chunks[CLARI_FIELD_FIELD_NAME], row), option);
 }
 
-/* Takes the row's field if it is the first; lists it in any case. */
+/* Takes the row's field if it is the first candidate, and adds it to names in any case. */
 static void
 add_candidate(Field *field, const FieldChunks *fields, uint32 row, StringInfo names, int *count)
 {
@@ -132,7 +132,7 @@ needs_source(const ClariColumn *columns, int ncolumns, ClariColumnSource source)
 	return false;
 }
 
-/* An option that names no field of the file would quietly give NULLs for money. */
+/* Raises an error if the option names no field of the file; without it, amounts of money would silently be NULL. */
 static void
 check_found(const Field *field, const ClariRowsetMeta *meta, const char *option, const char *option_name)
 {
@@ -190,7 +190,7 @@ run_end(const ClariPivot *pivot, uint32 run)
 	return run + 1 < pivot->group->nruns ? pivot->begins[run + 1] : pivot->group->nrows;
 }
 
-/* The field's code in the dictionary; 0, which is NULL's, if it is not there. */
+/* The field's code in the dictionary; 0, which is the code of NULL, if it is not there. */
 static uint16
 find_code(const Field *field, const ClariChunk *ids)
 {
@@ -200,7 +200,7 @@ find_code(const Field *field, const ClariChunk *ids)
 	return 0;
 }
 
-/* Lists, ascending, which of the rows from begin to before end are entries of the field; returns how many. */
+/* Lists, ascending, the rows from begin up to but not including end that are entries of the field; returns how many. */
 static uint32
 list_entries(const Field *field, const ClariChunk *ids, uint32 begin, uint32 end, uint32 *list)
 {
@@ -227,7 +227,7 @@ list_entries(const Field *field, const ClariChunk *ids, uint32 begin, uint32 end
 	return count;
 }
 
-/* Sets rows[run] for the runs from first to last to the row of the run's entry of the field, or to -1. */
+/* For the runs from first to last, sets rows[run] to the row of the run's entry of the field, or to -1. */
 static void
 assign_entries(ClariPivot *pivot, const Field *field, uint32 first, uint32 last, int32 *rows)
 {
@@ -245,8 +245,8 @@ assign_entries(ClariPivot *pivot, const Field *field, uint32 first, uint32 last,
 
 		rows[run] = -1;
 		/*
-		 * A branch, because the processor foresees it.  With arithmetic in its place
-		 * each turn would have to wait until the last one has moved list on.
+		 * This is a branch because the processor predicts it well.  With arithmetic
+		 * instead, each iteration would wait until the previous one has advanced list.
 		 */
 		if (*list < end)
 			rows[run] = (int32) *list++;
@@ -255,7 +255,7 @@ assign_entries(ClariPivot *pivot, const Field *field, uint32 first, uint32 last,
 	}
 }
 
-/* Sees to it that list and rows have room for a group of so many rows, and one more. */
+/* Ensures that list and rows have room for nrows + 1 elements. */
 static void
 make_room(ClariPivot *pivot, uint32 nrows)
 {
@@ -290,7 +290,7 @@ clari_pivot_rows(const ClariPivot *pivot, ClariPivotEntry entry)
 	return entry == CLARI_PIVOT_FIRST ? (const int32 *) pivot->begins : pivot->rows[entry];
 }
 
-/* ------- do they make one row? ------- */
+/* ------- checking that runs make one row ------- */
 
 static bool
 same_cell(const ClariChunk *chunk, uint32 a, uint32 b)
@@ -358,7 +358,7 @@ list_followers(ClariPivot *pivot)
 	return count;
 }
 
-/* Has each of the rows the same value as the row before it? */
+/* Does each of the rows have the same value as the row before it? */
 static bool
 all_as_before(const ClariChunk *chunk, const uint32 *rows, uint32 count)
 {
@@ -368,7 +368,7 @@ all_as_before(const ClariChunk *chunk, const uint32 *rows, uint32 count)
 		return true;
 	if (chunk->encoding == CLARI_ENCODING_DICTIONARY)
 	{
-		/* It does not stop at the first difference: a branch for each row would cost more than that saves. */
+		/* The loop does not stop at the first difference: a branch for each row would cost more than that saves. */
 		for (uint32 i = 0; i < count; i++)
 			differ |= chunk->codes[rows[i]] != chunk->codes[rows[i] - 1];
 		return !differ;

@@ -2,8 +2,8 @@
  * scan.c
  *		Executing a scan: begin, iterate, rescan, end.
  *
- * Runs in sessions.  Rowsets come from fetch, Datums from cells; what is freed
- * here is freed by the executor's memory context, also after an error.
+ * Runs in sessions.  Rowsets come from fetch.c, Datums from cells.c.  Memory is
+ * freed with the executor's memory context, also after an error.
  */
 #include "postgres.h"
 
@@ -31,34 +31,34 @@ typedef struct ClariScanState
 {
 	ForeignScanState *node;
 	ClariOptions *options;
-	int ncolumns; /* of the foreign table; behind them lie what a scan counts */
+	int ncolumns; /* of the foreign table; in a scan that counts, the counts follow them */
 	ClariPrune *prune;
-	ClariFilter *filter; /* NULL: nothing is to be tested before a row is formed */
+	ClariFilter *filter; /* NULL: no filter */
 	bool authenticated;  /* the user mapping has an API key */
-	bool depends;        /* which periods it reads depends on values that execution sets */
-	bool filter_depends; /* the same of the values that the filter looks for */
+	bool depends;        /* the periods depend on values that are set during execution */
+	bool filter_depends; /* the filter depends on values that are set during execution */
 	bool safe;           /* choosing the periods cannot raise an error */
-	bool noticed;        /* constants outside of the extent were reported, or must not be */
-	bool evaluated;      /* the filter has its values, and parameters have not changed since */
-	ClariFetch *fetch;   /* NULL under EXPLAIN, and in a parallel worker */
-	ClariCells *cells;   /* NULL under EXPLAIN, and in a scan that counts */
-	bool reading;        /* a rowset, or in a parallel scan a group of one, is open */
+	bool noticed;        /* the notices about constants outside of the extent were issued, or must not be */
+	bool evaluated;      /* the filter was evaluated with the current parameters */
+	ClariFetch *fetch;   /* NULL for EXPLAIN without ANALYZE, and in a parallel worker */
+	ClariCells *cells;   /* NULL for EXPLAIN without ANALYZE, and in a scan that counts */
+	bool reading;        /* a rowset is open, or in a parallel scan a group of one */
 	bool done;
 
-	/* The periods that were chosen, if that does not depend on what execution sets. */
-	ClariPeriod *chosen; /* NULL: none were chosen yet */
+	/* The chosen periods, unless they depend on values set during execution. */
+	ClariPeriod *chosen; /* NULL: not chosen yet */
 	int nchosen;
 
-	/* These are of a parallel scan. */
-	ClariParallel *parallel; /* NULL: it is none, or over */
-	ClariReader **readers;   /* readers of the rowsets that are offered, as far as this process has opened them */
+	/* Only in a parallel scan. */
+	ClariParallel *parallel; /* NULL: not parallel, or finished */
+	ClariReader **readers;   /* of the rowsets offered; NULL for those not yet opened by this process */
 	int nreaders;
-	int rowset;            /* the number of the open one, or -1 */
-	ClariCellsUse counted; /* how much of our own use is in the shared counters by now */
-	ClariCellsUse total;   /* the use of all participants, once they are through */
+	int rowset;            /* number of the open rowset, or -1 */
+	ClariCellsUse counted; /* the part of this process's use that was added to the shared counters */
+	ClariCellsUse total;   /* the use of all participants, after the end */
 } ClariScanState;
 
-/* Keeps the periods for EXPLAIN ANALYZE, which must not evaluate conditions once the query is over. */
+/* Keeps the periods for EXPLAIN ANALYZE, which must not evaluate conditions after the query has ended. */
 static void
 remember_chosen(ClariScanState *state, const ClariPeriod *periods, int count)
 {
@@ -69,7 +69,7 @@ remember_chosen(ClariScanState *state, const ClariPeriod *periods, int count)
 	state->nchosen = count;
 }
 
-/* ClariChooser: narrows the extent down by the scan's quals. */
+/* ClariChooser: removes the periods that do not satisfy the scan's quals. */
 static int
 choose_periods(void *arg, ClariPeriod *periods, int count, bool trial)
 {
@@ -93,7 +93,7 @@ clari_scan_counts(ForeignScanState *node)
 	return ((ForeignScan *) node->ss.ps.plan)->scan.scanrelid == 0;
 }
 
-/* The foreign table that is scanned, or whose rows are counted. */
+/* The range table entry of the foreign table that is scanned, or whose rows are counted. */
 static RangeTblEntry *
 scanned_table(ForeignScanState *node)
 {
@@ -105,7 +105,7 @@ scanned_table(ForeignScanState *node)
 	return exec_rt_fetch(relid, node->ss.ps.state);
 }
 
-/* Its columns; a scan that counts has others behind them. */
+/* The columns of that table.  The tuples of a scan that counts have others after them. */
 static TupleDesc
 table_columns(ForeignScanState *node)
 {
@@ -133,9 +133,9 @@ scan_user(ForeignScanState *node)
 }
 
 /*
- * The context of the statement that the scan belongs to.  Where a row has changed
- * under a lock, what is computed again runs in a state of its own, and yet reads
- * the versions that the statement began with.
+ * The memory context of the statement to which the scan belongs.  If EvalPlanQual
+ * executes a part of the plan again, it does so in a state of its own, but must
+ * read the same versions as the statement.
  */
 static MemoryContext
 statement_context(ForeignScanState *node)
@@ -147,7 +147,7 @@ statement_context(ForeignScanState *node)
 	return estate->es_query_cxt;
 }
 
-/* Splits the plan's fdw_exprs up: clariGetForeignPlan() puts the expressions that prune before those that filter. */
+/* Splits fdw_exprs, in which clariGetForeignPlan() has put expressions that prune before those that filter. */
 static void
 begin_quals(ClariScanState *state, TupleDesc tupdesc)
 {
@@ -165,7 +165,7 @@ begin_quals(ClariScanState *state, TupleDesc tupdesc)
 	state->filter_depends = clari_prune_has_params((Node *) list_copy_tail(plan->fdw_exprs, npruning), true);
 }
 
-/* The versions to read are handed over with the statement, or else the cache tells which they are. */
+/* Begins to fetch the versions that are handed over to the statement, or else those that the cache finds. */
 static ClariFetch *
 begin_fetch(ClariScanState *state)
 {
@@ -215,7 +215,7 @@ clariBeginForeignScan(ForeignScanState *node, int eflags)
 
 /* ------- rows ------- */
 
-/* The rowset, opened by this process: the version that the leader has, or an error if that is gone. */
+/* The rowset, opened by this process, in the version that the leader opened.  Raises an error if that is gone. */
 static ClariReader *
 participant_reader(ClariScanState *state, int rowset)
 {
@@ -242,7 +242,7 @@ count_use(ClariScanState *state)
 	state->counted = use;
 }
 
-/* Opens the next group that this participant can get; false when there is none. */
+/* Opens the next group that this participant can claim; false if there is none. */
 static bool
 open_claimed(ClariScanState *state)
 {
@@ -273,8 +273,8 @@ open_next(ClariScanState *state)
 }
 
 /*
- * The one row of a scan that counts: the versions are those that a scan of the rows
- * would open, and are warned of as there.
+ * Returns the single row of a scan that counts.  It opens the same versions, and
+ * issues the same warnings, as a scan that reads the rows.
  */
 static TupleTableSlot *
 count_rows(ClariScanState *state, TupleTableSlot *slot)
@@ -320,8 +320,9 @@ clariIterateForeignScan(ForeignScanState *node)
 }
 
 /*
- * When a row has changed under a lock, a subquery that belongs to it is computed
- * again.  There a scan of no single relation is asked for nothing but this.
+ * Called by EvalPlanQual when a row has changed under a lock.  For a scan without
+ * scanrelid, such as one that counts in a subquery, the executor then calls
+ * nothing else, so that this function must also store the row in the slot.
  */
 bool
 clariRecheckForeignScan(ForeignScanState *node, TupleTableSlot *slot)
@@ -336,7 +337,7 @@ clariReScanForeignScan(ForeignScanState *node)
 
 	state->reading = state->done = state->evaluated = false;
 	state->rowset = -1;
-	/* What the participants share is for clariReInitializeDSMForeignScan(). */
+	/* The state shared by participants is reset by clariReInitializeDSMForeignScan(). */
 	if (state->parallel == NULL)
 		clari_fetch_rescan(state->fetch, state->depends);
 }
@@ -346,14 +347,17 @@ clariEndForeignScan(ForeignScanState *node)
 {
 	ClariScanState *state = node->fdw_state;
 
-	/* Readers and memory belong to the statement's context, which goes next. */
+	/* Readers and memory belong to the statement's context, which is deleted next. */
 	if (state->fetch != NULL)
 		clari_fetch_end(state->fetch);
 }
 
 /* ------- parallel scans ------- */
 
-/* Waits for all rowsets, and opens them.  It begins as a rescan, since it may be called again, for a LIMIT above. */
+/*
+ * Waits for all rowsets, and opens them.  It starts with a rescan, because it may
+ * be called again if there is a LIMIT above.
+ */
 static void
 collect_readers(ClariScanState *state)
 {
@@ -377,7 +381,10 @@ make_readers(ClariScanState *state)
 												sizeof(ClariReader *) * CLARI_EXTENT_MAX_PERIODS);
 }
 
-/* How many rowsets there must be room for: a rescan may choose other periods, but no more than an extent has. */
+/*
+ * The number of rowsets for which there must be room.  A rescan may choose other
+ * periods, but not more than an extent has.
+ */
 static int
 parallel_capacity(const ClariScanState *state)
 {
@@ -420,7 +427,7 @@ clariInitializeWorkerForeignScan(ForeignScanState *node, shm_toc *toc pg_attribu
 
 	state->parallel = coordinate;
 	make_readers(state);
-	/* Files are opened at once, before they can be evicted.  A segment stays, as the leader has it attached. */
+	/* Files are opened at once, before they can be evicted.  Segments stay, because the leader is attached to them. */
 	for (int i = 0; i < clari_parallel_rowsets(state->parallel); i++)
 		if (clari_parallel_version(state->parallel, i)->segment == DSM_HANDLE_INVALID)
 			(void) participant_reader(state, i);
@@ -435,7 +442,7 @@ clariShutdownForeignScan(ForeignScanState *node)
 	if (state->parallel == NULL)
 		return;
 	count_use(state);
-	/* The shared memory is gone by the time when EXPLAIN asks for this. */
+	/* Copied, because the shared memory no longer exists when EXPLAIN needs the numbers. */
 	use = clari_parallel_use(state->parallel);
 	state->total.bytes += use.bytes;
 	state->total.skipped += use.skipped;
@@ -474,8 +481,8 @@ clari_scan_periods(ForeignScanState *node, ClariPeriod *periods)
 	}
 	count = clari_extent_expand(&state->options->extent, current, periods);
 	/*
-	 * Values that execution sets are not known here.  And a condition that may raise
-	 * an error must raise it only where the scan takes place.
+	 * Values that are set during execution are not known here.  And a condition
+	 * that may raise an error must do so only if the scan is executed.
 	 */
 	if (!state->depends && state->safe)
 		count = clari_prune_periods(state->prune, node->ss.ps.ps_ExprContext, periods, count);

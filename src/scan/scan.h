@@ -9,7 +9,7 @@
 
 #include "foreign/fdwapi.h"
 
-/* FdwRoutine's callbacks, as PostgreSQL describes them. */
+/* FdwRoutine's callbacks, as described by PostgreSQL. */
 extern void clariBeginForeignScan(ForeignScanState *node, int eflags);
 extern TupleTableSlot *clariIterateForeignScan(ForeignScanState *node);
 extern bool clariRecheckForeignScan(ForeignScanState *node, TupleTableSlot *slot);
@@ -23,9 +23,9 @@ extern void clariInitializeWorkerForeignScan(ForeignScanState *node, shm_toc *to
 extern void clariShutdownForeignScan(ForeignScanState *node);
 
 /*
- * FdwRoutine's callback, as PostgreSQL describes it.  Never exports: with nothing
- * cached, false and a WARNING (none from autovacuum, which comes by for the sake
- * of an inheritance parent).
+ * FdwRoutine's callback, as described by PostgreSQL. It never makes an export: if
+ * nothing is cached, it returns false with a WARNING (without one in autovacuum,
+ * which may analyze the table as an inheritance child).
  */
 extern bool clariAnalyzeForeignTable(Relation relation, AcquireSampleRowsFunc *sample, BlockNumber *pages);
 

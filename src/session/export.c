@@ -1,9 +1,9 @@
 /*
  * export.c
- *		One export as a session wants it: see export.h.
+ *		A single export in a session: see export.h.
  *
- * Runs in sessions.  Takes the cache's lock only within the cache's calls, and
- * sleeps on its condition variable.
+ * Runs in sessions.  The cache's lock is taken only within the cache's functions.
+ * Sleeps on the cache's condition variable.
  */
 #include "postgres.h"
 
@@ -18,13 +18,13 @@
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 
-/* For how long a session keeps asking for a worker. */
+/* How long a session tries to start a worker. */
 #define WORKER_PATIENCE 10000 /* ms */
 
-/* No sleep is longer, so that a session sees in time whether a worker must be started again. */
+/* The longest sleep, after which a session checks whether a worker must be started again. */
 #define LONGEST_SLEEP 1000L /* ms */
 
-/* An export is looked up again when its version could not be opened, at most so many times. */
+/* How many times an export is looked up again because its version could not be opened. */
 #define MOST_FAILED_OPENINGS 10
 
 /* ------- interest ------- */
@@ -82,8 +82,9 @@ clari_interest_leave(ClariInterest *interest, uint64 flight)
 }
 
 /*
- * Makes room for one more flight, and counts it before it is joined, since a
- * look-up can raise an error after it has joined.  It is 0 until then.
+ * Adds an element for one more flight, which is 0 until the flight is joined.  It
+ * is added before the look-up, because that can raise an error after it has
+ * joined.
  */
 static uint64 *
 add_interest(ClariInterest *interest)
@@ -132,13 +133,13 @@ clari_export_is_fresh(const ClariOptions *options, const ClariVersion *version, 
 	return version->meta.posted_at > since - clari_freshness_age(&version->meta, &freshness);
 }
 
-/* Looks the export up; without a transport no export is queued. */
+/* Looks the export up.  Without a transport, none is queued. */
 static void
 look_up(const ClariTransport *transport, const ClariFreshness *freshness, ClariExport *export)
 {
 	ClariInterest *interest = export->interest;
 	ClariInquiry inquiry = {&export->request, &export->key, transport, NULL};
-	TimestampTz asked_at = GetCurrentTimestamp(); /* this is before any worker can POST for it */
+	TimestampTz asked_at = GetCurrentTimestamp(); /* before any worker can send the POST */
 
 	if (interest != NULL)
 		inquiry.joined = add_interest(interest);
@@ -197,7 +198,7 @@ clari_export_known_current(const ClariOptions *options)
 	return period;
 }
 
-/* The quarter of the calendar that the day of a time is in; CLARI_PERIOD_NONE: not known. */
+/* The quarter of the calendar that contains this time; CLARI_PERIOD_NONE if it is not known. */
 static ClariPeriod
 quarter_of_time(const ClariCalendar *calendar, TimestampTz time)
 {
@@ -207,7 +208,7 @@ quarter_of_time(const ClariCalendar *calendar, TimestampTz time)
 																					 : CLARI_PERIOD_NONE;
 }
 
-/* Has the calendar the quarter, or one beside it? */
+/* Does the calendar contain the quarter, or a neighbor? */
 static bool
 is_near(const ClariCalendar *calendar, ClariPeriod period)
 {
@@ -226,7 +227,7 @@ clari_export_likely_current(const ClariOptions *options)
 	ClariPeriod told;
 	ClariPeriod today;
 	bool was_told;
-	int ended; /* quarters since then */
+	int ended; /* number of quarters that have ended since */
 
 	clari_export_init(options, "", NULL, &current);
 	if (!clari_request_account(&current.request, &account, &current.error))
@@ -248,7 +249,7 @@ clari_export_numbering(const ClariOptions *options, ClariNumbering *numbering)
 	ClariError error;
 
 	clari_numbering_init(numbering);
-	/* What CSV calls a month has no number. */
+	/* In CSV, the names of months have no numbers. */
 	if (options->request.format != CLARI_FORMAT_JSON)
 		return;
 	if (!clari_request_account(&options->request, &account, &error))
@@ -296,7 +297,7 @@ clari_export_look_again(ClariExport *export, const ClariError *error)
 
 /* ------- warnings ------- */
 
-/* A remark on one version that the session was given. */
+/* A remark that the session was given about a version. */
 typedef struct Remark
 {
 	ClariKey key;
@@ -304,7 +305,7 @@ typedef struct Remark
 	uint64 generation;
 } Remark;
 
-/* When there are so many remarks, all are dropped, and the session is warned once more. */
+/* When there are this many remarks, all of them are forgotten, so that the session is warned again. */
 #define MOST_REMARKS 4096
 
 int
@@ -322,7 +323,7 @@ clari_export_warning_level(const ClariRowsetMeta *meta, int remark)
 	}
 	if (remarks == NULL)
 		remarks = hash_create("clari_fdw warnings", 64, &control, HASH_ELEM | HASH_BLOBS);
-	memset(&said, 0, sizeof(said)); /* its bytes are compared, padding included */
+	memset(&said, 0, sizeof(said)); /* its bytes are compared, including padding */
 	said.key = meta->key;
 	said.generation = meta->generation;
 	said.remark = remark;
@@ -330,7 +331,7 @@ clari_export_warning_level(const ClariRowsetMeta *meta, int remark)
 	return found ? NOTICE : WARNING;
 }
 
-/* "12 minutes", of microseconds. */
+/* Formats an age in microseconds, such as "12 minutes". */
 static const char *
 age_text(int64 age)
 {
@@ -396,7 +397,10 @@ clari_export_report_missing_types(const ClariRowsetMeta *meta)
 
 /* ------- waiting ------- */
 
-/* Starts workers.  Raises once none could be had for WORKER_PATIENCE; *refused_at is when that began, or 0. */
+/*
+ * Starts workers.  *refused_at is the time since which none could be started, or
+ * 0.  Raises an error after WORKER_PATIENCE.
+ */
 static void
 keep_workers_running(ClariPatience *refused_at)
 {

@@ -1,9 +1,9 @@
 /*
  * export.h
- *		One export as a session wants it: looked up, queued, waited for.
+ *		A single export in a session: looking it up, queuing it, waiting for it.
  *
- * Scans (fetch.c), functions and clari_sync all come through here.  Waits
- * interruptibly; knows no scan, no HTTP, no rowset's bytes.
+ * Used by scans (fetch.c), functions and clari_sync.  Waits can be interrupted.
+ * Nothing here deals with scans, HTTP or the bytes of rowsets.
  */
 #ifndef CLARI_EXPORT_H
 #define CLARI_EXPORT_H
@@ -15,130 +15,143 @@
 #include "options/options.h"
 
 /*
- * The flights that a statement, or a function's call, wants until its memory
- * context is reset: by its end, or by an error.
+ * The flights that a statement or function call wants.  It stops wanting them
+ * when its memory context is reset, at its end or after an error.
  */
 typedef struct ClariInterest ClariInterest;
 
 extern ClariInterest *clari_interest_make(MemoryContext context);
 
-/* From now on these flights go on although nobody wants them any more. */
+/* Makes these flights continue although nobody wants them any more. */
 extern void clari_interest_keep(const ClariInterest *interest);
 
-/* The flight is not wanted any more: as clari_cache_leave() says.  Nothing if it is none of these. */
+/* Stops wanting the flight, see clari_cache_leave().  Does nothing if it is not one of these. */
 extern void clari_interest_leave(ClariInterest *interest, uint64 flight);
 
-/* One export as a session wants it. */
+/* A single export in a session. */
 typedef struct ClariExport
 {
 	ClariRequest request;
 	ClariKey key;
-	ClariInterest *interest; /* counts its flight as wanted; NULL: nobody waits for it */
-	uint64 flight;           /* the flight that is waited for, or was last; 0: none */
-	bool flew;               /* it was not there at once: a flight was waited for */
-	TimestampTz queued_at;   /* when this session queued it; 0: others did, or nobody */
-	ClariLookup state;       /* after clari_export_poll(): ready (also when stale), failed, or still open */
-	ClariVersion version;    /* when ready */
-	ClariError error;        /* why it failed; when ready, what is to be warned of, if it has a code */
-	bool stale;              /* it is ready with stale rows; the error says why they could not be renewed */
-	int failed_openings;     /* how many versions were gone or damaged when they were to be opened */
+	ClariInterest *interest; /* counts its flight as wanted; NULL: it is not */
+	uint64 flight;           /* the flight waited for, now or last; 0: none */
+	bool flew;               /* it was not available at once, so that a flight was waited for */
+	TimestampTz queued_at;   /* when this session queued it; 0: it did not */
+	ClariLookup state;       /* after clari_export_poll(): READY (also if stale), FAILED, or another ("open") */
+	ClariVersion version;    /* if ready */
+	ClariError error;        /* why it failed; if ready, a warning if it has a code */
+	bool stale;              /* it is ready with stale rows; the error says why they were not renewed */
+	int failed_openings;     /* number of versions that were gone or damaged when opened */
 } ClariExport;
 
 /*
- * Describes the export of a period of the options' table (text; empty: the current
- * quarter).  Raises only if OpenSSL fails.
+ * Initializes the export of a period of the options' table (as text; empty: the
+ * current quarter).  Raises an error only if OpenSSL fails.
  */
 extern void
 clari_export_init(const ClariOptions *options, const char *period, ClariInterest *interest, ClariExport *export);
 
-/* Looks up each of the exports that is not ready or failed yet, and queues what is missing; true if none is left open. */
+/*
+ * Looks up each export that is still open (neither ready nor failed), and queues
+ * those that are missing.  Returns true if none is left open.
+ */
 extern bool
 clari_export_poll(const ClariOptions *options, const ClariFreshness *freshness, ClariExport *exports, int count);
 
 /*
- * Since when no worker can be had, in milliseconds of clari_clock_now(); 0: one
- * can.  Whoever waits in several calls passes the same variable to all of them,
- * beginning with 0, so that they have one time-out together.
+ * The time, in milliseconds of clari_clock_now(), since which no worker could be
+ * started; 0: workers are available.  A caller that waits in several calls passes
+ * the same variable, initialized with 0, to all of them, so that they share one
+ * time limit.
  */
 typedef int64 ClariPatience;
 
 /*
- * Polls until none is left open, or for at most timeout_ms (-1: no bound);
- * false when time was up.  Acts on interrupts; holds no lock, needs no snapshot.
- * Raises an error when no worker can be had for ten seconds: of this call, or of
- * all those that share the patience.
+ * Polls until no export is open, or timeout_ms (-1: no limit) have passed; in the
+ * second case it returns false.  It can be interrupted, holds no lock and needs
+ * no snapshot.  Raises an error if no worker could be started for ten seconds,
+ * which are counted in this call, or with patience in all calls that share it.
  */
 extern bool clari_export_wait(const ClariOptions *options, const ClariFreshness *freshness, ClariExport *exports,
 							  int count, long timeout_ms, ClariPatience *patience);
 
 /*
- * What the cache holds for a quarter (text), however old, under its own name or
- * as the current one: for estimates and EXPLAIN.  Queues nothing.
+ * Finds the cached version of a quarter (as text), however old, under its own
+ * name or as the current quarter; false if there is none.  For estimates and
+ * EXPLAIN. Queues nothing.
  */
 extern bool clari_export_peek(const ClariOptions *options, const char *period, ClariVersion *version);
 
 /*
- * The version that it has could not be opened, for that error: the cache drops the
- * version, and the export is to be looked up again.  It comes from its job once
- * more; or from a new export, if Clari has that no longer.  False, and nothing is
- * done, where that would not help: the process has too many files open, or the
- * version was evicted ten times in a row, which is no chance any more, but a cache
- * too small for what the statement reads at a time.
+ * To be called if the export's version could not be opened because of *error.
+ * Drops the version from the cache and opens the export again (see
+ * clari_export_poll()), so that it is downloaded from its job once more, or
+ * exported if Clari no longer has the job's rows.  Returns false and does nothing
+ * if that would not help: if the process has too many open files, or if it has
+ * happened ten times in a row, which means that the cache is too small for what
+ * the statement reads at a time.
  */
 extern bool clari_export_look_again(ClariExport *export, const ClariError *error);
 
-/* What the table's options say, for a statement that began at since. */
+/* The freshness that the table's options require, for a statement that began at since. */
 extern ClariFreshness clari_export_freshness(const ClariOptions *options, TimestampTz since);
 
-/* Would the version serve a statement that began at since, without an export? */
+/* Is the version fresh enough for a statement that began at since? */
 extern bool clari_export_is_fresh(const ClariOptions *options, const ClariVersion *version, TimestampTz since);
 
-/* Looks one export up without queuing anything: is there a rowset that serves? */
+/* Looks one export up without queuing anything.  Returns whether there is a rowset that serves. */
 extern bool clari_export_find(const ClariFreshness *freshness, ClariExport *export);
 
 /*
- * The current quarter as a rowset cached for these options tells it, however
- * old, without exporting; CLARI_PERIOD_NONE when none is cached.
+ * The current quarter according to a cached rowset for these options, however
+ * old; CLARI_PERIOD_NONE if there is none.  Makes no export.
  */
 extern ClariPeriod clari_export_known_current(const ClariOptions *options);
 
 /*
- * The quarter that is likely to be the current one: the one that Clari called so last,
- * or the next if by the account's calendar a quarter has ended since.  Where Clari has
- * called none so, the one that today is in, if exports have told of it or of one beside
- * it.  CLARI_PERIOD_NONE: nothing tells, or more than one quarter seems to have ended,
- * as when the clock was set or the calendar is wrong.
+ * The quarter that is probably the current one: the one in Clari's last answer,
+ * or the one after it if a quarter has ended since, according to the account's
+ * calendar.  Without such an answer, the quarter in which today is, if exports
+ * have shown its days or those of a neighbor.  CLARI_PERIOD_NONE if nothing is
+ * known, or more than one quarter seems to have ended, for example because the
+ * clock was set or the calendar is wrong.
  */
 extern ClariPeriod clari_export_likely_current(const ClariOptions *options);
 
 /*
- * How the months and years of the options' forecast are numbered, as far as
- * exports that are cached for the same account tell.  Without authentication nothing
- * is known.  Raises only if OpenSSL fails.
+ * Sets *numbering to how the months and years of the options' forecast are
+ * numbered, as far as it is known from cached exports of the account.  Without
+ * authentication nothing is known.  Raises an error only if OpenSSL fails.
  */
 extern void clari_export_numbering(const ClariOptions *options, ClariNumbering *numbering);
 
 /*
- * The quarter that a ready export without a period was answered with: the
- * current one.  Raises ERRCODE_FDW_UNABLE_TO_CREATE_REPLY if it does not tell.
+ * The quarter with which a ready export without a period was answered, which is
+ * the current one.  Raises ERRCODE_FDW_UNABLE_TO_CREATE_REPLY if the answer has
+ * none.
  */
 extern ClariPeriod clari_export_told_current(const ClariExport *export);
 
-/* Warns of a ready export that its rows are stale, how old and why; or that it could not be cached as it should. */
+/*
+ * Warns about a ready export if its rows are stale, with their age and the
+ * reason, or if it could not be cached as it should.
+ */
 extern void clari_export_warn(const ClariExport *export);
 
-/* Raises an error that Clari has truncated the export; or where that is allowed, warns of it. */
+/* Reports that Clari has truncated the export: as a warning if that is allowed, else as an error. */
 extern void clari_export_report_truncated(const ClariRowsetMeta *meta, bool allowed);
 
-/* Warns of amounts that are null since Clari does not export them, which the rows do not tell. */
+/* Warns that amounts are null because Clari does not export them, which the rows do not show. */
 extern void clari_export_report_missing_types(const ClariRowsetMeta *meta);
 
-/* What a session waits for: has it come?  May queue more, may raise. */
+/* The condition for which a session waits.  May queue exports, and may raise errors. */
 typedef bool (*ClariCondition)(void *arg);
 
 /*
- * Sleeps until condition(arg) holds; false when timeout_ms (-1: no bound) were over
- * first.  Acts on interrupts; raises when the patience (NULL: the call's own) is over.
+ * Sleeps until condition(arg) is true, or timeout_ms (-1: no limit) have passed;
+ * in the second case it returns false.  It can be interrupted, and raises an
+ * error when the patience (NULL: the call's own) has ended, as
+ * clari_export_wait() does.
  */
 extern bool clari_export_sleep(ClariCondition condition, void *arg, long timeout_ms, ClariPatience *patience);
 

@@ -1,9 +1,9 @@
 /*
  * fetch.c
- *		A session's one door: see fetch.h.
+ *		From a scan's periods to opened rowsets: see fetch.h.
  *
- * Runs in sessions.  A statement is found by its per-query memory context and
- * lives in it.
+ * Runs in sessions.  A statement is identified by its per-query memory context,
+ * in which it is allocated.
  */
 #include "postgres.h"
 
@@ -22,15 +22,15 @@
 
 static int wait_notice_delay = 10000; /* ms, the setting clari_fdw.wait_notice_delay; -1: no notice */
 
-/* One export that the statement wants, however many of its scans do. */
+/* An export of the statement, which may be wanted by several of its scans. */
 typedef struct FetchItem
 {
 	ClariExport export;
-	bool chosen;              /* by a scan; else it is only likely to be chosen */
+	bool chosen;              /* a scan has chosen it; otherwise it will only probably be chosen */
 	ClariFreshness freshness; /* the strictest of the scans that want it */
-	ClariReader *reader;      /* the version that the whole statement uses, once it is needed */
+	ClariReader *reader;      /* the version for the whole statement, opened when first needed */
 	bool warned;              /* the session was told that the export is truncated, if it is */
-	const ClariFetch *first;  /* the scan that was the first to want it */
+	const ClariFetch *first;  /* the first scan that wanted it */
 	struct FetchItem *next;
 } FetchItem;
 
@@ -40,12 +40,13 @@ struct ClariStatement
 	ClariInterest *interest;
 	FetchItem *items;
 	ClariFetch *fetches;
-	const char *warned_of_types; /* the last forecast of which it was said that amounts are missing, or NULL */
-	char *warned;                /* the last warning, which is not repeated for each period, or NULL */
-	bool noticed;                /* the user was told that the statement waits */
-	TimestampTz waiting_since;   /* when it began to wait for the first time; 0: it never had to */
-	instr_time waited;           /* by all of its scans together */
-	ClariStatement *next;        /* in the list of the session's statements */
+	/* the last forecast about which the user was warned that amounts are missing, or NULL */
+	const char *warned_of_types;
+	char *warned;              /* the last warning, which is not repeated for each period; or NULL */
+	bool noticed;              /* the user was told that the statement waits */
+	TimestampTz waiting_since; /* when the statement first had to wait; 0: not yet */
+	instr_time waited;         /* the total of all its scans */
+	ClariStatement *next;      /* in the list of the session's statements */
 };
 
 struct ClariFetch
@@ -56,16 +57,16 @@ struct ClariFetch
 	bool eager;
 	ClariChooser choose;
 	void *arg;
-	FetchItem *current; /* the export that tells a relative extent's current quarter, or NULL */
-	List *likely;       /* the items that the extent is likely to mean, until that is told */
+	FetchItem *current; /* the export that tells the current quarter, for a relative extent; or NULL */
+	List *likely;       /* items that will probably be chosen, while the current quarter is not known */
 	bool guessed;
 	bool chosen;
 	int nitems;
-	int capacity;      /* how many items the two arrays have room for; rescans use them again */
+	int capacity;      /* allocated elements of the two arrays, which rescans reuse */
 	FetchItem **items; /* ascending by period */
-	bool *returned;    /* for each item, whether the scan has got its reader */
-	List *read;        /* the items that the scan has ever got */
-	bool handed;       /* the items are rowsets that were handed over: nothing is chosen or looked up */
+	bool *returned;    /* for each item: the scan has received its reader */
+	List *read;        /* all items that the scan has received */
+	bool handed;       /* the items were handed over, so that nothing is chosen or looked up */
 	instr_time waited;
 	ClariFetch *next;
 };
@@ -153,7 +154,7 @@ clari_fetch_begin_handed(ClariStatement *statement, ClariReader **readers, int c
 	return fetch;
 }
 
-/* The statement's item for the period, made if no scan has wanted it yet. */
+/* The statement's item for the period; created if no scan has wanted it before. */
 static FetchItem *
 find_item(ClariFetch *fetch, const char *period)
 {
@@ -215,7 +216,10 @@ set_items(ClariFetch *fetch, const ClariPeriod *periods, int count, ClariPeriod 
 	fetch->likely = NIL;
 }
 
-/* Has what the extent is likely to mean exported, too, while Clari is asked which quarter is the current one. */
+/*
+ * Adds the items that will probably be chosen, so that they are exported while
+ * Clari is asked for the current quarter.
+ */
 static void
 guess(ClariFetch *fetch)
 {
@@ -241,7 +245,7 @@ guess(ClariFetch *fetch)
 	MemoryContextSwitchTo(previous);
 }
 
-/* Chooses the scan's periods, or asks which quarter is the current one and leaves it for later. */
+/* Chooses the scan's periods; or if the current quarter is needed, asks for it, and chooses them in a later call. */
 static void
 try_to_choose(ClariFetch *fetch)
 {
@@ -265,7 +269,7 @@ try_to_choose(ClariFetch *fetch)
 	set_items(fetch, periods, count, current);
 }
 
-/* Does a scan that has not chosen yet take the item for likely? */
+/* Will a scan that has not chosen yet probably choose the item? */
 static bool
 is_likely(const ClariStatement *statement, FetchItem *item)
 {
@@ -275,7 +279,10 @@ is_likely(const ClariStatement *statement, FetchItem *item)
 	return false;
 }
 
-/* Lets go of what seemed likely to be chosen, and was not: its export ends if it is still queued. */
+/*
+ * Removes the items that were probable but not chosen.  Their exports end if they
+ * are still queued and nobody else wants them.
+ */
 static void
 drop_unlikely(ClariStatement *statement)
 {
@@ -294,7 +301,7 @@ drop_unlikely(ClariStatement *statement)
 	}
 }
 
-/* Do this scan's periods have to be known by now? */
+/* Must the periods of scan fetch be known when scan wanting fetches? */
 static bool
 takes_part(const ClariFetch *fetch, const ClariFetch *wanting)
 {
@@ -302,9 +309,10 @@ takes_part(const ClariFetch *fetch, const ClariFetch *wanting)
 }
 
 /*
- * Queues what the statement's scans lack, as far as it is known.  First all
- * choose and then all are looked up, so that what two scans want is as fresh as
- * the stricter of them asks, whichever comes first.
+ * Queues the exports that the statement's scans lack, as far as they are known.
+ * First all scans choose, then all items are looked up, so that an item of
+ * several scans is as fresh as the strictest of them requires, whatever their
+ * order.
  */
 static void
 advance_statement(ClariFetch *wanting)
@@ -338,13 +346,16 @@ check_truncated(const ClariFetch *fetch, FetchItem *item)
 {
 	const ClariRowsetMeta *meta = &item->export.version.meta;
 
-	/* What is handed over has been told of; anything else is told once in a statement, not once in a rescan. */
+	/*
+	 * For rowsets handed over, the caller has reported it.  Others are reported
+	 * once in a statement, not in each rescan.
+	 */
 	if ((meta->flags & CLARI_ROWSET_TRUNCATED) && !fetch->handed && !item->warned)
 		clari_export_report_truncated(meta, fetch->options->transport.allow_truncated);
 	item->warned = true;
 }
 
-/* Warns of amounts that Clari does not export, once in a statement for each forecast. */
+/* Warns about amounts that Clari does not export, once in a statement for each forecast. */
 static void
 warn_of_missing_types(ClariStatement *statement, const ClariRowsetMeta *meta)
 {
@@ -370,7 +381,7 @@ warn_of_wrong_period(const ClariRowsetMeta *meta)
 							  clari_report_text(meta->forecast), meta->requested)));
 }
 
-/* The reader that another item has of the rowset: the current quarter has two names, and one version for both. */
+/* The reader of the rowset that another item has opened: the current quarter has two names, which share one version. */
 static ClariReader *
 find_opened(const ClariStatement *statement, const ClariKey *rowset)
 {
@@ -380,7 +391,7 @@ find_opened(const ClariStatement *statement, const ClariKey *rowset)
 	return NULL;
 }
 
-/* The version could not be opened: has the item looked up again, or raises why that cannot be. */
+/* After the version could not be opened: has the item looked up again, or raises the error if that would not help. */
 static void
 look_again(FetchItem *item, ClariError *error)
 {
@@ -409,7 +420,7 @@ warn_once(ClariStatement *statement, const ClariExport *export)
 	clari_export_warn(export);
 }
 
-/* Opens the item's version; false if it is gone by now, and the item is to be looked up again. */
+/* Opens the item's version.  Returns false if that is gone, and the item must be looked up again. */
 static bool
 open_item(ClariFetch *fetch, FetchItem *item)
 {
@@ -452,7 +463,7 @@ note_read(ClariFetch *fetch, FetchItem *item)
 	MemoryContextSwitchTo(previous);
 }
 
-/* Marks the first rowset that is ready as returned; NULL if none is. */
+/* Returns the first rowset that is ready, and marks it as returned; NULL if none is. */
 static ClariReader *
 take_ready(ClariFetch *fetch)
 {
@@ -511,7 +522,7 @@ append_awaited(StringInfo list, const FetchItem *item)
 	appendStringInfo(list, "%s%s", list->len > 0 ? ", " : "", period[0] != '\0' ? period : "the current quarter");
 }
 
-/* Tells the user once in a statement what it waits for, and since when it has had to wait. */
+/* Tells the user, once in a statement, what it waits for and since when it has had to wait. */
 static void
 notice_waiting(ClariFetch *fetch)
 {
@@ -626,7 +637,7 @@ clari_fetch_sources(const ClariFetch *fetch, int *count)
 		ClariSource *source = &sources[(*count)++];
 
 		strlcpy(source->period, request->period[0] != '\0' ? request->period : item->export.version.meta.answered,
-				sizeof(source->period)); /* empty: it has no period */
+				sizeof(source->period)); /* it is empty if the export has no period */
 		source->from = source_of(item);
 	}
 	qsort(sources, *count, sizeof(ClariSource), compare_sources);
@@ -639,7 +650,7 @@ clari_fetch_jobs(const ClariFetch *fetch)
 	int jobs = 0;
 
 	for (const FetchItem *item = fetch->statement->items; item != NULL; item = item->next)
-		/* What was queued, and is ready, may have taken up an older job: that is none of its own. */
+		/* An export that was queued and is ready may have taken up an older job, which was not made for it. */
 		if (item->first == fetch && item->export.request.endpoint == CLARI_ENDPOINT_EXPORT &&
 			item->export.queued_at != 0 &&
 			(item->export.state != CLARI_LOOKUP_READY || item->export.version.meta.posted_at >= item->export.queued_at))

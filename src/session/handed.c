@@ -1,6 +1,6 @@
 /*
  * handed.c
- *		Rowsets that are handed over with a statement: see handed.h.
+ *		Handing rowsets over to a statement: see handed.h.
  *
  * Runs in sessions.  Takes no lock.
  */
@@ -8,7 +8,7 @@
 
 #include "session/handed.h"
 
-/* No user gives a table such a name. */
+/* A name that no user gives to a table. */
 #define HANDED_NAME "clari_fdw: what this statement is handed"
 
 QueryEnvironment *

@@ -1,6 +1,6 @@
 /*
  * handed.h
- *		Rowsets that are handed over with a statement, instead of being looked up.
+ *		Handing rowsets over to a statement, so that its scans do not look them up.
  */
 #ifndef CLARI_HANDED_H
 #define CLARI_HANDED_H
@@ -12,23 +12,23 @@
 #include "session/reader.h"
 
 /*
- * The rowsets that scans of one foreign table are to read, whole and nothing else:
- * they choose no period, look nothing up, and export nothing.  They lie in the
- * statement's query environment, so that neither what a trigger runs nor another
- * process sees them.
+ * The rowsets that scans of one foreign table read, all of them and no others.
+ * Such scans choose no periods, look nothing up, and make no exports.  The
+ * rowsets are attached to the statement's query environment, so that neither
+ * statements of triggers nor other processes see them.
  */
 typedef struct ClariHanded
 {
 	Oid relid;
 	int count;
-	ClariReader **readers; /* open as long as the statement runs */
-	bool read;             /* a scan in this process has read them */
+	ClariReader **readers; /* must be open as long as the statement runs */
+	bool read;             /* set when a scan in this process reads them */
 } ClariHanded;
 
-/* What a scan of the table is handed, if its statement has it for that table; else NULL. */
+/* Returns what is handed over to the statement for this table, or NULL. */
 extern ClariHanded *clari_handed_find(QueryEnvironment *environment, Oid relid);
 
-/* A query environment that holds what is handed over, in the current context. */
+/* Makes a query environment with what is handed over, palloc'd in the current context. */
 extern QueryEnvironment *clari_handed_environment(ClariHanded *handed);
 
 #endif /* CLARI_HANDED_H */

@@ -1,6 +1,7 @@
 /*
  * internal.h
- *		What the files of room session share: how loudly something is said of a rowset.
+ *		What the files of the room session share: the level of warnings about a
+ *		rowset.
  */
 #ifndef CLARI_SESSION_INTERNAL_H
 #define CLARI_SESSION_INTERNAL_H
@@ -9,16 +10,19 @@
 
 #include "rowset/rowset.h"
 
-/* What is said of a rowset each time that it is read. */
+/* Warnings about a rowset that apply each time it is read. */
 typedef enum ClariRemark
 {
 	CLARI_REMARK_WRONG_PERIOD,
 	CLARI_REMARK_TRUNCATED,
 	CLARI_REMARK_WITHOUT_CRM,
-	CLARI_REMARK_STALE /* the ClariErrorCode that is the reason is added to it */
+	CLARI_REMARK_STALE /* to be added: the ClariErrorCode that is the reason */
 } ClariRemark;
 
-/* The level of a remark: WARNING, of one rowset once in a session; then NOTICE, which the log does not get. */
+/*
+ * The level of a remark: WARNING when it is first made about a rowset in a
+ * session, later NOTICE, which is usually not logged.
+ */
 extern int clari_export_warning_level(const ClariRowsetMeta *meta, int remark);
 
 #endif /* CLARI_SESSION_INTERNAL_H */

@@ -1,10 +1,10 @@
 /*
  * reader.c
- *		One version of a rowset, opened in a session: see reader.h.
+ *		Opening a version of a rowset in a session: see reader.h.
  *
- * Runs in sessions.  Takes no lock.  Segments and descriptors hang on a reset
- * callback of the reader's memory context, because an error does not call
- * EndForeignScan.
+ * Runs in sessions.  Takes no lock.  Segments and descriptors are released by a
+ * reset callback of the reader's memory context, because EndForeignScan is not
+ * called after an error.
  */
 #include "postgres.h"
 
@@ -20,10 +20,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* A file of up to so many bytes is read and checked whole when it is opened. */
+/* A file of at most this size is read and checked completely when it is opened. */
 #define READ_WHOLE (8 * 1024 * 1024)
 
-/* A segment can be mapped only once in a process, so readers of several statements share the mapping. */
+/* A process can map a segment only once, so the readers of several statements share the mapping. */
 typedef struct Mapping
 {
 	dsm_segment *segment;
@@ -49,9 +49,9 @@ attach_segment(dsm_handle handle)
 		}
 	segment = dsm_attach(handle);
 	if (segment == NULL)
-		return NULL; /* it was evicted, and nobody reads it any more */
+		return NULL; /* it was evicted, and has no reader any more */
 	mapping = MemoryContextAlloc(TopMemoryContext, sizeof(Mapping));
-	dsm_pin_mapping(segment); /* until now the mapping was the transaction's */
+	dsm_pin_mapping(segment); /* until now the mapping belonged to the resource owner */
 	*mapping = (Mapping){segment, 1, mappings};
 	mappings = mapping;
 	return segment;
@@ -76,7 +76,7 @@ detach_segment(dsm_handle handle)
 	}
 }
 
-/* ------- life ------- */
+/* ------- opening and closing ------- */
 
 static void
 close_file(ClariReader *reader)
@@ -97,7 +97,7 @@ close_reader(void *arg)
 	if (reader->attached)
 		detach_segment(reader->version.segment);
 	close_file(reader);
-	reader->base = NULL; /* memory that was read into goes with the context */
+	reader->base = NULL; /* memory from palloc is freed with the context */
 	reader->attached = false;
 }
 
@@ -115,7 +115,7 @@ make_reader(const ClariVersion *version, MemoryContext context)
 	return reader;
 }
 
-/* Reads from bytes that were checked, by us or by the worker that put them into a segment. */
+/* Lets the reader use bytes that were checked, by this process or by the worker that put them into a segment. */
 static void
 read_from(ClariReader *reader, const char *bytes)
 {
@@ -127,7 +127,7 @@ read_from(ClariReader *reader, const char *bytes)
 	reader->groups = (const ClariGroupIndex *) (bytes + trailer->index_offset);
 }
 
-/* Is it the version's?  The handle can have been evicted, and given out again, since it was looked up. */
+/* Does the segment contain the version?  Since the look-up, it may have been evicted and its handle reused. */
 static bool
 is_the_version(const ClariReader *reader, dsm_segment *segment)
 {
@@ -170,7 +170,7 @@ damaged(ClariError *error, const char *what)
 	return false;
 }
 
-/* Is the file that of the version that was asked for? */
+/* Does the file contain the version? */
 static bool
 check_identity(const ClariReader *reader, const ClariRowsetTrailer *trailer, ClariError *error)
 {
@@ -207,7 +207,10 @@ read_tail(ClariReader *reader, MemoryContext context, ClariError *error)
 		   read_index(reader, &trailer, context, error);
 }
 
-/* A file that this session has read whole and found good; when it is written to, its time changes. */
+/*
+ * A file that this session has read completely and found intact.  If it is
+ * written to, its modification time changes.
+ */
 typedef struct CheckedFile
 {
 	ClariKey key;
@@ -217,7 +220,7 @@ typedef struct CheckedFile
 } CheckedFile;
 
 static CheckedFile checked_files[256];
-static int next_checked = 0; /* which of them is replaced next */
+static int next_checked = 0; /* the element that is replaced next */
 
 static CheckedFile
 describe_file(const ClariReader *reader)
@@ -248,9 +251,9 @@ was_checked(const CheckedFile *file)
 }
 
 /*
- * Reads the whole file, so that damage is found before the first row is
- * returned.  The bytes are kept if they are few, as a statement may read
- * hundreds of rowsets.  If not, the whole file is read once in a session, and
+ * Reads the whole file, so that damage is found before the first row is returned.
+ * A small file is kept in memory; not a larger one, because a statement may read
+ * hundreds of rowsets.  A larger file is read completely once in a session, and
  * after that chunk by chunk.
  */
 static bool
@@ -283,7 +286,7 @@ read_whole(ClariReader *reader, MemoryContext context, ClariError *error)
 	return read_tail(reader, context, error);
 }
 
-/* Leaves the descriptor in the reader. */
+/* Opens the file; the descriptor is stored in the reader. */
 static bool
 open_descriptor(ClariReader *reader, ClariError *error)
 {
@@ -296,7 +299,7 @@ open_descriptor(ClariReader *reader, ClariError *error)
 		clari_error_hint(error, "Raise max_files_per_process, or scan fewer periods in a statement.");
 		return false;
 	}
-	reader->counted = true; /* set first, as opening can raise: it logs when descriptors run out */
+	reader->counted = true; /* set first, because opening can raise an error: it may log that descriptors ran out */
 	reader->fd = clari_store_open(&meta->key, meta->generation);
 	if (reader->fd >= 0)
 		return true;
@@ -351,7 +354,7 @@ read_chunk(ClariReader *reader, const ClariGroupIndex *group, const ClariChunkIn
 	return buffer->bytes;
 }
 
-/* Clari has sent a value that is not of the column's type: an error, since a NULL in its place would be wrong. */
+/* Raises an error about a value from Clari that is not of the column's type; showing NULL instead would be wrong. */
 static void
 raise_unexpected(const ClariReader *reader, const ClariGroupIndex *group, int position, const ClariChunk *chunk)
 {

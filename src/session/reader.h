@@ -1,10 +1,10 @@
 /*
  * reader.h
- *		One version of a rowset, opened in a session: in memory or as a file.
+ *		Opening a version of a rowset in a session, in memory or as a file.
  *
- * A reader keeps its version whatever becomes of the cache: the segment lives
- * until its last mapping goes, the file until its last descriptor.  Nothing of
- * a file is used before its checksum held.
+ * A reader can use its version whatever happens in the cache: a segment exists
+ * until its last mapping is removed, a file until its last descriptor is closed.
+ * Nothing in a file is used before its checksum was verified.
  */
 #ifndef CLARI_READER_H
 #define CLARI_READER_H
@@ -14,48 +14,48 @@
 #include "cache/cache.h"
 #include "rowset/rowset.h"
 
-/* A file of at most so many bytes is kept in memory as long as its reader is there. */
+/* A file of at most this size is kept in memory as long as its reader exists. */
 #define CLARI_READER_KEEPS (1024 * 1024)
 
 typedef struct ClariReader
 {
 	ClariVersion version;
-	const char *base; /* the rowset's bytes, in a shared segment or kept from its file; or NULL */
+	const char *base; /* the rowset's bytes, in a shared segment or in memory; NULL: they are read chunk by chunk */
 	bool attached;    /* base is in a shared segment, to which this process is attached */
-	int fd;           /* the file's descriptor, if it is read chunk by chunk; or -1 */
-	bool counted;     /* fd counts among PostgreSQL's external descriptors, also while it is being opened */
+	int fd;           /* descriptor of the file if it is read chunk by chunk; or -1 */
+	bool counted;     /* fd is reserved among PostgreSQL's external descriptors, also while it is being opened */
 	int ngroups;
 	const ClariGroupIndex *groups;
 } ClariReader;
 
-/* Bytes of one chunk, when they have to be read: the caller's, used again and again. */
+/* Memory for the bytes of chunks that are read from a file.  It belongs to the caller, and can be reused. */
 typedef struct ClariChunkBuffer
 {
-	char *bytes; /* in the context that was current at the first use, or NULL */
+	char *bytes; /* palloc'd in the context that was current at the first use, or NULL */
 	Size size;
 } ClariChunkBuffer;
 
 /*
- * Opens the version; the reader is palloc'd in context, as the bytes of a file
- * that is read whole are, and closes itself when the context is reset or
- * deleted, also on an error.  NULL when neither segment nor file can be read,
- * with the cause in *error:
+ * Opens the version.  The reader, and the bytes of a file that is kept in memory,
+ * are palloc'd in context; the reader is closed when the context is reset or
+ * deleted, also after an error.  Returns NULL with the reason in *error if
+ * neither a segment nor a file can be read:
  *
- *		CLARI_ERROR_GONE		evicted meanwhile: look again
- *		CLARI_ERROR_CORRUPT		damaged: warn, drop the version, and look again
- *		CLARI_ERROR_IO			unreadable, perhaps for now only
+ *		CLARI_ERROR_GONE		evicted meanwhile: look the export up again
+ *		CLARI_ERROR_CORRUPT		damaged: warn, drop the version, and look up again
+ *		CLARI_ERROR_IO			not readable, perhaps only temporarily
  *		CLARI_ERROR_RESOURCES	too many open files in this process
  *
- * Raises only what running out of memory does, and dsm_attach().  A failed
- * reader stays in context, closed.
+ * Raises only the errors of dsm_attach() and of running out of memory.  A reader
+ * that could not be opened stays in context, closed.
  */
 extern ClariReader *clari_reader_open(const ClariVersion *version, MemoryContext context, ClariError *error);
 
 /*
- * One chunk of one group.  Its bytes are in memory already, or are read into
- * *buffer, where they stay until the buffer is used again.  Raises the error of
- * a large file that is unreadable or damaged there, after the cache has dropped
- * the version; and ERRCODE_DATA_EXCEPTION for a chunk of
+ * Opens a chunk of a group.  Its bytes are in memory already, or are read into
+ * *buffer, where they are valid until the buffer is used again.  If a large file
+ * cannot be read or is damaged there, drops the version from the cache and raises
+ * an error.  Raises ERRCODE_DATA_EXCEPTION for a chunk of
  * CLARI_ENCODING_UNEXPECTED.
  */
 extern void
