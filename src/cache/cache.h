@@ -142,7 +142,7 @@ extern void clari_cache_drop_version(const ClariKey *key, uint64 generation);
 
 /*
  * Drops the rowset, record and remembered failure of the key, or of every key
- * (NULL).  Returns how many keys had any.
+ * (NULL).  Returns how many keys had a rowset or a failure.
  */
 extern int64 clari_cache_invalidate(const ClariKey *key);
 

@@ -489,7 +489,7 @@ evict_a_segment(void)
 
 	if (!take_a_segment(&version))
 		return false;
-	HOLD_INTERRUPTS(); /* no slot has the segment now, so an error would leak it */
+	HOLD_INTERRUPTS(); /* no slot has the segment now, so an interrupt would leak it */
 	task.handle = version.segment;
 	dsm_unpin_segment(version.segment);
 	if (!carried_out(pin_again, &task) || task.handle == DSM_HANDLE_INVALID)
@@ -593,7 +593,7 @@ clari_cache_promote(const ClariVersion *version, const void *bytes)
 		reset_reads(version); /* otherwise every reader would try again */
 		return;
 	}
-	HOLD_INTERRUPTS(); /* no slot has what is reserved, so an error would leak it */
+	HOLD_INTERRUPTS(); /* no slot has what is reserved, so an interrupt would leak it */
 	if (!carried_out(make_segment, &task) || task.handle == DSM_HANDLE_INVALID)
 		release_memory(version->bytes);
 	else

@@ -62,7 +62,7 @@ extern bool clari_cache_claim(ClariOrder *order);
 
 extern void clari_cache_progress(int index, const ClariProgress *progress);
 
-/* At most so many cancellations are reported by one call of clari_cache_cancels(). */
+/* At most this many cancellations are reported by one call of clari_cache_cancels(). */
 #define CLARI_CANCELS_MAX 16
 
 typedef struct ClariCancel
@@ -116,7 +116,7 @@ extern int clari_shared_cache_size; /* setting, kB */
  * it to clari_cache_publish() or clari_cache_discard_segment().  Returns
  * DSM_HANDLE_INVALID if there is no room: with an empty error if the bytes exceed
  * what can be freed in the shared cache; with CLARI_ERROR_IO if /dev/shm is full,
- * part of which is left to parallel queries.
+ * part of which is left to parallel queries, or the segment cannot be created.
  */
 extern dsm_handle clari_cache_make_segment(const void *bytes, Size length, ClariError *error);
 extern void clari_cache_discard_segment(dsm_handle segment, Size length);
@@ -136,7 +136,7 @@ extern void clari_cache_count_record(int index, uint32 bytes);
 /* ------- the end of a flight ------- */
 
 /*
- * Ends the flight with a rowset, and wakes the sessions that wait. of_ended_job:
+ * Ends the flight with a rowset, and wakes the sessions that wait.  of_ended_job:
  * it was downloaded from a job that had already ended, so that it may be too old
  * for some of them.  The version's segment and the room reserved for its file
  * belong to the cache from now on.  The warning, if it has a code, is given to
@@ -147,7 +147,7 @@ clari_cache_publish(int index, const ClariVersion *version, bool in_file, bool o
 
 /*
  * Ends the flight with an error, which is remembered for ten seconds, and wakes
- * the sessions that wait. left_job is the id of its job if that may still be
+ * the sessions that wait.  left_job is the id of its job if that may still be
  * running at Clari, else empty.
  */
 extern void clari_cache_fail(int index, const char *left_job, const ClariError *error);

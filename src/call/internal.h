@@ -121,12 +121,11 @@ typedef struct ClariQuota
 } ClariQuota;
 
 /*
- * To be called before anything is exported.  If the selection needs a
- * new export as far as is known by now, requests the limits from Clari, and waits
- * at most ten seconds for them.  Raises ERRCODE_CONFIGURATION_LIMIT_EXCEEDED if
- * all_or_nothing is set and the quota does not cover all exports, or if none is
- * left to learn the current quarter; and the error of clari_export_wait() when
- * the patience ends.
+ * To be called before anything is exported.  If the selection needs a new export,
+ * as far as is known by now, requests the limits from Clari, and waits at most ten
+ * seconds for them.  Raises ERRCODE_CONFIGURATION_LIMIT_EXCEEDED if all_or_nothing
+ * is set and the quota does not cover all exports, or if none is left to learn the
+ * current quarter; and the error of clari_export_wait() when the patience ends.
  */
 extern void clari_quota_begin(ClariSelection *selection, const ClariFreshness *freshness, bool all_or_nothing,
 							  ClariPatience *patience, ClariQuota *quota);
@@ -296,7 +295,7 @@ extern ClariMerge *clari_merge_of_target(Relation target, uint32 types);
 /*
  * Prepares a merge of the source into the target, both locked.  If the source is
  * a foreign table, options are its options, and the target's columns of types
- * that were not exported are left alone; otherwise options is NULL. The result is
+ * that were not exported are left alone; otherwise options is NULL.  The result is
  * palloc'd in the current context.  Raises an error for every reason known in
  * advance that would make the merge fail.
  */

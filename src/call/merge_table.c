@@ -372,7 +372,7 @@ hash_of(Relation index, const ClariMerge *merge)
 
 /*
  * Adds the comparison of a column.  Text is compared by its bytes, whatever its
- * collation; other types by their equality operator, after rounding to the
+ * collation; other types by their equality operator, after a cast to the type and
  * precision of the target's column.
  */
 static void

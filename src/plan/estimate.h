@@ -29,7 +29,7 @@ typedef struct ClariEstimate
 
 /*
  * Called by _PG_init(): installs the hook by which the planner requests
- * statistics. size_function identifies the relations of this wrapper, whose
+ * statistics.  size_function identifies the relations of this wrapper, whose
  * fdw_private is NULL or begins with a ClariEstimate.
  */
 extern void clari_estimate_init(GetForeignRelSize_function size_function);

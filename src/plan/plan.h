@@ -11,7 +11,7 @@
 #include "nodes/pathnodes.h"
 
 /*
- * Elements of ForeignScan.fdw_private. fdw_exprs has the expressions that prune,
+ * Elements of ForeignScan.fdw_private.  fdw_exprs has the expressions that prune,
  * followed by those that filter.
  *
  * A scan without scanrelid counts the rows of a single relation.  Its tuples have
@@ -34,7 +34,7 @@ extern void clariGetForeignUpperPaths(PlannerInfo *root, UpperRelationKind stage
 extern ForeignScan *clariGetForeignPlan(PlannerInfo *root, RelOptInfo *baserel, Oid foreigntableid,
 										ForeignPath *best_path, List *tlist, List *scan_clauses, Plan *outer_plan);
 
-/* Always true: a parallel worker can execute a scan. clariGetForeignPaths() decides which paths are parallel-safe. */
+/* Always true: a parallel worker can execute a scan.  clariGetForeignPaths() decides which paths are parallel-safe. */
 extern bool clariIsForeignScanParallelSafe(PlannerInfo *root, RelOptInfo *rel, RangeTblEntry *rte);
 
 #endif /* CLARI_PLAN_H */

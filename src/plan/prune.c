@@ -348,7 +348,7 @@ is_decidable(Node *node, SelectContext *context)
 static Node *implied_by(Node *node, SelectContext *context);
 
 /*
- * The condition implied by the arms of an AND or OR. Arms of an AND that imply
+ * The condition implied by the arms of an AND or OR.  Arms of an AND that imply
  * nothing are omitted; all arms of an OR must imply something.
  */
 static Node *

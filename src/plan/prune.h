@@ -42,7 +42,7 @@ extern bool clari_prune_is_safe(Node *expression);
 typedef struct ClariPrune ClariPrune;
 
 /*
- * Prepares pruning by the expressions. parent is the scan's node; during planning
+ * Prepares pruning by the expressions.  parent is the scan's node; during planning
  * it is NULL, and the expressions must not contain parameters.  The result is
  * palloc'd in the current context.
  */

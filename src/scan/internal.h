@@ -39,8 +39,8 @@ typedef enum ClariPivotEntry
 
 /*
  * Determines from which fields the rowset's amounts are taken: those that the
- * options name, or else the only fields with such amounts. columns are the needed
- * columns; only for their amounts a field must be found. shared tells for each
+ * options name, or else the only fields with such amounts.  columns are the needed
+ * columns; only for their amounts a field must be found.  shared tells for each
  * attribute whether all entries of an owner must have the same value.  The result
  * is palloc'd in the current context.  Raises
  * ERRCODE_FDW_INCONSISTENT_DESCRIPTOR_INFORMATION, with a list of the fields, if
@@ -50,7 +50,7 @@ extern ClariPivot *clari_pivot_open(const ClariOptions *options, ClariReader *re
 									int ncolumns, const bool *shared);
 
 /*
- * Switches to the runs of this group. chunks is indexed by position; those of
+ * Switches to the runs of this group.  chunks is indexed by position; those of
  * field_id, of the runs and of the shared attributes must be open.
  */
 extern void clari_pivot_open_group(ClariPivot *pivot, const ClariGroupIndex *group, const ClariChunk *chunks);

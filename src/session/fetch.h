@@ -38,7 +38,7 @@ typedef int (*ClariChooser)(void *arg, ClariPeriod *periods, int count, bool tri
 extern ClariStatement *clari_fetch_statement(MemoryContext context);
 
 /*
- * Adds a scan to the statement. options must be authenticated, and live at least
+ * Adds a scan to the statement.  options must be authenticated, and live at least
  * as long as the context.  With eager, the scan's periods can be chosen as soon
  * as any scan of the statement fetches; otherwise only when it fetches itself,
  * because they depend on values that are set during execution.
@@ -81,8 +81,9 @@ typedef struct ClariSource
 extern ClariSource *clari_fetch_sources(const ClariFetch *fetch, int *count);
 
 /*
- * The number of exports for which Clari has made a job because of this scan,
- * which was the first of the statement to want them.
+ * The number of exports that this scan, as the first of the statement to want
+ * them, has queued; Clari makes a job for each.  An export that took up an older
+ * job is not counted.
  */
 extern int clari_fetch_jobs(const ClariFetch *fetch);
 
