@@ -103,11 +103,12 @@ subtest 'the quarter has ended for Clari, and not yet by the calendar' => sub {
 };
 
 subtest 'what is not needed and still queued is dropped' => sub {
+	# None of the three that are likely is needed.  The worker may have POSTed one before the session knows.
 	$boss->query("ALTER SERVER clari OPTIONS (SET max_concurrent_exports '1')");
-	sim_set({ current_quarter => '2027_Q1' });
-	is_right('the new quarter', '2026_Q2 2026_Q3 2026_Q4 2027_Q1', 4, 4);
+	sim_set({ current_quarter => '2025_Q4' });
+	is_right('a year before', '2025_Q1 2025_Q2 2025_Q3 2025_Q4', 4, 5);
 	sim_set({ current_quarter => '2026_Q4' });
-	is_right('back again', $four, 4, 4);
+	is_right('back again', $four, 4, 5);
 	$boss->query("ALTER SERVER clari OPTIONS (SET max_concurrent_exports '16')");
 };
 
