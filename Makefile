@@ -126,7 +126,7 @@ lint: ## clang-tidy by .clang-tidy
 
 help: ## this list
 	@echo 'all              the extension, for the PostgreSQL of PG_CONFIG (pg_config)'
-	@echo 'install          it, for that PostgreSQL, below DESTDIR; uninstall'
+	@echo 'install          installs the extension for that PostgreSQL, below DESTDIR; uninstall removes it'
 	@echo 'installcheck     tests on what is installed; TAP_TESTS= leaves out those that start servers'
 	@echo 'clean            removes what was built'
 	@sed -n 's/^\([a-z]*\):.* ## \(.*\)/\1 \2/p' $(firstword $(MAKEFILE_LIST)) | while read -r target what; do printf '%-16s %s\n' $$target "$$what"; done

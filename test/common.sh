@@ -235,7 +235,7 @@ tell_versions()
 	config=$(find_pg_config)
 	server=$("$("$config" --bindir)/postgres" --version | sed 's/^[^0-9]*\([0-9.]*\).*/\1/')
 	headers=$(sed -n 's/^#define PG_VERSION "\([0-9.]*\).*/\1/p' "$("$config" --includedir-server)"/pg_config*.h | head -n 1)
-	[ "$server" = "$headers" ] || echo "The server is PostgreSQL $server, its headers are of $headers; this works."
+	[ "$server" = "$headers" ] || echo "The server is PostgreSQL $server, and its headers are of $headers; this works."
 }
 
 # Installs packages that the rest does without, where that can be done.
