@@ -1,17 +1,17 @@
 /*
  * account.c
- *		Facts about accounts: to whom an API key belongs, the organization and
- *		currency, and what Clari does not export, according to the account's
- *		jobs; and the fiscal calendar, according to its exports.
+ *		What is known about an account from its jobs: the user of its key, its
+ *		organization and currency, and what Clari refuses to export for it; and,
+ *		from its exports, the fiscal calendar.
  *
- * Runs in sessions and workers.  Memory is bounded: the oldest facts are
- * overwritten.
+ * Runs in sessions and workers.  The tables have a fixed size; when they are full,
+ * the oldest facts are replaced.
  */
 #include "postgres.h"
 
 #include "cache/internal.h"
 
-/* ------- facts of accounts ------- */
+/* ------- users, organizations and currencies ------- */
 
 static ClariAccountShared *
 find_account_locked(const ClariKey *account)
@@ -32,7 +32,7 @@ clari_account_organization_locked(const ClariKey *account)
 	return place != NULL ? place->facts.organization : "";
 }
 
-/* Stores a fact; if it is empty, keeps the one that is known. */
+/* Replaces a fact, unless the new one is empty. */
 static void
 note_fact(char *fact, const char *noted, size_t size)
 {
@@ -114,7 +114,7 @@ clari_cache_numbering(const ClariKey *account, const char *forecast, ClariNumber
 	clari_cache_unlock();
 }
 
-/* ------- what cannot be exported ------- */
+/* ------- refused exports of crm_total and crm_closed ------- */
 
 #define REFUSAL_MEMORY USECS_PER_DAY
 

@@ -1,9 +1,9 @@
 /*
  * claim.c
- *		Flights: their order, claiming, and all the ways in which one ends.
+ *		Flights: the order in which they are claimed, and the ways in which they end.
  *
- * Workers run what concerns their seats and the flights that they claim; sessions
- * leave, displace and cancel flights.
+ * Workers take and leave seats, claim flights, and publish or fail them; sessions
+ * leave, displace and cancel them.
  */
 #include "postgres.h"
 
@@ -18,7 +18,7 @@
 /* How long (µs) other workers leave flights to a worker that is starting. */
 #define STARTING_GRACE (1 * USECS_PER_SEC)
 
-/* A flight counts as at least this many entries: its requests and file take about as long as decoding them. */
+/* A flight counts as at least so many entries, because its calls and its file take as long as decoding these. */
 #define LEAST_ENTRIES 1000
 
 static int my_seat = CLARI_NO_INDEX;
@@ -35,7 +35,7 @@ static void
 end_flight_locked(ClariFlightShared *flight)
 {
 	clari_control->slots[flight->slot].flight = CLARI_NO_INDEX;
-	clari_wipe(flight, sizeof(*flight)); /* it contains the API key; a flight of zeros is unused */
+	clari_wipe(flight, sizeof(*flight)); /* it contains the API key; a zeroed flight is unused */
 	clari_workers_wake_locked();
 }
 
@@ -115,7 +115,7 @@ clari_cache_failure(const ClariKey *key, uint64 flight, ClariError *error)
 
 /* ------- unwanted flights ------- */
 
-/* Is the flight unwanted?  A flight that has been POSTed is kept in any case, because its job can be taken up. */
+/* Can the flight end because nobody wants it?  Not if an earlier worker sent its POST, since its job can be taken up. */
 static bool
 is_unwanted(const ClariFlightShared *flight)
 {
@@ -197,9 +197,10 @@ canceled_error(const ClariFlightShared *flight, ClariError *error)
 }
 
 /*
- * A claimed flight is canceled by its worker, which tells Clari.  A queued flight
- * fails here, because Clari does not know of it.  If it was POSTed by a worker
- * that has exited, its job continues, and the next query takes it up.
+ * If a worker has claimed the flight, the worker cancels it and its job at Clari.
+ * A queued flight fails here, since there is nothing to cancel at Clari.  However,
+ * if a worker that has exited had sent its POST, the job continues, and the next
+ * query takes it up.
  */
 static void
 cancel_locked(ClariFlightShared *flight, const char *role)
@@ -272,7 +273,7 @@ clari_cache_cancels(ClariCancel cancels[CLARI_CANCELS_MAX])
 
 /* ------- a worker's life ------- */
 
-/* Puts a flight of a worker that exits back into the queue.  A canceled or unwanted flight ends instead. */
+/* Puts a flight of a worker that exits back into the queue, or ends it if it was canceled or nobody wants it. */
 static void
 requeue_locked(ClariFlightShared *flight)
 {
@@ -291,7 +292,7 @@ requeue_locked(ClariFlightShared *flight)
 		end_flight_locked(flight);
 }
 
-/* before_shmem_exit callback.  The worker that next claims one of this worker's flights takes up its job. */
+/* before_shmem_exit callback: puts this worker's flights back into the queue, so that others take their jobs up. */
 static void
 leave_seat(int code pg_attribute_unused(), Datum arg pg_attribute_unused())
 {
@@ -307,7 +308,7 @@ leave_seat(int code pg_attribute_unused(), Datum arg pg_attribute_unused())
 	my_seat = CLARI_NO_INDEX;
 	clari_workers_wake_locked();
 	clari_cache_unlock();
-	clari_cache_wake_sessions(); /* those that wait will start another worker */
+	clari_cache_wake_sessions(); /* waiting sessions start another worker */
 }
 
 bool
@@ -315,10 +316,7 @@ clari_cache_worker_begin(int seat)
 {
 	bool mine;
 
-	/*
-	 * The session that registered this worker has loaded another version of the
-	 * library, whose shared memory is separate.
-	 */
+	/* If the session has loaded another version of the library, it uses shared memory that this process does not know. */
 	if (strcmp(MyBgworkerEntry->bgw_extra, CLARI_CACHE_LAYOUT) != 0)
 	{
 		ereport(WARNING, (errmsg("a session that runs another version of clari_fdw asked for a background worker"),
@@ -358,15 +356,14 @@ clari_cache_worker_end(void)
 	return !queued;
 }
 
-/* ------- the order of flights ------- */
+/* ------- turns ------- */
 
 /*
- * Roles take turns.  The queued flights of a role get consecutive turns, which
- * begin after the turn that was claimed last.  A single flight of another role,
- * queued after many of the first role's, therefore gets the next turn.  Turns are
- * counted for each account, because flights wait for one of the concurrent
- * exports of their account; last_turn of each flight of the account stores the
- * turn that was claimed last.
+ * Roles take turns: the queued flights of a role have consecutive turns, which
+ * start after the turn that was claimed last.  So if one role has queued many
+ * flights and another role then queues its first, that one is claimed early.
+ * Turns are counted per account, because flights wait for room among the exports
+ * of their account.  All flights of an account hold its last claimed turn.
  */
 void
 clari_flight_take_turn_locked(ClariFlightShared *flight)
@@ -388,7 +385,7 @@ clari_flight_take_turn_locked(ClariFlightShared *flight)
 	flight->turn = Max(mine, flight->last_turn) + 1;
 }
 
-/* Records that the flight has been claimed, in the queue and in all flights of its account. */
+/* Notes that the flight's turn and role were the last to be claimed. */
 static void
 end_turn_locked(ClariFlightShared *flight)
 {
@@ -400,10 +397,7 @@ end_turn_locked(ClariFlightShared *flight)
 			clari_control->flights[i].last_turn = Max(clari_control->flights[i].last_turn, flight->turn);
 }
 
-/*
- * Does flight a come before flight b?  If their turns are equal, a role other
- * than that of the last claimed flight comes first.
- */
+/* Is flight a to be claimed before flight b?  In the same turn, the role that was not the last to be served is first. */
 static bool
 is_before_locked(const ClariFlightShared *a, const ClariFlightShared *b)
 {
@@ -415,8 +409,8 @@ is_before_locked(const ClariFlightShared *a, const ClariFlightShared *b)
 }
 
 /*
- * May the flight's account have one more export under way?  Requests about the
- * account itself are not exports, and not limited.
+ * May the account have one more export under way?  Requests about the account
+ * itself are not limited, and do not count.
  */
 static bool
 account_has_room_locked(const ClariFlightShared *flight)
@@ -436,7 +430,7 @@ account_has_room_locked(const ClariFlightShared *flight)
 	return active < flight->transport.max_concurrent_exports;
 }
 
-/* The next queued flight whose account may have one more export under way; NULL: there is none. */
+/* Returns the flight to be claimed next, of those whose accounts have room for it; NULL: there is none. */
 static ClariFlightShared *
 next_flight_locked(void)
 {
@@ -456,9 +450,10 @@ next_flight_locked(void)
 /* ------- claiming ------- */
 
 /*
- * Estimates how many entries of the flight are left to decode, from the number of
- * entries in the export's last rowset.  If there was none, or more have been
- * decoded already, assumes that half of the file is decoded.
+ * Estimates how many entries of the flight are left to decode.  The total is
+ * assumed to be that of the export's last rowset.  If there was no rowset, or
+ * more entries than that have been decoded already, the flight is assumed to be
+ * half done.
  */
 static int64
 entries_left_locked(const ClariFlightShared *flight)
@@ -480,10 +475,7 @@ worker_entries_left_locked(int seat)
 	return left;
 }
 
-/*
- * Does another worker, running or starting, have less left to decode than this
- * one?  Then the next flight is left to it.
- */
+/* Has another worker, running or about to run, less left to decode than this one?  If so, it should claim the next flight. */
 static bool
 another_has_less_locked(void)
 {
@@ -540,7 +532,7 @@ clari_cache_progress(int index, const ClariProgress *progress)
 	clari_cache_unlock();
 }
 
-/* ------- which jobs are taken ------- */
+/* ------- owners of jobs ------- */
 
 bool
 clari_cache_is_invalidated(int index, TimestampTz posted_at)
@@ -592,16 +584,16 @@ clari_cache_is_contested(int index)
 	return contested;
 }
 
-/* ------- displacing flights when the queue is full ------- */
+/* ------- displacing flights ------- */
 
-/* How many flights a role has queued, or a role for one organization at Clari; and the newest of them. */
+/* The queued flights of a role, or of an organization at Clari within a role. */
 typedef struct Share
 {
 	ClariFlightShared *newest;
 	int queued;
 } Share;
 
-/* Are two flights of a role for the same organization?  If an organization is not known, the accounts are compared. */
+/* Are two flights for the same organization?  If that of either is not known, their accounts are compared. */
 static bool
 same_organization(const ClariFlightShared *a, const ClariFlightShared *b)
 {
@@ -617,10 +609,9 @@ same_share(const ClariFlightShared *a, const ClariFlightShared *b, bool within_r
 }
 
 /*
- * Finds the largest share of the flights that may be displaced: shares of roles,
- * or with within_role, of the organizations for which the role of *like has
- * flights queued.  *mine is set to the number of flights in the share to which
- * *like belongs.
+ * Divides the flights that may be displaced into shares, by role, or if
+ * within_role, those of the role of *like by organization.  Returns the largest
+ * share.  *mine is the number of flights in the share that *like belongs to.
  */
 static Share
 largest_share_locked(const ClariFlightShared *like, bool within_role, int *mine)
@@ -664,7 +655,7 @@ clari_flight_displace_locked(Oid role, const ClariKey *account)
 		largest = largest_share_locked(&like, true, &mine);
 	if (largest.queued <= mine + 1)
 		return false;
-	/* Statements that wait for it look it up again, and then wait for a place in the queue. */
+	/* Sessions that wait for it look it up again, and then wait for room in the queue. */
 	end_flight_locked(largest.newest);
 	return true;
 }

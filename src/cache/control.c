@@ -1,12 +1,12 @@
 /*
  * control.c
- *		The cache's shared memory: how it is created and attached, its lock, and
+ *		The shared memory of the cache: creating and attaching to it, its lock, and
  *		waiting for changes.
  *
- * Runs in sessions and workers.  Everything in shared memory is read and written
- * under root->lock (an LWLock), which is not held during I/O, while sleeping, or
- * while anything may raise an error.  The only exception is attach(): once in
- * each process it creates or maps the control segment under the lock, and may
+ * Runs in sessions and workers.  The control segment is read and written under
+ * root->lock (an LWLock), which is never held during I/O, while sleeping, or while
+ * calling anything that may raise an error.  The only exception is attach(): once
+ * in each process, it creates or maps the control segment under the lock, and may
  * raise an error.
  */
 #include "postgres.h"
@@ -29,7 +29,7 @@ char *clari_cache_directory = NULL;
 static ClariCacheRoot *root = NULL;
 ClariControl *clari_control = NULL;
 static bool preloaded = false;
-static uint64 directory_generation = 0; /* the one of which the store was last told */
+static uint64 directory_generation = 0; /* of the directory that the store of this process uses */
 static shmem_request_hook_type previous_shmem_request_hook = NULL;
 
 /* ------- settings ------- */
@@ -63,7 +63,7 @@ void
 clari_cache_init(void)
 {
 	define_settings();
-	/* Without preloading, the root, which is small, is taken from the spare part of PostgreSQL's shared memory. */
+	/* If the library is not preloaded, the root, which is small, comes from PostgreSQL's spare shared memory. */
 	if (!process_shared_preload_libraries_in_progress)
 		return;
 	preloaded = true;
@@ -76,8 +76,8 @@ clari_cache_init(void)
 static void
 init_control(ClariControl *fresh)
 {
-	/* Flights and slots are cleared when they are first used: clearing all of them would delay the first query. */
-	memset(fresh, 0, offsetof(ClariControl, flights));
+	memset(fresh, 0,
+		   offsetof(ClariControl, flights)); /* the rest is cleared when it is used, to save the first query's time */
 	fresh->clock = fresh->next_generation = (uint64) GetCurrentTimestamp();
 	fresh->stats.since = GetCurrentTimestamp();
 	ConditionVariableInit(&fresh->changed);
@@ -86,10 +86,7 @@ init_control(ClariControl *fresh)
 	fresh->free_slot = CLARI_NO_INDEX;
 }
 
-/*
- * Attaches to the root.  If the library is preloaded, the control segment is part
- * of the main one, which does not depend on the room in /dev/shm.
- */
+/* If the library is preloaded, ClariControl is in the main segment, so that it does not depend on room in /dev/shm. */
 static void
 attach_root(void)
 {
@@ -114,7 +111,7 @@ attach_root(void)
 	clari_control = main_control;
 }
 
-/* Calls dsm_create(), and adds a hint to its error, which usually says that /dev/shm is full. */
+/* Calls dsm_create() and adds a hint to its error, which usually means that /dev/shm is full. */
 static dsm_segment *
 create_segment(Size size)
 {
@@ -153,7 +150,7 @@ make_control(void)
 	return segment;
 }
 
-/* Attaches this process to the root and the control segment, when it first needs them. */
+/* Attaches this process to the root and the control segment, creating what does not exist yet. */
 static void
 attach(void)
 {

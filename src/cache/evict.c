@@ -1,18 +1,17 @@
 /*
  * evict.c
- *		The cache's two tiers, segments of shared memory and files of the store,
- *		and their bounds.
+ *		The two tiers of the cache and their bounds: segments of shared memory, and
+ *		files of the store.
  *
- * Runs in sessions and workers.  What to drop is chosen under the cache's lock
- * and released after it, because releasing unlinks files.  A statement that reads
- * a rowset can finish: an open descriptor outlives the name of its file, and a
- * segment exists until its last reader detaches.  Dropping a segment that is
- * being read would free no memory, so eviction leaves it in place.  If it must be
- * dropped for another reason, it becomes a ghost, whose bytes count until the
- * last reader detaches.
+ * Runs in sessions and workers.  Victims are chosen under the cache's lock and
+ * released after it, because releasing them unlinks files.  A rowset that is being
+ * read does not vanish: an unlinked file exists until it is closed, and a segment
+ * until its last reader detaches.  Dropping a segment that is being read therefore
+ * makes no room, and evictions leave it alone.  If it must be dropped for another
+ * reason, it is a ghost, whose bytes count, until its last reader detaches.
  *
- * The bounds are this process's GUCs, so that a reload takes effect at the next
- * look-up of any session.
+ * The bounds are GUCs.  A change takes effect at the next look-up of a session
+ * that has reloaded the configuration.
  */
 #include "postgres.h"
 
@@ -26,14 +25,14 @@
 
 #include <sys/statvfs.h>
 
-/* How much of /dev/shm is left to parallel queries: 1/SHM_SHARE of it, but at most SHM_ENOUGH bytes. */
+/* How much of /dev/shm is left to parallel queries: 1 / SHM_SHARE of it, but at most SHM_ENOUGH bytes. */
 #define SHM_SHARE 4
 #define SHM_ENOUGH ((uint64) 64 * 1024 * 1024)
 
-/* A rowset that was read from its file this many times is put into shared memory again, if there is room. */
+/* After how many reads from its file a rowset is put into memory again, if there is room. */
 #define POPULAR 3
 
-/* How long (µs) a segment that was found to have a reader is not tried again. */
+/* How long (µs) a segment is spared after an eviction has found that it is being read. */
 #define READ_MEMORY USECS_PER_SEC
 
 /* ------- segments ------- */
@@ -41,15 +40,15 @@
 typedef struct SegmentTask
 {
 	dsm_handle handle;
-	const void *bytes; /* the contents, for make_segment() */
+	const void *bytes; /* what make_segment() copies into it */
 	Size length;
 } SegmentTask;
 
 /*
- * Calls act for a segment.  Returns false if it raised an error, as dsm_create()
- * and dsm_attach() do when there is no room; the error is discarded, because the
- * cache can do without the segment.  There is no resource owner during the call,
- * so that the end of the transaction does not warn of leaked mappings.
+ * Calls act, which does something with a segment.  Returns false if it raised an
+ * error, as dsm_create() and dsm_attach() do when there is no room; the cache can
+ * do without the segment, so the error is discarded.  There is no resource owner
+ * during the call, lest the end of a transaction warn of a leaked segment.
  */
 static bool
 carried_out(void (*act)(SegmentTask *task), SegmentTask *task)
@@ -76,7 +75,7 @@ carried_out(void (*act)(SegmentTask *task), SegmentTask *task)
 	return done;
 }
 
-/* Creates a pinned segment with the bytes.  The handle stays DSM_HANDLE_INVALID if there are too many segments. */
+/* Makes a pinned segment with the bytes; the handle remains DSM_HANDLE_INVALID if there are too many segments. */
 static void
 make_segment(SegmentTask *task)
 {
@@ -90,7 +89,7 @@ make_segment(SegmentTask *task)
 	dsm_detach(segment);
 }
 
-/* Does an unpinned segment still exist because it has a reader?  If not, sets the handle to DSM_HANDLE_INVALID. */
+/* Sets the handle of an unpinned segment to DSM_HANDLE_INVALID if nobody reads it any more, so that it is gone. */
 static void
 look_for_segment(SegmentTask *task)
 {
@@ -105,7 +104,7 @@ look_for_segment(SegmentTask *task)
 		task->handle = DSM_HANDLE_INVALID;
 }
 
-/* Pins a segment again.  If it no longer exists, sets the handle to DSM_HANDLE_INVALID. */
+/* Pins a segment again; if it does not exist any more, sets the handle to DSM_HANDLE_INVALID. */
 static void
 pin_again(SegmentTask *task)
 {
@@ -130,7 +129,7 @@ is_read(dsm_handle handle)
 	return !carried_out(look_for_segment, &task) || task.handle != DSM_HANDLE_INVALID;
 }
 
-/* Unpins a segment that no slot refers to any more.  If it has a reader, it becomes a ghost. */
+/* Releases a dropped segment.  If it is being read, it becomes a ghost. */
 static void
 release_segment(const ClariSegmentShared *segment)
 {
@@ -159,7 +158,7 @@ uncount_ghost_locked(dsm_handle handle)
 		}
 }
 
-/* Stops counting the ghosts that have no reader any more. */
+/* Stops counting the ghosts that nobody reads any more. */
 static void
 uncount_ghosts(void)
 {
@@ -183,20 +182,14 @@ uncount_ghosts(void)
 
 /* ------- releasing what was dropped ------- */
 
-/*
- * Stops counting this many bytes on disk.  Fewer are counted if they were in a
- * directory that is no longer in effect.
- */
+/* Subtracts bytes from those on disk.  Some may not be counted any more, because the directory was changed. */
 static void
 uncount_locked(uint64 bytes)
 {
 	clari_control->disk_bytes -= Min(bytes, clari_control->disk_bytes);
 }
 
-/*
- * Removes the files that were dropped.  Returns how many could not be removed,
- * and sets *cause to the errno of one of them.
- */
+/* Removes the files that were dropped.  Returns how many could not be removed; *cause is the errno of the last. */
 static int
 remove_files(const ClariDropped *dropped, int *cause)
 {
@@ -221,10 +214,7 @@ remove_files(const ClariDropped *dropped, int *cause)
 	return left;
 }
 
-/*
- * Logs what was dropped: files by name, but segments by size only, because they
- * have no name that could be looked up.
- */
+/* Logs what was dropped: files by name, but segments by size, since their names would not help anybody. */
 static void
 log_dropped(const ClariDropped *dropped)
 {
@@ -251,7 +241,7 @@ clari_dropped_release(const ClariDropped *dropped)
 	int cause = 0;
 	int left;
 
-	/* Nothing may be interrupted half-way: what is not released now would stay until the server stops. */
+	/* Do not let an interrupt raise an error here: what is not released now would stay until the server stops. */
 	HOLD_INTERRUPTS();
 	left = remove_files(dropped, &cause);
 	for (int i = 0; i < dropped->nsegments; i++)
@@ -320,7 +310,7 @@ disk_limit(void)
 	return (uint64) clari_disk_cache_size * 1024;
 }
 
-/* Does one more segment of this many bytes fit into shared memory? */
+/* Does one more segment of this size fit into the shared cache? */
 static bool
 fits_in_memory_locked(Size bytes)
 {
@@ -329,9 +319,8 @@ fits_in_memory_locked(Size bytes)
 }
 
 /*
- * Drops files until this many more bytes fit on disk.  Bytes in *dropped count as
- * free, though the files still exist.  Returns false if nothing is left to drop,
- * or *dropped is full.
+ * Drops files until so many more bytes fit on disk, assuming that what is in
+ * *dropped has been removed.  False: they do not fit, and no more can be dropped.
  */
 static bool
 make_room_on_disk_locked(uint64 bytes, ClariDropped *dropped)
@@ -352,7 +341,7 @@ clari_evict_excess_locked(ClariDropped *dropped)
 	(void) make_room_on_disk_locked(0, dropped);
 }
 
-/* How many bytes one more segment may have so that enough of /dev/shm stays free. */
+/* Returns how large one more segment may be so that enough of /dev/shm remains free. */
 static uint64
 shm_room(void)
 {
@@ -374,7 +363,7 @@ count_segment_locked(Size bytes)
 	clari_control->nsegments++;
 }
 
-/* Counts this many bytes of shared memory as used; false if there is no room for them. */
+/* Counts one more segment of this size, if there is room for it. */
 static bool
 try_to_reserve(Size bytes)
 {
@@ -388,7 +377,7 @@ try_to_reserve(Size bytes)
 	return fits;
 }
 
-/* ClariWeight: the bytes of a segment that has no known reader. */
+/* ClariWeight: the bytes of the segment, unless it was recently found to be read. */
 static uint64
 spare_bytes(const ClariSlotShared *slot)
 {
@@ -398,14 +387,14 @@ spare_bytes(const ClariSlotShared *slot)
 	return was_read ? 0 : segment_bytes(slot);
 }
 
-/* ClariWeight: spare_bytes() of versions that have a file as well, so that nothing is lost. */
+/* ClariWeight: spare_bytes() if the rowset is in a file as well, so that it would not be lost. */
 static uint64
 spare_copy_bytes(const ClariSlotShared *slot)
 {
 	return slot->in_file ? spare_bytes(slot) : 0;
 }
 
-/* The slot that has this version without a segment; NULL if there is none, or if the version was invalidated. */
+/* Finds the slot that has the version, but no segment of it; NULL: there is none, or it has been invalidated. */
 static ClariSlotShared *
 find_without_segment_locked(const ClariVersion *version)
 {
@@ -418,7 +407,7 @@ find_without_segment_locked(const ClariVersion *version)
 	return slot;
 }
 
-/* Returns the segment, which has a reader, to its slot; false if the slot has another version by now. */
+/* Gives a segment that is being read back to its slot; false: find_without_segment_locked() finds none. */
 static bool
 put_back(const ClariVersion *version)
 {
@@ -445,10 +434,7 @@ release_memory(Size bytes)
 	clari_cache_unlock();
 }
 
-/*
- * Takes a segment from its slot; its bytes remain counted until it is gone.
- * Returns false if no segment can be tried.
- */
+/* Takes a segment from its slot, but keeps it counted.  False: no slot has a segment to try. */
 static bool
 take_a_segment(ClariVersion *version)
 {
@@ -479,7 +465,7 @@ log_version(const ClariVersion *version, const char *what)
 									 (uint64) version->bytes, what)));
 }
 
-/* Evicts one segment, or returns it to its slot if it has a reader.  Returns false if there are none left to try. */
+/* Evicts one segment, or puts it back if it is being read; false: there is no segment to try. */
 static bool
 evict_a_segment(void)
 {
@@ -489,7 +475,7 @@ evict_a_segment(void)
 
 	if (!take_a_segment(&version))
 		return false;
-	HOLD_INTERRUPTS(); /* no slot has the segment now, so an interrupt would leak it */
+	HOLD_INTERRUPTS(); /* no slot has the segment now, so an error would leak it */
 	task.handle = version.segment;
 	dsm_unpin_segment(version.segment);
 	if (!carried_out(pin_again, &task) || task.handle == DSM_HANDLE_INVALID)
@@ -507,7 +493,7 @@ evict_a_segment(void)
 	return true;
 }
 
-/* Counts this many bytes as used; with may_drop, evicts other segments for them.  Returns false if there is no room. */
+/* Counts one more segment of this size; with may_drop, evicts others for it.  False: there is no room. */
 static bool
 reserve_memory(Size bytes, bool may_drop)
 {
@@ -568,7 +554,7 @@ clari_cache_is_popular(const ClariVersion *version)
 	return popular;
 }
 
-/* Starts counting from zero how often the version's file is read. */
+/* Starts again to count how often the version's file is read. */
 static void
 reset_reads(const ClariVersion *version)
 {
@@ -593,7 +579,7 @@ clari_cache_promote(const ClariVersion *version, const void *bytes)
 		reset_reads(version); /* otherwise every reader would try again */
 		return;
 	}
-	HOLD_INTERRUPTS(); /* no slot has what is reserved, so an interrupt would leak it */
+	HOLD_INTERRUPTS(); /* no slot has what was reserved yet, so an error would leak it */
 	if (!carried_out(make_segment, &task) || task.handle == DSM_HANDLE_INVALID)
 		release_memory(version->bytes);
 	else
@@ -623,7 +609,7 @@ clari_cache_reserve_disk(int index, uint64 bytes, ClariError *error)
 		clari_dropped_init(&dropped);
 		clari_cache_lock(LW_EXCLUSIVE);
 		fits = make_room_on_disk_locked(bytes, &dropped);
-		/* Files that are dropped for these bytes must be removed before the bytes are counted. */
+		/* Files dropped to make room must be removed first; then try again. */
 		if (fits && dropped.nfiles == 0)
 		{
 			clari_control->disk_bytes += bytes;
@@ -646,7 +632,7 @@ clari_cache_release_disk(int index, uint64 bytes)
 	ClariFlightShared *flight = &clari_control->flights[index];
 
 	clari_cache_lock(LW_EXCLUSIVE);
-	bytes = Min(bytes, flight->disk_bytes); /* none are left if another directory was set */
+	bytes = Min(bytes, flight->disk_bytes); /* which is 0 if the directory was changed */
 	flight->disk_bytes -= bytes;
 	uncount_locked(bytes);
 	clari_cache_unlock();

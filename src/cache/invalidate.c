@@ -1,7 +1,7 @@
 /*
  * invalidate.c
- *		Dropping versions that must not be used any more: damaged ones, and those
- *		that a user invalidates.
+ *		Dropping what must not be used any more: damaged versions, and invalidated
+ *		exports.
  *
  * Runs in sessions.
  */
@@ -32,9 +32,9 @@ clari_cache_drop_version(const ClariKey *key, uint64 generation)
 /* ------- invalidation ------- */
 
 /*
- * Drops what the slot has; true if it had a rowset or a failure.  The slot itself
- * stays, because invalidated_at keeps what was POSTed before now from serving
- * later statements.  The record of a flight under way is left to its worker.
+ * Drops what the slot has; true: it had a rowset or a failure.  The slot remains,
+ * because its invalidated_at says that rows POSTed before now do not serve later
+ * requests.  If there is a flight, the record is left to its worker.
  */
 static bool
 invalidate_locked(ClariSlotShared *slot, ClariDropped *dropped)
@@ -52,9 +52,9 @@ invalidate_locked(ClariSlotShared *slot, ClariDropped *dropped)
 }
 
 /*
- * Removes files that no slot knows, because the directory could not be read when
- * they should have been loaded.  Files of exports that were POSTed after until
- * stay.  Returns how many could not be removed.
+ * Removes files that belong to no slot, because the directory could not be read
+ * when they should have been loaded.  Files of exports POSTed after until stay.
+ * Returns how many could not be removed.
  */
 static int
 remove_strays(TimestampTz until)
@@ -105,7 +105,7 @@ invalidate_one(const ClariKey *key)
 	clari_dropped_init(&dropped);
 	clari_cache_lock(LW_EXCLUSIVE);
 	slot = clari_slot_find_locked(key);
-	/* An export without a slot may have files, if the directory could not be loaded. */
+	/* An export without a slot may have a record that could not be loaded; and the slot notes the invalidation. */
 	if (slot == NULL)
 		slot = clari_slot_insert_locked(key, &dropped);
 	if (slot != NULL)
@@ -120,7 +120,7 @@ invalidate_all(TimestampTz until)
 {
 	ClariDropped dropped;
 	int64 count = 0;
-	int next = 0; /* the number of a slot */
+	int next = 0; /* index of a slot */
 	bool more = true;
 	int left = 0;
 
@@ -128,7 +128,7 @@ invalidate_all(TimestampTz until)
 	{
 		clari_dropped_init(&dropped);
 		clari_cache_lock(LW_EXCLUSIVE);
-		/* A slot can have two files: a rowset and a record. */
+		/* A slot can have two files, a rowset and a record, so the last one may exceed the batch. */
 		for (; next < clari_control->nslots && dropped.nfiles < CLARI_DROP_BATCH; next++)
 			if (clari_control->slots[next].used)
 				count += invalidate_locked(&clari_control->slots[next], &dropped);
@@ -143,7 +143,7 @@ invalidate_all(TimestampTz until)
 int64
 clari_cache_invalidate(const ClariKey *key)
 {
-	TimestampTz until = GetCurrentTimestamp(); /* newer files belong to exports that were requested since */
+	TimestampTz until = GetCurrentTimestamp(); /* newer files belong to exports that were requested later */
 
 	clari_cache_load();
 	return key != NULL ? invalidate_one(key) : invalidate_all(until);

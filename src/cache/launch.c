@@ -2,8 +2,8 @@
  * launch.c
  *		Starting and waking background workers.
  *
- * Sessions start workers, and reserve seats for them.  Sessions and workers wake
- * them.
+ * Sessions reserve seats and start workers, which then take these seats.  Sessions
+ * and workers wake workers.
  */
 #include "postgres.h"
 
@@ -12,7 +12,7 @@
 #include "miscadmin.h"
 #include "postmaster/bgworker.h"
 
-/* A worker that is not running after this time (µs) has failed to start; usually one is running within 5 ms. */
+/* A worker that does not run after this time (µs) is given up; usually it runs within 5 ms. */
 #define STARTING_LIMIT (5 * USECS_PER_SEC)
 
 void
@@ -43,7 +43,7 @@ clari_flights_have_queued_locked(void)
 	return false;
 }
 
-/* Counts the workers that are running or starting.  Sets *vacant to a free seat or CLARI_NO_INDEX. */
+/* Counts the workers that are running or starting.  *vacant is the first free seat, or CLARI_NO_INDEX. */
 static int
 count_workers_locked(int *vacant)
 {
@@ -65,7 +65,7 @@ count_workers_locked(int *vacant)
 	return count;
 }
 
-/* Has a flight been waiting for so long that a worker should be running by now, although none is? */
+/* Has a flight been queued so long ago that a worker should be running by now, but none is? */
 static bool
 is_stuck_locked(void)
 {
@@ -84,9 +84,9 @@ is_stuck_locked(void)
 }
 
 /*
- * Reserves a seat for one more worker; CLARI_NO_INDEX if there are enough.
- * *running is set to the number of other workers, and *stuck to whether none of
- * them has started in time.
+ * Reserves a seat for one more worker; CLARI_NO_INDEX: there are enough workers.
+ * *running is the number of the others, including those that are starting.  *stuck
+ * says that workers do not come up.
  */
 static int
 reserve_worker(int *running, bool *stuck)
@@ -116,7 +116,7 @@ register_worker(int seat)
 	BackgroundWorker worker = {0};
 
 	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_ConsistentState; /* a standby also has workers, once it can be read */
+	worker.bgw_start_time = BgWorkerStart_ConsistentState; /* so that it also starts on a hot standby */
 	worker.bgw_restart_time = BGW_NEVER_RESTART;
 	strlcpy(worker.bgw_library_name, "clari_fdw", BGW_MAXLEN);
 	strlcpy(worker.bgw_function_name, "clari_fdw_worker_main", BGW_MAXLEN);
@@ -147,7 +147,7 @@ clari_cache_start_workers(ClariError *error)
 		clari_control->workers[seat].state = CLARI_WORKER_FREE;
 		clari_cache_unlock();
 		if (running > 0)
-			return true; /* the workers that are running will make the export later */
+			return true; /* the other workers will make the export, only later */
 		clari_error_set(error, CLARI_ERROR_RESOURCES, "no background worker slot is free for the export");
 		clari_error_detail(error, "All background worker slots (max_worker_processes = %d) are in use.",
 						   max_worker_processes);

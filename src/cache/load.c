@@ -1,11 +1,12 @@
 /*
  * load.c
- *		Loads what previous runs of the server left on disk into the entry table.
+ *		Loading the files that are on disk when the server starts into the entry
+ *		table.
  *
  * Runs in the first session that uses the cache after a start or a crash, or
- * after another directory was set.  It holds no lock while it reads, and can be
- * interrupted; other sessions wait until it is done, and one of them takes over
- * if it is interrupted.  Damaged files are removed with a warning.
+ * after the directory was changed.  It holds no lock while it reads, and can be
+ * interrupted; other sessions wait until it is done, or load instead if it was
+ * interrupted.  Damaged files are removed with a warning.
  */
 #include "postgres.h"
 
@@ -18,7 +19,7 @@
 #include "storage/ipc.h"
 #include "utils/guc.h"
 
-/* How long (µs) to wait before a directory that could not be read is tried again. */
+/* How long (µs) after a failure to read the directory it is tried again. */
 #define LOAD_AGAIN (10 * USECS_PER_SEC)
 
 /* ------- one file ------- */
@@ -56,10 +57,7 @@ insert_rowset_locked(ClariSlotShared *slot, const ClariStoreFound *found, ClariD
 {
 	const ClariRowsetMeta *meta = &found->meta;
 
-	/*
-	 * The slot may have an older version: from another file that a crash left, or
-	 * in memory from before another directory was set.
-	 */
+	/* The slot may have an older version: in another file left by a crash, or in memory since before the directory changed. */
 	clari_slot_drop_segment_locked(slot, dropped);
 	clari_slot_drop_file_locked(slot, dropped);
 	slot->in_file = true;
@@ -85,7 +83,7 @@ insert_record_locked(ClariSlotShared *slot, const ClariStoreFound *found)
 	clari_slot_describe_locked(slot, CLARI_ENDPOINT_EXPORT, record->base_url, record->forecast, record->period);
 }
 
-/* Is it the file of the version in memory, which stayed there when another directory was set? */
+/* Is it the file of the version in memory, which was kept when the directory was changed? */
 static bool
 is_version_in_memory(const ClariSlotShared *slot, const ClariStoreFound *found)
 {
@@ -93,7 +91,7 @@ is_version_in_memory(const ClariSlotShared *slot, const ClariStoreFound *found)
 		   slot->version.meta.generation == found->generation;
 }
 
-/* Puts what was found into the table; false: it is not needed, and the caller removes its file. */
+/* Enters the file into the table; false: there is no room or no use for it, and it is to be removed. */
 static bool
 insert_locked(const ClariStoreFound *found, ClariDropped *dropped)
 {
@@ -104,7 +102,7 @@ insert_locked(const ClariStoreFound *found, ClariDropped *dropped)
 	if (slot == NULL)
 		return false;
 	if (found->is_record && slot->record_bytes > 0)
-		return true; /* it was written after the walk began */
+		return true; /* this record was written after the walk began, and has been counted */
 	if (is_version_in_memory(slot, found))
 		slot->in_file = true;
 	else if (!found->is_record && clari_slot_has_rowset(slot) && slot->version.meta.generation >= found->generation)
@@ -135,10 +133,7 @@ static void
 load_one(const ClariStoreFound *found)
 {
 	ClariDropped dropped;
-	/*
-	 * A file that cannot be read now stays for the next start, because it may
-	 * contain the rows of an export that used quota.
-	 */
+	/* A file that cannot be read now is kept for the next start, because its rows have cost quota. */
 	bool wanted = found->error.code != CLARI_ERROR_CORRUPT;
 
 	clari_dropped_init(&dropped);
@@ -159,7 +154,7 @@ load_one(const ClariStoreFound *found)
 
 /* ------- the directory in effect ------- */
 
-/* Leaves the directory that was in effect: its files are no longer available, but segments stay. */
+/* Forgets the files and records of the directory that was in effect.  Segments stay. */
 static void
 leave_directory_locked(void)
 {
@@ -177,10 +172,9 @@ leave_directory_locked(void)
 }
 
 /*
- * Should this process's setting of the directory take effect?  A reload reaches
- * processes one after the other.  The setting of the process with the latest
- * reload counts, so that processes that have not reloaded yet do not return to
- * the old one.
+ * Should this process's setting of the directory take effect?  Processes reload
+ * the configuration one after another.  The setting that was reloaded last counts,
+ * so that processes that have not reloaded yet do not restore the old one.
  */
 static bool
 is_to_follow(void)
@@ -201,7 +195,7 @@ follow_directory_locked(void)
 	clari_control->load_at = 0;
 }
 
-/* Makes this process the one that loads; false if there is nothing to load, or another process is loading. */
+/* Makes this process the one that loads; false: everything is loaded, or another process is loading it. */
 static bool
 begin_loading_locked(void)
 {
@@ -210,16 +204,16 @@ begin_loading_locked(void)
 	if (clari_control->loading != CLARI_LOADING_NEEDED)
 		return false;
 	clari_control->loading = CLARI_LOADING_UNDER_WAY;
-	/* clari_cache_lock() tells the store of a new directory, but this process took the lock before the change. */
+	/* clari_cache_lock() tells the store about a new directory, but this process has set it after taking the lock. */
 	clari_store_set_directory(clari_control->directory);
 	return true;
 }
 
-/* ------- loading everything ------- */
+/* ------- the whole directory ------- */
 
 typedef struct Loading
 {
-	bool mine; /* this process is loading, and others wait for it */
+	bool mine; /* this process loads */
 	ClariStoreWalk *walk;
 	ClariStoreFound found;
 	ClariError error; /* why the directory cannot be read */
@@ -232,14 +226,14 @@ end_loading(Loading *loading, ClariLoading how)
 	loading->walk = NULL;
 	clari_cache_lock(LW_EXCLUSIVE);
 	clari_control->loading = how;
-	/* If the directory cannot be read, the cache starts empty, and a later look-up tries again. */
+	/* If the directory could not be read, the cache works without it, and a later look-up tries again. */
 	if (loading->error.code != CLARI_ERROR_NONE)
 		clari_control->load_at = GetCurrentTimestamp() + LOAD_AGAIN;
 	clari_cache_unlock();
 	clari_cache_wake_sessions();
 }
 
-/* before_shmem_exit callback, and clean-up after an error: lets another process load. */
+/* before_shmem_exit callback, and clean-up after an error: lets another process load from the beginning. */
 static void
 give_up_loading(int code pg_attribute_unused(), Datum arg)
 {
@@ -267,10 +261,10 @@ load_all(Loading *loading)
 }
 
 /*
- * Loads everything.  Returns false if another process is loading or has loaded
- * it.  If an error is raised, the clean-up lets another process load, because
- * others are waiting.  Since any report can raise an error, the last one comes
- * after the end of loading.
+ * Loads the directory; false: another process is loading it, or has loaded it.  If
+ * an error is raised, give_up_loading() lets another process load, since others
+ * wait for that.  Any report can raise an error, so the last one is made after the
+ * loading has ended.
  */
 static bool
 load(void)

@@ -1,10 +1,10 @@
 /*
  * lookup.c
- *		Looking exports up for sessions: serving fresh and stale versions, joining
- *		flights, and queuing new ones.
+ *		Looking exports up in the entry table: deciding whether a fresh or stale
+ *		version serves, whether to wait for a flight, or whether to queue one.
  *
- * Runs in sessions.  Because a slot is found or inserted under the cache's lock,
- * an export is never queued twice.
+ * Runs in sessions.  All this is done in one hold of the cache's lock, so that
+ * there is never more than one flight for an identity.
  */
 #include "postgres.h"
 
@@ -22,7 +22,7 @@ free_flight_locked(void)
 	return clari_control->nflights < CLARI_MAX_FLIGHTS ? &clari_control->flights[clari_control->nflights++] : NULL;
 }
 
-/* The arguments of a look-up, and what comes of it besides its result. */
+/* The arguments of a look-up, and its results besides the returned ClariLookup. */
 typedef struct Question
 {
 	const ClariInquiry *inquiry;
@@ -34,11 +34,14 @@ typedef struct Question
 	uint64 *flight;        /* in and out: see clari_cache_lookup() */
 	ClariVersion *version; /* out */
 	ClariError *error;     /* out */
-	bool queued;           /* an export was queued, for which workers must run */
-	ClariDropped dropped;  /* what was dropped to make room */
+	bool queued;           /* an export was queued, so workers must be started */
+	ClariDropped dropped;  /* what was dropped, to be released after the lock */
 } Question;
 
-/* Does the caller limit the age of the rows?  Then a flight under way serves only if it was POSTed late enough. */
+/*
+ * Does the caller set a limit to the age of the rows?  Such a caller cannot use
+ * an export under way that was POSTed before that limit.
+ */
 static bool
 is_strict(const ClariFreshness *freshness)
 {
@@ -76,8 +79,8 @@ fill_flight_locked(ClariFlightShared *flight, const ClariSlotShared *slot, const
 }
 
 /*
- * Queues the request's export.  If slot is NULL, inserts one with the inquiry's
- * key.  Returns NULL if there is no room; then nothing was dropped.
+ * Queues the request's export.  If slot is NULL, a slot for the inquiry's key is
+ * made.  Returns NULL if there is no room for the flight or the slot.
  */
 static ClariFlightShared *
 queue_locked(ClariSlotShared *slot, const ClariRequest *request, Question *question)
@@ -117,7 +120,7 @@ serve_locked(ClariSlotShared *slot, const Question *question, ClariLookup how)
 	return how;
 }
 
-/* May a rowset that is at most window (µs) too old serve by RFC 5861?  Never to a strict caller. */
+/* May the slot's rowset serve by RFC 5861, being too old by at most window (µs)?  Not if the caller limits the age. */
 static bool
 serves_stale_locked(const ClariSlotShared *slot, const ClariFreshness *freshness, int64 window)
 {
@@ -127,9 +130,9 @@ serves_stale_locked(const ClariSlotShared *slot, const ClariFreshness *freshness
 }
 
 /*
- * May stale rows be shown instead of an error with this code?  Not if it says
- * that the caller may not see the rows, or has requested them wrongly; nor if the
- * export was canceled.
+ * May stale rows be shown instead of an error with this code?  Not if the error
+ * says that the caller may not see the rows or that the request is wrong, nor if
+ * the export was canceled.
  */
 static bool
 is_masked(ClariErrorCode code)
@@ -155,15 +158,17 @@ failed_locked(ClariSlotShared *slot, const Question *question)
 }
 
 /*
- * Does the rowset that a flight has brought serve a caller that waited for it?
- * Usually yes, whatever its age: its POST was sent, or its job was running, while
- * the caller waited.  There are three exceptions.  If the flight downloaded a job
- * that had already ended, the rows may be as old as the statement that queued it
- * allowed.  Rows that were POSTed before an invalidation do not serve a statement
- * that began after it.  And a strict caller always checks when the rows were
- * POSTed.  If the clock was set back meanwhile, that time is meaningless, and no
- * rows would ever pass the check; then it suffices that the flight was queued for
- * a caller that was as strict.
+ * Does the rowset that a flight has made serve a caller that waited for it?
+ * Usually it does, whatever its age, because its POST was sent, or its job was
+ * running, while the caller waited.  There are three exceptions.  If the flight
+ * downloaded a job that had already ended before, the rows can be as old as the
+ * session that queued the flight allowed.  Rows POSTed before an invalidation do
+ * not serve statements that began after it.  And a caller that limits the age
+ * applies its limit to these rows, too.
+ *
+ * If the clock was set back while such a caller waited, the time of the POST means
+ * nothing, and no rows might ever serve.  It is therefore enough that the flight
+ * was queued with a limit that is at least as strict.
  */
 static bool
 serves_waiting_locked(const ClariSlotShared *slot, const ClariFreshness *freshness)
@@ -178,10 +183,7 @@ serves_waiting_locked(const ClariSlotShared *slot, const ClariFreshness *freshne
 	return meta->posted_at > clari_slot_invalidated_at(slot) || freshness->since <= clari_slot_invalidated_at(slot);
 }
 
-/*
- * The result of the flight that the caller waited for; ABSENT if it is no longer
- * known, or does not serve the caller.
- */
+/* Returns the outcome of the flight that the caller waited for; ABSENT: it is not known any more, or does not serve. */
 static ClariLookup
 waited_for_locked(ClariSlotShared *slot, const Question *question)
 {
@@ -202,16 +204,15 @@ waited_for_locked(ClariSlotShared *slot, const Question *question)
 	return CLARI_LOOKUP_ABSENT;
 }
 
-/* Did the export fail less than ten seconds ago?  A canceled export does not count, and may be tried again at once. */
+/* Did the export fail in the last ten seconds, so that it must not be tried again yet?  A canceled one can be. */
 static bool
 failed_just_now_locked(const ClariSlotShared *slot)
 {
 	TimestampTz now = GetCurrentTimestamp();
 
 	/*
-	 * CLARI_ERROR_CALENDAR does not count: no request was sent, and the user who
-	 * makes the calendar known, as the hint says, need not wait.  Nor does a
-	 * failure in the future, which means that the clock was set back.
+	 * For want of a calendar, no request was sent, and once the user has followed the hint, the export works at once.
+	 * A failure in the future does not count: the clock was set back.
 	 */
 	return slot->failed_flight != 0 && !clari_error_is_cancel(slot->error.code) &&
 		   slot->error.code != CLARI_ERROR_CALENDAR && slot->failed_at > now - CLARI_FAILURE_MEMORY &&
@@ -219,9 +220,9 @@ failed_just_now_locked(const ClariSlotShared *slot)
 }
 
 /*
- * Will the result of the slot's flight serve the caller?  It serves a strict
- * caller only if its POST has not been sent yet, or was sent late enough and not
- * in the future.
+ * Will the rowset of the slot's flight serve the caller?  If the caller limits the
+ * age, only if the POST is still to be sent, or was sent late enough, and not in
+ * the future.
  */
 static bool
 flight_serves_locked(const ClariSlotShared *slot, const ClariFreshness *freshness)
@@ -233,7 +234,7 @@ flight_serves_locked(const ClariSlotShared *slot, const ClariFreshness *freshnes
 			posted_at <= GetCurrentTimestamp());
 }
 
-/* Joins the flight: the caller counts as wanting it until clari_cache_leave(). */
+/* Makes the caller wait for the flight, and counts it as waiter, if requested, until clari_cache_leave(). */
 static ClariLookup
 join_locked(ClariFlightShared *flight, const Question *question, ClariLookup how)
 {
@@ -248,7 +249,7 @@ join_locked(ClariFlightShared *flight, const Question *question, ClariLookup how
 	return how;
 }
 
-/* Queues the export that renews a stale rowset, unless one is under way or failed a moment ago. */
+/* Queues an export to renew stale rows, unless one is queued or under way, or has just failed. */
 static void
 renew_locked(ClariSlotShared *slot, const ClariRequest *request, Question *question)
 {
@@ -261,7 +262,7 @@ renew_locked(ClariSlotShared *slot, const ClariRequest *request, Question *quest
 		flight->kept = true;
 }
 
-/* Serves a fresh rowset; or a stale one, whose export (request) is then renewed. */
+/* Serves the slot's rowset if it is fresh, or if it may be served stale; in that case, queues the request to renew it. */
 static ClariLookup
 find_rowset_locked(ClariSlotShared *slot, const ClariRequest *request, Question *question)
 {
@@ -276,13 +277,13 @@ find_rowset_locked(ClariSlotShared *slot, const ClariRequest *request, Question 
 		(slot->failed_flight != 0 && !is_masked(slot->error.code)))
 		return CLARI_LOOKUP_ABSENT;
 	if (slot->failed_flight != 0)
-		*question->error = slot->error; /* the reason why its renewal failed */
+		*question->error = slot->error; /* why the last renewal failed */
 	(void) serve_locked(slot, question, CLARI_LOOKUP_STALE);
 	renew_locked(slot, request, question);
 	return CLARI_LOOKUP_STALE;
 }
 
-/* What the export's own slot has for the caller; ABSENT if nothing. */
+/* What the export's own slot has for the caller; ABSENT: nothing. */
 static ClariLookup
 find_own_locked(ClariSlotShared *slot, Question *question)
 {
@@ -308,7 +309,7 @@ find_own_locked(ClariSlotShared *slot, Question *question)
 	return CLARI_LOOKUP_ABSENT;
 }
 
-/* If the quarter is the current one, the rowset exported without a period serves; ABSENT if it is not. */
+/* A quarter without rows of its own may be the current one, exported without a period.  ABSENT: it is not. */
 static ClariLookup
 find_as_current_locked(Question *question)
 {
@@ -369,10 +370,7 @@ clari_cache_lookup(const ClariInquiry *inquiry, const ClariFreshness *freshness,
 	result = answer_locked(&question);
 	clari_cache_unlock();
 	clari_dropped_release(&question.dropped);
-	/*
-	 * Workers are started at once, because the scan may read other rowsets first.
-	 * A session that waits tries again if this fails.
-	 */
+	/* Start them at once, since the scan may read other rowsets first.  If this fails, sessions that wait try again. */
 	if (question.queued)
 		(void) clari_cache_start_workers(&refused);
 	return result;

@@ -1,10 +1,11 @@
 /*
  * slot.c
- *		The slots of the table: finding and inserting them, the freshness of their
- *		versions, and choosing what is dropped.
+ *		The slots of the table: finding and adding slots, how fresh their rowsets
+ *		are, dropping what they hold, and choosing the slot to drop it from.
  *
- * Runs in sessions and workers, with the cache's lock held.  It never waits, and
- * touches neither files nor segments.  All times are microseconds.
+ * Runs in sessions and workers.  Functions that read or change slots must be called
+ * with the cache's lock held.  They wait for nothing, and touch neither files nor
+ * segments.  All times are in microseconds.
  */
 #include "postgres.h"
 
@@ -15,7 +16,7 @@ bucket_of(const ClariKey *key)
 {
 	uint32 hash;
 
-	memcpy(&hash, key->bytes, sizeof(hash)); /* a digest is as good as its own hash */
+	memcpy(&hash, key->bytes, sizeof(hash)); /* the key is a digest, so any part of it serves as a hash */
 	return &clari_control->buckets[hash % CLARI_BUCKETS];
 }
 
@@ -42,7 +43,7 @@ clari_slot_describe_locked(ClariSlotShared *slot, ClariEndpoint endpoint, const 
 
 /* ------- freshness ------- */
 
-/* Had the last day of the quarter passed when it was exported? */
+/* Is the quarter closed?  That is, had its last day passed when it was exported? */
 static bool
 is_closed(const ClariRowsetMeta *meta)
 {
@@ -68,7 +69,7 @@ clari_freshness_age(const ClariRowsetMeta *meta, const ClariFreshness *freshness
 TimestampTz
 clari_slot_invalidated_at(const ClariSlotShared *slot)
 {
-	/* A time in the future means that the clock was set back; it would be in effect until the clock gets there. */
+	/* If it is in the future, the clock was set back.  Nothing could serve until the clock gets there again. */
 	return slot->invalidated_at <= GetCurrentTimestamp() ? slot->invalidated_at : 0;
 }
 
@@ -77,10 +78,7 @@ clari_slot_is_younger(const ClariSlotShared *slot, const ClariFreshness *freshne
 {
 	TimestampTz posted_at = slot->version.meta.posted_at;
 
-	/*
-	 * A POST in the future (the clock was set back) does not count: a superfluous
-	 * export is better than rows that never expire.
-	 */
+	/* If the POST is in the future, the clock was set back.  A needless export is better than none. */
 	return clari_slot_has_rowset(slot) && posted_at > freshness->since - age &&
 		   posted_at > clari_slot_invalidated_at(slot) && posted_at <= GetCurrentTimestamp();
 }
@@ -123,12 +121,12 @@ clari_slot_drop_file_locked(ClariSlotShared *slot, ClariDropped *dropped)
 void
 clari_slot_drop_record_locked(ClariSlotShared *slot, ClariDropped *dropped)
 {
-	/* A record may exist that is not known, if the directory could not be read when it should have been loaded. */
+	/* Even if none is counted, there may be one, because the directory could not be read when it should have been loaded. */
 	note_file(dropped, &slot->key, 0, slot->record_bytes);
 	slot->record_bytes = 0;
 }
 
-/* Drops everything that the slot has, and frees the slot. */
+/* Drops all that the slot has, and frees the slot. */
 static void
 remove_slot_locked(ClariSlotShared *slot, ClariDropped *dropped)
 {
@@ -146,7 +144,7 @@ remove_slot_locked(ClariSlotShared *slot, ClariDropped *dropped)
 	clari_control->free_slot = index;
 }
 
-/* ------- choosing what to drop ------- */
+/* ------- choosing victims ------- */
 
 typedef struct RoleWeight
 {
@@ -154,7 +152,7 @@ typedef struct RoleWeight
 	uint64 weight;
 } RoleWeight;
 
-/* Finds the role that has most of what is weighed; false if no role has any. */
+/* Finds the role whose slots have most of what is weighed; false: no slot has any. */
 static bool
 heaviest_role_locked(ClariWeight weigh, Oid *heaviest)
 {
@@ -210,7 +208,7 @@ clari_slot_victim_locked(ClariWeight weigh)
 	return victim;
 }
 
-/* ClariWeight: 1 for slots that have nothing of value, only a failure, for example. */
+/* ClariWeight: 1 for slots without flight, record and rowset, which hold at most a failure. */
 static uint64
 is_empty(const ClariSlotShared *slot)
 {

@@ -1,9 +1,9 @@
 /*
  * view.c
- *		The contents of the views of the cache: slots, flights, counters.
+ *		What the views show: slots, flights and counters.
  *
- * Runs in sessions.  It copies under the lock, so that formatting happens without
- * it.
+ * Runs in sessions.  The functions copy under the lock and leave the formatting to
+ * their callers.
  */
 #include "postgres.h"
 
@@ -31,7 +31,7 @@ slot_state(const ClariSlotShared *slot)
 	return slot->failed_flight != 0 ? "failed" : "ready";
 }
 
-/* Has the last export failed, or come with a warning? */
+/* Did the last export fail, or was its rowset published with a warning? */
 static bool
 has_error(const ClariSlotShared *slot)
 {
@@ -53,10 +53,7 @@ describe_slot(const ClariSlotShared *slot, ClariEntryInfo *info)
 		info->error = slot->error;
 }
 
-/*
- * Does the view show the slot?  It does not if the rows were dropped, though they
- * can still be downloaded from the job.
- */
+/* Is the slot worth showing?  Not if its rows were dropped, even if its job still has them. */
 static bool
 is_shown(const ClariSlotShared *slot)
 {
@@ -73,7 +70,7 @@ clari_cache_entries_copy(int *count)
 	clari_dropped_init(&dropped);
 	clari_cache_load();
 	clari_cache_lock(LW_EXCLUSIVE);
-	clari_evict_excess_locked(&dropped); /* the bounds may have been lowered */
+	clari_evict_excess_locked(&dropped); /* in case the bounds were lowered */
 	for (int i = 0; i < clari_control->nslots; i++)
 		if (is_shown(&clari_control->slots[i]))
 			describe_slot(&clari_control->slots[i], &infos[(*count)++]);

@@ -1,9 +1,9 @@
 /*
  * export.c
- *		A single export in a session: see export.h.
+ *		Exports in a session: see export.h.
  *
- * Runs in sessions.  The cache's lock is taken only within the cache's functions.
- * Sleeps on the cache's condition variable.
+ * Runs in sessions.  Takes the cache's lock only within the cache's calls, and
+ * sleeps on its condition variable.
  */
 #include "postgres.h"
 
@@ -18,10 +18,10 @@
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 
-/* How long a session tries to start a worker. */
+/* How long a session keeps trying to start a worker. */
 #define WORKER_PATIENCE 10000 /* ms */
 
-/* The longest sleep, after which a session checks whether a worker must be started again. */
+/* No sleep is longer than this, so that a session soon notices if it must start another worker. */
 #define LONGEST_SLEEP 1000L /* ms */
 
 /* How many times an export is looked up again because its version could not be opened. */
@@ -82,9 +82,8 @@ clari_interest_leave(ClariInterest *interest, uint64 flight)
 }
 
 /*
- * Adds an element for one more flight, which is 0 until the flight is joined.  It
- * is added before the look-up, because that can raise an error after it has
- * joined.
+ * Adds a place for a flight, which is 0 until a look-up has joined one.  It is added
+ * before, because the look-up can raise an error after it has joined.
  */
 static uint64 *
 add_interest(ClariInterest *interest)
@@ -133,13 +132,13 @@ clari_export_is_fresh(const ClariOptions *options, const ClariVersion *version, 
 	return version->meta.posted_at > since - clari_freshness_age(&version->meta, &freshness);
 }
 
-/* Looks the export up.  Without a transport, none is queued. */
+/* Looks the export up; without a transport, does not queue it. */
 static void
 look_up(const ClariTransport *transport, const ClariFreshness *freshness, ClariExport *export)
 {
 	ClariInterest *interest = export->interest;
 	ClariInquiry inquiry = {&export->request, &export->key, transport, NULL};
-	TimestampTz asked_at = GetCurrentTimestamp(); /* before any worker can send the POST */
+	TimestampTz asked_at = GetCurrentTimestamp(); /* before a worker can send a POST for it */
 
 	if (interest != NULL)
 		inquiry.joined = add_interest(interest);
@@ -198,7 +197,7 @@ clari_export_known_current(const ClariOptions *options)
 	return period;
 }
 
-/* The quarter of the calendar that contains this time; CLARI_PERIOD_NONE if it is not known. */
+/* Returns the calendar's quarter that a time is in; CLARI_PERIOD_NONE: it is not known. */
 static ClariPeriod
 quarter_of_time(const ClariCalendar *calendar, TimestampTz time)
 {
@@ -208,7 +207,7 @@ quarter_of_time(const ClariCalendar *calendar, TimestampTz time)
 																					 : CLARI_PERIOD_NONE;
 }
 
-/* Does the calendar contain the quarter, or a neighbor? */
+/* Does the calendar have this quarter, or one next to it? */
 static bool
 is_near(const ClariCalendar *calendar, ClariPeriod period)
 {
@@ -227,7 +226,7 @@ clari_export_likely_current(const ClariOptions *options)
 	ClariPeriod told;
 	ClariPeriod today;
 	bool was_told;
-	int ended; /* number of quarters that have ended since */
+	int ended; /* quarters that have ended since Clari answered */
 
 	clari_export_init(options, "", NULL, &current);
 	if (!clari_request_account(&current.request, &account, &current.error))
@@ -249,7 +248,7 @@ clari_export_numbering(const ClariOptions *options, ClariNumbering *numbering)
 	ClariError error;
 
 	clari_numbering_init(numbering);
-	/* In CSV, the names of months have no numbers. */
+	/* CSV files do not number months. */
 	if (options->request.format != CLARI_FORMAT_JSON)
 		return;
 	if (!clari_request_account(&options->request, &account, &error))
@@ -297,7 +296,7 @@ clari_export_look_again(ClariExport *export, const ClariError *error)
 
 /* ------- warnings ------- */
 
-/* A remark that the session was given about a version. */
+/* A remark that the session has already received about a version. */
 typedef struct Remark
 {
 	ClariKey key;
@@ -305,7 +304,7 @@ typedef struct Remark
 	uint64 generation;
 } Remark;
 
-/* When there are this many remarks, all of them are forgotten, so that the session is warned again. */
+/* When this number is reached, all are forgotten, so that the session is warned once more. */
 #define MOST_REMARKS 4096
 
 int
@@ -323,7 +322,7 @@ clari_export_warning_level(const ClariRowsetMeta *meta, int remark)
 	}
 	if (remarks == NULL)
 		remarks = hash_create("clari_fdw warnings", 64, &control, HASH_ELEM | HASH_BLOBS);
-	memset(&said, 0, sizeof(said)); /* its bytes are compared, including padding */
+	memset(&said, 0, sizeof(said)); /* its bytes are compared, padding included */
 	said.key = meta->key;
 	said.generation = meta->generation;
 	said.remark = remark;
@@ -331,7 +330,7 @@ clari_export_warning_level(const ClariRowsetMeta *meta, int remark)
 	return found ? NOTICE : WARNING;
 }
 
-/* Formats an age in microseconds, such as "12 minutes". */
+/* Formats an age in microseconds, as in "12 minutes". */
 static const char *
 age_text(int64 age)
 {
@@ -397,10 +396,7 @@ clari_export_report_missing_types(const ClariRowsetMeta *meta)
 
 /* ------- waiting ------- */
 
-/*
- * Starts workers.  *refused_at is the time since which none could be started, or
- * 0.  Raises an error after WORKER_PATIENCE.
- */
+/* Starts workers.  Raises an error once this has failed for WORKER_PATIENCE; *refused_at is when it first failed, or 0. */
 static void
 keep_workers_running(ClariPatience *refused_at)
 {

@@ -1,9 +1,9 @@
 /*
  * export.h
- *		A single export in a session: looking it up, queuing it, waiting for it.
+ *		Exports in a session: looking them up, queuing them, and waiting for them.
  *
- * Used by scans (fetch.c), functions and clari_sync.  Waits can be interrupted.
- * Nothing here deals with scans, HTTP or the bytes of rowsets.
+ * Scans (fetch.c), functions and clari_sync all use this.  Waits can be
+ * interrupted.  It knows nothing of scans, HTTP or the bytes of rowsets.
  */
 #ifndef CLARI_EXPORT_H
 #define CLARI_EXPORT_H
@@ -15,143 +15,135 @@
 #include "options/options.h"
 
 /*
- * The flights that a statement or function call wants.  It stops wanting them
+ * The flights that a statement, or the call of a function, wants.  They are left
  * when its memory context is reset, at its end or after an error.
  */
 typedef struct ClariInterest ClariInterest;
 
 extern ClariInterest *clari_interest_make(MemoryContext context);
 
-/* Makes these flights continue although nobody wants them any more. */
+/* Makes these flights continue even if nobody wants them any more. */
 extern void clari_interest_keep(const ClariInterest *interest);
 
-/* Stops wanting the flight, see clari_cache_leave().  Does nothing if it is not one of these. */
+/* Calls clari_cache_leave() for the flight, if it is one of these. */
 extern void clari_interest_leave(ClariInterest *interest, uint64 flight);
 
-/* A single export in a session. */
+/* An export that a session wants. */
 typedef struct ClariExport
 {
 	ClariRequest request;
 	ClariKey key;
-	ClariInterest *interest; /* counts its flight as wanted; NULL: it is not */
-	uint64 flight;           /* the flight waited for, now or last; 0: none */
-	bool flew;               /* it was not available at once, so that a flight was waited for */
-	TimestampTz queued_at;   /* when this session queued it; 0: it did not */
-	ClariLookup state;       /* after clari_export_poll(): READY (also if stale), FAILED, or another ("open") */
+	ClariInterest *interest; /* keeps its flight wanted; NULL: the session is not counted as waiter */
+	uint64 flight;           /* the flight that the session waits for or has waited for last; 0: none */
+	bool flew;               /* the cache could not serve it at once, so there was a flight to wait for */
+	TimestampTz queued_at;   /* when this session queued it; 0: it has not */
+	ClariLookup state;       /* after clari_export_poll(): ready (also if stale), failed, or anything else if open */
 	ClariVersion version;    /* if ready */
-	ClariError error;        /* why it failed; if ready, a warning if it has a code */
-	bool stale;              /* it is ready with stale rows; the error says why they were not renewed */
-	int failed_openings;     /* number of versions that were gone or damaged when opened */
+	ClariError error;        /* why it failed; or if ready, a warning if it has a code */
+	bool stale;              /* it is ready with stale rows; if error has a code, it says why the renewal failed */
+	int failed_openings;     /* how often opening its version has failed */
 } ClariExport;
 
 /*
- * Initializes the export of a period of the options' table (as text; empty: the
- * current quarter).  Raises an error only if OpenSSL fails.
+ * Initializes the export of a period (text; empty: the current quarter) with these
+ * options.  Raises an error only if OpenSSL fails.
  */
 extern void
 clari_export_init(const ClariOptions *options, const char *period, ClariInterest *interest, ClariExport *export);
 
-/*
- * Looks up each export that is still open (neither ready nor failed), and queues
- * those that are missing.  Returns true if none is left open.
- */
+/* Looks up those of the exports that are open (neither ready nor failed), and queues missing ones; true: none is open. */
 extern bool
 clari_export_poll(const ClariOptions *options, const ClariFreshness *freshness, ClariExport *exports, int count);
 
 /*
- * The time, in milliseconds of clari_clock_now(), since which no worker could be
- * started; 0: workers are available.  A caller that waits in several calls passes
- * the same variable, initialized with 0, to all of them, so that they share one
- * time limit.
+ * The time (clari_clock_now(), ms) since which workers could not be started; 0:
+ * they could.  A caller that waits in several calls passes the same variable,
+ * initially 0, to all of them, so that they share one time-out.
  */
 typedef int64 ClariPatience;
 
 /*
- * Polls until no export is open, or timeout_ms (-1: no limit) have passed; in the
- * second case it returns false.  It can be interrupted, holds no lock and needs
- * no snapshot.  Raises an error if no worker could be started for ten seconds,
- * which are counted in this call, or with patience in all calls that share it.
+ * Polls until no export is open, or for at most timeout_ms (-1: no limit); false:
+ * time was up.  Processes interrupts, holds no lock, and needs no snapshot.  Raises
+ * an error if no worker could be started for ten seconds of this call, or of all
+ * calls that share the patience.
  */
 extern bool clari_export_wait(const ClariOptions *options, const ClariFreshness *freshness, ClariExport *exports,
 							  int count, long timeout_ms, ClariPatience *patience);
 
 /*
- * Finds the cached version of a quarter (as text), however old, under its own
- * name or as the current quarter; false if there is none.  For estimates and
- * EXPLAIN. Queues nothing.
+ * Finds the cached version of a quarter (text), regardless of its age, exported by
+ * its name or as the current one; false: there is none.  For estimates and
+ * EXPLAIN.  Queues nothing.
  */
 extern bool clari_export_peek(const ClariOptions *options, const char *period, ClariVersion *version);
 
 /*
- * To be called if the export's version could not be opened because of *error.
- * Drops the version from the cache and opens the export again (see
- * clari_export_poll()), so that it is downloaded from its job once more, or
- * exported if Clari no longer has the job's rows.  Returns false and does nothing
- * if that would not help: if the process has too many open files, or if it has
- * happened ten times in a row, which means that the cache is too small for what
- * the statement reads at a time.
+ * To be called when the export's version could not be opened because of the error.
+ * Drops the version from the cache and makes the export open, so that the next
+ * look-up gets the rows from the job again, or from a new export if Clari does not
+ * have the job any more.  Returns false and does nothing if that would not help:
+ * if the process has too many open files, or if opening has failed ten times
+ * before, usually because the cache is too small for what the statement reads at a
+ * time.
  */
 extern bool clari_export_look_again(ClariExport *export, const ClariError *error);
 
-/* The freshness that the table's options require, for a statement that began at since. */
+/* Returns the freshness that the options require in a statement that began at since. */
 extern ClariFreshness clari_export_freshness(const ClariOptions *options, TimestampTz since);
 
-/* Is the version fresh enough for a statement that began at since? */
+/* Would the version serve a statement that began at since, without an export? */
 extern bool clari_export_is_fresh(const ClariOptions *options, const ClariVersion *version, TimestampTz since);
 
-/* Looks one export up without queuing anything.  Returns whether there is a rowset that serves. */
+/* Looks one export up without queuing anything; true: it is ready. */
 extern bool clari_export_find(const ClariFreshness *freshness, ClariExport *export);
 
 /*
- * The current quarter according to a cached rowset for these options, however
- * old; CLARI_PERIOD_NONE if there is none.  Makes no export.
+ * Returns the current quarter according to the cached export without a period,
+ * regardless of its age; CLARI_PERIOD_NONE: none is cached.
  */
 extern ClariPeriod clari_export_known_current(const ClariOptions *options);
 
 /*
- * The quarter that is probably the current one: the one in Clari's last answer,
- * or the one after it if a quarter has ended since, according to the account's
- * calendar.  Without such an answer, the quarter in which today is, if exports
- * have shown its days or those of a neighbor.  CLARI_PERIOD_NONE if nothing is
- * known, or more than one quarter seems to have ended, for example because the
- * clock was set or the calendar is wrong.
+ * Returns the quarter that is likely to be the current one.  That is the last one with
+ * which Clari answered an export without a period, or the next one if, by the account's
+ * calendar, a quarter has ended since.  If no such answer is cached, it is the quarter
+ * that today is in, if the calendar has that quarter or one next to it.
+ * CLARI_PERIOD_NONE: it is not known, or more than one quarter seems to have ended, for
+ * example because the clock was set or the calendar is wrong.
  */
 extern ClariPeriod clari_export_likely_current(const ClariOptions *options);
 
 /*
- * Sets *numbering to how the months and years of the options' forecast are
- * numbered, as far as it is known from cached exports of the account.  Without
- * authentication nothing is known.  Raises an error only if OpenSSL fails.
+ * Determines how the months and years of the options' forecast are numbered, from the
+ * cached exports of the account.  Without authentication nothing is known.  Raises an
+ * error only if OpenSSL fails.
  */
 extern void clari_export_numbering(const ClariOptions *options, ClariNumbering *numbering);
 
 /*
- * The quarter with which a ready export without a period was answered, which is
- * the current one.  Raises ERRCODE_FDW_UNABLE_TO_CREATE_REPLY if the answer has
- * none.
+ * Returns the quarter with which Clari answered a ready export without a period,
+ * which is the current one.  Raises ERRCODE_FDW_UNABLE_TO_CREATE_REPLY if the
+ * export does not say which it is.
  */
 extern ClariPeriod clari_export_told_current(const ClariExport *export);
 
-/*
- * Warns about a ready export if its rows are stale, with their age and the
- * reason, or if it could not be cached as it should.
- */
+/* Reports the warning of a ready export, if it has one; of stale rows, with their age and why they were not renewed. */
 extern void clari_export_warn(const ClariExport *export);
 
 /* Reports that Clari has truncated the export: as a warning if that is allowed, else as an error. */
 extern void clari_export_report_truncated(const ClariRowsetMeta *meta, bool allowed);
 
-/* Warns that amounts are null because Clari does not export them, which the rows do not show. */
+/* Warns of amounts that are null because Clari does not export them, which the rows do not show. */
 extern void clari_export_report_missing_types(const ClariRowsetMeta *meta);
 
-/* The condition for which a session waits.  May queue exports, and may raise errors. */
+/* Returns whether what a session waits for has happened.  It may queue exports, and may raise an error. */
 typedef bool (*ClariCondition)(void *arg);
 
 /*
- * Sleeps until condition(arg) is true, or timeout_ms (-1: no limit) have passed;
- * in the second case it returns false.  It can be interrupted, and raises an
- * error when the patience (NULL: the call's own) has ended, as
- * clari_export_wait() does.
+ * Sleeps until condition(arg) holds; false: it did not within timeout_ms (-1: no
+ * limit).  Processes interrupts.  Raises an error if no worker could be started for ten
+ * seconds, as clari_export_wait() does; without a patience (NULL), this call has its own.
  */
 extern bool clari_export_sleep(ClariCondition condition, void *arg, long timeout_ms, ClariPatience *patience);
 

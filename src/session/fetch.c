@@ -1,9 +1,9 @@
 /*
  * fetch.c
- *		From a scan's periods to opened rowsets: see fetch.h.
+ *		Fetching the rowsets of scans: see fetch.h.
  *
- * Runs in sessions.  A statement is identified by its per-query memory context,
- * in which it is allocated.
+ * Runs in sessions.  A ClariStatement is found by its per-query memory context, and
+ * is allocated there.
  */
 #include "postgres.h"
 
@@ -22,14 +22,14 @@
 
 static int wait_notice_delay = 10000; /* ms, the setting clari_fdw.wait_notice_delay; -1: no notice */
 
-/* An export of the statement, which may be wanted by several of its scans. */
+/* An export that at least one scan of the statement wants. */
 typedef struct FetchItem
 {
 	ClariExport export;
-	bool chosen;              /* a scan has chosen it; otherwise it will only probably be chosen */
+	bool chosen;              /* a scan has chosen it; otherwise it is only likely to be chosen */
 	ClariFreshness freshness; /* the strictest of the scans that want it */
-	ClariReader *reader;      /* the version for the whole statement, opened when first needed */
-	bool warned;              /* the session was told that the export is truncated, if it is */
+	ClariReader *reader;      /* of the version that the whole statement uses; NULL: not opened yet */
+	bool warned;              /* it was checked, and reported if it is truncated */
 	const ClariFetch *first;  /* the first scan that wanted it */
 	struct FetchItem *next;
 } FetchItem;
@@ -40,13 +40,12 @@ struct ClariStatement
 	ClariInterest *interest;
 	FetchItem *items;
 	ClariFetch *fetches;
-	/* the last forecast about which the user was warned that amounts are missing, or NULL */
-	const char *warned_of_types;
-	char *warned;              /* the last warning, which is not repeated for each period; or NULL */
-	bool noticed;              /* the user was told that the statement waits */
-	TimestampTz waiting_since; /* when the statement first had to wait; 0: not yet */
-	instr_time waited;         /* the total of all its scans */
-	ClariStatement *next;      /* in the list of the session's statements */
+	const char *warned_of_types; /* the forecast last reported to lack amounts, or NULL */
+	char *warned;                /* the last warning, so that it is not repeated for each period; or NULL */
+	bool noticed;                /* the user was notified that the statement waits */
+	TimestampTz waiting_since;   /* when it first began to wait; 0: it has not waited yet */
+	instr_time waited;           /* how long all of its scans have waited */
+	ClariStatement *next;        /* in the list of the session's statements */
 };
 
 struct ClariFetch
@@ -57,16 +56,16 @@ struct ClariFetch
 	bool eager;
 	ClariChooser choose;
 	void *arg;
-	FetchItem *current; /* the export that tells the current quarter, for a relative extent; or NULL */
-	List *likely;       /* items that will probably be chosen, while the current quarter is not known */
-	bool guessed;
-	bool chosen;
+	FetchItem *current; /* for a relative extent, the export that says which quarter is current; or NULL */
+	List *likely;       /* the items that are likely to be chosen, until the current quarter is known */
+	bool guessed;       /* guess() was called */
+	bool chosen;        /* items are those of the chosen periods */
 	int nitems;
-	int capacity;      /* allocated elements of the two arrays, which rescans reuse */
+	int capacity;      /* of the two arrays, which rescans reuse */
 	FetchItem **items; /* ascending by period */
-	bool *returned;    /* for each item: the scan has received its reader */
-	List *read;        /* all items that the scan has received */
-	bool handed;       /* the items were handed over, so that nothing is chosen or looked up */
+	bool *returned;    /* for each item, whether its reader was returned since the last rescan */
+	List *read;        /* the items that were ever returned */
+	bool handed;       /* the items are rowsets that were handed over: nothing is chosen or looked up */
 	instr_time waited;
 	ClariFetch *next;
 };
@@ -154,7 +153,7 @@ clari_fetch_begin_handed(ClariStatement *statement, ClariReader **readers, int c
 	return fetch;
 }
 
-/* The statement's item for the period; created if no scan has wanted it before. */
+/* Returns the statement's item for the period, making it if no scan has wanted it yet. */
 static FetchItem *
 find_item(ClariFetch *fetch, const char *period)
 {
@@ -216,10 +215,7 @@ set_items(ClariFetch *fetch, const ClariPeriod *periods, int count, ClariPeriod 
 	fetch->likely = NIL;
 }
 
-/*
- * Adds the items that will probably be chosen, so that they are exported while
- * Clari is asked for the current quarter.
- */
+/* Adds the items that are likely to be chosen, to be exported while the current quarter is still being determined. */
 static void
 guess(ClariFetch *fetch)
 {
@@ -245,7 +241,7 @@ guess(ClariFetch *fetch)
 	MemoryContextSwitchTo(previous);
 }
 
-/* Chooses the scan's periods; or if the current quarter is needed, asks for it, and chooses them in a later call. */
+/* Chooses the scan's periods.  If the current quarter is needed and not known yet, queues its export instead. */
 static void
 try_to_choose(ClariFetch *fetch)
 {
@@ -269,7 +265,7 @@ try_to_choose(ClariFetch *fetch)
 	set_items(fetch, periods, count, current);
 }
 
-/* Will a scan that has not chosen yet probably choose the item? */
+/* Is the item likely to be chosen by a scan that has not chosen yet? */
 static bool
 is_likely(const ClariStatement *statement, FetchItem *item)
 {
@@ -279,10 +275,7 @@ is_likely(const ClariStatement *statement, FetchItem *item)
 	return false;
 }
 
-/*
- * Removes the items that were probable but not chosen.  Their exports end if they
- * are still queued and nobody else wants them.
- */
+/* Removes items that seemed likely to be chosen, but were not.  Their flights end if they are still queued. */
 static void
 drop_unlikely(ClariStatement *statement)
 {
@@ -301,7 +294,7 @@ drop_unlikely(ClariStatement *statement)
 	}
 }
 
-/* Must the periods of scan fetch be known when scan wanting fetches? */
+/* Are this scan's periods to be chosen, if at all possible, while wanting fetches? */
 static bool
 takes_part(const ClariFetch *fetch, const ClariFetch *wanting)
 {
@@ -309,10 +302,9 @@ takes_part(const ClariFetch *fetch, const ClariFetch *wanting)
 }
 
 /*
- * Queues the exports that the statement's scans lack, as far as they are known.
- * First all scans choose, then all items are looked up, so that an item of
- * several scans is as fresh as the strictest of them requires, whatever their
- * order.
+ * Queues the exports that the statement's scans lack, as far as their periods are
+ * known.  All scans choose before anything is looked up, so that an export that two
+ * scans want is as fresh as the stricter one requires, whichever comes first.
  */
 static void
 advance_statement(ClariFetch *wanting)
@@ -346,16 +338,13 @@ check_truncated(const ClariFetch *fetch, FetchItem *item)
 {
 	const ClariRowsetMeta *meta = &item->export.version.meta;
 
-	/*
-	 * For rowsets handed over, the caller has reported it.  Others are reported
-	 * once in a statement, not in each rescan.
-	 */
+	/* Of rowsets handed over, it was reported before; of others, report it once in a statement, not in each rescan. */
 	if ((meta->flags & CLARI_ROWSET_TRUNCATED) && !fetch->handed && !item->warned)
 		clari_export_report_truncated(meta, fetch->options->transport.allow_truncated);
 	item->warned = true;
 }
 
-/* Warns about amounts that Clari does not export, once in a statement for each forecast. */
+/* Warns of amounts that Clari does not export, once in a statement for each forecast. */
 static void
 warn_of_missing_types(ClariStatement *statement, const ClariRowsetMeta *meta)
 {
@@ -381,7 +370,7 @@ warn_of_wrong_period(const ClariRowsetMeta *meta)
 							  clari_report_text(meta->forecast), meta->requested)));
 }
 
-/* The reader of the rowset that another item has opened: the current quarter has two names, which share one version. */
+/* Returns the reader of another item that has the rowset, as the current quarter can be wanted with and without its name. */
 static ClariReader *
 find_opened(const ClariStatement *statement, const ClariKey *rowset)
 {
@@ -391,7 +380,7 @@ find_opened(const ClariStatement *statement, const ClariKey *rowset)
 	return NULL;
 }
 
-/* After the version could not be opened: has the item looked up again, or raises the error if that would not help. */
+/* Makes sure that the item, whose version could not be opened, is looked up again; raises the error if that is no use. */
 static void
 look_again(FetchItem *item, ClariError *error)
 {
@@ -420,7 +409,7 @@ warn_once(ClariStatement *statement, const ClariExport *export)
 	clari_export_warn(export);
 }
 
-/* Opens the item's version.  Returns false if that is gone, and the item must be looked up again. */
+/* Opens the item's version; false: it could not be opened, and the item must be looked up again. */
 static bool
 open_item(ClariFetch *fetch, FetchItem *item)
 {
@@ -463,7 +452,7 @@ note_read(ClariFetch *fetch, FetchItem *item)
 	MemoryContextSwitchTo(previous);
 }
 
-/* Returns the first rowset that is ready, and marks it as returned; NULL if none is. */
+/* Returns the first rowset that is ready and was not returned yet, and marks it as returned; NULL: there is none. */
 static ClariReader *
 take_ready(ClariFetch *fetch)
 {
@@ -522,7 +511,7 @@ append_awaited(StringInfo list, const FetchItem *item)
 	appendStringInfo(list, "%s%s", list->len > 0 ? ", " : "", period[0] != '\0' ? period : "the current quarter");
 }
 
-/* Tells the user, once in a statement, what it waits for and since when it has had to wait. */
+/* Notifies the user what the statement waits for, and when it first began to wait. */
 static void
 notice_waiting(ClariFetch *fetch)
 {
@@ -546,7 +535,7 @@ notice_waiting(ClariFetch *fetch)
 	pfree(periods.data);
 }
 
-/* What the statement has waited before counts, too: its exports come one by one. */
+/* Waits for the next rowset.  The delay of the notice includes earlier waits, since each wait may be short. */
 static void
 wait_for_next(NextArguments *next)
 {
@@ -637,7 +626,7 @@ clari_fetch_sources(const ClariFetch *fetch, int *count)
 		ClariSource *source = &sources[(*count)++];
 
 		strlcpy(source->period, request->period[0] != '\0' ? request->period : item->export.version.meta.answered,
-				sizeof(source->period)); /* it is empty if the export has no period */
+				sizeof(source->period)); /* empty if the endpoint has no periods */
 		source->from = source_of(item);
 	}
 	qsort(sources, *count, sizeof(ClariSource), compare_sources);
@@ -650,7 +639,7 @@ clari_fetch_jobs(const ClariFetch *fetch)
 	int jobs = 0;
 
 	for (const FetchItem *item = fetch->statement->items; item != NULL; item = item->next)
-		/* An export that was queued and is ready may have taken up an older job, which was not made for it. */
+		/* If rows are ready that were POSTed before the export was queued, an older job was taken up. */
 		if (item->first == fetch && item->export.request.endpoint == CLARI_ENDPOINT_EXPORT &&
 			item->export.queued_at != 0 &&
 			(item->export.state != CLARI_LOOKUP_READY || item->export.version.meta.posted_at >= item->export.queued_at))

@@ -1,6 +1,6 @@
 /*
  * handed.c
- *		Handing rowsets over to a statement: see handed.h.
+ *		Rowsets that are handed over to a statement: see handed.h.
  *
  * Runs in sessions.  Takes no lock.
  */
@@ -8,7 +8,7 @@
 
 #include "session/handed.h"
 
-/* A name that no user gives to a table. */
+/* No table is likely to have this name. */
 #define HANDED_NAME "clari_fdw: what this statement is handed"
 
 QueryEnvironment *

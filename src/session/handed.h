@@ -1,6 +1,6 @@
 /*
  * handed.h
- *		Handing rowsets over to a statement, so that its scans do not look them up.
+ *		Rowsets that are handed over to a statement, instead of being looked up.
  */
 #ifndef CLARI_HANDED_H
 #define CLARI_HANDED_H
@@ -12,23 +12,23 @@
 #include "session/reader.h"
 
 /*
- * The rowsets that scans of one foreign table read, all of them and no others.
- * Such scans choose no periods, look nothing up, and make no exports.  The
- * rowsets are attached to the statement's query environment, so that neither
- * statements of triggers nor other processes see them.
+ * The rowsets that scans of one foreign table are to read completely.  Such scans
+ * choose no periods, look nothing up, and export nothing.  The rowsets are in the
+ * statement's query environment, so they are seen neither by queries that triggers
+ * run nor by other processes.
  */
 typedef struct ClariHanded
 {
 	Oid relid;
 	int count;
-	ClariReader **readers; /* must be open as long as the statement runs */
-	bool read;             /* set when a scan in this process reads them */
+	ClariReader **readers; /* open as long as the statement runs */
+	bool read;             /* a scan in this process has read them */
 } ClariHanded;
 
-/* Returns what is handed over to the statement for this table, or NULL. */
+/* Returns what is handed over for scans of the table; NULL: nothing. */
 extern ClariHanded *clari_handed_find(QueryEnvironment *environment, Oid relid);
 
-/* Makes a query environment with what is handed over, palloc'd in the current context. */
+/* Makes a query environment that contains what is handed over, in the current context. */
 extern QueryEnvironment *clari_handed_environment(ClariHanded *handed);
 
 #endif /* CLARI_HANDED_H */

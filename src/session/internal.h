@@ -1,7 +1,7 @@
 /*
  * internal.h
- *		What the files of the room session share: the level of warnings about a
- *		rowset.
+ *		What the files of room session share: the level at which remarks on rowsets are
+ *		reported.
  */
 #ifndef CLARI_SESSION_INTERNAL_H
 #define CLARI_SESSION_INTERNAL_H
@@ -10,19 +10,16 @@
 
 #include "rowset/rowset.h"
 
-/* Warnings about a rowset that apply each time it is read. */
+/* A remark that is reported whenever a rowset is read. */
 typedef enum ClariRemark
 {
 	CLARI_REMARK_WRONG_PERIOD,
 	CLARI_REMARK_TRUNCATED,
 	CLARI_REMARK_WITHOUT_CRM,
-	CLARI_REMARK_STALE /* to be added: the ClariErrorCode that is the reason */
+	CLARI_REMARK_STALE /* plus the ClariErrorCode that is the reason */
 } ClariRemark;
 
-/*
- * The level of a remark: WARNING when it is first made about a rowset in a
- * session, later NOTICE, which is usually not logged.
- */
+/* Returns the level of a remark on this version: WARNING once in a session, then NOTICE, which is usually not logged. */
 extern int clari_export_warning_level(const ClariRowsetMeta *meta, int remark);
 
 #endif /* CLARI_SESSION_INTERNAL_H */

@@ -1,10 +1,10 @@
 /*
  * reader.c
- *		Opening a version of a rowset in a session: see reader.h.
+ *		Reading one version of a rowset in a session: see reader.h.
  *
- * Runs in sessions.  Takes no lock.  Segments and descriptors are released by a
- * reset callback of the reader's memory context, because EndForeignScan is not
- * called after an error.
+ * Runs in sessions.  Takes the cache's lock only within the cache's calls.
+ * Segments and descriptors are released by a reset callback of the reader's memory
+ * context, because EndForeignScan is not called after an error.
  */
 #include "postgres.h"
 
@@ -20,10 +20,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* A file of at most this size is read and checked completely when it is opened. */
+/* A file of at most this size is read and checked as a whole when a session first opens it. */
 #define READ_WHOLE (8 * 1024 * 1024)
 
-/* A process can map a segment only once, so the readers of several statements share the mapping. */
+/* A process can map a segment only once, so all readers of a segment share the mapping. */
 typedef struct Mapping
 {
 	dsm_segment *segment;
@@ -49,9 +49,9 @@ attach_segment(dsm_handle handle)
 		}
 	segment = dsm_attach(handle);
 	if (segment == NULL)
-		return NULL; /* it was evicted, and has no reader any more */
+		return NULL; /* it was dropped, and nobody else reads it any more */
 	mapping = MemoryContextAlloc(TopMemoryContext, sizeof(Mapping));
-	dsm_pin_mapping(segment); /* until now the mapping belonged to the resource owner */
+	dsm_pin_mapping(segment); /* otherwise the mapping would end with the resource owner */
 	*mapping = (Mapping){segment, 1, mappings};
 	mappings = mapping;
 	return segment;
@@ -76,7 +76,7 @@ detach_segment(dsm_handle handle)
 	}
 }
 
-/* ------- opening and closing ------- */
+/* ------- life ------- */
 
 static void
 close_file(ClariReader *reader)
@@ -97,7 +97,7 @@ close_reader(void *arg)
 	if (reader->attached)
 		detach_segment(reader->version.segment);
 	close_file(reader);
-	reader->base = NULL; /* memory from palloc is freed with the context */
+	reader->base = NULL; /* palloc'd bytes are freed with the context */
 	reader->attached = false;
 }
 
@@ -115,7 +115,7 @@ make_reader(const ClariVersion *version, MemoryContext context)
 	return reader;
 }
 
-/* Lets the reader use bytes that were checked, by this process or by the worker that put them into a segment. */
+/* Makes the reader use these bytes, which were checked here or by the process that put them into a segment. */
 static void
 read_from(ClariReader *reader, const char *bytes)
 {
@@ -127,7 +127,7 @@ read_from(ClariReader *reader, const char *bytes)
 	reader->groups = (const ClariGroupIndex *) (bytes + trailer->index_offset);
 }
 
-/* Does the segment contain the version?  Since the look-up, it may have been evicted and its handle reused. */
+/* Does the segment contain the version?  It may have been dropped since the look-up, and its handle used for another. */
 static bool
 is_the_version(const ClariReader *reader, dsm_segment *segment)
 {
@@ -170,7 +170,7 @@ damaged(ClariError *error, const char *what)
 	return false;
 }
 
-/* Does the file contain the version? */
+/* Does the file contain the reader's version? */
 static bool
 check_identity(const ClariReader *reader, const ClariRowsetTrailer *trailer, ClariError *error)
 {
@@ -207,10 +207,7 @@ read_tail(ClariReader *reader, MemoryContext context, ClariError *error)
 		   read_index(reader, &trailer, context, error);
 }
 
-/*
- * A file that this session has read completely and found intact.  If it is
- * written to, its modification time changes.
- */
+/* A file that this session has read as a whole and found good.  If it is changed, so is its modification time. */
 typedef struct CheckedFile
 {
 	ClariKey key;
@@ -220,7 +217,7 @@ typedef struct CheckedFile
 } CheckedFile;
 
 static CheckedFile checked_files[256];
-static int next_checked = 0; /* the element that is replaced next */
+static int next_checked = 0; /* the entry to be replaced next */
 
 static CheckedFile
 describe_file(const ClariReader *reader)
@@ -252,9 +249,9 @@ was_checked(const CheckedFile *file)
 
 /*
  * Reads the whole file, so that damage is found before the first row is returned.
- * A small file is kept in memory; not a larger one, because a statement may read
- * hundreds of rowsets.  A larger file is read completely once in a session, and
- * after that chunk by chunk.
+ * Since a statement may read hundreds of rowsets, only the bytes of small files are
+ * kept.  Others are read chunk by chunk after this; and if this session has checked
+ * such a file before, it is not read as a whole again, unless it is popular.
  */
 static bool
 read_whole(ClariReader *reader, MemoryContext context, ClariError *error)
@@ -286,7 +283,7 @@ read_whole(ClariReader *reader, MemoryContext context, ClariError *error)
 	return read_tail(reader, context, error);
 }
 
-/* Opens the file; the descriptor is stored in the reader. */
+/* Opens the file and sets the reader's fd. */
 static bool
 open_descriptor(ClariReader *reader, ClariError *error)
 {
@@ -299,7 +296,7 @@ open_descriptor(ClariReader *reader, ClariError *error)
 		clari_error_hint(error, "Raise max_files_per_process, or scan fewer periods in a statement.");
 		return false;
 	}
-	reader->counted = true; /* set first, because opening can raise an error: it may log that descriptors ran out */
+	reader->counted = true; /* set this first, because opening can raise an error: it logs if descriptors run out */
 	reader->fd = clari_store_open(&meta->key, meta->generation);
 	if (reader->fd >= 0)
 		return true;
@@ -354,7 +351,7 @@ read_chunk(ClariReader *reader, const ClariGroupIndex *group, const ClariChunkIn
 	return buffer->bytes;
 }
 
-/* Raises an error about a value from Clari that is not of the column's type; showing NULL instead would be wrong. */
+/* Raises an error for a value that is not of the column's type, because a NULL instead of it would be wrong. */
 static void
 raise_unexpected(const ClariReader *reader, const ClariGroupIndex *group, int position, const ClariChunk *chunk)
 {
