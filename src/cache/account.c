@@ -16,7 +16,6 @@
 static ClariAccountShared *
 find_account_locked(const ClariKey *account)
 {
-
 	for (int i = 0; i < CLARI_MAX_ACCOUNTS; i++)
 		if (clari_control->accounts[i].facts.user_id[0] != '\0' &&
 			memcmp(&clari_control->accounts[i].account, account, sizeof(*account)) == 0)
@@ -121,7 +120,6 @@ clari_cache_numbering(const ClariKey *account, const char *forecast, ClariNumber
 static ClariRefusalShared *
 find_refusal_locked(const ClariKey *account, const char *forecast)
 {
-
 	for (int i = 0; i < CLARI_MAX_REFUSALS; i++)
 		if (clari_control->refusals[i].refused_at != 0 && strcmp(clari_control->refusals[i].forecast, forecast) == 0 &&
 			memcmp(&clari_control->refusals[i].account, account, sizeof(*account)) == 0)

@@ -125,7 +125,6 @@ is_unwanted(const ClariFlightShared *flight)
 static ClariFlightShared *
 find_flight_locked(uint64 generation)
 {
-
 	for (int i = 0; i < clari_control->nflights; i++)
 		if (clari_control->flights[i].used && clari_control->flights[i].generation == generation)
 			return &clari_control->flights[i];
@@ -296,7 +295,6 @@ requeue_locked(ClariFlightShared *flight)
 static void
 leave_seat(int code pg_attribute_unused(), Datum arg pg_attribute_unused())
 {
-
 	if (my_seat == CLARI_NO_INDEX)
 		return;
 	clari_cache_lock(LW_EXCLUSIVE);
@@ -389,7 +387,6 @@ clari_flight_take_turn_locked(ClariFlightShared *flight)
 static void
 end_turn_locked(ClariFlightShared *flight)
 {
-
 	clari_control->turn = Max(clari_control->turn, flight->turn);
 	clari_control->last_role = flight->role;
 	for (int i = 0; i < clari_control->nflights; i++)

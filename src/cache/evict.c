@@ -133,7 +133,6 @@ is_read(dsm_handle handle)
 static void
 release_segment(const ClariSegmentShared *segment)
 {
-
 	dsm_unpin_segment(segment->handle);
 	if (!is_read(segment->handle))
 		return;
@@ -325,7 +324,6 @@ fits_in_memory_locked(Size bytes)
 static bool
 make_room_on_disk_locked(uint64 bytes, ClariDropped *dropped)
 {
-
 	while (clari_control->disk_bytes + bytes > disk_limit() + dropped->file_bytes)
 		if (!drop_a_file_locked(dropped))
 			return false;
@@ -335,7 +333,6 @@ make_room_on_disk_locked(uint64 bytes, ClariDropped *dropped)
 void
 clari_evict_excess_locked(ClariDropped *dropped)
 {
-
 	while (clari_control->segment_bytes > memory_limit() && drop_a_segment_locked(dropped))
 		;
 	(void) make_room_on_disk_locked(0, dropped);
@@ -427,7 +424,6 @@ put_back(const ClariVersion *version)
 static void
 release_memory(Size bytes)
 {
-
 	clari_cache_lock(LW_EXCLUSIVE);
 	clari_control->segment_bytes -= bytes;
 	clari_control->nsegments--;

@@ -18,7 +18,6 @@
 void
 clari_workers_wake_locked(void)
 {
-
 	for (int i = 0; i < CLARI_MAX_WORKERS; i++)
 		if (clari_control->workers[i].state == CLARI_WORKER_RUNNING && clari_control->workers[i].latch != MyLatch)
 			SetLatch(clari_control->workers[i].latch);

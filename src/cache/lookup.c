@@ -15,7 +15,6 @@
 static ClariFlightShared *
 free_flight_locked(void)
 {
-
 	for (int i = 0; i < clari_control->nflights; i++)
 		if (!clari_control->flights[i].used)
 			return &clari_control->flights[i];

@@ -97,7 +97,6 @@ note_file(ClariDropped *dropped, const ClariKey *key, uint64 generation, uint64 
 void
 clari_slot_drop_segment_locked(ClariSlotShared *slot, ClariDropped *dropped)
 {
-
 	if (slot->version.segment == DSM_HANDLE_INVALID)
 		return;
 	Assert(dropped->nsegments < CLARI_DROP_MAX);
