@@ -1,12 +1,12 @@
 /*
  * count.c
- *		count(*) of a table, or of some of its quarters, from the number of rows
- *		in each rowset's metadata, without reading the rows.
+ *		Paths that compute count(*) of a whole table, or of some of its quarters,
+ *		from the number of rows that each rowset records.
  *
- * Runs in sessions, while planning.  The scan opens the same versions and issues
- * the same warnings as one that reads the rows; see scan.c.  Object "forecasts"
- * is not supported: only reading the entries shows whether an owner's entries
- * make one row.
+ * Runs in sessions, while planning.  The scan opens the same versions as one that
+ * reads the rows, and raises the same warnings; see scan.c.  Tables of object
+ * "forecasts" are not counted this way, since only reading the entries tells
+ * whether those of an owner make one row.
  */
 #include "postgres.h"
 
@@ -33,9 +33,9 @@ enum
 	COUNT_COLUMNS   /* List of TargetEntry */
 };
 
-/* ------- when counting is possible ------- */
+/* ------- what can be counted ------- */
 
-/* Is it a column with the same value, not NULL, in all rows of a rowset, and formed without conversion? */
+/* Is it a column that is the same in all rows of a rowset, is never NULL, and needs no conversion that may fail? */
 static bool
 is_of_rowset(const Var *var, const RelOptInfo *rel)
 {
@@ -66,10 +66,7 @@ counts_rows(const Aggref *aggregate, const RelOptInfo *rel)
 	return IsA(counted, Const) ? !((const Const *) counted)->constisnull : is_of_rowset((const Var *) counted, rel);
 }
 
-/*
- * Returns the aggregates, each once, if all of them count every row, and the
- * expressions need nothing else of the rows; otherwise NIL.
- */
+/* The distinct aggregates, if all of them count each row and the expressions use nothing else of a row; else NIL. */
 static List *
 collect_counts(const RelOptInfo *rel, List *expressions)
 {
@@ -85,13 +82,13 @@ collect_counts(const RelOptInfo *rel, List *expressions)
 	return counts;
 }
 
-/* Is the relation a foreign table, the only one of the query, of which whole quarters are read? */
+/* Does the relation consist of all rows of some quarters of a single foreign table? */
 static bool
 is_countable(PlannerInfo *root, const RelOptInfo *rel)
 {
 	const ClariPlanInfo *info = rel->fdw_private;
 
-	/* The parent of an inheritance tree has no paths of its own. */
+	/* An inheritance parent has no plan info of its own. */
 	return rel->reloptkind == RELOPT_BASEREL && info != NULL && !planner_rt_fetch(rel->relid, root)->inh &&
 		   bms_equal(root->all_baserels, rel->relids) && info->estimate.object != CLARI_OBJECT_FORECASTS &&
 		   info->clauses.filters == NIL && info->clauses.checked == NIL;
@@ -99,7 +96,7 @@ is_countable(PlannerInfo *root, const RelOptInfo *rel)
 
 /* ------- the path ------- */
 
-/* Makes the columns of the tuples (see plan.h): the relation's own columns by their numbers, then the counts. */
+/* The columns that plan.h describes: those of the relation, by their numbers, then the counts. */
 static List *
 make_columns(const RelOptInfo *rel, List *counts)
 {
@@ -140,12 +137,12 @@ clariGetForeignUpperPaths(PlannerInfo *root, UpperRelationKind stage, RelOptInfo
 	counts = collect_counts(input_rel, list_concat_copy(output_rel->reltarget->exprs, having));
 	if (counts == NIL)
 		return;
-	/* The scan opens the rowsets, which may have to be exported, but reads nothing from them. */
+	/* It opens the rowsets of a scan, which may have to be exported, but reads no rows. */
 	startup = input_rel->cheapest_startup_path->startup_cost;
 	total = startup + output_rel->reltarget->cost.startup + output_rel->reltarget->cost.per_tuple;
 	path = clari_create_upper_path(root, output_rel, output_rel->reltarget, 1, startup, total,
 								   list_make3(input_rel, having, make_columns(input_rel, counts)));
-	/* As for a complete scan: a worker would look up versions of its own. */
+	/* As for any scan that is not shared, a worker would look up versions of its own. */
 	path->path.parallel_safe = false;
 	add_path(output_rel, (Path *) path);
 }

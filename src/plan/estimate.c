@@ -1,9 +1,9 @@
 /*
  * estimate.c
- *		Estimates for the planner from what is cached: see estimate.h.
+ *		What the cache tells the planner of a foreign table: see estimate.h.
  *
- * Runs in sessions.  It never uses the network, and seldom opens a rowset,
- * because the statistics of the latest versions are kept.
+ * Runs in sessions.  Sends no request to Clari.  Opens a rowset only for
+ * statistics of a version that are not among those kept from earlier plans.
  */
 #include "postgres.h"
 
@@ -30,8 +30,8 @@
 #define DEFAULT_OTHERS 20
 #define DEFAULT_PERIODS 4
 
-#define MOST_KEPT 64     /* versions, of about 600 bytes each */
-#define SORTED_ROWS 512U /* limited, so that a session's first plan does not take long */
+#define MOST_KEPT 64     /* how many RowsetStatistics are kept, of about 600 bytes each */
+#define SORTED_ROWS 512U /* how many values are sorted per column; a session's first plan must not take long */
 
 static GetForeignRelSize_function our_size_function = NULL;
 static get_relation_stats_hook_type next_hook = NULL;
@@ -96,31 +96,31 @@ clari_estimate_scan(ClariEstimate *estimate, const ClariOptions *options, bool a
 	}
 }
 
-/* ------- statistics from a rowset's index and dictionaries ------- */
+/* ------- statistics of a rowset's columns ------- */
 
 typedef struct ColumnStatistics
 {
-	double distinct; /* number of distinct values; 0: not known */
-	double nulls;    /* fraction of rows that are NULL, 0 to 1 */
-	int32 width;     /* average size of a value in bytes; 0: not known */
+	double distinct; /* number of distinct values; 0 if it is not known */
+	double nulls;    /* the fraction of rows that are NULL, 0 to 1 */
+	int32 width;     /* average size of a value in bytes; 0 if it is not known */
 } ColumnStatistics;
 
 typedef struct RowsetStatistics
 {
 	ClariKey key;
-	uint64 generation; /* 0: none */
+	uint64 generation; /* 0 in an unused element */
 	ClariList list;
 	ColumnStatistics columns[CLARI_MAX_ATTRIBUTES];
 } RowsetStatistics;
 
-/* Statistics are kept in the session, because planning must not open a rowset each time. */
-static RowsetStatistics *kept = NULL; /* MOST_KEPT elements, allocated at the first use */
-static int next_kept = 0;             /* the element that is replaced next */
+/* The last statistics that were read, so that planning need not open a rowset each time. */
+static RowsetStatistics *kept = NULL; /* MOST_KEPT elements, allocated for the first statistics */
+static int next_kept = 0;             /* the element that will be replaced next */
 
 /*
- * Is the attribute one that differs from user to user?  Rows are sorted by user,
- * so that two groups have hardly any values of such an attribute in common.  Of
- * other attributes, such as fields or weeks, all groups have the same few values.
+ * Does each row group have its own values of the attribute?  Entries are sorted
+ * by user, so groups hardly share the values of user attributes.  They do share
+ * the few values of others, such as fields or weeks.
  */
 static bool
 is_of_user(ClariList list, int attribute)
@@ -132,7 +132,7 @@ is_of_user(ClariList list, int attribute)
 		   clari_lists[list].attributes[attribute].type == CLARI_NUMERIC;
 }
 
-/* The number of hashes beside the attribute's chunk, which is one for each stored value; 0 if there are none. */
+/* The number of hashes stored for the attribute, one per stored value; 0 if it has no hashes. */
 static double
 hashed_values(const ClariGroupIndex *group, int attribute)
 {
@@ -142,7 +142,7 @@ hashed_values(const ClariGroupIndex *group, int attribute)
 	return 0;
 }
 
-/* The number of distinct values of a chunk; *bytes is set to their total size. */
+/* The number of distinct values of a chunk, 0 if it is not known; *bytes gets the size of these values. */
 static double
 chunk_distinct(const ClariGroupIndex *group, int attribute, double *bytes)
 {
@@ -165,7 +165,7 @@ chunk_distinct(const ClariGroupIndex *group, int attribute, double *bytes)
 	}
 }
 
-/* Reads the column's statistics that the index contains. */
+/* Fills in what the index of the rowset tells about a column. */
 static void
 read_index(const ClariReader *reader, ClariList list, int attribute, ColumnStatistics *column)
 {
@@ -209,8 +209,9 @@ compare_fixed(const void *a, const void *b)
 }
 
 /*
- * Estimates the number of distinct values in all rows of a column of fixed width,
- * which has no dictionary, from the first rows of a chunk.
+ * Estimates the number of distinct values that a column of fixed width has in all
+ * rows.  It has no dictionary that would tell, so the chunk's first rows are
+ * taken as a sample.
  */
 static double
 fixed_distinct(const ClariChunk *chunk, double all_rows)
@@ -226,18 +227,18 @@ fixed_distinct(const ClariChunk *chunk, double all_rows)
 	qsort(values, count, sizeof(int64_t), compare_fixed);
 	for (uint32 i = 0; i < count; i++)
 		distinct += i == 0 || values[i] != values[i - 1];
-	/* If nearly all of these values differ, so will those of the other rows. */
+	/* If nearly all values of the sample differ, those of the other rows probably do, too. */
 	return distinct > count * 0.9 ? distinct * all_rows / nrows : distinct;
 }
 
-/* The number of the list's group in the middle; -1 if it has none. */
+/* The index of the middle group of the list; -1 if the list has none. */
 static int
 middle_group(const ClariReader *reader, ClariList list)
 {
 	int first = -1;
 	int last = -1;
 
-	/* The groups of each list are adjacent. */
+	/* The groups of a list are adjacent. */
 	for (int i = 0; i < reader->ngroups; i++)
 		if (reader->groups[i].list == (uint32) list)
 		{
@@ -247,7 +248,7 @@ middle_group(const ClariReader *reader, ClariList list)
 	return (first + last) / 2;
 }
 
-/* Reads the statistics that the index does not contain from a group in the middle. */
+/* Estimates what the index does not tell from the rows of the middle group. */
 static void
 read_middle(ClariReader *reader, ClariList list, ColumnStatistics *columns)
 {
@@ -258,7 +259,7 @@ read_middle(ClariReader *reader, ClariList list, ColumnStatistics *columns)
 	{
 		ClariChunk chunk;
 
-		/* Opening such a chunk would raise an error, which is only for queries that need the column. */
+		/* Opening such a chunk raises an error, which only queries that need the column should get. */
 		if (reader->groups[group].chunks[i].encoding == CLARI_ENCODING_UNEXPECTED)
 			continue;
 		clari_reader_chunk(reader, group, i, &buffer, &chunk);
@@ -292,10 +293,10 @@ keep_new(const ClariVersion *version, ClariList list)
 }
 
 /*
- * The statistics of the list's attributes in this version: CLARI_MAX_ATTRIBUTES
- * elements, valid until the next call.  The first call for a version in a session
- * opens the rowset.  Returns NULL if that fails; raises the errors of
- * clari_reader_chunk().
+ * The statistics of each attribute of the list in this version, as an array of
+ * CLARI_MAX_ATTRIBUTES elements that is valid until the next call.  Opens the
+ * rowset unless its statistics are kept.  Returns NULL if it cannot be opened;
+ * raises what clari_reader_chunk() raises.
  */
 static const ColumnStatistics *
 rowset_statistics(const ClariVersion *version, ClariList list)
@@ -329,7 +330,7 @@ rowset_statistics(const ClariVersion *version, ClariList list)
 
 /* ------- columns ------- */
 
-/* The cached rowset with the most rows, whose statistics are used; NULL if none is cached. */
+/* The cached rowset with the most rows, whose statistics are the most reliable; NULL if nothing is cached. */
 static const ClariVersion *
 largest_version(const ClariEstimate *estimate)
 {
@@ -343,8 +344,9 @@ largest_version(const ClariEstimate *estimate)
 }
 
 /*
- * The fraction of owners without an amount.  A row of "forecasts" shows the
- * amount of one entry of the owner, and is NULL if no entry has it.
+ * Estimates the fraction of owners without an amount.  A column of "forecasts"
+ * shows the amount of one entry of an owner, so it is assumed that each entry with
+ * an amount gives one to another owner.  nulls is the fraction of entries without.
  */
 static double
 owners_without(const ClariVersion *version, double nulls)
@@ -354,7 +356,7 @@ owners_without(const ClariVersion *version, double nulls)
 	return Max(1 - filled / Max((double) clari_rowset_owners(&version->meta), 1), 0);
 }
 
-/* Sets *statistics to what is known of a column; false if nothing is. */
+/* Fills in the statistics of a column; false if nothing is known about it. */
 static bool
 column_statistics(const ClariEstimate *estimate, AttrNumber attnum, ColumnStatistics *statistics)
 {
@@ -410,7 +412,7 @@ clari_estimate_search(const ClariEstimate *estimate, AttrNumber attnum)
 	if (!is_hashed(estimate, attnum) || !column_statistics(estimate, attnum, &statistics))
 		return search;
 	search.hashes = statistics.distinct * rows / Max((double) largest->meta.rows[list], 1);
-	/* In each rowset, the group with the value, and those in which another value has the same hash by chance. */
+	/* One group of each rowset has the value, and others have another value with the same hash by chance. */
 	search.groups = Min(search.groups, estimate->nversions + search.hashes / (PG_UINT16_MAX + 1));
 	return search;
 }
@@ -435,9 +437,9 @@ clari_estimate_widths(const ClariEstimate *estimate, RelOptInfo *rel)
 	}
 }
 
-/* ------- the planner's hook for statistics ------- */
+/* ------- the planner's hook ------- */
 
-/* Makes a row of pg_statistic with these statistics only. */
+/* Makes a row of pg_statistic that has only these statistics. */
 static HeapTuple
 statistic_tuple(Oid relid, AttrNumber attnum, const ColumnStatistics *statistics, double tuples)
 {
@@ -459,7 +461,7 @@ statistic_tuple(Oid relid, AttrNumber attnum, const ColumnStatistics *statistics
 	return tuple;
 }
 
-/* The estimate of a relation of this wrapper; NULL for other relations. */
+/* The estimate of a foreign table of this wrapper; NULL if it has none, or the relation is no such table. */
 static const ClariEstimate *
 estimate_of(const RelOptInfo *rel)
 {
@@ -469,8 +471,9 @@ estimate_of(const RelOptInfo *rel)
 }
 
 /*
- * Adds the statistics of a child table to its parent's.  Children are assumed to
- * have different quarters, but the same owners and fields.
+ * Adds a child's statistics to those of its parent.  Children have different
+ * values of what belongs to a rowset, such as quarters, but mostly the same values
+ * of what belongs to rows, such as owners and fields.
  */
 static void
 add_child(const ColumnStatistics *child, double child_tuples, bool of_rowset, ColumnStatistics *statistics,
@@ -486,8 +489,8 @@ add_child(const ColumnStatistics *child, double child_tuples, bool of_rowset, Co
 }
 
 /*
- * Sets the statistics of a partitioned table or inheritance parent whose children
- * are all of this wrapper; false if they are not, or nothing is known.
+ * Fills in the statistics of a partitioned table or inheritance parent.  Returns
+ * false if a child is not a foreign table of this wrapper, or nothing is known.
  */
 static bool
 parent_statistics(PlannerInfo *root, const RelOptInfo *parent, AttrNumber attnum, ColumnStatistics *statistics,
@@ -503,7 +506,7 @@ parent_statistics(PlannerInfo *root, const RelOptInfo *parent, AttrNumber attnum
 		ColumnStatistics child;
 		Var *var;
 
-		/* The parent of an inheritance tree is one of its own children, and usually empty. */
+		/* An inheritance parent is one of its own children, and usually empty. */
 		if (link->parent_relid != parent->relid || rel == NULL || IS_DUMMY_REL(rel) || rel->tuples <= 0)
 			continue;
 		var = list_nth(link->translated_vars, attnum - 1);

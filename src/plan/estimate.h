@@ -1,7 +1,7 @@
 /*
  * estimate.h
- *		Estimates for the planner from what is cached of a foreign table: rows,
- *		widths, distinct values, and the number of exports that a scan needs.
+ *		What the cache tells the planner about a foreign table: rows, widths,
+ *		distinct values, and how many exports a scan would need.
  */
 #ifndef CLARI_ESTIMATE_H
 #define CLARI_ESTIMATE_H
@@ -19,26 +19,25 @@ typedef struct ClariEstimate
 	ClariObject object;
 	ClariPeriodType period_type;
 	const ClariColumn *columns; /* by attribute number - 1 */
-	int periods;                /* number of periods to be read */
-	double exports;             /* number of these that are not cached, or are too old */
+	int periods;                /* how many periods are read */
+	double exports;             /* how many of these are not cached, or cached but too old */
 	double tuples;
-	double bytes;           /* size of the cached rowsets */
-	int nversions;          /* number of cached rowsets */
+	double bytes;           /* total size of the cached rowsets, fresh or not */
+	int nversions;          /* how many rowsets are cached, fresh or not */
 	ClariVersion *versions; /* the cached rowsets; NULL before clari_estimate_scan() */
 } ClariEstimate;
 
 /*
- * Called by _PG_init(): installs the hook by which the planner requests
- * statistics.  size_function identifies the relations of this wrapper, whose
- * fdw_private is NULL or begins with a ClariEstimate.
+ * Installs the hook that gives the planner statistics; called once in a process.
+ * Relations whose GetForeignRelSize is size_function are those of this wrapper:
+ * their fdw_private begins with a ClariEstimate, or is NULL.
  */
 extern void clari_estimate_init(GetForeignRelSize_function size_function);
 
 /*
- * Estimates a scan of these quarters (count -1: not known yet).  The caller has
- * set object, period_type and columns; the other members are filled in, palloc'd
- * in the current context.  Without authentication nothing counts as cached.  No
- * rowset is opened.
+ * Estimates a scan of these quarters; a count of -1 means that they are not known
+ * yet.  The caller has set the estimate's object, period_type and columns.  Without
+ * authentication, nothing counts as cached.  Opens no rowset.
  */
 extern void clari_estimate_scan(ClariEstimate *estimate, const ClariOptions *options, bool authenticated,
 								const ClariPeriod *periods, int count);

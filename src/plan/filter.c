@@ -1,8 +1,8 @@
 /*
  * filter.c
- *		Filters on dictionaries: see filter.h.
+ *		Quals on text columns, tested on dictionaries: see filter.h.
  *
- * Runs in sessions: clauses are selected during planning, and tested when a scan
+ * Runs in sessions.  Clauses are selected while planning, and tested when a scan
  * opens a row group.
  */
 #include "postgres.h"
@@ -24,9 +24,9 @@
 #include "utils/memutils.h"
 
 /*
- * If a column is compared with more values than this, hashes are not used.  They
- * have 16 bits, and a group may have thousands of values, so that one of many
- * values is likely to be found by chance, and nothing is saved.
+ * The maximum number of values whose hashes are looked up in a group.  Hashes have
+ * 16 bits, and a group may have thousands of values, so one of a longer list of
+ * values is likely to be found by chance, and looking would rule out nothing.
  */
 #define MOST_HASHED 16
 
@@ -37,16 +37,15 @@ typedef enum TestKind
 	TEST_NOT_NULL
 } TestKind;
 
-/* The parts of a clause. */
+/* A clause taken apart. */
 typedef struct Clause
 {
 	TestKind kind;
 	AttrNumber attnum;
-	/* value with which the column is compared, a text or an array of texts; NULL for IS [NOT] NULL */
-	Expr *compared;
+	Expr *compared; /* a text or an array of texts that the column is compared with; NULL for IS [NOT] NULL */
 } Clause;
 
-/* A text with which a column is compared. */
+/* One of the texts that a column is compared with. */
 typedef struct Value
 {
 	const char *bytes;
@@ -58,10 +57,10 @@ typedef struct Test
 {
 	TestKind kind;
 	int attribute;
-	ExprState *compared;
-	Oid type; /* type of compared, text or text[] */
+	ExprState *compared; /* as in Clause */
+	Oid type;            /* the type of compared, text or text[] */
 	int nvalues;
-	Value *values; /* sorted by length, then by bytes */
+	Value *values; /* the value of compared; ascending by length, then by bytes */
 } Test;
 
 struct ClariFilter
@@ -70,7 +69,7 @@ struct ClariFilter
 	Test *tests;
 	MemoryContext context; /* holds the tests' values */
 	bool *passing;         /* by dictionary code: does the value pass the current test? */
-	uint32 npassing;       /* allocated elements of passing */
+	uint32 npassing;       /* allocated length of passing */
 };
 
 /* ------- selecting ------- */
@@ -83,10 +82,7 @@ strip_relabels(Node *node)
 	return node;
 }
 
-/*
- * The number of the relation's column that the node is, or InvalidAttrNumber.
- * With relid 0, any relation's columns count.
- */
+/* The attribute number if the node is a column of the relation (relid 0: of any relation), else InvalidAttrNumber. */
 static AttrNumber
 column_number(Node *node, Index relid)
 {
@@ -107,7 +103,7 @@ take_comparison(List *args, Index relid, Clause *clause)
 	return clause->attnum != InvalidAttrNumber;
 }
 
-/* Splits a clause into its parts if it is = or IN on a column, or IS [NOT] NULL; false if it is anything else. */
+/* Takes a clause apart.  False if it is not =, IN or IS [NOT] NULL on a column. */
 static bool
 take_apart(Node *node, Index relid, Clause *clause)
 {
@@ -135,7 +131,7 @@ take_apart(Node *node, Index relid, Clause *clause)
 	return false;
 }
 
-/* Are the texts of the column, as the clause sees them, the bytes stored in a chunk? */
+/* Does the column show texts exactly as they are stored in a chunk, apart from their encoding? */
 static bool
 is_stored_text(AttrNumber attnum, TupleDesc tupdesc, const ClariColumn *columns)
 {
@@ -159,10 +155,7 @@ is_accepted(Node *node, Index relid, TupleDesc tupdesc, const ClariColumn *colum
 		   !contain_volatile_functions((Node *) clause.compared) && !contain_subplans((Node *) clause.compared);
 }
 
-/*
- * Are texts stored in the database's encoding?  They are UTF-8, and in another
- * encoding equal texts have other bytes.
- */
+/* Stored texts are UTF-8.  In a database of another encoding, equal texts would have different bytes. */
 static bool
 has_stored_encoding(void)
 {
@@ -267,7 +260,7 @@ add_array(Test *test, Datum datum)
 
 	deconstruct_array(array, ARR_ELEMTYPE(array), -1, false, TYPALIGN_INT, &elements, &nulls, &count);
 	test->values = palloc(sizeof(Value) * Max(count, 1));
-	/* If the array contains a NULL, = ANY is NULL instead of false; the row does not pass in either case. */
+	/* A NULL in the array can be ignored: it turns a false = ANY into NULL, and the row does not pass either way. */
 	for (int i = 0; i < count; i++)
 		if (!nulls[i])
 			add_value(test, elements[i]);
@@ -315,7 +308,7 @@ clari_filter_needs(const ClariFilter *filter, int attribute)
 
 /* ------- testing ------- */
 
-/* Does a value pass the test?  NULL stands for a null.  A stored text always has a four-byte header. */
+/* Does a value pass?  A NULL pointer stands for a null.  Stored texts always have a four-byte header. */
 static inline bool
 passes(const Test *test, const char *varlena)
 {
@@ -332,7 +325,7 @@ passes(const Test *test, const char *varlena)
 	return bsearch(&value, test->values, test->nvalues, sizeof(Value), compare_values) != NULL;
 }
 
-/* Determines which codes of the chunk's dictionary pass (code 0 is NULL); false if none does. */
+/* Sets filter->passing for each code of the chunk's dictionary (0 is NULL); false if none passes. */
 static bool
 test_dictionary(ClariFilter *filter, const Test *test, const ClariChunk *chunk)
 {
@@ -355,8 +348,8 @@ test_dictionary(ClariFilter *filter, const Test *test, const ClariChunk *chunk)
 }
 
 /*
- * Picks the rows that pass the test: from all nrows rows of the group if all is
- * true, otherwise from the nrows rows in picked.  Returns how many pass.
+ * Keeps in picked the rows that pass the test, and returns how many.  With all, the
+ * group's nrows rows are tested; otherwise the nrows rows that are in picked.
  */
 static uint32
 test_rows(ClariFilter *filter, const Test *test, const ClariChunk *chunk, uint32 nrows, bool all, uint32 *picked)
@@ -387,7 +380,7 @@ has_hash(const ClariChunk *hashes, uint16 hash)
 {
 	bool found = false;
 
-	/* Usually the hash is not found, so that the loop must run to its end anyway, which is faster without a branch. */
+	/* Usually the hash is not there and the loop runs to its end, which is faster without an early exit. */
 	for (uint32 i = 0; i < hashes->ndistinct; i++)
 		found |= hashes->codes[i] == hash;
 	return found;

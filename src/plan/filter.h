@@ -1,12 +1,11 @@
 /*
  * filter.h
- *		Filters: quals on texts that are tested on a row group's dictionaries,
- *		before rows are formed.
+ *		Quals on text columns, tested on the dictionaries of a row group before
+ *		rows are formed.
  *
- * Filters are "=", IN and IS [NOT] NULL on texts that are stored in the form that
- * the table declares.  Equality is then that of bytes, and a qual is decided once
- * for each distinct value of a group.  The result is exact, and is not checked
- * again by the executor.
+ * Filters are "=", IN and IS [NOT] NULL on text columns whose declared type is the
+ * stored one.  Texts are equal if their bytes are, so a qual is decided once for
+ * each distinct value of a group.  The executor need not check it again.
  */
 #ifndef CLARI_FILTER_H
 #define CLARI_FILTER_H
@@ -23,30 +22,26 @@ typedef struct ClariFilter ClariFilter;
 
 /*
  * Prepares the filter clauses of a plan; parent is the scan's node.  Returns NULL
- * if there are none.  The result is palloc'd in the current context.
+ * if there are no clauses.
  */
 extern ClariFilter *clari_filter_begin(List *clauses, PlanState *parent, const ClariColumn *columns);
 
-/*
- * Evaluates the values with which columns are compared.  To be called before the
- * first row, and again after parameters have changed.
- */
+/* Evaluates what the columns are compared with.  Must be called before the first group, and after parameters change. */
 extern void clari_filter_evaluate(ClariFilter *filter, ExprContext *econtext);
 
-/* Must the attribute's chunk be open to test a group? */
+/* Does the filter test the attribute, so that its chunk must be open when a group is tested? */
 extern bool clari_filter_needs(const ClariFilter *filter, int attribute);
 
 /*
- * Can any row of a group pass the tests of the attribute, judging only by the
- * hashes of the attribute's values? hashes is the chunk beside the attribute's,
- * see clari_hashed_attributes.
+ * Do the hashes of an attribute's values in a group leave it possible that a row
+ * of the group passes the tests of the attribute?
  */
 extern bool clari_filter_can_pass(const ClariFilter *filter, int attribute, const ClariChunk *hashes);
 
 /*
- * Tests a group of nrows rows; chunks are indexed by position.  Stores the
- * numbers of the rows that pass in picked (room for nrows), ascending, and
- * returns how many they are.
+ * Tests the nrows rows of a group; chunks is indexed by position.  Writes the
+ * numbers of the rows that pass to picked (room for nrows), ascending, and returns
+ * how many there are.
  */
 extern uint32 clari_filter_group(ClariFilter *filter, const ClariChunk *chunks, uint32 nrows, uint32 *picked);
 

@@ -1,9 +1,9 @@
 /*
  * plan.c
- *		Planning a scan: which quarters it reads, how many rows, and its cost.
+ *		Planning a scan: which clauses prune, how many rows there are, what it costs.
  *
- * Runs in sessions.  It uses what is cached, but not the network.  A plan
- * contains no secret, because it may be kept and printed.
+ * Runs in sessions.  Only looks into the cache; never uses the network.  Puts no
+ * secret into a plan, since plans are kept and can be printed.
  */
 #include "postgres.h"
 
@@ -33,35 +33,35 @@
 #include "utils/rel.h"
 
 /*
- * The cost of exporting all of a scan's periods.  An export takes seconds, so
- * this must outweigh any local plan.  But it is not work of this machine, so it
- * must stay below jit_above_cost (100000).
+ * The cost of exporting all periods of a scan.  An export takes seconds, so this
+ * must outweigh any local plan.  Yet it is no work for this machine, so it must not
+ * make the planner use JIT compilation (jit_above_cost is 100000 by default).
  */
 #define EXPORTS_COST 90000.0
 #define SCAN_STARTUP_COST 5.0
 
 /*
- * A parameterized scan that reads whole periods looks them up, opens them and
- * prepares their columns for each row of another relation.  The cost is high
- * enough that what is cached is read in one scan instead, unless that would be a
- * very large one.
+ * The startup cost of a parameterized scan that reads whole periods.  For each
+ * outer row it looks a period up, opens it and prepares its columns anew.  The cost
+ * is high enough that cached exports are read in one scan instead, unless that scan
+ * would be very large.
  */
 #define RESCAN_STARTUP_COST 1000.0
 
 /*
- * A parameterized scan that finds a value by dictionaries compares hashes, many
- * at a time, and opens the few row groups that may have the value.  The unit is
- * PostgreSQL's; a row of a cached scan costs 0.005.  Measured by
- * test/bench/scan.sh joins.
+ * The costs of a parameterized scan that looks up a value.  For each outer row it
+ * compares hashes, many at a time, and opens the few row groups that may have the
+ * value.  They were measured by test/bench/scan.sh joins, in the planner's units, in
+ * which a row of a cached scan costs 0.005.
  */
 #define SEARCH_STARTUP_COST 0.5
 #define SEARCH_HASH_COST 0.00001
 #define SEARCH_GROUP_COST 1.5
 #define SEARCH_CHECKED_GROUP_COST 4.0
 
-/* ------- estimating rows ------- */
+/* ------- how many rows ------- */
 
-/* Can the expression be evaluated during planning?  Stable functions must be left to execution. */
+/* Can the expression be evaluated while planning?  Stable functions are for the execution. */
 static bool
 is_known_while_planning(Node *expression)
 {
@@ -70,9 +70,9 @@ is_known_while_planning(Node *expression)
 }
 
 /*
- * Sets periods to the quarters that satisfy those expressions whose values are
- * known during planning, and returns how many they are; -1 if the current quarter
- * is needed and not known.
+ * Prunes by the expressions that are known while planning.  Writes the quarters
+ * that are left to periods and returns how many; -1 if the extent is relative to
+ * the current quarter and that is not known.
  */
 static int
 surviving_periods(const ClariOptions *options, List *pruning, const ClariPlanInfo *info, bool authenticated,
@@ -94,7 +94,7 @@ surviving_periods(const ClariOptions *options, List *pruning, const ClariPlanInf
 	foreach (cell, pruning)
 		if (is_known_while_planning(lfirst(cell)))
 			expressions = lappend(expressions, copyObject(lfirst(cell)));
-	/* The Vars have the relation's range table index, but the executor takes them as those of the scan tuple. */
+	/* The Vars have the relation's range table index, which the executor takes for the scan tuple. */
 	estate = CreateExecutorState();
 	count = clari_extent_expand(&options->extent, current, periods);
 	count = clari_prune_periods(clari_prune_begin(expressions, NULL, options, info->tupdesc, info->columns),
@@ -103,10 +103,7 @@ surviving_periods(const ClariOptions *options, List *pruning, const ClariPlanInf
 	return count;
 }
 
-/*
- * The fraction of the quarters that remain after conditions whose values are not
- * known yet: they are assumed to choose one.
- */
+/* The fraction of quarters left by expressions not known while planning.  They are assumed to choose one quarter. */
 static double
 unknown_selectivity(List *pruning, int count)
 {
@@ -174,19 +171,19 @@ clariGetForeignRelSize(PlannerInfo *root, RelOptInfo *baserel, Oid foreigntablei
 
 /* ------- paths ------- */
 
-/* The cost of testing tested rows, and of forming and checking those formed rows that pass the filters. */
+/* The cost of testing this many rows for the clauses, and of forming those that pass the filters. */
 static Cost
 tuples_cost(PlannerInfo *root, const ClariClauses *clauses, double tested, double formed)
 {
 	QualCost checks;
 
 	cost_qual_eval(&checks, clauses->checked, root);
-	/* Values are pointed at, which is cheaper than forming a heap's tuples.  A filter reads two bytes per row. */
+	/* Values are not copied, which is cheaper than forming heap tuples.  A filter reads two bytes per row. */
 	return checks.startup + tested * list_length(clauses->filters) * cpu_operator_cost / 10 +
 		   formed * (cpu_tuple_cost / 2 + checks.per_tuple);
 }
 
-/* The same for a scan that reads this number of the relation's rows. */
+/* The same for a scan that reads this many of the relation's rows. */
 static Cost
 scan_cost(PlannerInfo *root, const RelOptInfo *baserel, double tuples)
 {
@@ -203,14 +200,13 @@ exports_cost(const ClariPlanInfo *info)
 }
 
 /*
- * Adds a partial path for a parallel scan.  Its cost is that of one participant's
- * share.  Only cached rowsets are shared: the row groups of an export that is
- * still to come are not known.
+ * Adds a partial path, by which each participant reads a share of the rows.  The
+ * caller makes sure that all periods are cached.
  */
 static void
 add_shared_path(PlannerInfo *root, RelOptInfo *baserel, int workers)
 {
-	/* As in get_parallel_divisor(): the leader also serves the workers. */
+	/* As in get_parallel_divisor(): the leader reads less, since it also gathers the rows of the workers. */
 	double leader = parallel_leader_participation ? Max(1.0 - 0.3 * workers, 0) : 0;
 	double share = 1.0 / (workers + leader);
 	Cost cost = SCAN_STARTUP_COST + scan_cost(root, baserel, baserel->tuples * share);
@@ -240,10 +236,7 @@ cheapest_search(const ClariPlanInfo *info, Index relid, List *filters)
 	return cheapest;
 }
 
-/*
- * The cost of a scan that finds its rows by filters with values from an outer
- * row, and reads this share of the periods.
- */
+/* The cost of a scan that looks up values of an outer row by the filters, in this fraction of the periods. */
 static Cost
 search_cost(PlannerInfo *root, RelOptInfo *baserel, List *filters, double share)
 {
@@ -260,9 +253,10 @@ search_cost(PlannerInfo *root, RelOptInfo *baserel, List *filters, double share)
 }
 
 /*
- * Memoize compares its keys by their own collations, not by that of the clause.
- * Returns whether the clause compares an outer row's text whose own collation may
- * call texts equal that are different for the clause.
+ * Could Memoize give wrong results for this clause?  Memoize compares its keys,
+ * which are expressions of outer rows, by their own collations.  If such a
+ * collation is not bytewise and not the clause's, it may treat texts as equal that
+ * the clause distinguishes.
  */
 static bool
 is_confused_by_memoize(const RestrictInfo *restrictinfo)
@@ -293,10 +287,7 @@ are_confused_by_memoize(List *restrictinfos)
 	return false;
 }
 
-/*
- * Adds a path for a scan per row of the outer relations, whose values choose
- * periods or are looked up in dictionaries.
- */
+/* Adds a path for a scan per row of outer relations, whose values choose periods or are looked up in dictionaries. */
 static void
 add_parameterized_path(PlannerInfo *root, RelOptInfo *baserel, Relids outer)
 {
@@ -308,7 +299,7 @@ add_parameterized_path(PlannerInfo *root, RelOptInfo *baserel, Relids outer)
 	Cost run;
 	ForeignPath *path;
 
-	/* No path can keep Memoize away from it. */
+	/* A path cannot prevent Memoize from being put above it, so there must be none. */
 	if (are_confused_by_memoize(parameters->ppi_clauses))
 		return;
 	if (clauses.filters != NIL)
@@ -327,7 +318,7 @@ add_parameterized_path(PlannerInfo *root, RelOptInfo *baserel, Relids outer)
 	add_path(baserel, (Path *) path);
 }
 
-/* Would a clause "member = value" choose periods, or be a filter? */
+/* ec_matches_callback_type: can an equality with the member choose periods, or be looked up in dictionaries? */
 static bool
 is_useful_member(PlannerInfo *root pg_attribute_unused(), RelOptInfo *rel, EquivalenceClass *ec pg_attribute_unused(),
 				 EquivalenceMember *member, void *arg)
@@ -350,7 +341,7 @@ has_relids(List *sets, Relids relids)
 	return false;
 }
 
-/* Adds a parameterized path for each set of relations with which a useful clause compares this one. */
+/* Adds a path for each set of outer relations that occurs in a clause that prunes or filters. */
 static void
 add_parameterized_paths(PlannerInfo *root, RelOptInfo *baserel)
 {
@@ -385,16 +376,13 @@ clariGetForeignPaths(PlannerInfo *root, RelOptInfo *baserel, Oid foreigntableid 
 										  startup + scan_cost(root, baserel, baserel->tuples), baserel->lateral_relids);
 	int workers;
 
-	/* A worker would look up versions of its own.  Only a scan that shares the leader's versions is parallel-safe. */
+	/* A worker would look up versions of its own.  Only the shared path, which reads the leader's, may run in one. */
 	path->path.parallel_safe = false;
 	add_path(baserel, (Path *) path);
 	add_parameterized_paths(root, baserel);
 	if (!baserel->consider_parallel || info->estimate.exports > 0 || !bms_is_empty(baserel->lateral_relids))
 		return;
-	/*
-	 * The leader opens the rowsets before the query's one-time filters are checked,
-	 * so nothing may raise an error then.
-	 */
+	/* The leader chooses and opens the periods before one-time filters are checked, so this must not raise an error. */
 	if (!info->safe && root->hasPseudoConstantQuals)
 		return;
 	workers = compute_parallel_worker(baserel, baserel->pages, -1, max_parallel_workers_per_gather);
@@ -412,9 +400,9 @@ clariIsForeignScanParallelSafe(PlannerInfo *root pg_attribute_unused(), RelOptIn
 /* ------- the plan ------- */
 
 /*
- * The attribute numbers to which the query or a qual refers; all of them if it
- * refers to the whole row.  The plan's target list cannot be used: to avoid a
- * projection, the planner may list all columns in it ("physical" target list).
+ * The attribute numbers that the query or a qual refers to; all of them for a
+ * whole-row reference.  The plan's target list is of no use here, since the planner
+ * may list every column in it to avoid a projection (a "physical" target list).
  */
 static List *
 needed_attributes(RelOptInfo *baserel, List *clauses)
@@ -433,10 +421,10 @@ needed_attributes(RelOptInfo *baserel, List *clauses)
 }
 
 /*
- * Is the scan only a part of the relation to which conditions refer: a partition
- * or another child, or a branch of UNION ALL? This is also assumed for a scan
- * below a subquery that could not be pulled up, because nothing shows whether
- * that is a branch.
+ * Does the scan read only a part of the relation that a condition was written for:
+ * a partition or another child, or a branch of UNION ALL?  A scan in a subquery
+ * that was not pulled up counts as one if any query above has such branches, since
+ * nothing tells whether the subquery is one of them.
  */
 static bool
 is_child(PlannerInfo *root, RelOptInfo *baserel)
@@ -456,7 +444,7 @@ is_child(PlannerInfo *root, RelOptInfo *baserel)
 	return false;
 }
 
-/* Is it a parameter that an outer row sets, and not an uncorrelated subquery? */
+/* Is the node a parameter that is set from an outer row, and not by an uncorrelated subquery (InitPlan)? */
 static bool
 is_outer_param(Node *node, PlannerInfo *root)
 {
@@ -480,7 +468,7 @@ has_outer_param(Node *node, PlannerInfo *root)
 	return is_outer_param(node, root) || expression_tree_walker(node, has_outer_param, (void *) root);
 }
 
-/* Do the periods depend on a row of another relation? */
+/* Do rows of other relations choose the periods, one row at a time? */
 static bool
 is_chosen_by_rows(PlannerInfo *root, Index relid, List *pruning)
 {
@@ -489,7 +477,7 @@ is_chosen_by_rows(PlannerInfo *root, Index relid, List *pruning)
 	return !bms_is_subset(relids, bms_make_singleton((int) relid)) || has_outer_param((Node *) pruning, root);
 }
 
-/* Makes ForeignScan.fdw_private of a scan of the relation: see plan.h. */
+/* Makes ForeignScan.fdw_private for a scan of the relation: see plan.h. */
 static List *
 make_private(PlannerInfo *root, RelOptInfo *rel, List *needed, List *pruning)
 {
@@ -497,7 +485,7 @@ make_private(PlannerInfo *root, RelOptInfo *rel, List *needed, List *pruning)
 					  makeInteger(is_chosen_by_rows(root, rel->relid, pruning)));
 }
 
-/* Makes the plan for a path of count.c. */
+/* Makes the plan of a path of count.c. */
 static ForeignScan *
 make_count(PlannerInfo *root, const ForeignPath *path, List *tlist, Plan *outer_plan)
 {
@@ -523,7 +511,7 @@ clariGetForeignPlan(PlannerInfo *root, RelOptInfo *baserel, Oid foreigntableid p
 	clauses = split_clauses(info, baserel->relid, scan_clauses);
 	filters = extract_actual_clauses(clauses.filters, false);
 	checked = extract_actual_clauses(clauses.checked, false);
-	/* After a row has changed under a lock, PostgreSQL checks again the clauses that the scan has decided. */
+	/* EvalPlanQual checks these clauses, which the scan decides itself, again for a row that was updated meanwhile. */
 	unchecked = list_concat_copy(extract_actual_clauses(clauses.exact, false), filters);
 	return make_foreignscan(tlist, checked, baserel->relid, list_concat_copy(clauses.pruning, filters),
 							make_private(root, baserel, needed_attributes(baserel, checked), clauses.pruning), NIL,

@@ -11,22 +11,23 @@
 #include "nodes/pathnodes.h"
 
 /*
- * Elements of ForeignScan.fdw_private.  fdw_exprs has the expressions that prune,
- * followed by those that filter.
+ * Elements of ForeignScan.fdw_private.  fdw_exprs has the pruning expressions first,
+ * then the filters.
  *
- * A scan without scanrelid counts the rows of a single relation.  Its tuples have
- * that relation's columns, so that expressions can refer to them by number,
- * followed by the counts; only the counts are filled in.
+ * A scan with scanrelid 0 counts the rows of the only relation in fs_relids.  Its
+ * tuples begin with the columns of that relation, so that pruning expressions can
+ * refer to these by their usual numbers.  They end with the counts, which are the
+ * only columns that are not NULL.
  */
 enum
 {
 	CLARI_PLAN_NEEDED,  /* List of int: attribute numbers that the scan must fill */
 	CLARI_PLAN_PRUNING, /* Integer: how many expressions prune */
-	CLARI_PLAN_CHILD,   /* Integer, 1: a child or branch of UNION ALL, so that other relations have rows as well */
-	CLARI_PLAN_BY_ROWS  /* Integer, 1: the periods depend on a row of another relation, so that each row chooses anew */
+	CLARI_PLAN_CHILD,   /* Integer: 1 if the scan is of a child or a branch, whose siblings may have other periods */
+	CLARI_PLAN_BY_ROWS  /* Integer: 1 if rows of other relations choose the periods, one row at a time */
 };
 
-/* FdwRoutine's callbacks, as described by PostgreSQL. None of them uses the network. */
+/* FdwRoutine's callbacks, as PostgreSQL describes them.  None uses the network. */
 extern void clariGetForeignRelSize(PlannerInfo *root, RelOptInfo *baserel, Oid foreigntableid);
 extern void clariGetForeignPaths(PlannerInfo *root, RelOptInfo *baserel, Oid foreigntableid);
 extern void clariGetForeignUpperPaths(PlannerInfo *root, UpperRelationKind stage, RelOptInfo *input_rel,
@@ -34,7 +35,7 @@ extern void clariGetForeignUpperPaths(PlannerInfo *root, UpperRelationKind stage
 extern ForeignScan *clariGetForeignPlan(PlannerInfo *root, RelOptInfo *baserel, Oid foreigntableid,
 										ForeignPath *best_path, List *tlist, List *scan_clauses, Plan *outer_plan);
 
-/* Always true: a parallel worker can execute a scan.  clariGetForeignPaths() decides which paths are parallel-safe. */
+/* Always true.  clariGetForeignPaths() decides which paths are parallel safe. */
 extern bool clariIsForeignScanParallelSafe(PlannerInfo *root, RelOptInfo *rel, RangeTblEntry *rte);
 
 #endif /* CLARI_PLAN_H */

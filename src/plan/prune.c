@@ -1,6 +1,6 @@
 /*
  * prune.c
- *		Finding the quarters whose rows can satisfy a scan's quals: see prune.h.
+ *		Which quarters can satisfy a scan's quals: see prune.h.
  *
  * Runs in sessions.
  */
@@ -30,12 +30,12 @@ static bool enable_pruning = true; /* the setting clari_fdw.enable_pruning */
 struct ClariPrune
 {
 	const ClariOptions *options;
-	TupleTableSlot *slot; /* row with the period and the forecast's name, NULL in other columns */
+	TupleTableSlot *slot; /* a row with the period and the forecast's name; all other columns are NULL */
 	List *periods;        /* attribute numbers of the columns that show the period */
 	List *names;          /* attribute numbers of the columns that show the forecast's name */
 	Datum name;           /* the forecast's name, a text */
-	ExprState *qual;      /* all expressions; NULL: there are none */
-	List *asked;          /* ExprStates of the values with which = or IN compares the period */
+	ExprState *qual;      /* all expressions together; NULL if there are none */
+	List *asked; /* ExprStates of the constants and statement parameters to which = or IN compares the period */
 };
 
 void
@@ -48,7 +48,7 @@ clari_prune_init(void)
 
 /* ------- selecting clauses ------- */
 
-/* Does the column show texts of up to longest bytes unchanged, and compare them byte by byte? */
+/* Does the column show a text of up to this many bytes unchanged, and compare it byte by byte? */
 static bool
 shows_text(Form_pg_attribute attribute, int longest)
 {
@@ -73,6 +73,7 @@ period_columns(const ClariOptions *options, TupleDesc tupdesc, const ClariColumn
 	return attnums;
 }
 
+/* The attribute numbers of the columns that show the forecast's name. */
 static List *
 name_columns(TupleDesc tupdesc, const ClariColumn *columns)
 {
@@ -89,7 +90,7 @@ typedef struct SelectContext
 {
 	Index relid;
 	List *attnums;
-	bool found; /* the expression refers to one of these columns */
+	bool found; /* the expression refers to a column of the relation */
 } SelectContext;
 
 /* Is the type a string type, or an array of one? */
@@ -118,13 +119,12 @@ takes_string(Oid function)
 }
 
 /*
- * Must the function be called for rows only, and not for quarters?  Pruning calls
- * a condition's functions for every quarter of the extent, even if it has no
- * rows.  Functions that are not PostgreSQL's own may have side effects or raise
- * errors.  Of PostgreSQL's own functions, those that are leakproof raise no
- * error, and those that make a string, a length or a boolean from a string hardly
- * ever do; others, such as divisions and casts, may raise errors that the rows
- * would not have raised.
+ * Must this function be called only for actual rows?  Pruning calls a condition's
+ * functions for every quarter of the extent, including those without rows.
+ * Functions that are not built in are ruled out, since they may have side effects
+ * or raise any error.  Built-in functions that are leakproof raise no error, and
+ * those that turn strings into a string, an integer or a boolean hardly ever do.
+ * Others, such as divisions and casts, may raise errors that no row would cause.
  */
 static bool
 is_for_rows_only(Oid function, void *context pg_attribute_unused())
@@ -137,7 +137,7 @@ is_for_rows_only(Oid function, void *context pg_attribute_unused())
 		   !(takes_string(function) && (result == BOOLOID || result == INT4OID || is_string(result)));
 }
 
-/* Does the value of such a node depend only on its arguments and functions, so that checking these suffices? */
+/* Is a node of this type fully described by its arguments and functions, so that checking these is enough? */
 static bool
 is_transparent(Node *node)
 {
@@ -169,7 +169,7 @@ is_transparent(Node *node)
 		case T_List:
 			return true;
 		case T_SubscriptingRef:
-			/* An element of an array: no subscript raises an error, and one out of range gives NULL. */
+			/* Fetching an array's element never raises an error: a subscript out of range gives NULL. */
 			return OidIsValid(get_element_type(((SubscriptingRef *) node)->refcontainertype)) &&
 				   ((SubscriptingRef *) node)->refassgnexpr == NULL;
 		default:
@@ -180,15 +180,15 @@ is_transparent(Node *node)
 typedef struct VaryContext
 {
 	Index relid;
-	bool tests; /* a CaseTestExpr stands for an expression that has been checked */
+	bool tests; /* a CaseTestExpr stands for an expression that is checked elsewhere */
 } VaryContext;
 
 static bool varies(Node *node, VaryContext *context);
 
 /*
- * Does varies() hold for a node in which a CaseTestExpr stands for an argument
- * that is checked elsewhere?  Such nodes are the conditions of a CASE with an
- * argument, and the conversion of an array's elements.
+ * Like varies(), for a node in which a CaseTestExpr stands for an argument that
+ * the caller checks: a condition of a CASE with an argument, or the cast of an
+ * array's elements.
  */
 static bool
 tests_vary(Node *node, const VaryContext *context)
@@ -218,9 +218,9 @@ case_varies(CaseExpr *expression, VaryContext *context)
 }
 
 /*
- * May the expression's value differ between the rows of one scan, or does it need
- * a row for other reasons?  A correlated subquery (SubPlan) is not examined,
- * because it does not show whether it is volatile.
+ * May the expression's value differ between the rows of one scan, or can the scan
+ * not compute it without a row?  A SubPlan always counts as varying, since the
+ * node does not tell whether its query is volatile.
  */
 static bool
 varies(Node *node, VaryContext *context)
@@ -256,8 +256,9 @@ varies(Node *node, VaryContext *context)
 }
 
 /*
- * Does the expression depend on more of a row than its quarter and the forecast's
- * name, or must it not be evaluated without a row?
+ * Must the expression be evaluated for actual rows?  This is so if it depends on
+ * more of a row than the period and the forecast's name, or if something that it
+ * computes from these may raise an error.
  */
 static bool
 cannot_prune(Node *node, SelectContext *context)
@@ -271,10 +272,10 @@ cannot_prune(Node *node, SelectContext *context)
 		context->found = true;
 		return ((Var *) node)->varlevelsup != 0 || !list_member_int(context->attnums, ((Var *) node)->varattno);
 	}
-	/* The expression that the CaseTestExpr stands for is checked where it is the argument. */
+	/* The expression that a CaseTestExpr stands for is checked where it is the argument. */
 	if (IsA(node, CaseTestExpr))
 		return false;
-	/* A Param that varies is of a kind that a scan cannot evaluate. */
+	/* A Param that varies is of a kind that no scan can evaluate. */
 	return IsA(node, Param) || !is_transparent(node) || check_functions_in_node(node, is_for_rows_only, NULL) ||
 		   expression_tree_walker(node, cannot_prune, (void *) context);
 }
@@ -287,14 +288,14 @@ has_collation(Node *node, void *context)
 	return OidIsValid(exprCollation(node));
 }
 
-/* Can the expression be compared by this collation?  It must be valid, unless the expression has no collation. */
+/* Can the expression be compared with this collation?  InvalidOid will do only if its type has no collation. */
 static bool
 compares_with(Oid collation, Node *node)
 {
 	return OidIsValid(collation) || !has_collation(node, NULL);
 }
 
-/* Do the collations of the node's arguments conflict, so that it has no collation? */
+/* Do the collations of the node's arguments conflict, so that it has no collation to compare them with? */
 static bool
 is_collation_conflict(Node *node)
 {
@@ -322,9 +323,9 @@ is_collation_conflict(Node *node)
 }
 
 /*
- * Is there a collation conflict in the node or below it?  Most functions that
- * need a collation raise an error without one, which must happen only if there is
- * a row.
+ * Is there a collation conflict in the node or anywhere below it?  Most functions
+ * raise an error if they are called without the collation that they need, which
+ * must not happen unless there is a row.
  */
 static bool
 has_collation_conflict(Node *node, void *context)
@@ -336,7 +337,7 @@ has_collation_conflict(Node *node, void *context)
 
 /*
  * Can the expression be evaluated for a quarter, without a row?  Sets
- * context->found if its value depends on the quarter or the name.
+ * context->found if it refers to the period or the forecast's name.
  */
 static bool
 is_decidable(Node *node, SelectContext *context)
@@ -348,8 +349,8 @@ is_decidable(Node *node, SelectContext *context)
 static Node *implied_by(Node *node, SelectContext *context);
 
 /*
- * The condition implied by the arms of an AND or OR.  Arms of an AND that imply
- * nothing are omitted; all arms of an OR must imply something.
+ * The condition that the arms of an AND or OR imply, or NULL.  Arms of an AND that
+ * imply nothing are left out; in an OR, every arm must imply something.
  */
 static Node *
 implied_by_arms(BoolExpr *expression, SelectContext *context)
@@ -371,7 +372,7 @@ implied_by_arms(BoolExpr *expression, SelectContext *context)
 	return (Node *) makeBoolExpr(expression->boolop, implied, -1);
 }
 
-/* A condition on quarter and name alone that is true whenever the expression is; NULL if there is none. */
+/* A condition on only the period and the forecast's name that is true whenever the expression is, or NULL. */
 static Node *
 implied_by(Node *node, SelectContext *context)
 {
@@ -433,11 +434,11 @@ clari_prune_has_params(Node *expression, bool executor_only)
 	return param_walker(expression, &executor_only);
 }
 
+/* What a function takes as arguments. */
 typedef struct Takes
 {
-	bool text; /* an argument is a string, or of a type that can be anything */
-	/* an argument is a date, a time, a timestamp or an interval; or there are no arguments, as of now() */
-	bool time;
+	bool text; /* an argument is a string, or of a type that accepts one */
+	bool time; /* an argument is a date, time, timestamp or interval; or there are no arguments, as for now() */
 } Takes;
 
 static Oid
@@ -460,10 +461,10 @@ result_of(Oid function, Takes *takes)
 }
 
 /*
- * May the call raise an error for some values of parameters?  This is so for
- * functions that parse a text, and for arithmetic, which may divide by zero or
- * overflow.  It is not so for output functions, comparisons, now(), or
- * computations with dates, unless the name of a field or zone is a parameter.
+ * May the call raise an error for some parameter values?  Output functions,
+ * comparisons, now() and computations from dates do not, unless a parameter names
+ * the field or the time zone of such a computation.  Functions that parse text,
+ * and arithmetic on parameters, may: it may divide by zero or overflow.
  */
 static bool
 may_fail(Oid function, void *call)
@@ -504,7 +505,7 @@ clari_prune_is_safe(Node *expression)
 
 /* ------- evaluating ------- */
 
-/* Is column the period itself, and value a constant or a parameter of the statement? */
+/* Is column a column that shows the period, and value a constant or a parameter of the statement? */
 static bool
 is_asked_for(Node *column, Node *value, const ClariPrune *prune)
 {
@@ -514,7 +515,7 @@ is_asked_for(Node *column, Node *value, const ClariPrune *prune)
 		   (IsA(value, Const) || (IsA(value, Param) && ((Param *) value)->paramkind == PARAM_EXTERN));
 }
 
-/* The constant or parameter to which a condition compares the period by = or IN; NULL if there is none. */
+/* The constant or statement parameter to which a condition compares the period with = or IN; NULL if it does not. */
 static Expr *
 asked_argument(Node *node, const ClariPrune *prune)
 {
@@ -531,7 +532,7 @@ asked_argument(Node *node, const ClariPrune *prune)
 		equality = ((ScalarArrayOpExpr *) node)->opno;
 		args = ((ScalarArrayOpExpr *) node)->args;
 	}
-	/* If texts are not compared byte by byte, "2026_q1" may be equal to a quarter. */
+	/* Unless texts are compared byte by byte, a text that is no period, such as "2026_q1", may equal one. */
 	if (equality != TextEqualOperator || !clari_columns_is_bytewise(exprInputCollation(node)))
 		return NULL;
 	if (is_asked_for(linitial(args), lsecond(args), prune))
@@ -541,7 +542,7 @@ asked_argument(Node *node, const ClariPrune *prune)
 	return NULL;
 }
 
-/* These values of each expression, and of the arms of AND and OR, as ExprStates. */
+/* ExprStates of the asked_argument() of each expression, and of the arms of AND and OR. */
 static List *
 asked_expressions(List *expressions, const ClariPrune *prune, PlanState *parent)
 {
@@ -561,7 +562,10 @@ asked_expressions(List *expressions, const ClariPrune *prune, PlanState *parent)
 	return asked;
 }
 
-/* Replaces PlaceHolderVars, which the executor does not know, by their expressions.  In a plan this has been done. */
+/*
+ * Replaces PlaceHolderVars by their expressions.  The executor cannot evaluate
+ * them; in a finished plan, the planner has replaced them already.
+ */
 static Node *
 without_placeholders(Node *node, void *context)
 {
@@ -623,7 +627,7 @@ show_period(ClariPrune *prune, const char *text)
 	ExecStoreVirtualTuple(slot);
 }
 
-/* Can a row of the quarter's export satisfy the conditions?  Yes if the ids of the quarter's months are not known. */
+/* May a row of the quarter's export satisfy the conditions?  True if the ids of its months or years are not known. */
 static bool
 may_have_rows(ClariPrune *prune, ExprContext *econtext, ClariPeriod quarter, const ClariNumbering *numbering)
 {
@@ -671,7 +675,7 @@ clari_prune_periods(ClariPrune *prune, ExprContext *econtext, ClariPeriod *perio
 
 /* ------- notices ------- */
 
-/* Can the table show rows of the period?  Yes if the ids of the months of its quarters are not known. */
+/* Can the table show rows of the period?  True if the ids of the months or years of its quarters are not known. */
 static bool
 may_show(const ClariOptions *options, const char *asked, const ClariPeriod *extent, int count)
 {

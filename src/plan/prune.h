@@ -1,12 +1,11 @@
 /*
  * prune.h
- *		Pruning: finding the quarters whose rows can satisfy a scan's quals.
+ *		Which quarters can satisfy a scan's quals.
  *
- * A table's extent is a finite list of quarters, so that conditions need not be
- * derived from operators: each clause that depends only on time_period is
- * evaluated for each quarter, by the executor, with the clause's own collation.
- * The result is exact for =, IN, ANY, BETWEEN, <, LIKE, OR and any other
- * condition.
+ * A table's extent is a finite list of quarters, so pruning needs no knowledge of
+ * operators.  The executor evaluates each clause that depends only on the period
+ * and the forecast's name for every quarter, with the clause's own collation.
+ * That works for =, IN, ANY, BETWEEN, <, LIKE, OR and any other operator.
  */
 #ifndef CLARI_PRUNE_H
 #define CLARI_PRUNE_H
@@ -20,44 +19,38 @@
 #include "clari/period.h"
 #include "options/options.h"
 
-/*
- * Called by _PG_init(): defines the setting clari_fdw.enable_pruning.  If it is
- * off, all quarters of the extent are read.
- */
+/* Defines the setting clari_fdw.enable_pruning; called once in a process. */
 extern void clari_prune_init(void);
 
-/*
- * Does a pruning expression contain parameters, or, with executor_only,
- * parameters that are set only during execution?
- */
+/* Does a pruning expression have parameters?  With executor_only, only those set by the executor (PARAM_EXEC) count. */
 extern bool clari_prune_has_params(Node *expression, bool executor_only);
 
 /*
- * Can a pruning expression be evaluated for a scan that may never be executed
- * (for EXPLAIN), or in advance?  It cannot if it may raise an error for some
- * values of its parameters, or calls functions that are not PostgreSQL's own.
+ * Can a pruning expression be evaluated before the scan is executed, or for a scan
+ * that never is, as for EXPLAIN?  False if it may raise an error for some values
+ * of its parameters, or calls functions that are not built in.
  */
 extern bool clari_prune_is_safe(Node *expression);
 
 typedef struct ClariPrune ClariPrune;
 
 /*
- * Prepares pruning by the expressions.  parent is the scan's node; during planning
- * it is NULL, and the expressions must not contain parameters.  The result is
- * palloc'd in the current context.
+ * Prepares pruning by the expressions, in the current context.  parent is the
+ * scan's node, or NULL while planning; then the expressions must have no
+ * parameters.
  */
 extern ClariPrune *clari_prune_begin(List *expressions, PlanState *parent, const ClariOptions *options,
 									 TupleDesc tupdesc, const ClariColumn *columns);
 
 /*
- * Removes from periods the quarters that do not satisfy all expressions, and
- * returns how many remain.  The order is kept.
+ * Removes the quarters whose exports have no row that satisfies all expressions,
+ * in place and preserving the order.  Returns how many are left.
  */
 extern int clari_prune_periods(ClariPrune *prune, ExprContext *econtext, ClariPeriod *periods, int count);
 
 /*
- * Issues a notice for each constant or statement parameter to which an expression
- * compares the period by = or IN, and that is not within the extent.
+ * Raises a NOTICE for each constant or statement parameter to which an expression
+ * compares the period with = or IN, if the table cannot show such a period.
  */
 extern void clari_prune_notice(ClariPrune *prune, ExprContext *econtext, const ClariOptions *options,
 							   const ClariPeriod *extent, int count);

@@ -2,8 +2,9 @@
  * scan.c
  *		Executing a scan: begin, iterate, rescan, end.
  *
- * Runs in sessions.  Rowsets come from fetch.c, Datums from cells.c.  Memory is
- * freed with the executor's memory context, also after an error.
+ * Runs in sessions and parallel workers.  Rowsets come from session/fetch.h, Datums
+ * from cells.c.  Whatever is allocated here is freed with the executor's memory
+ * context, even after an error.
  */
 #include "postgres.h"
 
@@ -31,31 +32,31 @@ typedef struct ClariScanState
 {
 	ForeignScanState *node;
 	ClariOptions *options;
-	int ncolumns; /* of the foreign table; in a scan that counts, the counts follow them */
+	int ncolumns; /* number of columns of the foreign table, which a counting scan's counts follow */
 	ClariPrune *prune;
-	ClariFilter *filter; /* NULL: no filter */
+	ClariFilter *filter; /* NULL if the plan has no filters */
 	bool authenticated;  /* the user mapping has an API key */
-	bool depends;        /* the periods depend on values that are set during execution */
-	bool filter_depends; /* the filter depends on values that are set during execution */
-	bool safe;           /* choosing the periods cannot raise an error */
-	bool noticed;        /* the notices about constants outside of the extent were issued, or must not be */
-	bool evaluated;      /* the filter was evaluated with the current parameters */
-	ClariFetch *fetch;   /* NULL for EXPLAIN without ANALYZE, and in a parallel worker */
-	ClariCells *cells;   /* NULL for EXPLAIN without ANALYZE, and in a scan that counts */
+	bool depends;        /* the choice of periods depends on parameters that are set during execution */
+	bool filter_depends; /* the values that the filter looks for depend on such parameters */
+	bool safe;           /* clari_prune_is_safe() is true for the pruning expressions */
+	bool noticed;        /* notices of periods outside of the extent were raised, or must not be */
+	bool evaluated;      /* the filter was evaluated since the last rescan */
+	ClariFetch *fetch;   /* NULL under EXPLAIN, and in a parallel worker */
+	ClariCells *cells;   /* NULL under EXPLAIN, and in a counting scan */
 	bool reading;        /* a rowset is open, or in a parallel scan a group of one */
 	bool done;
 
-	/* The chosen periods, unless they depend on values set during execution. */
-	ClariPeriod *chosen; /* NULL: not chosen yet */
+	/* The chosen periods, unless they depend on parameters that are set during execution. */
+	ClariPeriod *chosen; /* NULL if none were chosen yet */
 	int nchosen;
 
-	/* Only in a parallel scan. */
-	ClariParallel *parallel; /* NULL: not parallel, or finished */
-	ClariReader **readers;   /* of the rowsets offered; NULL for those not yet opened by this process */
-	int nreaders;
-	int rowset;            /* number of the open rowset, or -1 */
-	ClariCellsUse counted; /* the part of this process's use that was added to the shared counters */
-	ClariCellsUse total;   /* the use of all participants, after the end */
+	/* These are used in a parallel scan. */
+	ClariParallel *parallel; /* NULL if the scan is not parallel, or was shut down */
+	ClariReader **readers;   /* by offered rowset: its reader; NULL if this process has not opened it */
+	int nreaders;            /* in the leader: how many rowsets are offered */
+	int rowset;              /* the index of the open rowset, or -1 */
+	ClariCellsUse counted;   /* the part of this process's use that is already in the shared counters */
+	ClariCellsUse total;     /* the use of all participants, after shutdown */
 } ClariScanState;
 
 /* Keeps the periods for EXPLAIN ANALYZE, which must not evaluate conditions after the query has ended. */
@@ -69,7 +70,7 @@ remember_chosen(ClariScanState *state, const ClariPeriod *periods, int count)
 	state->nchosen = count;
 }
 
-/* ClariChooser: removes the periods that do not satisfy the scan's quals. */
+/* ClariChooser: prunes the extent by the scan's quals. */
 static int
 choose_periods(void *arg, ClariPeriod *periods, int count, bool trial)
 {
@@ -93,7 +94,7 @@ clari_scan_counts(ForeignScanState *node)
 	return ((ForeignScan *) node->ss.ps.plan)->scan.scanrelid == 0;
 }
 
-/* The range table entry of the foreign table that is scanned, or whose rows are counted. */
+/* The foreign table that is scanned, or whose rows are counted. */
 static RangeTblEntry *
 scanned_table(ForeignScanState *node)
 {
@@ -105,7 +106,7 @@ scanned_table(ForeignScanState *node)
 	return exec_rt_fetch(relid, node->ss.ps.state);
 }
 
-/* The columns of that table.  The tuples of a scan that counts have others after them. */
+/* The columns of the scanned or counted table. */
 static TupleDesc
 table_columns(ForeignScanState *node)
 {
@@ -120,7 +121,7 @@ table_columns(ForeignScanState *node)
 	return columns;
 }
 
-/* The role whose user mapping is used: a view's owner, or the current user. */
+/* The role whose user mapping is used: the owner of the view that the scan is in, or the current user. */
 static Oid
 scan_user(ForeignScanState *node)
 {
@@ -133,9 +134,8 @@ scan_user(ForeignScanState *node)
 }
 
 /*
- * The memory context of the statement to which the scan belongs.  If EvalPlanQual
- * executes a part of the plan again, it does so in a state of its own, but must
- * read the same versions as the statement.
+ * The context of the statement that the scan belongs to.  EvalPlanQual runs the plan
+ * again in a state of its own, but must read the versions that the statement reads.
  */
 static MemoryContext
 statement_context(ForeignScanState *node)
@@ -147,7 +147,7 @@ statement_context(ForeignScanState *node)
 	return estate->es_query_cxt;
 }
 
-/* Splits fdw_exprs, in which clariGetForeignPlan() has put expressions that prune before those that filter. */
+/* Splits fdw_exprs, in which clariGetForeignPlan() has put the pruning expressions before the filters. */
 static void
 begin_quals(ClariScanState *state, TupleDesc tupdesc)
 {
@@ -165,7 +165,7 @@ begin_quals(ClariScanState *state, TupleDesc tupdesc)
 	state->filter_depends = clari_prune_has_params((Node *) list_copy_tail(plan->fdw_exprs, npruning), true);
 }
 
-/* Begins to fetch the versions that are handed over to the statement, or else those that the cache finds. */
+/* Begins to fetch the versions that were handed over to the statement, or else those that the cache has. */
 static ClariFetch *
 begin_fetch(ClariScanState *state)
 {
@@ -215,7 +215,7 @@ clariBeginForeignScan(ForeignScanState *node, int eflags)
 
 /* ------- rows ------- */
 
-/* The rowset, opened by this process, in the version that the leader opened.  Raises an error if that is gone. */
+/* This process's reader of an offered rowset.  Raises an error if the leader's version no longer exists. */
 static ClariReader *
 participant_reader(ClariScanState *state, int rowset)
 {
@@ -232,6 +232,7 @@ participant_reader(ClariScanState *state, int rowset)
 	return state->readers[rowset];
 }
 
+/* Adds this process's use since the last call to the shared counters. */
 static void
 count_use(ClariScanState *state)
 {
@@ -242,7 +243,7 @@ count_use(ClariScanState *state)
 	state->counted = use;
 }
 
-/* Opens the next group that this participant can claim; false if there is none. */
+/* Claims and opens a group for this participant; false if none is left. */
 static bool
 open_claimed(ClariScanState *state)
 {
@@ -273,8 +274,8 @@ open_next(ClariScanState *state)
 }
 
 /*
- * Returns the single row of a scan that counts.  It opens the same versions, and
- * issues the same warnings, as a scan that reads the rows.
+ * Returns the only row of a counting scan.  It opens the same versions as a scan that
+ * reads the rows, so the same warnings are raised.
  */
 static TupleTableSlot *
 count_rows(ClariScanState *state, TupleTableSlot *slot)
@@ -320,9 +321,9 @@ clariIterateForeignScan(ForeignScanState *node)
 }
 
 /*
- * Called by EvalPlanQual when a row has changed under a lock.  For a scan without
- * scanrelid, such as one that counts in a subquery, the executor then calls
- * nothing else, so that this function must also store the row in the slot.
+ * During EvalPlanQual, the executor calls only this function, and not
+ * clariIterateForeignScan(), for a scan with scanrelid 0.  So it is where a counting
+ * scan, in a subquery that is computed again, makes its row.
  */
 bool
 clariRecheckForeignScan(ForeignScanState *node, TupleTableSlot *slot)
@@ -337,7 +338,7 @@ clariReScanForeignScan(ForeignScanState *node)
 
 	state->reading = state->done = state->evaluated = false;
 	state->rowset = -1;
-	/* The state shared by participants is reset by clariReInitializeDSMForeignScan(). */
+	/* In a parallel scan, clariReInitializeDSMForeignScan() does this. */
 	if (state->parallel == NULL)
 		clari_fetch_rescan(state->fetch, state->depends);
 }
@@ -355,8 +356,8 @@ clariEndForeignScan(ForeignScanState *node)
 /* ------- parallel scans ------- */
 
 /*
- * Waits for all rowsets, and opens them.  It starts with a rescan, because it may
- * be called again if there is a LIMIT above.
+ * Waits for all rowsets and opens them.  It begins with a rescan, since it may be
+ * called repeatedly, for example below a LIMIT that is rescanned.
  */
 static void
 collect_readers(ClariScanState *state)
@@ -381,10 +382,7 @@ make_readers(ClariScanState *state)
 												sizeof(ClariReader *) * CLARI_EXTENT_MAX_PERIODS);
 }
 
-/*
- * The number of rowsets for which there must be room.  A rescan may choose other
- * periods, but not more than an extent has.
- */
+/* The maximum number of rowsets.  If a rescan may choose other periods, it is that of an extent's periods. */
 static int
 parallel_capacity(const ClariScanState *state)
 {
@@ -427,7 +425,7 @@ clariInitializeWorkerForeignScan(ForeignScanState *node, shm_toc *toc pg_attribu
 
 	state->parallel = coordinate;
 	make_readers(state);
-	/* Files are opened at once, before they can be evicted.  Segments stay, because the leader is attached to them. */
+	/* Open files now, before they can be evicted.  Segments stay, since the leader is attached to them. */
 	for (int i = 0; i < clari_parallel_rowsets(state->parallel); i++)
 		if (clari_parallel_version(state->parallel, i)->segment == DSM_HANDLE_INVALID)
 			(void) participant_reader(state, i);
@@ -442,7 +440,7 @@ clariShutdownForeignScan(ForeignScanState *node)
 	if (state->parallel == NULL)
 		return;
 	count_use(state);
-	/* Copied, because the shared memory no longer exists when EXPLAIN needs the numbers. */
+	/* Copy the counters, since the shared memory is gone by the time EXPLAIN needs them. */
 	use = clari_parallel_use(state->parallel);
 	state->total.bytes += use.bytes;
 	state->total.skipped += use.skipped;
@@ -481,7 +479,7 @@ clari_scan_periods(ForeignScanState *node, ClariPeriod *periods)
 	}
 	count = clari_extent_expand(&state->options->extent, current, periods);
 	/*
-	 * Values that are set during execution are not known here.  And a condition
+	 * Parameters that are set during execution are not known here, and a condition
 	 * that may raise an error must do so only if the scan is executed.
 	 */
 	if (!state->depends && state->safe)

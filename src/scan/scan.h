@@ -9,7 +9,7 @@
 
 #include "foreign/fdwapi.h"
 
-/* FdwRoutine's callbacks, as described by PostgreSQL. */
+/* FdwRoutine's callbacks, as PostgreSQL describes them. */
 extern void clariBeginForeignScan(ForeignScanState *node, int eflags);
 extern TupleTableSlot *clariIterateForeignScan(ForeignScanState *node);
 extern bool clariRecheckForeignScan(ForeignScanState *node, TupleTableSlot *slot);
@@ -23,9 +23,9 @@ extern void clariInitializeWorkerForeignScan(ForeignScanState *node, shm_toc *to
 extern void clariShutdownForeignScan(ForeignScanState *node);
 
 /*
- * FdwRoutine's callback, as described by PostgreSQL. It never makes an export: if
- * nothing is cached, it returns false with a WARNING (without one in autovacuum,
- * which may analyze the table as an inheritance child).
+ * FdwRoutine's callback, as PostgreSQL describes it.  It never starts an export.  If
+ * nothing is cached, it returns false with a WARNING, but without one in autovacuum,
+ * which analyzes foreign tables as children of an inheritance parent.
  */
 extern bool clariAnalyzeForeignTable(Relation relation, AcquireSampleRowsFunc *sample, BlockNumber *pages);
 
