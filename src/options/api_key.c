@@ -71,14 +71,15 @@ read_key_file(const char *path, char *key, int elevel)
 
 	if (fd < 0)
 	{
-		ereport(elevel, (errcode_for_file_access(), errmsg("could not open API key file \"%s\": %m", path)));
+		ereport(elevel, (errcode_for_file_access(), errmsg("could not open API key file \"%s\": %m", path),
+						 errhint("Check option \"api_key_file\" of the user mapping.")));
 		return false;
 	}
 	if (fstat(fd, &status) == 0 && !S_ISREG(status.st_mode))
 	{
 		CloseTransientFile(fd);
-		ereport(elevel,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE), errmsg("API key file \"%s\" is not a regular file", path)));
+		ereport(elevel, (errcode(ERRCODE_WRONG_OBJECT_TYPE), errmsg("API key file \"%s\" is not a regular file", path),
+						 errhint("Check option \"api_key_file\" of the user mapping.")));
 		return false;
 	}
 	while (length < sizeof(buffer) - 1 && (count = read(fd, buffer + length, sizeof(buffer) - 1 - length)) > 0)

@@ -306,7 +306,8 @@ check_together(const OptionTexts *texts)
 	check_forecast_api(texts);
 	if (text_of(texts, "api_key") != NULL && text_of(texts, "api_key_file") != NULL)
 		ereport(ERROR, (errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
-						errmsg("options \"api_key\" and \"api_key_file\" are mutually exclusive")));
+						errmsg("options \"api_key\" and \"api_key_file\" are mutually exclusive"),
+						errhint("To replace one with the other, drop it and add the other in one statement.")));
 }
 
 /* Does the user own a server with this base_url already? */
