@@ -19,7 +19,7 @@ REGRESS_OPTS = --encoding=UTF8 --no-locale
 ISOLATION = $(patsubst test/isolation/specs/%.spec,%,$(call sources,test/isolation/specs/*.spec))
 ISOLATION_OPTS = --encoding=UTF8 --no-locale --inputdir=$(top)/test/isolation
 PROVE_TESTS = test/t/*.pl
-# TAP_TESTS= leaves these out, and so does a machine that lacks what they are written with.
+# With TAP_TESTS= these are left out, and on a machine without the programs that they need.
 TAP_TESTS ?= 1
 ifneq ($(and $(filter installcheck,$(MAKECMDGOALS)),$(TAP_TESTS)),)
 tap_lacks := $(shell perl -MIPC::Run -e 1 2>/dev/null || echo "perl's IPC::Run (Debian: libipc-run-perl)"; \
@@ -36,7 +36,7 @@ PG_CFLAGS = -fvisibility=hidden
 SHLIB_LINK = $(shell pkg-config --libs libcurl json-c libcrypto)
 
 PGXS := $(shell $(PG_CONFIG) --pgxs)
-# Where PG_CONFIG has none, there is no rule for this, and make fails.
+# Without PGXS (a wrong PG_CONFIG, or no postgresql-server-dev package), no rule makes this goal, and make fails.
 .DEFAULT_GOAL = all
 include $(PGXS)
 

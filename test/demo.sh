@@ -118,8 +118,8 @@ CREATE EVENT TRIGGER use_simulator ON ddl_command_end WHEN TAG IN ('CREATE SERVE
 SQL
 echo "
 Now it is your turn. This is psql, in an empty database of the same server, where the statements of README.md can be
-run, with any text without spaces as the API key: a server of clari_fdw that is created here gets the base_url of the simulator.
-Its forecasts are net_arr, bookings and renewals; an export takes 2 s. pg_cron is not there. With \\q you leave,
-and server, simulator and all files are removed."
+run, with any text without spaces as the API key: a server of clari_fdw that is created here gets the base_url of
+the simulator. Its forecasts are net_arr, bookings and renewals; an export takes 2 s. pg_cron is not there. With \\q
+you leave, and server, simulator and all files are removed."
 touch "$work/tmp/ready"
 sleep infinity

@@ -86,22 +86,10 @@ on_machine()
 	' bash "$user" "$@"
 }
 
-passed=0
-failed=0
-
-# try NAME ROOT USER COMMAND…: shows how a machine fared.
-try()
+# try_commands NAME ROOT USER COMMAND…: shows how a machine fared.
+try_commands()
 {
-	local name=$1 start=$SECONDS
-	shift
-	if on_machine "$@" >"$work/log" 2>&1; then
-		passed=$((passed + 1))
-		echo "$name: passed in $((SECONDS - start)) s"
-	else
-		failed=$((failed + 1))
-		echo "$name: FAILED after $((SECONDS - start)) s"
-		tail -n 100 "$work/log"
-	fi
+	try "$1" on_machine "${@:2}"
 	grep -hE '^(Installing|The server is|[0-9]+ passed,|[a-z]+: [0-9]+ of)' "$work/log" | sed 's/^/    /' || :
 }
 
@@ -115,12 +103,11 @@ tour="sed -n '/^\`\`\`sql$/,/^\`\`\`$/ { /^\`/d; /cron[.]schedule/d; s/…/any-k
 for name in "${names[@]}"; do
 	make_root "$name" ${packages[$name]} || { failed=$((failed + 1)); continue; }
 	for user in root developer; do
-		try "$name: demo.sh as $user, twice, and --psql" "$name" $user 'bash test/demo.sh' 'bash test/demo.sh' "$tour"
+		try_commands "$name: demo.sh as $user, twice, and --psql" "$name" $user 'bash test/demo.sh' 'bash test/demo.sh' "$tour"
 	done
 	[ -n "$demo_only" ] || case $name in
-		server) try "$name: check.sh as developer" "$name" developer 'bash test/check.sh' ;;
-		trixie) try "$name: check.sh as root" "$name" root 'bash test/check.sh' ;;
+		server) try_commands "$name: check.sh as developer" "$name" developer 'bash test/check.sh' ;;
+		trixie) try_commands "$name: check.sh as root" "$name" root 'bash test/check.sh' ;;
 	esac
 done
-echo "$passed passed, $failed failed"
-[ $failed = 0 ]
+finish_tries

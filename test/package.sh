@@ -86,24 +86,6 @@ use_package=$in_root'
 	diff /tmp/before /tmp/after || { echo "It left files behind."; exit 1; }
 '
 
-passed=0
-failed=0
-
-# try WHAT ROOT SCRIPT [ARGUMENT…]: shows how it went.
-try()
-{
-	local what=$1 root=$2 script=$3 start=$SECONDS
-	shift 3
-	if run_in --copy "$roots/$root" bash -c "$script" bash "$@" >"$work/log" 2>&1; then
-		passed=$((passed + 1))
-		echo "$root: $what: passed in $((SECONDS - start)) s"
-	else
-		failed=$((failed + 1))
-		echo "$root: $what: FAILED after $((SECONDS - start)) s"
-		tail -n 100 "$work/log"
-	fi
-}
-
 for name; do
 	make_root "$name" "${release[$name]}" || { failed=$((failed + 1)); continue; }
 	rm -rf "$work/tmp" "$work/tree"
@@ -111,10 +93,10 @@ for name; do
 	copy_tree
 	mv "$work/tree" "$work/tmp"
 	chmod -R a+rX "$work/tmp/tree"
-	try "dpkg-buildpackage${tests:+, and all tests on what is installed}" "$name" "$build_package" "$tests"
+	try "$name: dpkg-buildpackage${tests:+, and all tests on what is installed}" \
+		run_in --copy "$roots/$name" bash -c "$build_package" bash "$tests"
 	[ -d "$work/tmp/packages" ] || continue
 	(cd "$work/tmp/packages" && printf '    %s\n' *)
-	try "install, use, purge" "$name" "$use_package"
+	try "$name: install, use, purge" run_in --copy "$roots/$name" bash -c "$use_package"
 done
-echo "$passed passed, $failed failed"
-[ $failed = 0 ]
+finish_tries

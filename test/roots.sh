@@ -1,6 +1,6 @@
 # roots.sh
-#		What matrix.sh and fresh.sh share: Debian roots made by debootstrap, and
-#		commands that run in them.
+#		What matrix.sh, fresh.sh, package.sh and assert.sh share: Debian roots made by
+#		debootstrap, and commands that run in them.
 #
 # A root stays until it is removed, in $MATRIX_DIR, or else in clari_fdw/matrix in
 # the user's cache directory.  This needs root or sudo.  Processes and mounts live in
@@ -100,6 +100,31 @@ run_in()
 		umount --lazy mnt
 		exec env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 HOME=/root "$@"
 	' bash "$work" "$layer" "$@"
+}
+
+passed=0
+failed=0
+
+# try NAME COMMAND…: shows how it went, and the end of what it printed, which is in $work/log, if it failed.
+try()
+{
+	local name=$1 start=$SECONDS
+	shift
+	if "$@" >"$work/log" 2>&1; then
+		passed=$((passed + 1))
+		echo "$name: passed in $((SECONDS - start)) s"
+	else
+		failed=$((failed + 1))
+		echo "$name: FAILED after $((SECONDS - start)) s"
+		tail -n 100 "$work/log"
+	fi
+}
+
+# The last line of what was tried; fails if any of it did.
+finish_tries()
+{
+	echo "$passed passed, $failed failed"
+	[ $failed = 0 ]
 }
 
 # Makes a root that is not there yet, a small Debian in which no service will start, and keeps others from using it until the

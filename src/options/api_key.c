@@ -53,6 +53,13 @@ read_mapping(Oid *userid, Oid serverid, List **options)
 	return true;
 }
 
+/* For ereport(): the hint of each error about the file. */
+static int
+hint_at_option(void)
+{
+	return errhint("Check option \"api_key_file\" of the user mapping.");
+}
+
 /*
  * Reads the key from the first line of the file, without trailing white space.
  * Only a privileged user can have set or changed option "api_key_file" (see
@@ -71,21 +78,22 @@ read_key_file(const char *path, char *key, int elevel)
 
 	if (fd < 0)
 	{
-		ereport(elevel, (errcode_for_file_access(), errmsg("could not open API key file \"%s\": %m", path),
-						 errhint("Check option \"api_key_file\" of the user mapping.")));
+		ereport(elevel,
+				(errcode_for_file_access(), errmsg("could not open API key file \"%s\": %m", path), hint_at_option()));
 		return false;
 	}
 	if (fstat(fd, &status) == 0 && !S_ISREG(status.st_mode))
 	{
 		CloseTransientFile(fd);
 		ereport(elevel, (errcode(ERRCODE_WRONG_OBJECT_TYPE), errmsg("API key file \"%s\" is not a regular file", path),
-						 errhint("Check option \"api_key_file\" of the user mapping.")));
+						 hint_at_option()));
 		return false;
 	}
 	while (length < sizeof(buffer) - 1 && (count = read(fd, buffer + length, sizeof(buffer) - 1 - length)) > 0)
 		length += count;
 	if (count < 0)
-		ereport(elevel, (errcode_for_file_access(), errmsg("could not read API key file \"%s\": %m", path)));
+		ereport(elevel,
+				(errcode_for_file_access(), errmsg("could not read API key file \"%s\": %m", path), hint_at_option()));
 	CloseTransientFile(fd);
 	if (count < 0)
 		return false;
@@ -102,10 +110,11 @@ read_key_file(const char *path, char *key, int elevel)
 		strlcpy(key, buffer, CLARI_API_KEY_SIZE);
 	clari_wipe(buffer, sizeof(buffer));
 	if (*key == '\0')
-		ereport(elevel, (errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
-						 errmsg("the first line of API key file \"%s\" is not an API key", path),
-						 errdetail("An API key has 1 to %d printable ASCII characters, and no spaces.",
-								   CLARI_API_KEY_SIZE - 1)));
+		ereport(elevel,
+				(errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
+				 errmsg("the first line of API key file \"%s\" is not an API key", path),
+				 errdetail("An API key has 1 to %d printable ASCII characters, and no spaces.", CLARI_API_KEY_SIZE - 1),
+				 hint_at_option()));
 	return *key != '\0';
 }
 

@@ -560,6 +560,7 @@ subtest 'what is in a file that an option names is never told' => sub {
 		my $answer = $boss->query('SELECT * FROM filed');
 		like("$made$answer", qr/ERROR:  /, "$what: an error");
 		unlike("$made$answer", qr/SeCrEt/, "which does not tell it");
+		like($answer, qr/HINT:  Check option "api_key_file" of the user mapping\./, 'but where to look') if $what ne 'two lines';
 		like($answer, qr/is not an API key/, 'nor is any of it sent') if $what eq 'binary';
 		my $trusted = $boss->query("ALTER SERVER filed OPTIONS (SET base_url 'https://localhost:$tls/v4', ADD ca_file '$files{$what}');
 			ALTER USER MAPPING FOR CURRENT_USER SERVER filed OPTIONS (DROP api_key_file, ADD api_key 'test-key'); SELECT * FROM filed");
